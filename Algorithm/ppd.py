@@ -1,0 +1,166 @@
+"""Proximal Policy Distillation: PPO that is also pulled to a teacher.
+
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithm 1. With lambda 0
+it is PPO, through the same code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import FloatSchedule
+from torch import Tensor
+
+from Algorithm.losses import (
+    KL_DIRECTIONS,
+    Losses,
+    kl_to_teacher,
+    normalise_advantages,
+    ppd_distillation_loss,
+    ppo_loss,
+    probability_ratio,
+    value_loss,
+)
+from Algorithm.on_policy import OnPolicyStudent
+from Algorithm.rollout import Minibatch
+from Enviroment.errors import UserError
+from Models.distributions import Distribution
+from Models.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class PPDConfig:
+    """The paper's settings; what differs from it says so."""
+
+    distill_lambda: float = 5.0  # weight of the KL to the teacher; 0 is PPO
+    n_steps: int = 64  # env steps a rollout, each environment
+    batch_size: int = 256  # samples a minibatch (paper: 512)
+    n_epochs: int = 4
+    learning_rate: float = 3e-4
+    gamma: float = 0.999
+    gae_lambda: float = 0.9
+    clip_range: float = 0.2
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
+    detach_ratio: bool = False  # True: no gradient through the importance weight of the KL
+
+    def __post_init__(self) -> None:
+        if self.distill_lambda < 0:
+            raise UserError(f"lambda is {self.distill_lambda}; it cannot be below 0.")
+        if self.kl_direction not in KL_DIRECTIONS:
+            raise UserError(f"kl_direction {self.kl_direction!r} is not forward or reverse.")
+        if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
+            raise UserError("n_steps, batch_size and n_epochs must be at least 1.")
+
+
+class PPD(OnPolicyStudent):
+    """maximise L_PPO + alpha H - lambda mean[KL(pi_T || pi_S) max(r, 1 - eps)].
+
+    Usage::
+
+        model = PPD("StudentPolicy", make_env("Pusher", 18, seed=0), teacher=Teacher.load(folder))
+        model.learn(300_000, progress_bar=True)
+
+    Args:
+        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
+        teacher: may be None where `distill_lambda` is 0.
+        distill_lambda: a number, or a function of the progress remaining (1 to 0).
+        kl_direction: "forward", KL(teacher || student), or "reverse".
+        detach_ratio: stop the gradient through the KL's importance weight.
+        normalize_advantage: over each minibatch, as in SB3.
+        The others are SB3's PPO's.
+
+    Logged: train/pg_loss, train/kl_loss (before lambda), train/value_loss, train/lambda,
+    train/clip_fraction, train/approx_kl (to the old policy), train/grad_norm; and the loop's own.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        teacher: Teacher | None = None,
+        distill_lambda: float | Schedule = 5.0,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 64,
+        batch_size: int = 256,
+        n_epochs: int = 4,
+        gamma: float = 0.999,
+        gae_lambda: float = 0.9,
+        clip_range: float | Schedule = 0.2,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        kl_direction: str = "forward",
+        detach_ratio: bool = False,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.distill_lambda = FloatSchedule(distill_lambda)
+        self.clip_range = FloatSchedule(clip_range)
+        self.normalize_advantage = normalize_advantage
+        self.kl_direction = kl_direction
+        self.detach_ratio = detach_ratio
+        super().__init__(
+            policy,
+            env,
+            teacher,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=_init_setup_model,
+        )
+
+    @property
+    def needs_teacher(self) -> bool:
+        return self.distill_lambda(1.0) > 0 or self.distill_lambda(0.0) > 0
+
+    def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
+        clip_range = self.clip_range(self._current_progress_remaining)
+        weight = self.distill_lambda(self._current_progress_remaining)
+        advantages = batch.advantages
+        if self.normalize_advantage:
+            advantages = normalise_advantages(advantages)
+        log_prob = student.log_prob(batch.raw_actions)
+        ratio = probability_ratio(log_prob, batch.old_log_prob)
+        pg_loss = ppo_loss(ratio, advantages, clip_range)
+        v_loss = value_loss(values, batch.returns)
+        total = pg_loss + self.vf_coef * v_loss
+        if self.ent_coef:
+            total = total - self.ent_coef * student.entropy().mean()
+        terms = {"pg_loss": pg_loss, "value_loss": v_loss}
+        if batch.teacher is not None and weight > 0:
+            kl = kl_to_teacher(batch.teacher, student, self.kl_direction)
+            kl_weight = ratio.detach() if self.detach_ratio else ratio
+            kl_loss = ppd_distillation_loss(kl, kl_weight, clip_range)
+            total = total + weight * kl_loss
+            terms |= {"kl_loss": kl_loss, "kl": kl.mean()}
+        with torch.no_grad():
+            log_ratio = log_prob - batch.old_log_prob
+            terms |= {
+                "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
+                "approx_kl": (ratio - 1 - log_ratio).mean(),
+                "lambda": torch.tensor(float(weight)),
+            }
+        return Losses(total, terms)

@@ -1,0 +1,212 @@
+"""The rollout buffer: what was seen, done and labelled since the last update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import Tensor
+
+from Enviroment.observations import FRAME, frame_channels
+from Enviroment.tasks import Task
+from Models.distributions import Distribution
+
+Obs = np.ndarray | dict[str, np.ndarray]
+TensorObs = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Samples of a rollout; every tensor starts with the batch dimension."""
+
+    obs: TensorObs
+    raw_actions: Tensor
+    old_log_prob: Tensor  # (B,)
+    old_values: Tensor  # (B,)
+    advantages: Tensor  # (B,)
+    returns: Tensor  # (B,)
+    teacher: Distribution | None
+
+
+class FrameHistory:
+    """A rollout's frames, each kept once: a stack of four would hold each of them four times.
+
+    Stacks are put together on reading. `history` frames from before the rollout are carried
+    over, and an index never reaches behind its episode's first frame, which fills the stack.
+    """
+
+    def __init__(self, n_steps: int, n_envs: int, task: Task, device: torch.device) -> None:
+        self.history, self.n_envs, self.channels = task.history, n_envs, frame_channels(task)
+        # How far back each frame of a stack lies, newest last.
+        self._back = np.arange(task.history, -1, -task.frame_interval)
+        self.frames = torch.zeros(
+            (task.history + n_steps, n_envs, self.channels, *task.frame_size),
+            dtype=torch.uint8,
+            device=device,
+        )
+        self._age = np.zeros((n_steps, n_envs), np.int64)  # steps since the episode's start
+        self._last_age = np.full(n_envs, -1)
+
+    def start_rollout(self) -> None:
+        """Keep the frames that the next rollout's first stacks reach back to."""
+        if self.history:
+            self.frames[: self.history] = self.frames[-self.history :].clone()
+
+    def add(self, step: int, stacked: np.ndarray, episode_starts: np.ndarray) -> None:
+        """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
+        newest = torch.as_tensor(stacked[:, -self.channels :])
+        self.frames[self.history + step].copy_(newest)
+        self._last_age = np.where(episode_starts, 0, self._last_age + 1)
+        self._age[step] = self._last_age
+
+    def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
+        """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
+        back = np.minimum(self._back, self._age[steps, envs][:, None])  # (B, stack)
+        rows = (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
+        index = torch.as_tensor(rows.ravel(), device=self.frames.device)
+        frames = self.frames.flatten(0, 1).index_select(0, index)  # (B * stack, C, H, W)
+        return frames.view(len(steps), -1, *frames.shape[2:])
+
+
+class StudentRolloutBuffer(RolloutBuffer):
+    """SB3's rollout buffer, with raw actions, the teacher's and the student's distributions,
+    and frames kept once.
+
+    Minibatches come in the order of SB3's own buffer (environment-major, NumPy's generator), so
+    that PPO here and there see the same ones.
+
+    Args:
+        task: how the observation group `frame` is stacked; None keeps stacks whole.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        device: torch.device | str = "auto",
+        gae_lambda: float = 1,
+        gamma: float = 0.99,
+        n_envs: int = 1,
+        task: Task | None = None,
+    ) -> None:
+        self._is_dict = isinstance(observation_space, spaces.Dict)
+        self._history: FrameHistory | None = None
+        super().__init__(
+            buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs
+        )
+        if task is not None and isinstance(observation_space, spaces.Dict):
+            self._history = FrameHistory(buffer_size, n_envs, task, self.device)
+
+    def reset(self) -> None:
+        """Forget the rollout, but not the frames that the next one reaches back to."""
+        size = (self.buffer_size, self.n_envs)
+        self.rewards = np.zeros(size, np.float32)
+        self.returns = np.zeros(size, np.float32)
+        self.advantages = np.zeros(size, np.float32)
+        self.episode_starts = np.zeros(size, np.float32)
+        self.values = np.zeros(size, np.float32)
+        self._obs: dict[str, list[Tensor]] = {}
+        self._raw_actions: list[Tensor] = []
+        self._log_probs: list[Tensor] = []
+        self._student: list[Distribution] = []
+        self.teacher: Distribution | None = None
+        self.generator_ready = False
+        self.pos, self.full = 0, False
+        if self._history is not None:
+            self._history.start_rollout()
+
+    def add_step(
+        self,
+        obs: Obs,
+        raw_actions: Tensor,
+        rewards: np.ndarray,
+        episode_starts: np.ndarray,
+        values: Tensor,
+        log_prob: Tensor,
+        student: Distribution,
+    ) -> None:
+        """One step of every environment; `student` is the distribution that the student had."""
+        for group, array in _groups(obs).items():
+            if group == FRAME and self._history is not None:
+                self._history.add(self.pos, array, episode_starts)
+            else:
+                # A copy: environments may reuse their arrays.
+                kept = torch.tensor(array, device=self.device)
+                self._obs.setdefault(group, []).append(kept)
+        self._raw_actions.append(raw_actions)
+        self._log_probs.append(log_prob)
+        self._student.append(student)
+        self.rewards[self.pos] = rewards
+        self.episode_starts[self.pos] = episode_starts
+        self.values[self.pos] = values.cpu().numpy()
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def flat_group(self, group: str | None) -> Tensor:
+        """One observation group of the whole rollout: `(n_envs * n_steps, ...)`; None: the
+        observation, where it is not a dictionary.
+        """
+        return _env_major(self._obs[group or ""])
+
+    def flat_student(self) -> Distribution:
+        """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
+        params = [dist.params() for dist in self._student]
+        return type(self._student[0])(
+            **{name: _env_major([p[name] for p in params]) for name in params[0]}
+        )
+
+    def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
+        """The rollout once, in random order; None: all of it in one minibatch.
+
+        Raises:
+            RuntimeError: the rollout is not complete.
+        """
+        if not self.full:
+            raise RuntimeError("Minibatches need a complete rollout.")
+        total = self.buffer_size * self.n_envs
+        order = np.random.permutation(total)
+        vectors = self._flat_vectors()
+        obs = {group: _env_major(steps) for group, steps in self._obs.items()}
+        raw_actions = _env_major(self._raw_actions)
+        for start in range(0, total, batch_size or total):
+            rows = order[start : start + (batch_size or total)]
+            index = torch.as_tensor(rows, device=self.device)
+            yield Minibatch(
+                obs=self._read_obs(obs, rows, index),
+                raw_actions=raw_actions[index],
+                teacher=None if self.teacher is None else self.teacher[index],
+                **{name: vector[index] for name, vector in vectors.items()},
+            )
+
+    def _flat_vectors(self) -> dict[str, Tensor]:
+        arrays = {
+            "old_values": self.values,
+            "advantages": self.advantages,
+            "returns": self.returns,
+        }
+        flat = {
+            name: torch.as_tensor(array.T.reshape(-1), device=self.device)
+            for name, array in arrays.items()
+        }
+        return {"old_log_prob": _env_major(self._log_probs), **flat}
+
+    def _read_obs(self, obs: dict[str, Tensor], rows: np.ndarray, index: Tensor) -> TensorObs:
+        read = {group: tensor[index] for group, tensor in obs.items()}
+        if self._history is not None:
+            envs, steps = np.divmod(rows, self.buffer_size)
+            read[FRAME] = self._history.read(steps, envs)
+        return read if self._is_dict else read[""]
+
+
+def _groups(obs: Obs) -> dict[str, np.ndarray]:
+    return obs if isinstance(obs, dict) else {"": obs}
+
+
+def _env_major(steps: list[Tensor]) -> Tensor:
+    """n_steps tensors `(n_envs, ...)` -> `(n_envs * n_steps, ...)`, in SB3's order."""
+    return torch.stack(steps, dim=1).flatten(0, 1)

@@ -1,0 +1,6 @@
+"""Pusher-v5: push a cylinder to a goal; `--help` lists the flags."""
+
+from Distillation.run import main
+
+if __name__ == "__main__":
+    main("Pusher")

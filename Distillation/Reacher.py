@@ -1,0 +1,6 @@
+"""Reacher-v5: bring the fingertip to a target; `--help` lists the flags."""
+
+from Distillation.run import main
+
+if __name__ == "__main__":
+    main("Reacher")

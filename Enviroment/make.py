@@ -1,0 +1,100 @@
+"""The only place where environments are made."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+from gymnasium import spaces
+
+from Enviroment.errors import UserError
+from Enviroment.observations import observation_space, state_space
+from Enviroment.render import Quality, check_quality
+from Enviroment.simulation import Layout, make_simulation
+from Enviroment.tasks import Task, get_task
+from Enviroment.vector import FrameVecEnv, StateVecEnv
+from Enviroment.workers import WorkerKind, make_workers
+
+
+def make_env(
+    task: str | Task,
+    n_envs: int,
+    seed: int,
+    *,
+    quality: Quality = "fast",
+    workers: WorkerKind = "thread",
+    n_workers: int | None = None,
+    blind: bool = False,
+) -> FrameVecEnv:
+    """Environments that show frames, the robot's joints and the simulator's state.
+
+    Args:
+        task: its name, or a `Task`; `dataclasses.replace(task, frame_size=...)` changes the frames.
+        n_envs: how many run side by side.
+        seed: episode k of environment i is reset with `seed + k * n_envs + i`.
+        quality: "fast" frames, or "reference" ones as Gymnasium draws them.
+        workers: "thread"; "process" for machines with many cores; or "serial", for debugging.
+            All yield the same numbers.
+        n_workers: how many share the work; one for each core at most, unless told.
+        blind: frames are zero and nothing is drawn, to measure what seeing is worth.
+
+    Raises:
+        UserError: an argument is out of range, or the machine has no usable OpenGL.
+    """
+    check_quality(quality)
+    task, layout, action_space = _plan(task, n_envs, seed, None if blind else quality)
+    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs))
+    space = observation_space(task, layout.state_dim)
+    return FrameVecEnv(task, pool, space, action_space, seed, blind)
+
+
+def make_state_env(task: str | Task, n_envs: int, seed: int) -> StateVecEnv:
+    """Environments that show the simulator's state only, for teachers. Nothing is drawn.
+
+    Args and raises: as `make_env`, with the same episodes for the same seeds.
+    """
+    task, layout, action_space = _plan(task, n_envs, seed, None)
+    # A step without a frame is mostly Python, which threads cannot share.
+    pool = make_workers("serial", layout, 1)
+    return StateVecEnv(task, pool, state_space(layout.state_dim), action_space, seed)
+
+
+def _plan(
+    task: str | Task, n_envs: int, seed: int, quality: Quality | None
+) -> tuple[Task, Layout, spaces.Box]:
+    """Check what was asked for, and read the sizes off one of the task's environments."""
+    task = get_task(task) if isinstance(task, str) else task
+    if n_envs < 1:
+        raise UserError(f"--num_envs {n_envs}: at least one environment is needed.")
+    if seed < 0:
+        raise UserError(f"Seed {seed}: seeds start at 0.")
+    probe = make_simulation(task)
+    observations, actions = probe.observation_space, probe.action_space
+    probe.close()
+    if not isinstance(observations, spaces.Box) or not isinstance(actions, spaces.Box):
+        raise UserError(f"Task {task.name}: {task.env_id} needs Box observations and actions.")
+    layout = Layout(
+        task=task,
+        n_envs=n_envs,
+        state_dim=int(np.prod(observations.shape)),
+        action_shape=actions.shape,
+        action_dtype=np.dtype(actions.dtype),
+        quality=quality,
+    )
+    return task, layout, actions
+
+
+def _worker_count(n_workers: int | None, n_envs: int) -> int:
+    if n_workers is None:
+        return min(n_envs, _available_cores())
+    if not 1 <= n_workers <= n_envs:
+        raise UserError(f"n_workers {n_workers}: give 1 to {n_envs}, the number of environments.")
+    return n_workers
+
+
+def _available_cores() -> int:
+    """Cores that this process may use: in a container often fewer than the machine has."""
+    if sys.platform.startswith("linux"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

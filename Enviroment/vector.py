@@ -1,0 +1,230 @@
+"""Stable-Baselines3's `VecEnv` over parallel workers, with every episode's seed known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
+
+from Enviroment.observations import (
+    FRAME,
+    PROPRIO,
+    STATE,
+    FrameStack,
+)
+from Enviroment.tasks import Task
+from Enviroment.workers import Workers
+
+DictObs = dict[str, np.ndarray]
+
+
+class SeededVecEnv(VecEnv):
+    """Environments that reset themselves, episode by episode, with seeds that can be named.
+
+    After `env.seed(s); env.reset()`, the k-th episode of environment i is reset with seed
+    `s + k * n_envs + i`; a later `env.reset()` goes on with the next k.
+
+    At an episode's end `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (the time
+    limit ended it, and nothing else) and `episode`, as SB3's `Monitor` reports it. Gymnasium's own
+    infos, the terms of the reward, are left out.
+
+    Args:
+        task: what is simulated.
+        workers: who steps it.
+        space: of one environment's observation.
+        action_space: of one environment.
+        seed: s, of the first reset.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        workers: Workers,
+        space: spaces.Space,
+        action_space: spaces.Space,
+        seed: int,
+    ) -> None:
+        self.task = task
+        self._workers = workers
+        self._exchange = workers.exchange
+        n_envs = len(self._exchange.rewards)
+        self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
+        super().__init__(n_envs, space, action_space)
+        self._returns = np.zeros(n_envs)  # of the running episodes
+        self._lengths = np.zeros(n_envs, np.int64)  # env steps
+        self._start_time = time.time()
+        self.seed(seed)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Name the seeds from the next `reset` on: `seed + k * n_envs + i`.
+
+        Without one, a random one is drawn from NumPy's global generator, as in SB3.
+        """
+        seeds = super().seed(seed)
+        self._exchange.seeds[:] = seeds
+        return seeds
+
+    def reset(self) -> Any:
+        self._workers.start("reset")
+        self._workers.wait()
+        self._exchange.seeds += self.num_envs
+        self._reset_seeds()
+        self._returns[:] = 0
+        self._lengths[:] = 0
+        for index in range(self.num_envs):
+            self._begin_episode(index)
+        return self._observation()
+
+    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+        """One step everywhere: observation, rewards float32 (n_envs,), dones (n_envs,), infos."""
+        self.step_async(actions)
+        return self.step_wait()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        actions = np.asarray(actions)
+        if actions.shape != self._exchange.actions.shape:
+            expected = self._exchange.actions.shape
+            raise ValueError(f"Actions have shape {actions.shape}, expected {expected}.")
+        if not np.isfinite(actions).all():  # MuJoCo would only warn, and restart the simulation
+            bad = np.flatnonzero(~np.isfinite(actions).reshape(self.num_envs, -1).all(axis=1))
+            raise ValueError(f"The actions of environments {bad.tolist()} are not finite.")
+        self._exchange.actions[:] = actions
+        self._workers.start("step")
+
+    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+        self._workers.wait()
+        exchange = self._exchange
+        self._returns += exchange.rewards
+        self._lengths += 1
+        self._take_step()
+        dones = exchange.terminated | exchange.truncated
+        infos: list[dict] = [{} for _ in range(self.num_envs)]
+        for index in np.flatnonzero(dones).tolist():
+            infos[index] = self._end_episode(index)
+        return self._observation(), exchange.rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        """Free the workers and their OpenGL contexts. Closing twice is harmless."""
+        self._workers.close()
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        return self._ask_each(indices, "get", attr_name)
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        self._ask_each(indices, "set", attr_name, value)
+
+    def env_method(
+        self,
+        method_name: str,
+        *method_args: Any,
+        indices: VecEnvIndices = None,
+        **method_kwargs: Any,
+    ) -> list[Any]:
+        return self._ask_each(indices, "invoke", method_name, method_args, method_kwargs)
+
+    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
+        """SB3 asks only for `Monitor`, whose report of each episode these environments give."""
+        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
+
+    def _ask_each(self, indices: VecEnvIndices, method: str, *args: Any) -> list[Any]:
+        return [
+            self._workers.ask(self._worker_of[index], method, index, *args)
+            for index in self._get_indices(indices)
+        ]
+
+    def _end_episode(self, index: int) -> dict[str, Any]:
+        """Close the books on an episode; the worker has begun the next one already."""
+        exchange = self._exchange
+        timed_out = exchange.truncated[index] and not exchange.terminated[index]
+        info = {
+            "terminal_observation": self._terminal_observation(index),
+            "TimeLimit.truncated": bool(timed_out),
+            "episode": {
+                "r": round(float(self._returns[index]), 6),
+                "l": int(self._lengths[index]),
+                "t": round(time.time() - self._start_time, 6),
+            },
+        }
+        exchange.seeds[index] += self.num_envs
+        self._returns[index] = self._lengths[index] = 0
+        self._begin_episode(index)
+        return info
+
+    def _observation(self) -> Any:
+        """What all environments show now, in arrays that later steps leave alone."""
+        raise NotImplementedError
+
+    def _terminal_observation(self, index: int) -> Any:
+        """What a finished episode showed last. Called before `_begin_episode`."""
+        raise NotImplementedError
+
+    def _take_step(self) -> None:
+        """The workers have made a step everywhere."""
+
+    def _begin_episode(self, index: int) -> None:
+        """The worker has begun an episode."""
+
+
+class StateVecEnv(SeededVecEnv):
+    """Observations are the simulator's state: float32 (n_envs, state_dim)."""
+
+    def _observation(self) -> np.ndarray:
+        return self._exchange.states.copy()
+
+    def _terminal_observation(self, index: int) -> np.ndarray:
+        return self._exchange.last_states[index].copy()
+
+
+class FrameVecEnv(SeededVecEnv):
+    """Observations are the groups `frame`, `proprio` and `state` (see `observations`).
+
+    Args:
+        blind: frames are zero, and nothing is drawn.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        workers: Workers,
+        space: spaces.Dict,
+        action_space: spaces.Space,
+        seed: int,
+        blind: bool = False,
+    ) -> None:
+        self._frame_shape = space[FRAME].shape or ()
+        self._proprio = task.proprio_indices
+        super().__init__(task, workers, space, action_space, seed)
+        self._stack = None if blind else FrameStack(task, self.num_envs)
+
+    def _observation(self) -> DictObs:
+        states = self._exchange.states.copy()
+        if self._stack is None:
+            frames = np.zeros((self.num_envs, *self._frame_shape), np.uint8)
+        else:
+            frames = self._stack.stacks()
+        return {FRAME: frames, PROPRIO: states[:, self._proprio], STATE: states}
+
+    def _terminal_observation(self, index: int) -> DictObs:
+        state = self._exchange.last_states[index].copy()
+        if self._stack is None:
+            frame = np.zeros(self._frame_shape, np.uint8)
+        else:
+            frame = self._stack.stack(index)
+        return {FRAME: frame, PROPRIO: state[self._proprio], STATE: state}
+
+    def _take_step(self) -> None:
+        if self._stack is not None:
+            self._stack.push(self._exchange.frames)
+            ended = self._exchange.terminated | self._exchange.truncated
+            for index in np.flatnonzero(ended).tolist():
+                self._stack.replace_newest(index, self._exchange.last_frames[index])
+
+    def _begin_episode(self, index: int) -> None:
+        if self._stack is not None:
+            self._stack.restart(index, self._exchange.frames[index])

@@ -1,0 +1,66 @@
+"""Run folders: where they are, and that no other run is lost in one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from Enviroment.errors import UserError
+from Evaluation.plots import CURVES_FILE
+from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
+
+RESULTS = Path(__file__).resolve().parents[1] / "Results"
+CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
+_LONGEST_NAME = 200  # bytes; file systems end at 255
+# What runs write, so that --overwrite deletes nothing else.
+_CONTENTS = (
+    *(CONFIG_FILE, METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
+    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS),
+)
+
+
+def locate(output: Path | None, default: Path) -> Path:
+    """The absolute folder that `--output` names, else `default` below Results.
+
+    Raises:
+        UserError: `output` leaves its place by `..`, is too long, or names a file.
+    """
+    if output is None:
+        return RESULTS / default
+    if ".." in output.parts:
+        raise UserError(f"--output {output} holds '..'. Name the folder without it.")
+    if "\0" in str(output) or any(len(part.encode()) > _LONGEST_NAME for part in output.parts):
+        raise UserError(f"--output {str(output)!r:.80} is no usable name for a folder.")
+    if any(parent.is_file() for parent in (output, *output.parents)):
+        raise UserError(f"--output {output} is, or lies below, a file. Name a folder.")
+    return output.absolute()
+
+
+def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
+    """Refuses to start where a run would be lost or mixed with another. Changes nothing.
+
+    Args:
+        hint: a further way out, such as `--resume`.
+
+    Raises:
+        UserError: says what the folder holds, and which flag helps.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder} is not empty and holds no run. Name another --output.")
+    if not overwrite:
+        raise UserError(
+            f"{folder} already holds a run. {hint}Delete it by --overwrite, or name another "
+            "--output."
+        )
+
+
+def clear(folder: Path) -> None:
+    """Deletes the run that a folder holds, and nothing else in it."""
+    for name in _CONTENTS:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

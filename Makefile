@@ -1,0 +1,67 @@
+# `make pusher` and `make test` do their own set-up: .venv is made once and used again.
+#   ARGS                flags for the job: make pusher ARGS='--run_index 1', make test ARGS='-k foo'
+#   PYTHON              the Python to make .venv with; otherwise the first of 3.11 or newer
+#   PIP_INSTALL_FLAGS   flags for every `pip install`
+
+ARGS ?=
+PYTHON ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+# torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
+# the machine has no wheels of its own (PIP_FIND_LINKS), offer the build for processors as well:
+# pip prefers it, because 2.13.0+cpu counts as newer than 2.13.0.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+GPU = $(shell nvidia-smi -L 2>/dev/null | grep '^GPU')
+PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX))
+INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help pusher test test-slow check format bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 15 minutes on 2 cores
+	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
+
+test: $(VENV)/.dev $(VENV)/.gl ## the quick tests
+	$(RUN) -m pytest $(ARGS)
+
+test-slow: $(VENV)/.dev $(VENV)/.gl ## the tests that take longer
+	$(RUN) -m pytest -m slow $(ARGS)
+
+check: $(VENV)/.dev ## lint, format and types, without changing anything
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright
+
+format: $(VENV)/.dev ## mend what lint and format can mend
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
+	@set -e; for script in benchmarks/*.py; do \
+		echo "$$script"; $(RUN) "$$script" $(ARGS); \
+	done
+
+clean: ## remove .venv and caches; results stay
+	rm -rf $(VENV) build .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is touched last, so an interrupted set-up goes on at the next call.
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { \
+		python=$$(install/python.sh "$(PYTHON)") && \
+		echo "Making $(VENV) with $$python" && \
+		"$$python" -m venv --clear $(VENV); }
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(VENV)/.gl: $(VENV)/.installed install/gl.sh
+	@install/gl.sh $(RUN)
+	@touch $@

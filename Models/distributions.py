@@ -1,0 +1,191 @@
+"""The families of action distributions, and their exact KL divergences.
+
+A *raw* action is what the rollout buffer keeps: the action itself, or for a squashed Gaussian
+the sample before the tanh. Inverting the tanh afterwards would lose saturated actions.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from stable_baselines3.common import distributions as sb3
+from torch import Tensor
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_QUADRATURE_NODES = 32
+
+
+@dataclass(frozen=True)
+class Distribution(ABC):
+    """A batch of distributions over actions; the parameters are the dataclass's fields."""
+
+    family: ClassVar[str]
+
+    @abstractmethod
+    def mode(self) -> Tensor:
+        """The most probable raw action."""
+
+    @abstractmethod
+    def sample(self) -> Tensor:
+        """A raw action from torch's global generator, without a gradient."""
+
+    @abstractmethod
+    def log_prob(self, raw: Tensor) -> Tensor:
+        """Log-density of the actions whose raw form is given: `(B, action_dim)` -> `(B,)`."""
+
+    @abstractmethod
+    def entropy(self) -> Tensor:
+        """Entropy in nats: `(B,)`."""
+
+    @abstractmethod
+    def _kl(self, other: Self) -> Tensor: ...
+
+    def kl(self, other: Distribution) -> Tensor:
+        """KL(self || other), summed over action dimensions: `(B,)`.
+
+        Raises:
+            TypeError: the families differ. A Gaussian's support exceeds a squashed Gaussian's,
+                so one direction is infinite and the other has no closed form.
+        """
+        if type(self) is not type(other):
+            raise TypeError(f"No exact KL between {self.family} and {other.family}.")
+        return self._kl(other)
+
+    def to_env_action(self, raw: Tensor) -> Tensor:
+        """The action itself; for a squashed Gaussian in [-1, 1], to be scaled to the bounds."""
+        return raw
+
+    def params(self) -> dict[str, Tensor]:
+        """The parameters by name, as a rollout or a dataset keeps them."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __getitem__(self, index: Tensor | slice) -> Self:
+        """The distributions of some of the batch."""
+        return type(self)(**{name: value[index] for name, value in self.params().items()})
+
+
+@dataclass(frozen=True)
+class DiagGaussian(Distribution):
+    """Independent Gaussians, `mean` and `log_std` both `(B, action_dim)`."""
+
+    family: ClassVar[str] = "gaussian"
+    mean: Tensor
+    log_std: Tensor
+
+    def mode(self) -> Tensor:
+        return self.mean
+
+    def sample(self) -> Tensor:
+        with torch.no_grad():
+            return self.mean + torch.randn_like(self.mean) * self.log_std.exp()
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        z = (raw - self.mean) / self.log_std.exp()
+        return (-0.5 * z.square() - self.log_std - _LOG_SQRT_2PI).sum(-1)
+
+    def entropy(self) -> Tensor:
+        return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
+
+    def _kl(self, other: Self) -> Tensor:
+        """sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
+        variance_ratio = (2 * (self.log_std - other.log_std)).exp()
+        z = (self.mean - other.mean) / other.log_std.exp()
+        return (other.log_std - self.log_std + 0.5 * (variance_ratio + z.square() - 1)).sum(-1)
+
+
+@dataclass(frozen=True)
+class SquashedGaussian(DiagGaussian):
+    """tanh of a diagonal Gaussian (SAC); the fields describe the Gaussian before the tanh.
+
+    The KL is inherited: it is invariant under a bijection, so between two distributions squashed
+    by the same tanh it is exactly the KL of their Gaussians. Densities are those of the action
+    in [-1, 1].
+    """
+
+    family: ClassVar[str] = "squashed_gaussian"
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        return super().log_prob(raw) - _log_tanh_slope(raw).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Entropy of the Gaussian plus E[ln tanh'(u)], by Gauss-Hermite quadrature.
+
+        No closed form exists; 32 nodes are exact to 2e-3 nats a dimension up to a standard
+        deviation of e, where a one-sample estimate is off by a whole nat.
+        """
+        nodes, weights = _gauss_hermite(self.mean.dtype, self.mean.device)
+        raw = self.mean.unsqueeze(-1) + self.log_std.exp().unsqueeze(-1) * nodes  # (B, A, nodes)
+        return super().entropy() + (_log_tanh_slope(raw) @ weights).sum(-1)
+
+    def to_env_action(self, raw: Tensor) -> Tensor:
+        return torch.tanh(raw)
+
+
+@dataclass(frozen=True)
+class Categorical(Distribution):
+    """One of n discrete actions, `logits` `(B, n)`; raw actions are int64 `(B,)`."""
+
+    family: ClassVar[str] = "categorical"
+    logits: Tensor
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    def sample(self) -> Tensor:
+        with torch.no_grad():
+            return torch.multinomial(self.logits.softmax(-1), 1).squeeze(-1)
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        return self.logits.log_softmax(-1).gather(-1, raw.long().view(-1, 1)).squeeze(-1)
+
+    def entropy(self) -> Tensor:
+        log_p = self.logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum(-1)
+
+    def _kl(self, other: Self) -> Tensor:
+        log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+FAMILIES: dict[str, type[Distribution]] = {
+    cls.family: cls for cls in (DiagGaussian, SquashedGaussian, Categorical)
+}
+
+
+def from_sb3(distribution: sb3.Distribution) -> Distribution:
+    """The same distribution as an SB3 policy's `get_distribution` gives it, with its gradient.
+
+    Raises:
+        TypeError: a family that has no exact KL here.
+    """
+    inner = distribution.distribution
+    if isinstance(distribution, sb3.SquashedDiagGaussianDistribution):
+        return SquashedGaussian(inner.mean, inner.stddev.log())
+    if isinstance(distribution, sb3.DiagGaussianDistribution):
+        return DiagGaussian(inner.mean, inner.stddev.log())
+    if isinstance(distribution, sb3.CategoricalDistribution):
+        return Categorical(inner.logits)
+    raise TypeError(f"{type(distribution).__name__} has no exact KL here.")
+
+
+def _log_tanh_slope(raw: Tensor) -> Tensor:
+    """ln(1 - tanh(u)^2), stable for any u."""
+    return 2 * (math.log(2) - raw - F.softplus(-2 * raw))
+
+
+@cache
+def _gauss_hermite(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nodes and weights whose weighted sum is the mean over a standard normal."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
+    weights = weights / weights.sum()
+    return (
+        torch.as_tensor(nodes, dtype=dtype, device=device),
+        torch.as_tensor(weights, dtype=dtype, device=device),
+    )

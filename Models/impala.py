@@ -1,0 +1,86 @@
+"""The IMPALA-CNN encoder (Espeholt et al. 2018, figure 3), pooled to a fixed grid."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FILTERS = {
+    "ImpaalaSmall": (16, 32),
+    "ImpaalaMid": (16, 32, 32),
+    "ImpaalaBig": (32, 64, 64),
+}
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(relu(x))))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
+class ImpalaEncoder(nn.Module):
+    """Frames -> features, whatever the frames' size.
+
+    Args:
+        in_channels: frames an observation (times three for RGB).
+        filters: channels of each sequence of conv 3x3, max pool 3 stride 2, two residual blocks.
+        pooling: side of the grid that spatial average pooling leaves. 1 forgets where things
+            are; 3 keeps enough of it to steer by.
+        precision: "float32" or "bfloat16". Convolutions only; the features are float32.
+    """
+
+    def __init__(
+        self, in_channels: int, filters: tuple[int, ...], pooling: int, precision: str
+    ) -> None:
+        super().__init__()
+        channels = (in_channels, *filters)
+        self.sequences = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(inner, outer, 3, padding=1),
+                    nn.MaxPool2d(3, stride=2, padding=1),
+                    ResidualBlock(outer),
+                    ResidualBlock(outer),
+                )
+                for inner, outer in zip(channels, filters, strict=False)
+            )
+        )
+        self.pooling = pooling
+        self.features_dim = filters[-1] * pooling**2
+        self.precision = precision
+        # Channels-last is 1.7 to 2.3 times as fast as contiguous on a CPU, and no slower on CUDA.
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
+        x = frames.contiguous(memory_format=torch.channels_last)
+        with self._autocast(frames.device):
+            x = F.relu(self.sequences(x.to(self._dtype) / 255))
+        # float32 from here on: (B, C, pooling, pooling) -> (B, features_dim)
+        return F.adaptive_avg_pool2d(x.float(), self.pooling).flatten(1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager:
+        return torch.autocast(
+            device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
+        )
+
+
+def fastest_precision(device: torch.device) -> str:
+    """ "bfloat16" where the processor or the GPU computes in it, else "float32"."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if device.type == "cpu" and capable else "float32"

@@ -1,0 +1,34 @@
+"""SB3's own actor-critic policies, asked for a distribution that has an exact KL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from torch import Tensor
+
+from Models.distributions import Categorical, DiagGaussian, Distribution, from_sb3
+from Models.student import StudentPolicy
+
+
+def distribution_and_value(policy: ActorCriticPolicy, obs: Any) -> tuple[Distribution, Tensor]:
+    """One forward pass of any actor-critic policy; the values are `(B,)`."""
+    if isinstance(policy, StudentPolicy):
+        return policy.distribution_and_value(obs)
+    features = policy.extract_features(obs)
+    if policy.share_features_extractor:
+        latent_pi, latent_vf = policy.mlp_extractor(features)
+    else:
+        latent_pi = policy.mlp_extractor.forward_actor(features[0])
+        latent_vf = policy.mlp_extractor.forward_critic(features[1])
+    distribution = from_sb3(policy._get_action_dist_from_latent(latent_pi))
+    return distribution, policy.value_net(latent_vf).squeeze(-1)
+
+
+def family_of(policy: ActorCriticPolicy) -> str:
+    """The family of a policy's action distribution."""
+    if isinstance(policy, StudentPolicy):
+        return policy.config.family
+    discrete = isinstance(policy.action_space, spaces.Discrete)
+    return Categorical.family if discrete else DiagGaussian.family

@@ -1,0 +1,357 @@
+"""The student: an SB3 policy over frames and proprioception, or over the state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
+from torch import Tensor, nn
+
+from Enviroment.errors import UserError
+from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.bundle import read_bundle, write_bundle
+from Models.distributions import (
+    FAMILIES,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    SquashedGaussian,
+)
+from Models.impala import FILTERS, ImpalaEncoder, fastest_precision
+
+MODES = ("State", *FILTERS)
+_MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
+_OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student's network. The same heads serve every encoder."""
+
+    mode: str = "ImpaalaSmall"
+    family: str = "gaussian"
+    pooling: int = 3  # side of the grid that the encoder's features are averaged to
+    proprio_features: int = 64
+    head: tuple[int, ...] = (128, 128)
+    critic_on_state: bool = False  # during training only; the deployed student never needs it
+    init_log_std: float = -0.5
+    precision: str = "auto"  # of the convolutions: float32, bfloat16, or what is fastest here
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
+        if self.family not in FAMILIES:
+            raise UserError(f"Unknown action distribution {self.family!r}.")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"--precision {self.precision!r} is not auto, float32 or bfloat16.")
+        if self.pooling < 1:
+            raise UserError(f"--pooling {self.pooling} must be at least 1.")
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The observation groups that the deployed student reads."""
+        return (STATE,) if self.mode == "State" else (FRAME, PROPRIO)
+
+
+class FrozenNormaliser(nn.Module):
+    """(x - mean) / std, clipped. Statistics never move, so a rollout's log-probabilities stay
+    true when its minibatches are evaluated.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x.float() - self.mean) / self.std).clamp(-_OBS_CLIP, _OBS_CLIP)
+
+
+class StudentPolicy(ActorCriticPolicy):
+    """An actor and a critic head on shared features, behind SB3's policy interface.
+
+    `predict`, `save`, `load`, SB3's `evaluate_policy` and PPO work on it. Observations may hold
+    more groups than the student reads; the others are ignored.
+
+    For a squashed Gaussian, SB3's "actions" are in [-1, 1] and `predict` scales them to the
+    bounds. The actor gives state-dependent standard deviations, as SAC's does.
+
+    Args:
+        observation_space: at least the groups that `config` needs.
+        config: the network.
+        group_mean, group_std: frozen statistics of the vector groups (`proprio`, `state`);
+            0 and 1 where a group is not named.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        use_sde: bool = False,
+        config: StudentConfig | None = None,
+        group_mean: dict[str, list[float]] | None = None,
+        group_std: dict[str, list[float]] | None = None,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.config = config or StudentConfig()
+        if use_sde:
+            raise UserError("The student explores by its own distribution; use_sde is not for it.")
+        self.group_mean, self.group_std = group_mean or {}, group_std or {}
+        full = _dict_space(observation_space)
+        self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None
+        if self.config.critic_on_state and self.state_space is None:
+            raise UserError("A critic on the state needs the observation group `state`.")
+        super().__init__(
+            _narrow(full, self.config.groups),
+            action_space,
+            lr_schedule,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            normalize_images=False,
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Called by SB3's constructor in place of its own networks."""
+        config, sizes = self.config, _vector_sizes(self.observation_space)
+        # SB3 made extractors for arbitrary dictionaries; ours are below.
+        del self.features_extractor, self.pi_features_extractor, self.vf_features_extractor
+        self.normalisers = nn.ModuleDict({g: self._normaliser(g, n) for g, n in sizes.items()})
+        if config.mode == "State":
+            features_dim = sizes[STATE]
+        else:
+            if config.precision == "auto":
+                # Resolved once: a bundle computes in what its student was trained in.
+                config = replace(config, precision=fastest_precision(get_device("auto")))
+                self.config = config
+            frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
+            self.encoder = ImpalaEncoder(
+                frame.shape[0], FILTERS[config.mode], config.pooling, config.precision
+            )
+            self.proprio_net = nn.Sequential(
+                nn.Linear(sizes[PROPRIO], config.proprio_features), nn.SiLU()
+            )
+            features_dim = self.encoder.features_dim + config.proprio_features
+        self.actor = _mlp(features_dim, config.head, self._n_action_params(), last_gain=0.01)
+        critic_dim = features_dim
+        if self.state_space is not None:
+            critic_dim = int(np.prod(self.state_space.shape))  # pyright: ignore[reportArgumentType]
+            self.critic_normaliser = self._normaliser(STATE, critic_dim)
+        self.critic = _mlp(critic_dim, config.head, 1, last_gain=1.0)
+        self.optimizer = self.optimizer_class(
+            self.parameters(),
+            lr=lr_schedule(1),  # pyright: ignore[reportCallIssue]
+            **self.optimizer_kwargs,
+        )
+
+    def _normaliser(self, group: str, size: int) -> FrozenNormaliser:
+        return FrozenNormaliser(
+            np.asarray(self.group_mean.get(group, np.zeros(size))),
+            np.asarray(self.group_std.get(group, np.ones(size))),
+        )
+
+    def _n_action_params(self) -> int:
+        if isinstance(self.action_space, spaces.Discrete):
+            return int(self.action_space.n)
+        return 2 * int(np.prod(self.action_space.shape))  # pyright: ignore[reportArgumentType]
+
+    # -- what the algorithms call -------------------------------------------------------------
+
+    def features(self, obs: dict[str, Tensor]) -> Tensor:
+        """`(B, features_dim)`, float32."""
+        if self.config.mode == "State":
+            return self.normalisers[STATE](obs[STATE])
+        proprio = self.proprio_net(self.normalisers[PROPRIO](obs[PROPRIO]))
+        return torch.cat([self.encoder(obs[FRAME]), proprio], dim=-1)
+
+    def distribution(self, obs: dict[str, Tensor]) -> Distribution:
+        """The action distribution, in raw form (`Models.distributions`)."""
+        return self._distribution(self.features(obs))
+
+    def distribution_and_value(self, obs: dict[str, Tensor]) -> tuple[Distribution, Tensor]:
+        """One pass for both; the values are `(B,)`."""
+        features = self.features(obs)
+        return self._distribution(features), self._values(features, obs)
+
+    def _distribution(self, features: Tensor) -> Distribution:
+        params = self.actor(features)
+        if self.config.family == Categorical.family:
+            return Categorical(params)
+        mean, log_std = params.chunk(2, dim=-1)  # (B, 2A) -> (B, A), (B, A)
+        log_std = (log_std + self.config.init_log_std).clamp(_MIN_LOG_STD, _MAX_LOG_STD)
+        squashed = self.config.family == SquashedGaussian.family
+        return (SquashedGaussian if squashed else DiagGaussian)(mean, log_std)
+
+    def _values(self, features: Tensor, obs: dict[str, Tensor]) -> Tensor:
+        if self.state_space is not None:
+            features = self.critic_normaliser(obs[STATE])
+        return self.critic(features).squeeze(-1)
+
+    # -- SB3's policy interface -----------------------------------------------------------------
+
+    @property
+    def squash_output(self) -> bool:
+        return self.config.family == SquashedGaussian.family
+
+    def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
+        if isinstance(observation, dict):
+            observation = {group: observation[group] for group in self.observation_space.spaces}  # pyright: ignore[reportAttributeAccessIssue]
+        return super().obs_to_tensor(observation)
+
+    def forward(
+        self, obs: dict[str, Tensor], deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """SB3's collection step: actions, values `(B, 1)`, log-probabilities `(B,)`."""
+        dist, values = self.distribution_and_value(obs)
+        raw = dist.mode() if deterministic else dist.sample()
+        return dist.to_env_action(raw), values.unsqueeze(-1), dist.log_prob(raw)
+
+    def evaluate_actions(
+        self, obs: dict[str, Tensor], actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """SB3's update step. Squashed actions are inverted, so saturated ones are approximate;
+        the algorithms of this project keep the raw action instead.
+        """
+        dist, values = self.distribution_and_value(obs)
+        raw = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6)) if self.squash_output else actions
+        return values.unsqueeze(-1), dist.log_prob(raw), dist.entropy()
+
+    def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
+        """`(B, 1)`."""
+        if self.state_space is not None:
+            return self.critic(self.critic_normaliser(obs[STATE]))
+        return self.critic(self.features(obs))
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        dist = self.distribution(observation)
+        return dist.to_env_action(dist.mode() if deterministic else dist.sample())
+
+    def get_distribution(self, obs: Any) -> Any:
+        raise NotImplementedError("Use `distribution`, which has an exact KL.")
+
+    def all_groups(self) -> spaces.Dict:
+        """The groups that the student reads, and the state where its critic does."""
+        groups = dict(_dict_space(self.observation_space).spaces)
+        if self.state_space is not None:
+            groups[STATE] = self.state_space
+        return spaces.Dict(groups)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.all_groups(),
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            "config": self.config,
+            "group_mean": self.group_mean,
+            "group_std": self.group_std,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+
+def _mlp(inputs: int, hidden: tuple[int, ...], outputs: int, last_gain: float) -> nn.Sequential:
+    """Linear layers with SiLU between them, initialised orthogonally as SB3 does."""
+    sizes, layers = (inputs, *hidden), []
+    for i, o in zip(sizes, hidden, strict=False):
+        layers += [_orthogonal(nn.Linear(i, o), gain=2**0.5), nn.SiLU()]
+    return nn.Sequential(*layers, _orthogonal(nn.Linear(sizes[-1], outputs), gain=last_gain))
+
+
+def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _dict_space(space: spaces.Space) -> spaces.Dict:
+    if not isinstance(space, spaces.Dict):
+        raise UserError(f"A student needs a dictionary of observation groups, not {space}.")
+    return space
+
+
+def _narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
+    missing = [group for group in groups if group not in space.spaces]
+    if missing:
+        raise UserError(f"The environment has no observation group {', '.join(missing)}.")
+    return spaces.Dict({group: space[group] for group in groups})
+
+
+def _vector_sizes(space: spaces.Space) -> dict[str, int]:
+    return {
+        group: int(np.prod(sub.shape))
+        for group, sub in _dict_space(space).spaces.items()
+        if group != FRAME
+    }
+
+
+def save_student(policy: StudentPolicy, folder: Path, notes: Mapping[str, Any]) -> None:
+    """Writes the student's bundle: weights, network, spaces.
+
+    Args:
+        notes: plain JSON: the task, how it was trained, its figures.
+    """
+    description = {
+        **notes,
+        "config": asdict(policy.config),
+        "observations": {
+            group: list(space.shape or ()) for group, space in policy.all_groups().spaces.items()
+        },
+        "actions": _describe_actions(policy.action_space),
+        "parameters": sum(p.numel() for p in policy.parameters()),
+    }
+    write_bundle(folder, "student", policy.state_dict(), description)
+
+
+def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPolicy:
+    """The student of a bundle, in evaluation mode. It needs no teacher.
+
+    Raises:
+        UserError: the bundle is missing, damaged, or describes no student.
+    """
+    tensors, description = read_bundle(folder, "student", device)
+    try:
+        config = dict(description["config"])
+        config["head"] = tuple(config["head"])
+        groups = description["observations"].items()
+        policy = StudentPolicy(
+            spaces.Dict({group: _group_space(group, shape) for group, shape in groups}),
+            _read_actions(description["actions"]),
+            lambda _: 0.0,
+            config=StudentConfig(**config),
+        )
+        policy.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder / 'student.json'} describes no student: {error}") from error
+    return policy.to(device).eval()
+
+
+def _group_space(group: str, shape: list[int]) -> spaces.Box:
+    if group == FRAME:
+        return spaces.Box(0, 255, tuple(shape), np.uint8)
+    return spaces.Box(-np.inf, np.inf, tuple(shape), np.float32)
+
+
+def _describe_actions(space: spaces.Space) -> dict[str, Any]:
+    if isinstance(space, spaces.Box):
+        return {"low": space.low.tolist(), "high": space.high.tolist()}
+    assert isinstance(space, spaces.Discrete)
+    return {"n": int(space.n)}
+
+
+def _read_actions(description: dict[str, Any]) -> spaces.Space:
+    if "n" in description:
+        return spaces.Discrete(description["n"])
+    low, high = (np.array(description[bound], np.float32) for bound in ("low", "high"))
+    return spaces.Box(low, high, dtype=np.float32)

@@ -1,0 +1,111 @@
+"""Evaluation on validation seeds, and checkpoints, while an SB3 agent learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from Enviroment import seeds
+from Enviroment.tasks import Task
+from Evaluation.callbacks import ProgressBar
+from Evaluation.evaluate import Act, run_episodes
+from Train_Teacher.checkpoint import Progress, prune, save_checkpoint
+
+
+class EvaluateAndCheckpoint(BaseCallback):
+    """Every `every` env steps: deterministic episodes, `eval/*` metrics, a checkpoint.
+
+    It acts between a gradient step and the next rollout, where the agent is whole: no rollout is
+    half collected, and the weights and the normaliser are the ones the next rollout starts with.
+
+    Args:
+        env: separate from the training environments, not normalised.
+        folder: where the checkpoints go.
+        every: env steps.
+        episodes: the first so many validation seeds, the same ones each time.
+        start: counters of the checkpoint that the run goes on from.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        env: VecEnv,
+        folder: Path,
+        every: int,
+        episodes: int,
+        start: Progress,
+    ) -> None:
+        super().__init__()
+        self._task, self._env, self._folder = task, env, folder
+        self._every, self._episodes = every, episodes
+        self._best = start.best_return
+        self._evaluation = start.evaluation
+        self._first_episode = start.episodes
+        self._saved_at = start.steps if start.evaluation else None
+
+    def _on_training_start(self) -> None:
+        # Every environment starts an episode at the reset that learning begins with.
+        self._episodes_done = np.zeros(self.training_env.num_envs, dtype=np.int64)
+
+    def _on_step(self) -> bool:
+        self._episodes_done += self.locals["dones"]
+        return True
+
+    def _on_rollout_start(self) -> None:
+        due = self._saved_at is None or (
+            self.num_timesteps // self._every > self._saved_at // self._every
+        )
+        if due:
+            self._evaluate_and_save()
+
+    def _on_training_end(self) -> None:
+        if self._saved_at != self.num_timesteps:
+            self._evaluate_and_save()
+
+    def _evaluate_and_save(self) -> None:
+        agent = cast(PPO | SAC, self.model)
+        stats = run_episodes(
+            normalised_act(agent), self._env, self._task, seeds.VALIDATION.start, self._episodes
+        )
+        self._evaluation = stats.summary("eval/")
+        for key, value in self._evaluation.items():
+            self.logger.record(key, value)
+        self.logger.dump(self.num_timesteps)
+
+        mean_return = float(stats.returns.mean())
+        improved = self._best is None or mean_return > self._best
+        if improved:
+            self._best = mean_return
+        progress = Progress(
+            steps=self.num_timesteps,
+            updates=agent._n_updates,
+            episodes=self._first_episode + int(self._episodes_done.max()) + 1,
+            best_return=self._best,
+            evaluation=self._evaluation,
+        )
+        if improved:
+            # First: a run killed in between must not know of a best that was never written.
+            name = f"best_{self.num_timesteps:012d}"
+            save_checkpoint(self._folder, name, agent, progress, resumable=False)
+        name = f"step_{self.num_timesteps:012d}"
+        save_checkpoint(self._folder, name, agent, progress, resumable=True)
+        prune(self._folder)
+        self._saved_at = self.num_timesteps
+
+
+class TeacherProgressBar(ProgressBar):
+    """With SB3's own names of the training return and of PPO's KL."""
+
+    _SHOWN = (("return", "rollout/ep_rew_mean"), ("KL", "train/approx_kl"))
+
+
+def normalised_act(agent: PPO | SAC) -> Act:
+    """The agent's deterministic action for raw states, with its normaliser as it is now."""
+    normaliser = agent.get_vec_normalize_env()
+    assert isinstance(normaliser, VecNormalize)
+    return lambda obs: agent.predict(normaliser.normalize_obs(obs), deterministic=True)[0]

@@ -1,0 +1,252 @@
+"""Checkpoints of a teacher's training: folders that one rename publishes, read without unpickling.
+
+checkpoints/step_000000400000/   to go on from: the two newest are kept
+checkpoints/best_000000300000/   the best evaluation so far, without replay buffer: one is kept
+
+model.zip         SB3's own; only its tensors are ever read here
+normaliser.npz    VecNormalize's statistics
+generators.npz    states of the random generators
+replay.npz        SAC's replay buffer
+state.json        counters, and size and SHA-256 of each file above
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import VecNormalize
+
+from Enviroment.errors import UserError
+from Models.sb3_zip import Normaliser
+
+KEEP_NEWEST = 2
+_REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counters of a run at a checkpoint."""
+
+    steps: int  # env steps
+    updates: int  # as SB3 counts them: PPO epochs, SAC gradient steps
+    episodes: int  # started in the environment that started most
+    best_return: float | None  # mean validation return of the best checkpoint
+    evaluation: dict[str, float]  # the last evaluation
+
+
+def save_checkpoint(
+    folder: Path, name: str, agent: PPO | SAC, progress: Progress, *, resumable: bool
+) -> Path:
+    """Writes `folder/name`, complete or not at all.
+
+    Args:
+        folder: the run's `checkpoints`.
+        name: `step_<steps>` or `best_<steps>`.
+        resumable: with the replay buffer, which is hundreds of megabytes.
+
+    Returns: the checkpoint's folder.
+    """
+    temporary = folder / f".{name}.partial"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    agent.save(temporary / "model.zip")
+    np.savez(
+        temporary / "normaliser.npz",
+        allow_pickle=False,
+        **_normaliser_arrays(_normaliser_of(agent)),
+    )
+    np.savez(temporary / "generators.npz", allow_pickle=False, **_generator_arrays(agent))
+    if resumable and isinstance(agent, SAC):
+        assert agent.replay_buffer is not None
+        np.savez(
+            temporary / "replay.npz", allow_pickle=False, **_replay_arrays(agent.replay_buffer)
+        )
+    files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+    state = {"format": 1, "progress": asdict(progress), "files": files}
+    (temporary / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False))
+    for path in temporary.iterdir():
+        _fsync(path)
+    final = folder / name
+    if final.exists():  # left by a run that was resumed from an older checkpoint
+        shutil.rmtree(final)
+    temporary.rename(final)
+    _fsync(folder)
+    return final
+
+
+def prune(folder: Path) -> None:
+    """Removes all but the newest `step_*` checkpoints and the best `best_*`."""
+    for old in _named(folder, "step_")[:-KEEP_NEWEST]:
+        shutil.rmtree(old)
+    best = find_best(folder)
+    for other in _named(folder, "best_"):
+        if best is not None and other != best[0]:
+            shutil.rmtree(other)
+
+
+def find_newest(folder: Path) -> tuple[Path, Progress] | None:
+    """The newest undamaged checkpoint to go on from."""
+    return next(_undamaged(folder, "step_"), None)
+
+
+def find_best(folder: Path) -> tuple[Path, Progress] | None:
+    """The undamaged checkpoint with the highest validation return."""
+    candidates = _undamaged(folder, "best_")
+    return max(candidates, key=lambda found: found[1].best_return or -math.inf, default=None)
+
+
+def restore(path: Path, agent: PPO | SAC, progress: Progress) -> None:
+    """Puts a verified checkpoint into a fresh agent made from the same settings."""
+    # load_data=False leaves the pickled part of the zip unread; tensors come by weights_only.
+    _, parameters, variables = load_from_zip_file(
+        path / "model.zip", load_data=False, device=agent.device
+    )
+    agent.set_parameters(parameters, exact_match=True, device=agent.device)
+    if isinstance(agent, SAC):
+        if agent.log_ent_coef is not None:
+            assert variables is not None
+            agent.log_ent_coef.data.copy_(variables["log_ent_coef"].data)
+        if (path / "replay.npz").exists():
+            assert agent.replay_buffer is not None
+            _fill_replay(agent.replay_buffer, _arrays(path / "replay.npz"))
+    _fill_normaliser(_normaliser_of(agent), _arrays(path / "normaliser.npz"))
+    _set_generators(agent, _arrays(path / "generators.npz"))
+    agent.num_timesteps = progress.steps
+    agent._n_updates = progress.updates
+
+
+def stored_normaliser(path: Path, norm_reward: bool) -> Normaliser:
+    """The statistics in a checkpoint, for the teacher made of it."""
+    arrays = _arrays(path / "normaliser.npz")
+    epsilon = float(arrays["epsilon"])
+    scale = float(np.sqrt(arrays["return_var"] + epsilon)) if norm_reward else 1.0
+    return Normaliser(arrays["mean"], arrays["var"], float(arrays["clip"]), epsilon, scale)
+
+
+def _undamaged(folder: Path, prefix: str) -> Iterator[tuple[Path, Progress]]:
+    """Newest first. A damaged one is named on stderr and passed over."""
+    for path in reversed(_named(folder, prefix)):
+        try:
+            yield path, _verify(path)
+        except UserError as error:
+            print(f"{error} It is passed over.", file=sys.stderr)
+
+
+def _named(folder: Path, prefix: str) -> list[Path]:
+    """Oldest first: the names hold the step count with leading zeros."""
+    return sorted(path for path in folder.glob(f"{prefix}*") if path.is_dir())
+
+
+def _verify(path: Path) -> Progress:
+    try:
+        state = json.loads((path / "state.json").read_text())
+        for name, fingerprint in state["files"].items():
+            if _fingerprint(path / name) != fingerprint:
+                raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
+        return Progress(**state["progress"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
+
+
+def _fingerprint(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        return {
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _normaliser_of(agent: PPO | SAC) -> VecNormalize:
+    normaliser = agent.get_vec_normalize_env()
+    assert normaliser is not None
+    return normaliser
+
+
+def _normaliser_arrays(normaliser: VecNormalize) -> dict[str, np.ndarray]:
+    states, returns = normaliser.obs_rms, normaliser.ret_rms
+    assert isinstance(states, RunningMeanStd)
+    return {
+        "mean": states.mean,
+        "var": states.var,
+        "count": np.array(states.count),
+        "return_mean": np.asarray(returns.mean),
+        "return_var": np.asarray(returns.var),
+        "return_count": np.array(returns.count),
+        "clip": np.array(normaliser.clip_obs),
+        "epsilon": np.array(normaliser.epsilon),
+    }
+
+
+def _fill_normaliser(normaliser: VecNormalize, arrays: dict[str, np.ndarray]) -> None:
+    states, returns = normaliser.obs_rms, normaliser.ret_rms
+    assert isinstance(states, RunningMeanStd)
+    states.mean, states.var = arrays["mean"], arrays["var"]
+    states.count = float(arrays["count"])
+    returns.mean, returns.var = arrays["return_mean"], arrays["return_var"]
+    returns.count = float(arrays["return_count"])
+
+
+def _replay_arrays(buffer: ReplayBuffer) -> dict[str, np.ndarray]:
+    """Only the rows that are filled: (steps, num_envs, ...)."""
+    rows = {name: getattr(buffer, name)[: buffer.size()] for name in _REPLAY_ARRAYS}
+    return {**rows, "pos": np.array(buffer.pos), "full": np.array(buffer.full)}
+
+
+def _fill_replay(buffer: ReplayBuffer, arrays: dict[str, np.ndarray]) -> None:
+    for name in _REPLAY_ARRAYS:
+        getattr(buffer, name)[: len(arrays[name])] = arrays[name]
+    buffer.pos, buffer.full = int(arrays["pos"]), bool(arrays["full"])
+
+
+def _generator_arrays(agent: PPO | SAC) -> dict[str, np.ndarray]:
+    """States of the generators that SB3 draws from: torch's, NumPy's global, the warm-up's."""
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    assert kind == "MT19937"
+    arrays = {
+        "torch": torch.get_rng_state().numpy(),
+        "numpy_keys": np.asarray(keys),
+        "numpy_rest": np.array([position, has_gauss, cached], dtype=np.float64),
+        "actions": np.array(json.dumps(agent.action_space.np_random.bit_generator.state)),
+    }
+    if agent.device.type == "cuda":
+        arrays["cuda"] = torch.cuda.get_rng_state(agent.device).numpy()
+    return arrays
+
+
+def _set_generators(agent: PPO | SAC, arrays: dict[str, np.ndarray]) -> None:
+    torch.set_rng_state(torch.from_numpy(arrays["torch"]))
+    position, has_gauss, cached = arrays["numpy_rest"]
+    np.random.set_state(
+        ("MT19937", arrays["numpy_keys"], int(position), int(has_gauss), float(cached))
+    )
+    agent.action_space.np_random.bit_generator.state = json.loads(str(arrays["actions"]))
+    if agent.device.type == "cuda" and "cuda" in arrays:
+        torch.cuda.set_rng_state(torch.from_numpy(arrays["cuda"]), agent.device)

@@ -1,0 +1,202 @@
+"""The end of a teacher's run: the bundle of its best checkpoint, with baselines, video, curves."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.logger import Logger
+
+from Enviroment import seeds
+from Enviroment.errors import UserError
+from Enviroment.make import make_env, make_state_env
+from Enviroment.tasks import Task
+from Evaluation.evaluate import (
+    Act,
+    EpisodeStats,
+    do_nothing,
+    policy_act,
+    random_policy,
+    run_episodes,
+)
+from Evaluation.plots import (
+    BLACK,
+    BLUE,
+    GRAY,
+    GREEN,
+    SKY,
+    VERMILION,
+    Level,
+    Line,
+    Panel,
+    draw_curves,
+)
+from Evaluation.tracking import CONFIG_FILE, RunTracker, package_versions
+from Evaluation.video import record_video
+from Models.sb3_zip import read_sb3_zip
+from Models.teacher import Teacher, TeacherDescription, save_teacher
+from Train_Teacher.checkpoint import Progress, stored_normaliser
+from Train_Teacher.config import TeacherRun
+
+_ENVS = 10
+_SEEDS = {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}
+
+Results = dict[str, dict[str, EpisodeStats]]  # policy -> seeds' name -> episodes
+
+
+def finish(
+    task: Task,
+    run: TeacherRun,
+    folder: Path,
+    best: tuple[Path, Progress],
+    command: list[str],
+    tracker: RunTracker,
+) -> None:
+    """Writes `folder/teacher`, `videos/` and `curves.png`, and prints what came out.
+
+    What is measured is the bundle's own teacher, not the agent that it was made from.
+
+    Args:
+        best: the checkpoint that becomes the teacher.
+        command: of this process; that of a run that was resumed is in its `config.json`.
+    """
+    checkpoint, progress = best
+    normaliser = stored_normaliser(checkpoint, run.settings.norm_reward)
+    tensors, network = read_sb3_zip(checkpoint / "model.zip", normaliser)
+    description = TeacherDescription(
+        **network,
+        task=task.name,
+        command=_whole_command(folder, run, command),
+        versions=package_versions(),
+        baselines={},
+    )
+    teacher = Teacher(description, tensors)
+    results = _measure(task, teacher, run.baseline_episodes)
+    baselines = {
+        policy: {name: stats.returns.tolist() for name, stats in by_seeds.items()}
+        for policy, by_seeds in results.items()
+    }
+    description = TeacherDescription(**{**vars(description), "baselines": baselines})
+    save_teacher(folder / "teacher", tensors, description, _notes(task, run, progress, results))
+
+    logger = Logger(None, [tracker])
+    for name, stats in results["teacher"].items():
+        for key, value in stats.summary(f"final/{name}_").items():
+            logger.record(key, value)
+    logger.dump(progress.steps)
+    draw_curves(folder, _panels(task, results))
+    video = _record(task, teacher, folder, progress) if run.video else None
+    if video is not None:
+        tracker.video("final/episode", video, progress.steps)
+    _print_summary(task, folder, progress, results)
+
+
+def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
+    env = make_state_env(task, min(_ENVS, n_episodes), 0)
+    space = env.action_space
+    policies: dict[str, Callable[[int], Act]] = {
+        "teacher": lambda seed: policy_act(teacher),
+        "random": lambda seed: random_policy(space, seed),
+        "nothing": lambda seed: do_nothing(space),
+    }
+    try:
+        teacher.check_fits(task.name, env.observation_space, space)
+        return {
+            policy: {
+                name: run_episodes(make_act(block.start), env, task, block.start, n_episodes)
+                for name, block in _SEEDS.items()
+            }
+            for policy, make_act in policies.items()
+        }
+    finally:
+        env.close()
+
+
+def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
+    """What to type to make this teacher: the first command, then the one that went further."""
+    resumed = shlex.join(command)
+    if not run.resume:
+        return resumed
+    began = json.loads((folder / CONFIG_FILE).read_text())
+    same_total = (
+        began["config"]["run"]["settings"]["total_timesteps"] == run.settings.total_timesteps
+    )
+    return began["command"] if same_total else f"{began['command']} && {resumed}"
+
+
+def _notes(task: Task, run: TeacherRun, progress: Progress, results: Results) -> dict[str, Any]:
+    """For people: how the teacher was made, on which seeds it was measured, how far it got."""
+    n_episodes = run.baseline_episodes
+    return {
+        "settings": asdict(run.settings),
+        "run_index": run.run_index,
+        "trained_env_steps": progress.steps,
+        "observation": {"state": "raw float32, as Gymnasium's " + task.env_id + " gives it"},
+        "seeds": {
+            name: [block.start, block.start + n_episodes - 1] for name, block in _SEEDS.items()
+        },
+        "metrics": {
+            policy: {name: stats.summary() for name, stats in by_seeds.items()}
+            for policy, by_seeds in results.items()
+        },
+    }
+
+
+def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
+    nothing = float(np.mean(results["nothing"]["validation"].returns))
+    distance = "distance" if task.distance is None else task.distance.name
+    return (
+        Panel(
+            "Return of an episode",
+            (
+                Line("rollout/ep_rew_mean", "training, exploring", SKY, "-."),
+                Line("eval/return", "validation seeds (95%)", BLUE),
+            ),
+            (Level(nothing, "do nothing", GRAY, ":"),),
+            columns=2,
+        ),
+        Panel("Final distance, validation seeds [m]", (Line(f"eval/{distance}", "", BLUE),)),
+        Panel("Share of successes, validation seeds", (Line("eval/success", "", BLUE),)),
+        Panel(
+            "Value loss",
+            (Line("train/value_loss", "", BLACK), Line("train/critic_loss", "", BLACK)),
+            log=True,
+        ),
+        Panel("Entropy coefficient", (Line("train/ent_coef", "", GREEN),), log=True),
+        Panel("Standard deviation of actions", (Line("train/std", "", GREEN),), log=True),
+        Panel("Learning rate", (Line("train/learning_rate", "", VERMILION),)),
+    )
+
+
+def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> Path | None:
+    """The video; None, after one warning, where it cannot be drawn: the teacher is there anyhow."""
+    path = folder / "videos" / f"step_{progress.steps:012d}.mp4"
+    try:
+        env = make_env(task, 1, seeds.VALIDATION.start)
+    except UserError as error:
+        print(f"No video: {error}", file=sys.stderr)
+        return None
+    try:
+        return record_video(policy_act(teacher), env, task, path, seeds.VALIDATION.start).path
+    finally:
+        env.close()
+
+
+def _print_summary(task: Task, folder: Path, progress: Progress, results: Results) -> None:
+    distance = None if task.distance is None else task.distance.name
+    columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
+    n_episodes = len(results["teacher"]["validation"].returns)
+    print(f"\nBest checkpoint: {progress.steps:,} steps. Over {n_episodes} episodes each:")
+    print(f"{'':24}" + "".join(f"{column:>22}" for column in columns))
+    for policy, by_seeds in results.items():
+        for name, stats in by_seeds.items():
+            figures = stats.summary()
+            cells = "".join(f"{figures[column]:>22.3f}" for column in columns)
+            print(f"{policy + ', ' + name:24}{cells}")
+    print(f"Teacher: {folder / 'teacher'}\nCurves:  {folder / 'curves.png'}")

@@ -1,0 +1,165 @@
+"""Videos are decoded again, and compared with Gymnasium's own pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import gymnasium as gym
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from Enviroment.tasks import TASKS
+from Evaluation.video import draw_inset, record_video, video_width
+
+TASK = dataclasses.replace(TASKS["Reacher"], frame_size=(16, 24))
+STEPS = 50  # of an episode of Reacher
+HEIGHT, WIDTH = 128, 240  # 192 wide by proportion, but no video is below 240
+
+
+class Seen(gym.Wrapper):
+    """Reacher whose newest frame is as bright as twice the step; older ones are white."""
+
+    def __init__(self, reward_error=0.0):
+        super().__init__(gym.make("Reacher-v5"))
+        self.reward_error = reward_error
+        self.observation_space = spaces.Dict(
+            frame=spaces.Box(0, 255, (4, 16, 24), np.uint8),
+            state=spaces.Box(-np.inf, np.inf, (10,), np.float64),
+        )
+
+    def _observe(self, state):
+        frame = np.full((4, 16, 24), 255, np.uint8)
+        frame[-1] = 2 * self.step_count
+        return {"frame": frame, "state": state}
+
+    def reset(self, *, seed=None, options=None):
+        self.step_count = 0
+        state, info = self.env.reset(seed=seed, options=options)
+        return self._observe(state), info
+
+    def step(self, action):
+        self.step_count += 1
+        state, reward, terminated, truncated, info = self.env.step(action)
+        return self._observe(state), float(reward) + self.reward_error, terminated, truncated, info
+
+
+def act(obs):
+    size = len(obs["state"] if isinstance(obs, dict) else obs)
+    return np.full((size, 2), 0.1, np.float32)
+
+
+def decode(path):
+    reader = imageio_ffmpeg.read_frames(str(path))
+    meta = next(reader)
+    width, height = meta["size"]
+    frames = [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+    return meta, np.stack(frames).astype(float)
+
+
+def gymnasium_episode(seed):
+    """Return, first picture and last picture."""
+    camera = dataclasses.asdict(TASK.camera) | {"lookat": np.array(TASK.camera.lookat)}
+    env = gym.make(
+        "Reacher-v5",
+        render_mode="rgb_array",
+        width=WIDTH,
+        height=HEIGHT,
+        default_camera_config=camera,
+    )
+    env.reset(seed=seed)
+    pictures, total = [env.render()], 0.0
+    for _ in range(STEPS):
+        total += float(env.step(np.full(2, 0.1, np.float32))[1])
+    pictures.append(env.render())
+    env.close()
+    return total, np.array(pictures, float)
+
+
+def test_a_video_shows_the_episode_and_what_the_student_sees(tmp_path):
+    path = tmp_path / "videos" / "episode.mp4"
+    recording = record_video(act, DummyVecEnv([Seen, Seen]), TASK, path, seed=11, height=HEIGHT)
+    expected_return, expected = gymnasium_episode(11)
+    assert recording.path == path
+    assert recording.length == STEPS
+    assert recording.episode_return == pytest.approx(expected_return, abs=1e-4)
+    assert os.listdir(path.parent) == ["episode.mp4"]
+
+    meta, frames = decode(path)
+    assert frames.shape == (STEPS + 1, HEIGHT, WIDTH, 3)
+    assert meta["codec"] == "h264"
+    assert meta["pix_fmt"].startswith("yuv420p")
+    assert meta["fps"] == 50  # Reacher's own
+    # Height 128 / 3 = 42 holds 16 rows twice: the inset is 32 x 48, 12 pixels from the corner.
+    inset = frames[:, -44:-12, 12:60]
+    # The edge is left out: the border's white bleeds into it, since colour has half the size.
+    brightness = inset[:, 4:-4, 4:-4].mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(brightness, 2.0 * np.arange(STEPS + 1), atol=4)
+    assert frames[:, -46:-44, 14:58].mean() > 200  # the border
+    rest = np.ones((HEIGHT, WIDTH), bool)
+    rest[-50:, :66] = False
+    apart = np.abs(frames[[0, -1], None] - expected)[:, :, rest].mean(axis=(2, 3))
+    assert np.diag(apart).max() < 2  # what H.264 costs
+    assert apart[0, 1] > 3  # what the arm's movement makes
+    assert apart[1, 0] > 3
+
+
+def test_without_frames_the_corner_stays_empty(tmp_path):
+    path = tmp_path / "episode.mp4"
+    env = DummyVecEnv([lambda: gym.make("Reacher-v5")])
+    record_video(act, env, TASK, path, seed=11, height=HEIGHT)
+    _, frames = decode(path)
+    assert len(frames) == STEPS + 1
+    assert np.abs(frames[0] - gymnasium_episode(11)[1][0]).mean() < 3
+
+
+def broken(tmp_path, monkeypatch, what):
+    """A path and an environment with which recording must fail."""
+    if what == "encoder":
+        monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
+    if what == "folder":
+        (tmp_path / "videos").write_text("not a folder")
+    error = 0.5 if what == "replay" else 0.0
+    return tmp_path / "videos" / "episode.mp4", DummyVecEnv([lambda: Seen(error)])
+
+
+@pytest.mark.parametrize("what", ["encoder", "folder", "replay"])
+def test_a_video_that_fails_warns_once_and_the_run_goes_on(tmp_path, monkeypatch, what):
+    path, env = broken(tmp_path, monkeypatch, what)
+    with pytest.warns(RuntimeWarning, match=r"No video episode\.mp4") as warned:
+        recording = record_video(act, env, TASK, path, seed=11, height=HEIGHT)
+    assert len([w for w in warned if w.category is RuntimeWarning]) == 1
+    assert recording.path is None
+    assert recording.length == STEPS
+    assert np.isfinite(recording.episode_return)
+    assert list(tmp_path.rglob("*.mp4")) == []
+
+
+def test_the_inset_is_enlarged_by_nearest_neighbour():
+    picture = np.zeros((60, 90, 3), np.uint8)
+    view = np.array([[10, 20], [30, 40]], np.uint8)[..., None].repeat(3, 2)
+    draw_inset(picture, view)  # 60 / 3 = 20 rows: 10 for each of the two
+    inset = picture[-10 - 2 - 20 : -10 - 2, 12:32, 0]
+    np.testing.assert_array_equal(inset, np.kron(view[..., 0], np.ones((10, 10), np.uint8)))
+    bordered = picture[-34:-10, 10:34, 0]
+    assert (bordered == 255).sum() == 24 * 24 - 20 * 20
+    assert picture.any(axis=2).sum() == 24 * 24
+
+
+@pytest.mark.parametrize("size", [(300, 20), (200, 2000), (61, 61)])
+def test_a_large_view_is_made_smaller(size):
+    picture = np.zeros((180, 180, 3), np.uint8)
+    draw_inset(picture, np.full((*size, 3), 100, np.uint8))
+    assert (picture == 100).any()
+    assert not picture[: 180 - 10 - 60 - 4].any()
+
+
+@pytest.mark.parametrize(
+    ("frame_size", "width"),
+    [((64, 128), 960), ((64, 64), 480), ((48, 85), 850), ((16, 1024), 1280), ((1024, 16), 240)],
+)
+def test_the_video_has_the_proportions_of_the_frames(frame_size, width):
+    assert video_width(dataclasses.replace(TASK, frame_size=frame_size), 480) == width
