@@ -11,11 +11,11 @@ import multiprocessing as mp
 import signal
 import traceback
 import weakref
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import wait as wait_all
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Literal, Protocol, get_args
 
 from Enviroment.errors import UserError
@@ -87,55 +87,89 @@ class SerialWorkers:
 
 
 class ThreadWorkers:
-    """Threads. MuJoCo steps and draws without Python's lock, so they do work at once."""
+    """Threads. MuJoCo steps and draws without Python's lock, so they do work at once.
+
+    They are served by `SimpleQueue`s, and the finalizer only puts a word into them: it may run
+    wherever the garbage collector does, so it must neither take a lock nor wait for a thread.
+    """
 
     def __init__(self, layout: Layout, parts: list[range]) -> None:
         self.exchange = Exchange(layout, bytearray(Exchange.size(layout)))
         self.parts = parts
-        # One executor each, because a part must be made, used and closed in the same thread.
-        self._threads = [ThreadPoolExecutor(1, "environments") for _ in parts]
-        self._running: list[Future] = []
-        self._parts: list[Part] = []
-        # An exit joins the threads before finalizers run, and then the process frees everything.
-        self._finalizer = weakref.finalize(self, _close_threads, self._threads, self._parts)
-        self._finalizer.atexit = False
-        making = [
-            thread.submit(Part, layout, rows, self.exchange)
-            for thread, rows in zip(self._threads, parts, strict=True)
+        self._inboxes: list[_Inbox] = [SimpleQueue() for _ in parts]
+        self._outboxes: list[_Outbox] = [SimpleQueue() for _ in parts]
+        self._threads = [
+            Thread(
+                target=_live_in_thread,
+                args=(inbox, outbox, layout, rows, self.exchange),
+                name=f"environments {rows.start} to {rows.stop - 1}",
+                daemon=True,
+            )
+            for inbox, outbox, rows in zip(self._inboxes, self._outboxes, parts, strict=True)
         ]
-        wait_all(making)
-        self._parts.extend(future.result() for future in making if not future.exception())
+        self._finalizer = weakref.finalize(self, _stop_threads, self._inboxes)
+        # At exit the daemon threads end with the process, which frees everything.
+        self._finalizer.atexit = False
+        for thread in self._threads:
+            thread.start()
         try:
-            _raise_first(making)
+            self.wait()
         except BaseException:
             self.close()
             raise
 
     def start(self, method: str) -> None:
-        pairs = zip(self._threads, self._parts, strict=True)
-        self._running = [thread.submit(getattr(part, method)) for thread, part in pairs]
+        for inbox in self._inboxes:
+            inbox.put((method, ()))
 
     def wait(self) -> None:
-        wait_all(self._running)
-        _raise_first(self._running)
+        for answer in [outbox.get() for outbox in self._outboxes]:
+            _value(answer)
 
     def ask(self, worker: int, method: str, *args: Any) -> Any:
-        return self._threads[worker].submit(getattr(self._parts[worker], method), *args).result()
+        self._inboxes[worker].put((method, args))
+        return _value(self._outboxes[worker].get())
 
     def close(self) -> None:
         self._finalizer()
+        for thread in self._threads:
+            thread.join()
 
 
-def _raise_first(futures: list[Future]) -> None:
-    for future in futures:
-        future.result()
+_Inbox = SimpleQueue[tuple[str, tuple[Any, ...]] | None]  # method and arguments; None: stop
+_Answer = tuple[Any, Exception | None]
+_Outbox = SimpleQueue[_Answer]
 
 
-def _close_threads(threads: list[ThreadPoolExecutor], parts: list[Part]) -> None:
-    closing = [thread.submit(part.close) for thread, part in zip(threads, parts, strict=False)]
-    for thread in threads:
-        thread.shutdown()
-    _raise_first(closing)
+def _live_in_thread(
+    inbox: _Inbox, outbox: _Outbox, layout: Layout, rows: range, exchange: Exchange
+) -> None:
+    """A thread's life. It makes, uses and closes its part: an OpenGL context binds to a thread."""
+    try:
+        part = Part(layout, rows, exchange)
+    except Exception as error:  # told to the caller, which raises it
+        outbox.put((None, error))
+        return
+    outbox.put((None, None))
+    while (job := inbox.get()) is not None:
+        method, args = job
+        try:
+            outbox.put((getattr(part, method)(*args), None))
+        except Exception as error:  # as above
+            outbox.put((None, error))
+    part.close()
+
+
+def _stop_threads(inboxes: list[_Inbox]) -> None:
+    for inbox in inboxes:
+        inbox.put(None)
+
+
+def _value(answer: _Answer) -> Any:
+    value, error = answer
+    if error is not None:
+        raise error
+    return value
 
 
 class ProcessWorkers:

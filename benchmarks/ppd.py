@@ -1,0 +1,152 @@
+"""The whole PPD loop against one that works as the original toolkit's does.
+
+Usage: python benchmarks/ppd.py [--frame-size 64 128] [--rounds 3]
+
+Both learn Pusher with the same encoder, heads, environments, minibatches, epochs and threads, and
+take turns, so that what else the machine does falls on both. The rival collects fewer steps a
+rollout, which changes nothing in its cost of an env step but spares minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from Algorithm.ppd import PPD
+from Enviroment.make import make_env
+from Enviroment.tasks import get_task
+from Evaluation.run_folder import RESULTS
+from Models.impala import FILTERS, fastest_precision
+from Models.student import StudentConfig, StudentPolicy
+from Models.teacher import Teacher
+
+TARGET = 10.0  # times faster than the original
+_RIVAL = Path(__file__).parent / "rivals" / "original_loop.py"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    mode: str = "ImpaalaSmall"
+    frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
+    n_envs: int = 18
+    n_steps: int = 64  # env steps a rollout, each environment
+    batch_size: int = 256  # samples
+    n_epochs: int = 4
+    rounds: int = 3
+    rival_steps: int = 16  # env steps a rollout of the rival, each environment
+    threads: int = len(os.sched_getaffinity(0))
+
+
+class TimedVecEnv(VecEnvWrapper):
+    """Adds up the seconds that stepping and drawing take."""
+
+    def __init__(self, env: VecEnv) -> None:
+        super().__init__(env)
+        self.seconds = 0.0
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._started = time.perf_counter()
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> Any:
+        result = self.venv.step_wait()
+        self.seconds += time.perf_counter() - self._started
+        return result
+
+
+class Ours:
+    """This project's loop, kept alive between rounds."""
+
+    def __init__(self, settings: Settings) -> None:
+        task = replace(get_task("Pusher"), frame_size=settings.frame_size)
+        self.env = TimedVecEnv(make_env(task, settings.n_envs, 0, n_workers=settings.threads))
+        teacher = Teacher.load(RESULTS / "Pusher" / "teachers" / "sac")
+        config = StudentConfig(
+            mode=settings.mode,
+            family=teacher.description.family,
+            precision=fastest_precision(torch.device("cpu")),
+        )
+        self.rollout_size = settings.n_envs * settings.n_steps
+        self.model = PPD(
+            StudentPolicy,
+            self.env,
+            teacher,
+            n_steps=settings.n_steps,
+            batch_size=settings.batch_size,
+            n_epochs=settings.n_epochs,
+            policy_kwargs={"config": config, "optimizer_kwargs": {"fused": True}},
+            seed=0,
+            device="cpu",
+        )
+        self.model.learn(self.rollout_size)  # to warm up
+
+    def measure(self) -> dict[str, float]:
+        """Seconds an env step: the whole loop, and its parts."""
+        self.env.seconds = 0.0
+        started = time.perf_counter()
+        self.model.learn(self.rollout_size, reset_num_timesteps=False)
+        whole = time.perf_counter() - started
+        rollout, update = self.model._rollout_seconds, self.model._update_seconds
+        parts = {
+            "whole": whole,
+            "step and draw the environments": self.env.seconds,
+            "act, store, advantages": rollout - self.env.seconds,
+            "update": update,
+            "teacher and logging": whole - rollout - update,
+        }
+        return {name: seconds / self.rollout_size for name, seconds in parts.items()}
+
+
+def measure_rival(settings: Settings) -> dict[str, float]:
+    """Seconds an env step of the original's loop: the whole, the rollout, the update."""
+    filters = ",".join(map(str, FILTERS[settings.mode]))
+    numbers = (settings.n_envs, settings.rival_steps, settings.batch_size, settings.n_epochs)
+    answer = subprocess.run(
+        [sys.executable, str(_RIVAL), filters, *map(str, (*numbers, settings.threads))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    names = ("whole", "rollout", "update")
+    return dict(zip(names, map(float, answer.stdout.split()), strict=True))
+
+
+def main() -> None:
+    """Prints the ratio of each round, and where the time goes."""
+    settings = tyro.cli(Settings, description=__doc__)
+    torch.set_num_threads(settings.threads)
+    ours = Ours(settings)
+    rounds = [(ours.measure(), measure_rival(settings)) for _ in range(settings.rounds)]
+    h, w = settings.frame_size
+    print(f"{settings.mode}, {h}x{w}, {settings.threads} threads; ms an env step, medians")
+    for title, index in (("this project", 0), ("the original's loop", 1)):
+        print(f"\n{title}")
+        for name in rounds[0][index]:
+            milliseconds = 1e3 * statistics.median(r[index][name] for r in rounds)
+            print(f"  {name:32} {milliseconds:9.3f}")
+    ratios = [rival["whole"] / own["whole"] for own, rival in rounds]
+    print(f"\nenv steps a second: {1 / statistics.median(r[0]['whole'] for r in rounds):.0f}")
+    print(
+        f"times as fast: {statistics.median(ratios):.1f} "
+        f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds; target {TARGET:.0f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""The student's network and its SB3 interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from Enviroment.errors import UserError
+from Enviroment.make import make_env
+from Models.impala import FILTERS, ImpalaEncoder
+from Models.student import StudentConfig, StudentPolicy, load_student, save_student
+
+GROUPS = spaces.Dict(
+    {
+        "frame": spaces.Box(0, 255, (4, 24, 32), np.uint8),
+        "proprio": spaces.Box(-np.inf, np.inf, (5,), np.float32),
+        "state": spaces.Box(-np.inf, np.inf, (9,), np.float32),
+    }
+)
+ACTIONS = spaces.Box(np.array([-2, -1, 0], np.float32), np.array([2, 1, 4], np.float32))
+
+
+def make_student(**config: object) -> StudentPolicy:
+    torch.manual_seed(0)
+    settings = StudentConfig(**{"precision": "float32", "family": "squashed_gaussian", **config})  # pyright: ignore[reportArgumentType]
+    return StudentPolicy(GROUPS, ACTIONS, lambda _: 1e-3, config=settings)
+
+
+def some_obs(n: int = 6) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {
+        "frame": rng.integers(0, 256, (n, 4, 24, 32), np.uint8),
+        "proprio": rng.normal(size=(n, 5)).astype(np.float32),
+        "state": rng.normal(size=(n, 9)).astype(np.float32),
+    }
+
+
+def tensors(obs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {group: torch.as_tensor(array) for group, array in obs.items()}
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        # A sequence: conv 9 i o + o, and four convs of 9 o o + o in its two residual blocks.
+        ("ImpaalaSmall", (9 * 4 * 16 + 16 + 4 * (9 * 256 + 16)) + (9 * 512 + 32 + 4 * 9248)),
+        ("ImpaalaBig", (36 * 32 + 32 + 4 * 9248) + (288 * 64 + 64 + 8 * 36928 + 576 * 64 + 64)),
+    ],
+)
+def test_encoder_has_impalas_parameters(mode: str, expected: int) -> None:
+    encoder = ImpalaEncoder(4, FILTERS[mode], pooling=3, precision="float32")
+    assert sum(p.numel() for p in encoder.parameters()) == expected
+
+
+def test_encoder_equals_the_layers_written_out() -> None:
+    torch.manual_seed(0)
+    encoder = ImpalaEncoder(4, (16, 32), pooling=3, precision="float32").double()
+    weights = encoder.state_dict()
+    frames = torch.randint(0, 256, (2, 4, 24, 32), dtype=torch.uint8)
+
+    def conv(x: torch.Tensor, name: str) -> torch.Tensor:
+        return torch.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1)
+
+    x = frames.double() / 255
+    for s in range(2):
+        x = conv(x, f"sequences.{s}.0")
+        x = torch.max_pool2d(x, 3, 2, 1)
+        for block in (2, 3):
+            name = f"sequences.{s}.{block}"
+            x = x + conv(torch.relu(conv(torch.relu(x), f"{name}.conv1")), f"{name}.conv2")
+    # (2, 32, 6, 8): rows in bins of 2; columns 0-2, 2-5, 5-7, as adaptive pooling has them.
+    x = torch.relu(x)
+    columns = [x[..., 0:3], x[..., 2:6], x[..., 5:8]]
+    pooled = [[c[:, :, 2 * r : 2 * r + 2].mean((2, 3)) for c in columns] for r in range(3)]
+    expected = torch.stack([torch.stack(row, -1) for row in pooled], -2).flatten(1)
+    ours = encoder.sequences(frames.double() / 255)
+    ours = torch.nn.functional.adaptive_avg_pool2d(torch.relu(ours), 3).flatten(1)
+    torch.testing.assert_close(ours, expected)
+    torch.testing.assert_close(encoder.float()(frames), expected.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_features_do_not_depend_on_the_frames_size() -> None:
+    encoder = ImpalaEncoder(4, (16, 32), pooling=3, precision="float32")
+    for size in ((64, 128), (64, 64), (17, 33)):
+        assert encoder(torch.zeros(1, 4, *size, dtype=torch.uint8)).shape == (1, 288)
+
+
+def test_bfloat16_is_close_and_gives_float32() -> None:
+    torch.manual_seed(0)
+    exact = ImpalaEncoder(4, (16, 32), pooling=3, precision="float32")
+    coarse = ImpalaEncoder(4, (16, 32), pooling=3, precision="bfloat16")
+    coarse.load_state_dict(exact.state_dict())
+    frames = torch.randint(0, 256, (3, 4, 32, 32), dtype=torch.uint8)
+    assert coarse(frames).dtype == torch.float32
+    torch.testing.assert_close(coarse(frames), exact(frames), rtol=0.05, atol=0.02)
+
+
+@pytest.mark.parametrize("mode", ["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"])
+def test_predict_scales_the_mode_to_the_bounds(mode: str) -> None:
+    student, obs = make_student(mode=mode), some_obs()
+    actions, _ = student.predict(obs, deterministic=True)
+    with torch.no_grad():
+        mean = student.distribution(tensors(obs)).mode().numpy()
+    expected = ACTIONS.low + (np.tanh(mean) + 1) / 2 * (ACTIONS.high - ACTIONS.low)
+    np.testing.assert_allclose(actions, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_student_does_not_read_the_state() -> None:
+    student, obs = make_student(), some_obs()
+    before, _ = student.predict(obs, deterministic=True)
+    del obs["state"]
+    after, _ = student.predict(obs, deterministic=True)
+    np.testing.assert_array_equal(before, after)
+
+
+def test_frames_and_proprio_both_matter() -> None:
+    student, obs = make_student(), some_obs()
+    before, _ = student.predict(obs, deterministic=True)
+    for group in ("frame", "proprio"):
+        changed = {**obs, group: obs[group][::-1].copy()}
+        after, _ = student.predict(changed, deterministic=True)
+        assert not np.allclose(before, after)
+
+
+def test_only_the_critic_reads_the_state() -> None:
+    student, obs = make_student(critic_on_state=True), tensors(some_obs())
+    other = {**obs, "state": obs["state"] + 1}
+    with torch.no_grad():
+        (dist, values), (dist2, values2) = map(student.distribution_and_value, (obs, other))
+    torch.testing.assert_close(dist.mode(), dist2.mode(), rtol=0, atol=0)
+    assert not torch.allclose(values, values2)
+    assert student.predict({k: v for k, v in some_obs().items() if k != "state"})
+
+
+def test_group_statistics_normalise() -> None:
+    config = StudentConfig(mode="State", family="gaussian")
+    student = StudentPolicy(
+        GROUPS,
+        ACTIONS,
+        lambda _: 1e-3,
+        config=config,
+        group_mean={"state": [2.0] * 9},
+        group_std={"state": [4.0] * 9},
+    )
+    features = student.features({"state": torch.tensor([[10.0, 1000.0] + [2.0] * 7])})
+    # (10 - 2) / 4 = 2; far values are clipped at 10 deviations.
+    assert features[0, :3].tolist() == [2.0, 10.0, 0.0]
+
+
+@pytest.mark.parametrize("critic_on_state", [False, True])
+def test_bundle_gives_the_same_actions(tmp_path: Path, critic_on_state: bool) -> None:
+    student, obs = make_student(critic_on_state=critic_on_state), some_obs()
+    save_student(student, tmp_path, {"task": "none"})
+    loaded = load_student(tmp_path)
+    for deterministic in (True, False):
+        torch.manual_seed(3)
+        expected, _ = student.predict(obs, deterministic=deterministic)
+        torch.manual_seed(3)
+        actions, _ = loaded.predict(obs, deterministic=deterministic)
+        np.testing.assert_array_equal(actions, expected)
+
+
+def test_sb3_save_and_load(tmp_path: Path) -> None:
+    student, obs = make_student(), some_obs()
+    student.save(str(tmp_path / "policy.pth"))
+    loaded = StudentPolicy.load(str(tmp_path / "policy.pth"))
+    np.testing.assert_array_equal(
+        loaded.predict(obs, deterministic=True)[0], student.predict(obs, deterministic=True)[0]
+    )
+
+
+def test_damaged_description_is_refused(tmp_path: Path) -> None:
+    save_student(make_student(), tmp_path, {"task": "none"})
+    path = tmp_path / "student.json"
+    path.write_text(path.read_text().replace('"mode": "ImpaalaSmall"', '"mode": "ImpaalaMid"'))
+    with pytest.raises(UserError, match=r"student\.json describes no student"):
+        load_student(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"mode": "Impala"}, "Unknown mode 'Impala'"),
+        ({"family": "beta"}, "Unknown action distribution"),
+        ({"pooling": 0}, "--pooling 0"),
+        ({"precision": "float16"}, "--precision"),
+    ],
+)
+def test_bad_configuration(config: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_student(**config)
+
+
+def test_missing_group_is_named() -> None:
+    space = spaces.Dict({"proprio": GROUPS["proprio"]})
+    with pytest.raises(UserError, match="no observation group frame"):
+        StudentPolicy(space, ACTIONS, lambda _: 1e-3)
+
+
+def test_sb3s_ppo_and_evaluate_policy_take_it() -> None:
+    env = make_env("Reacher", 2, seed=0, blind=True)
+    config = StudentConfig(family="gaussian", precision="float32")
+    ppo = PPO(
+        StudentPolicy, env, n_steps=8, batch_size=8, n_epochs=1, policy_kwargs={"config": config}
+    )
+    before = [p.clone() for p in ppo.policy.parameters()]
+    ppo.learn(16)
+    changed = [not torch.equal(a, b) for a, b in zip(before, ppo.policy.parameters(), strict=True)]
+    assert all(changed[-4:])
+    mean, _ = evaluate_policy(ppo, env, n_eval_episodes=2)
+    assert np.isfinite(mean)
+    env.close()
