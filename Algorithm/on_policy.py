@@ -34,6 +34,8 @@ from Models.sb3_policy import distribution_and_value, family_of
 from Models.student import StudentPolicy
 from Models.teacher import Teacher
 
+_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
 
 class OnPolicyStudent(OnPolicyAlgorithm, ABC):
     """SB3's on-policy algorithm with a frozen teacher beside the student.
@@ -101,7 +103,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=(spaces.Box, spaces.Discrete),
+            supported_action_spaces=_ACTION_SPACES,
             _init_setup_model=_init_setup_model,
         )
 
@@ -128,14 +130,9 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         super()._setup_model()
         if self.teacher is not None:
             name = self.teacher.description.task if task is None else task.name
-            self.teacher.check_fits(name, self._state_space(), self.action_space)
+            self.teacher.check_fits(name, self.observation_space, self.action_space)
             _check_families(self.teacher.description.family, family_of(self.policy))
             self.teacher.to(self.device)
-
-    def _state_space(self) -> spaces.Space:
-        if isinstance(self.observation_space, spaces.Dict):
-            return self.observation_space[STATE]
-        return self.observation_space
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "teacher"]
@@ -230,8 +227,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         self.logger.record("rollout/entropy", student.entropy().mean().item())
         if self.teacher is None:
             return
-        is_dict = isinstance(self.observation_space, spaces.Dict)
-        teacher = self.teacher.distribution(buffer.flat_group(STATE if is_dict else None))
+        teacher = self.teacher.distribution(self._teacher_obs())
         for name, value in teacher.params().items():
             if not value.isfinite().all():
                 raise UserError(
@@ -241,6 +237,14 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         buffer.teacher = teacher
         self.logger.record("rollout/kl", teacher.kl(student).mean().item())
         self.logger.record("rollout/action_accuracy", action_accuracy(student, teacher))
+
+    def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
+        """What the teacher saw of the rollout; one that was trained on no groups sees the state."""
+        assert self.teacher is not None
+        if not isinstance(self.observation_space, spaces.Dict):
+            return self.rollout_buffer.flat_group(None)
+        groups = self.teacher.observation_groups
+        return {group: self.rollout_buffer.flat_group(group) for group in groups}
 
     def train(self) -> None:
         """Epochs of minibatches over the rollout."""

@@ -91,6 +91,7 @@ class RunFlags:
     eval_every: int = 25_000  # env steps between evaluations
     eval_episodes: int = 20  # episodes an evaluation, on training seeds (ID) and others (OD) each
     final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing
+    video: bool = True  # record an episode of the best student at the end
     config: Path | None = None  # YAML or JSON file of flags; the command line goes before it
 
 

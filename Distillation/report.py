@@ -41,12 +41,14 @@ def report(
     }
     figures = _figures(stats, baselines)
     (folder / EVALUATION_FILE).write_text(json.dumps(figures, indent=1) + "\n")
-    video = folder / run_folder.VIDEOS / "student.mp4"
-    recording = record_video(act, env, task, video, seeds.EVALUATION.start, _VIDEO_HEIGHT)
-    if recording.path is not None:
-        tracker.video("eval/video", recording.path, flags.training.total_timesteps)
+    video = None
+    if flags.run.video:
+        path = folder / run_folder.VIDEOS / "student.mp4"
+        video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
+    if video is not None:
+        tracker.video("eval/video", video, flags.training.total_timesteps)
     draw_curves(folder)
-    _print_table(folder, figures, stats.distance_name, recording.path)
+    _print_table(folder, figures, stats.distance_name, video)
 
 
 def _figures(stats: EpisodeStats, baselines: dict[str, np.ndarray]) -> dict[str, float]:

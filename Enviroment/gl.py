@@ -76,6 +76,16 @@ def open_context(height: int, width: int) -> Context:
     Args:
         height, width: pixels.
     """
-    context = sys.modules["mujoco"].GLContext(width, height)
+    context_class = sys.modules["mujoco"].GLContext
+    if (
+        "glfw" in context_class.__module__
+        and threading.current_thread() is not threading.main_thread()
+    ):
+        # GLFW would hang in any other thread.
+        raise RuntimeError(
+            "MuJoCo was imported before this package and took GLFW, which draws in the main "
+            "thread only: import Enviroment first, or set MUJOCO_GL=egl"
+        )
+    context = context_class(width, height)
     context.make_current()
     return context

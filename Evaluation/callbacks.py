@@ -198,7 +198,7 @@ class ProgressBar(BaseCallback):
     def _on_step(self) -> bool:
         if self._bar is not None:
             self._bar.set_postfix_str(self._figures(), refresh=False)
-            self._bar.update(self.training_env.num_envs)
+            self._bar.update(self.num_timesteps - self._bar.n)
         elif self._clock() >= self._line_due:
             self._line_due = self._clock() + _LINE_INTERVAL
             self._print_line()

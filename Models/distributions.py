@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from torch import Tensor
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _QUADRATURE_NODES = 32
+# A logit whose probability is exactly 0 in float32 and float64, and yet finite: 0 * -inf is NaN.
+_ABSENT = -1e9
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,80 @@ class Categorical(Distribution):
         return (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
+@dataclass(frozen=True)
+class MultiCategorical(Distribution):
+    """Independent categoricals, a discrete action each; raw actions are int64 `(B, D)`.
+
+    `logits` is `(B, D, n)`, n the most choices that any of the D actions has. Those that an action
+    lacks have probability 0: make one by `from_flat`.
+    """
+
+    family: ClassVar[str] = "multi_categorical"
+    logits: Tensor
+
+    @classmethod
+    def from_flat(cls, logits: Tensor, choices: tuple[int, ...]) -> Self:
+        """From `(B, sum of choices)`, the logits of the first action first."""
+        widest = max(choices)
+        padded = [
+            F.pad(part, (0, widest - part.shape[-1]), value=_ABSENT)
+            for part in logits.split(choices, dim=-1)
+        ]
+        return cls(torch.stack(padded, dim=-2))  # (B, D, n)
+
+    def mode(self) -> Tensor:
+        return self.logits.argmax(-1)
+
+    def sample(self) -> Tensor:
+        with torch.no_grad():
+            flat = self.logits.softmax(-1).flatten(0, -2)  # (B * D, n)
+            return torch.multinomial(flat, 1).view(self.logits.shape[:-1])
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        chosen = raw.long().view(self.logits.shape[:-1]).unsqueeze(-1)  # (B, D, 1)
+        return self.logits.log_softmax(-1).gather(-1, chosen).squeeze(-1).sum(-1)
+
+    def entropy(self) -> Tensor:
+        log_p = self.logits.log_softmax(-1)
+        return -(log_p.exp() * log_p).sum((-2, -1))
+
+    def _kl(self, other: Self) -> Tensor:
+        log_p, log_q = self.logits.log_softmax(-1), other.logits.log_softmax(-1)
+        return (log_p.exp() * (log_p - log_q)).sum((-2, -1))
+
+
+@dataclass(frozen=True)
+class Bernoulli(Distribution):
+    """Independent switches, `logits` of being on; raw actions are int64 0 or 1, both `(B, D)`."""
+
+    family: ClassVar[str] = "bernoulli"
+    logits: Tensor
+
+    def mode(self) -> Tensor:
+        return (self.logits > 0).long()
+
+    def sample(self) -> Tensor:
+        with torch.no_grad():
+            return torch.bernoulli(self.logits.sigmoid()).long()
+
+    def log_prob(self, raw: Tensor) -> Tensor:
+        on = raw.to(self.logits.dtype).view(self.logits.shape)
+        # ln sigmoid(l) where on, ln sigmoid(-l) where off.
+        return F.logsigmoid(self.logits * (2 * on - 1)).sum(-1)
+
+    def entropy(self) -> Tensor:
+        """sum_i [softplus(l) - l sigmoid(l)]."""
+        return (F.softplus(self.logits) - self.logits * self.logits.sigmoid()).sum(-1)
+
+    def _kl(self, other: Self) -> Tensor:
+        """sum_i [p (l1 - l2) + softplus(l2) - softplus(l1)], p = sigmoid(l1)."""
+        difference = self.logits.sigmoid() * (self.logits - other.logits)
+        return (difference + F.softplus(other.logits) - F.softplus(self.logits)).sum(-1)
+
+
 FAMILIES: dict[str, type[Distribution]] = {
-    cls.family: cls for cls in (DiagGaussian, SquashedGaussian, Categorical)
+    cls.family: cls
+    for cls in (DiagGaussian, SquashedGaussian, Categorical, MultiCategorical, Bernoulli)
 }
 
 
@@ -165,13 +239,18 @@ def from_sb3(distribution: sb3.Distribution) -> Distribution:
     Raises:
         TypeError: a family that has no exact KL here.
     """
-    inner = distribution.distribution
+    if isinstance(distribution, sb3.MultiCategoricalDistribution):
+        logits = torch.cat([part.logits for part in distribution.distribution], dim=-1)
+        return MultiCategorical.from_flat(logits, tuple(distribution.action_dims))
+    inner: Any = distribution.distribution
     if isinstance(distribution, sb3.SquashedDiagGaussianDistribution):
         return SquashedGaussian(inner.mean, inner.stddev.log())
     if isinstance(distribution, sb3.DiagGaussianDistribution):
         return DiagGaussian(inner.mean, inner.stddev.log())
     if isinstance(distribution, sb3.CategoricalDistribution):
         return Categorical(inner.logits)
+    if isinstance(distribution, sb3.BernoulliDistribution):
+        return Bernoulli(inner.logits)
     raise TypeError(f"{type(distribution).__name__} has no exact KL here.")
 
 

@@ -79,7 +79,7 @@ class ImpalaEncoder(nn.Module):
 
 
 def fastest_precision(device: torch.device) -> str:
-    """ "bfloat16" where the processor or the GPU computes in it, else "float32"."""
+    """What to convolve in: "bfloat16" where the processor or the GPU has it, else "float32"."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

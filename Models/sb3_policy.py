@@ -8,8 +8,22 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from Models.distributions import Categorical, DiagGaussian, Distribution, from_sb3
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    from_sb3,
+)
 from Models.student import StudentPolicy
+
+_FAMILY_OF_SPACE: dict[type[spaces.Space], type[Distribution]] = {
+    spaces.Box: DiagGaussian,
+    spaces.Discrete: Categorical,
+    spaces.MultiDiscrete: MultiCategorical,
+    spaces.MultiBinary: Bernoulli,
+}
 
 
 def distribution_and_value(policy: ActorCriticPolicy, obs: Any) -> tuple[Distribution, Tensor]:
@@ -30,5 +44,5 @@ def family_of(policy: ActorCriticPolicy) -> str:
     """The family of a policy's action distribution."""
     if isinstance(policy, StudentPolicy):
         return policy.config.family
-    discrete = isinstance(policy.action_space, spaces.Discrete)
-    return Categorical.family if discrete else DiagGaussian.family
+    space = policy.action_space
+    return next(dist.family for kind, dist in _FAMILY_OF_SPACE.items() if isinstance(space, kind))

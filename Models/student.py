@@ -18,16 +18,11 @@ from torch import Tensor, nn
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.bundle import read_bundle, write_bundle
-from Models.distributions import (
-    FAMILIES,
-    Categorical,
-    DiagGaussian,
-    Distribution,
-    SquashedGaussian,
-)
+from Models.distributions import Categorical, DiagGaussian, Distribution, SquashedGaussian
 from Models.impala import FILTERS, ImpalaEncoder, fastest_precision
 
 MODES = ("State", *FILTERS)
+_FAMILIES = (DiagGaussian.family, SquashedGaussian.family, Categorical.family)
 _MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
 _OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
 
@@ -48,8 +43,10 @@ class StudentConfig:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
-        if self.family not in FAMILIES:
-            raise UserError(f"Unknown action distribution {self.family!r}.")
+        if self.family not in _FAMILIES:
+            raise UserError(
+                f"A student's actions cannot be {self.family!r}, only {', '.join(_FAMILIES)}."
+            )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UserError(f"--precision {self.precision!r} is not auto, float32 or bfloat16.")
         if self.pooling < 1:
@@ -147,7 +144,7 @@ class StudentPolicy(ActorCriticPolicy):
         self.actor = _mlp(features_dim, config.head, self._n_action_params(), last_gain=0.01)
         critic_dim = features_dim
         if self.state_space is not None:
-            critic_dim = int(np.prod(self.state_space.shape))  # pyright: ignore[reportArgumentType]
+            critic_dim = _size(self.state_space)
             self.critic_normaliser = self._normaliser(STATE, critic_dim)
         self.critic = _mlp(critic_dim, config.head, 1, last_gain=1.0)
         self.optimizer = self.optimizer_class(
@@ -165,7 +162,7 @@ class StudentPolicy(ActorCriticPolicy):
     def _n_action_params(self) -> int:
         if isinstance(self.action_space, spaces.Discrete):
             return int(self.action_space.n)
-        return 2 * int(np.prod(self.action_space.shape))  # pyright: ignore[reportArgumentType]
+        return 2 * _size(self.action_space)
 
     # -- what the algorithms call -------------------------------------------------------------
 
@@ -288,12 +285,12 @@ def _narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
     return spaces.Dict({group: space[group] for group in groups})
 
 
+def _size(space: spaces.Space) -> int:
+    return int(np.prod(space.shape or ()))
+
+
 def _vector_sizes(space: spaces.Space) -> dict[str, int]:
-    return {
-        group: int(np.prod(sub.shape))
-        for group, sub in _dict_space(space).spaces.items()
-        if group != FRAME
-    }
+    return {group: _size(sub) for group, sub in _dict_space(space).spaces.items() if group != FRAME}
 
 
 def save_student(policy: StudentPolicy, folder: Path, notes: Mapping[str, Any]) -> None:

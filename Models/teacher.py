@@ -1,127 +1,73 @@
-"""The teacher: a frozen policy on the state, read from a bundle.
+"""The teacher: a frozen policy, read from a bundle or made of a live SB3 model.
 
-Raw state goes in; the teacher applies its own frozen normaliser. What it was trained with does
-not matter here: an adapter (`Models.sb3_zip`) brings every agent into this one form.
+Raw observations go in; the teacher applies its own frozen normaliser. What it was trained with
+does not matter here: an adapter (`Models.sb3_agent`) brings every agent into this one form.
+
+`python -m Models.teacher convert ZIP --task T --output DIR` and `inspect DIR`: Models.teacher_cli.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.preprocessing import maybe_transpose
+from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from Enviroment.errors import UserError
-from Models.bundle import read_bundle, write_bundle
-from Models.distributions import FAMILIES, Categorical, DiagGaussian, Distribution, SquashedGaussian
+from Enviroment.observations import STATE
+from Models.bundle import read_bundle
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    SquashedGaussian,
+)
+from Models.sb3_agent import Softening, adapt, identity_dim
+from Models.sb3_live import live_agent
+from Models.teacher_bundle import record_baseline, save_teacher
+from Models.teacher_description import (
+    Baselines,
+    ObservationGroup,
+    TeacherDescription,
+    activation_class,
+)
+from Models.teacher_networks import Encoder, StateNormaliser, hidden_layers, prepare
+from Models.vecnormalize import Normaliser, live_normaliser
+
+__all__ = [
+    "MIN_STD",
+    "Baselines",
+    "ObservationGroup",
+    "Teacher",
+    "TeacherDescription",
+    "activation_class",
+    "corrupt",
+    "record_baseline",
+    "save_teacher",
+]
 
 MIN_STD = 0.05  # in action units before the tanh
 _LOG_STD_RANGE = (-20.0, 2.0)  # SB3's, of its squashed Gaussians
-_ACTIVATIONS = {"ELU": nn.ELU, "ReLU": nn.ReLU, "Tanh": nn.Tanh, "SiLU": nn.SiLU, "GELU": nn.GELU}
-_VALUE_KINDS = ("state", "action", None)
-
-Baselines = dict[str, dict[str, list[float]]]  # policy -> seeds' name -> return of each seed
-
-
-def activation_class(name: str) -> type[nn.Module]:
-    """The activation of that name, one of those that a bundle can describe.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in _ACTIVATIONS:
-        raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
-    return _ACTIVATIONS[name]
-
-
-@dataclass(frozen=True)
-class TeacherDescription:
-    """All of a teacher but its tensors, as `teacher.json` holds it."""
-
-    task: str
-    algo: str
-    family: str  # a key of Models.distributions.FAMILIES
-    state_dim: int
-    action_dim: int  # discrete: how many actions there are
-    action_low: tuple[float, ...]  # bounds of the environment's actions; empty: discrete
-    action_high: tuple[float, ...]
-    actor_layers: tuple[int, ...]  # units of the hidden layers
-    critic_layers: tuple[int, ...]
-    n_critics: int
-    value_kind: str | None  # what a critic sees: "state", or the state and an "action"
-    activation: str
-    normaliser_clip: float | None  # standard deviations; None: not clipped
-    normaliser_epsilon: float  # added to the variance
-    reward_scale: float  # raw rewards over the rewards that the critics were trained on
-    gamma: float  # discount
-    command: str  # that made it
-    versions: dict[str, str]  # of the packages that made it
-    baselines: Baselines  # e.g. baselines["random"]["evaluation"]
-    sha256: str = ""  # of the weights; empty until the bundle is written
-
-    def __post_init__(self) -> None:
-        activation_class(self.activation)
-        sizes = (self.state_dim, self.action_dim, *self.actor_layers, *self.critic_layers)
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
-            raise UserError(f"the sizes {sizes} must be whole and above 0.")
-        if self.family not in FAMILIES:
-            raise UserError(
-                f"Action distribution {self.family!r} is none of {', '.join(FAMILIES)}."
-            )
-        if self.value_kind not in _VALUE_KINDS:
-            raise UserError(f"value_kind {self.value_kind!r} is none of {_VALUE_KINDS}.")
-        n_bounds = 0 if self.family == Categorical.family else self.action_dim
-        if not len(self.action_low) == len(self.action_high) == n_bounds:
-            raise UserError(f"{self.action_dim} actions need as many low and high bounds.")
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], source: Path) -> Self:
-        """The description that `source` holds; what else it holds is for people.
-
-        Raises:
-            UserError: a key is missing, or does not mean what it should.
-        """
-        try:
-            values = {field.name: data[field.name] for field in fields(cls)}
-            values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-            return cls(**values)
-        except KeyError as error:
-            raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
-        except (UserError, TypeError, ValueError) as error:
-            raise UserError(f"{source} describes no teacher: {error}") from error
-
-
-class StateNormaliser(nn.Module):
-    """(state - mean) / sqrt(var + epsilon), clipped: VecNormalize's, in its double precision."""
-
-    mean: Tensor
-    var: Tensor
-
-    def __init__(self, state_dim: int, clip: float | None, epsilon: float) -> None:
-        super().__init__()
-        self.clip, self.epsilon = clip, epsilon
-        self.register_buffer("mean", torch.zeros(state_dim, dtype=torch.float64))
-        self.register_buffer("var", torch.ones(state_dim, dtype=torch.float64))
-
-    def forward(self, state: Tensor) -> Tensor:
-        """`(B, state_dim)` of any float type -> `(B, state_dim)` float32."""
-        normalised = (state.double() - self.mean) / (self.var + self.epsilon).sqrt()
-        if self.clip is not None:
-            normalised = normalised.clamp(-self.clip, self.clip)
-        return normalised.float()
 
 
 class Teacher(nn.Module):
     """A frozen actor, with its critics where the agent had some.
 
     It stays in evaluation mode, none of its tensors takes a gradient, and nothing it computes
-    keeps a graph.
+    keeps a graph. An observation is a tensor `(B, *shape)`, or a dictionary of them, of which the
+    teacher reads what it was trained on: the groups of its own names, or `state` where it was
+    trained on no dictionary.
 
     Args:
         description: the shape of the network.
@@ -132,6 +78,9 @@ class Teacher(nn.Module):
     Raises:
         UserError: the tensors do not fit the description, or are not finite.
     """
+
+    action_low: Tensor
+    action_high: Tensor
 
     def __init__(
         self,
@@ -149,25 +98,31 @@ class Teacher(nn.Module):
             self._build(description)
         _check_tensors(self.state_dict(), tensors)
         self.load_state_dict(dict(tensors), assign=True)
+        for name in ("action_low", "action_high"):
+            bounds = torch.tensor(getattr(description, name), device=self.device)
+            self.register_buffer(name, bounds, persistent=False)
         self.requires_grad_(False)
         self.eval()
 
     def _build(self, d: TeacherDescription) -> None:
-        self.state_normaliser = StateNormaliser(
-            d.state_dim, d.normaliser_clip, d.normaliser_epsilon
-        )
-        self.actor = nn.Sequential(*_hidden(d.state_dim, d.actor_layers, d.activation))
-        features = (d.state_dim, *d.actor_layers)[-1]
-        self.head = nn.Linear(features, d.action_dim)  # means, or logits
+        normalised = sum(group.size for group in d.groups if group.normalised)
+        self.state_normaliser = StateNormaliser(normalised, d.normaliser_clip, d.normaliser_epsilon)
+        self.encoder = Encoder(d.groups)
+        if d.has_critic_encoder:
+            self.critic_encoder = Encoder(d.groups)
+        n_features = sum(group.n_features for group in d.groups)
+        self.actor = nn.Sequential(*hidden_layers(n_features, d.actor_layers, d.activation))
+        last = (n_features, *d.actor_layers)[-1]
+        self.head = nn.Linear(last, d.action_dim)  # means, logits, or Q
         if d.family == SquashedGaussian.family:
-            self.log_std_head = nn.Linear(features, d.action_dim)
-        elif d.family == DiagGaussian.family:
+            self.log_std_head = nn.Linear(last, d.action_dim)
+        elif d.family == DiagGaussian.family and d.action_std is None:
             self.log_std = nn.Parameter(torch.zeros(d.action_dim))
-        critic_inputs = d.state_dim + (d.action_dim if d.value_kind == "action" else 0)
+        critic_inputs = n_features + (d.action_dim if d.value_kind == "action" else 0)
         self.critics = nn.ModuleList(
             nn.Sequential(
-                *_hidden(critic_inputs, d.critic_layers, d.activation),
-                nn.Linear((critic_inputs, *d.critic_layers)[-1], 1),
+                *hidden_layers(critic_inputs, d.critic_layers, d.activation),
+                nn.Linear((critic_inputs, *d.critic_layers)[-1], d.n_quantiles),
             )
             for _ in range(d.n_critics)
         )
@@ -189,6 +144,35 @@ class Teacher(nn.Module):
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
 
+    @classmethod
+    def from_sb3(
+        cls,
+        model: BaseAlgorithm,
+        vecnormalize: VecNormalize | None = None,
+        task: str = "",
+        min_std: float = MIN_STD,
+        softening: Softening | None = None,
+    ) -> Self:
+        """A frozen copy of a live SB3 model: training the model further does not change it.
+
+        Args:
+            vecnormalize: whose statistics the model's observations were normalised by; None: the
+                one around the model's own environment, where there is one.
+            task: its name; empty: `check_fits` compares the spaces only.
+            softening: how a deterministic agent becomes a distribution.
+
+        Raises:
+            UserError: the model has parts that are not SB3's; names them.
+        """
+        agent = live_agent(model)
+        env = vecnormalize or model.get_vec_normalize_env()
+        size = identity_dim(agent)
+        normaliser = Normaliser.identity(size) if env is None else live_normaliser(env, size)
+        tensors, network = adapt(agent, normaliser, softening or Softening())
+        provenance = {"command": "", "versions": {}, "baselines": {}}
+        description = TeacherDescription(**network, **provenance, task=task)
+        return cls(description, tensors, min_std).to(model.device)
+
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode: an algorithm that trains its modules must not wake it."""
         return super().train(False)
@@ -197,52 +181,95 @@ class Teacher(nn.Module):
     def device(self) -> torch.device:
         return self.state_normaliser.mean.device
 
+    @property
+    def observation_groups(self) -> tuple[str, ...]:
+        """The groups that it reads of a dictionary of observations."""
+        return self.description.group_names
+
     def normaliser(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the state, `(state_dim,)` float32, for students."""
-        inner = self.state_normaliser
+        """Mean and standard deviation of the state, `(state_dim,)` float32, for students.
+
+        Raises:
+            UserError: the teacher reads no state vector.
+        """
+        inner, groups = self.state_normaliser, self.description.groups
+        if [group.name for group in groups if group.normalised] != [""]:
+            raise UserError(
+                f"This teacher reads {self.description.observation_space}, no state vector: it "
+                "has no statistics of one to give to a student."
+            )
         return inner.mean.float(), (inner.var + inner.epsilon).sqrt().float()
 
+    # -- what it computes -------------------------------------------------------------------------
+
     @torch.no_grad()
-    def distribution(self, state: Tensor) -> Distribution:
+    def distribution(self, observation: Tensor | Mapping[str, Tensor]) -> Distribution:
         """The action distribution, in raw form, with the floor on its standard deviations.
 
-        Args:
-            state: raw, `(B, state_dim)`.
+        TD3 and DDPG: a Gaussian of a set standard deviation around the action. DQN and QRDQN:
+        softmax(Q / temperature).
         """
-        return self._distribution(self.state_normaliser(state))
-
-    def _distribution(self, normalised: Tensor) -> Distribution:
-        features = self.actor(normalised)
-        output = self.head(features)
-        if self.description.family == Categorical.family:
-            return Categorical(output)
-        floor = math.log(self.min_std)
-        if self.description.family == SquashedGaussian.family:
-            log_std = self.log_std_head(features).clamp(*_LOG_STD_RANGE)
-            return SquashedGaussian(output, log_std.clamp(min=floor))
-        return DiagGaussian(output, self.log_std.clamp(min=floor).expand_as(output))
+        return self._distribution(self._output(self._prepare(observation)))
 
     @torch.no_grad()
-    def value(self, state: Tensor) -> Tensor | None:
-        """Estimated discounted return in the task's own rewards: `(B, state_dim)` -> `(B,)`.
+    def value(self, observation: Tensor | Mapping[str, Tensor]) -> Tensor | None:
+        """Estimated discounted return in the task's own rewards, `(B,)`.
 
-        PPO's critic, or the smallest Q of SAC's at the mode of its policy (so without the entropy
-        bonus of that step). None if the agent had no critic.
+        PPO, A2C: the critic. SAC, CrossQ, TD3, DDPG: the smallest Q at the mode of the policy (so
+        without SAC's entropy bonus of that step). TQC: at the mode, the mean of the quantiles
+        that its training targets keep. DQN, QRDQN: the largest Q. None if there was no critic.
         """
-        kind = self.description.value_kind
-        if kind is None:
+        d = self.description
+        if d.value_kind is None:
             return None
-        inputs = self.state_normaliser(state)
-        if kind == "action":
-            dist = self._distribution(inputs)
-            inputs = torch.cat([inputs, dist.to_env_action(dist.mode())], dim=-1)
-        values = torch.cat([critic(inputs) for critic in self.critics], dim=-1)  # (B, n_critics)
-        return values.min(dim=-1).values * self.description.reward_scale
+        prepared = self._prepare(observation)
+        if d.value_kind == "q":
+            return self._output(prepared)[0].amax(dim=-1) * d.reward_scale
+        inputs = (self.critic_encoder if d.has_critic_encoder else self.encoder)(prepared)
+        if d.value_kind == "action":
+            mode = self._output(prepared)[0].tanh()  # in [-1, 1], as the critics take it
+            inputs = torch.cat([inputs, mode], dim=-1)
+        values = torch.cat([critic(inputs) for critic in self.critics], dim=-1)
+        if d.n_quantiles == 1:
+            return values.amin(dim=-1) * d.reward_scale  # of (B, n_critics)
+        kept = values.shape[-1] - d.dropped_quantiles  # of (B, n_critics * n_quantiles)
+        return values.sort(dim=-1).values[:, :kept].mean(dim=-1) * d.reward_scale
+
+    def _prepare(self, observation: Tensor | Mapping[str, Tensor]) -> list[Tensor]:
+        groups = self.description.groups
+        if isinstance(observation, Tensor):
+            observation = {groups[0].name: observation}
+        elif not groups[0].name:
+            observation = {"": observation[STATE]}
+        return prepare(observation, groups, self.state_normaliser)
+
+    def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The head's output `(B, action_dim)`, and the features that it was computed from."""
+        features = self.actor(self.encoder(prepared))
+        return self.head(features), features
+
+    def _distribution(self, outputs: tuple[Tensor, Tensor]) -> Distribution:
+        (output, features), d = outputs, self.description
+        if d.family == Categorical.family:
+            return Categorical(output if d.temperature is None else output / d.temperature)
+        if d.family == MultiCategorical.family:
+            return MultiCategorical.from_flat(output, d.choices)
+        if d.family == Bernoulli.family:
+            return Bernoulli(output)
+        floor = math.log(self.min_std)
+        if d.family == SquashedGaussian.family:
+            log_std = self.log_std_head(features).clamp(*_LOG_STD_RANGE)
+            return SquashedGaussian(output, log_std.clamp(min=floor))
+        if d.action_std is None:
+            return DiagGaussian(output, self.log_std.clamp(min=floor).expand_as(output))
+        mean = self._scaled(output.tanh())
+        std = d.action_std * (self.action_high - self.action_low) / 2
+        return DiagGaussian(mean, std.log().clamp(min=floor).expand_as(mean))
 
     @torch.no_grad()
     def predict(
         self,
-        observation: np.ndarray | dict[str, np.ndarray],
+        observation: np.ndarray | Mapping[str, np.ndarray],
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
@@ -250,110 +277,91 @@ class Teacher(nn.Module):
         """Actions within the environment's bounds; SB3's interface.
 
         Args:
-            observation: raw states `(B, state_dim)` or one `(state_dim,)`, or the dictionary
-                of observation groups, of which `state` is used.
+            observation: raw, a batch or a single one; or the dictionary of observation groups.
         """
-        states = observation["state"] if isinstance(observation, dict) else observation
-        batch = torch.as_tensor(np.atleast_2d(states), device=self.device)  # (B, state_dim)
-        dist = self.distribution(batch)
+        arrays = {
+            group.name: _array(observation, group, name)
+            for group, name in zip(self.description.groups, self.observation_groups, strict=True)
+        }
+        first = self.description.groups[0]
+        is_single = arrays[first.name].ndim == len(first.shape)
+        batch = {
+            name: torch.as_tensor(array[None] if is_single else array, device=self.device)
+            for name, array in arrays.items()
+        }
+        dist = self._distribution(
+            self._output(prepare(batch, self.description.groups, self.state_normaliser))
+        )
         raw = dist.mode() if deterministic else dist.sample()
-        actions = self._within_bounds(dist.to_env_action(raw).cpu().numpy())
-        return (actions[0] if np.ndim(states) == 1 else actions), None
+        actions = self._within_bounds(dist.to_env_action(raw)).cpu().numpy()
+        actions = actions.reshape(-1, *(self.description.action_space.shape or ()))
+        return (actions[0] if is_single else actions), None
 
-    def _within_bounds(self, actions: np.ndarray) -> np.ndarray:
-        if self.description.family == Categorical.family:
-            return actions
-        low = np.array(self.description.action_low, np.float32)
-        high = np.array(self.description.action_high, np.float32)
+    def _within_bounds(self, actions: Tensor) -> Tensor:
+        """`(B, action_dim)`, or `(B,)` indices."""
         if self.description.family == SquashedGaussian.family:
-            return low + 0.5 * (actions + 1.0) * (high - low)
-        return np.clip(actions, low, high)
+            return self._scaled(actions)
+        if self.description.family == DiagGaussian.family:
+            return actions.clamp(self.action_low, self.action_high)
+        return actions
 
-    def check_fits(self, task: str, state_space: spaces.Space, action_space: spaces.Space) -> None:
+    def _scaled(self, actions: Tensor) -> Tensor:
+        """From [-1, 1] to the bounds."""
+        return self.action_low + 0.5 * (actions + 1.0) * (self.action_high - self.action_low)
+
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
         """Refuses a teacher of another task, or of other spaces.
+
+        Args:
+            task: empty where neither is known by name.
+            observation_space: of the state, or of all groups.
 
         Raises:
             UserError: prints both tasks, or both pairs of spaces.
         """
-        d = self.description
-        if d.task != task:
-            raise UserError(f"This is a teacher of {d.task}; the task is {task}.")
-        own_state, own_action = self._spaces()
-        same_action = type(own_action) is type(action_space) and own_action.shape == (
-            action_space.shape
-        )
-        if same_action and isinstance(own_action, spaces.Box):
-            assert isinstance(action_space, spaces.Box)
-            same_action = np.allclose(own_action.low, action_space.low) and np.allclose(
-                own_action.high, action_space.high
-            )
-        elif same_action:
-            same_action = own_action == action_space
-        if own_state.shape != state_space.shape or not same_action:
-            raise UserError(
-                f"The teacher does not fit the environment.\n"
-                f"  teacher:     states {own_state}, actions {own_action}\n"
-                f"  environment: states {state_space}, actions {action_space}"
-            )
-
-    def _spaces(self) -> tuple[spaces.Box, spaces.Space]:
-        d = self.description
-        states = spaces.Box(-np.inf, np.inf, (d.state_dim,), np.float32)
-        if d.family == Categorical.family:
-            return states, spaces.Discrete(d.action_dim)
-        low, high = np.array(d.action_low, np.float32), np.array(d.action_high, np.float32)
-        return states, spaces.Box(low, high, dtype=np.float32)
+        self.description.check_fits(task, observation_space, action_space)
 
 
-def save_teacher(
-    folder: Path,
-    tensors: Mapping[str, Tensor],
-    description: TeacherDescription,
-    notes: Mapping[str, Any],
-) -> None:
-    """Writes a teacher's bundle.
+def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
+    """An imperfect teacher: every parameter, of actor and critics, plus N(0, sigma^2).
+
+    The normaliser stays. The description records it; what was measured of the teacher is kept
+    there under "uncorrupted", because it is not this one's.
 
     Args:
-        notes: plain JSON for people (how it was trained, other figures); no code reads it.
+        sigma: 0.05 in Spigler, 2025 (arXiv 2407.15134).
+
+    Raises:
+        UserError: sigma is not a number above 0, or the teacher is corrupted already.
     """
-    data = {**notes, **vars(description), "summary": _summary(description.baselines)}
-    write_bundle(folder, "teacher", tensors, data)
-
-
-def record_baseline(folder: Path, policy: str, returns: Mapping[str, list[float]]) -> None:
-    """Adds, or replaces, a policy's returns in a teacher's bundle; its weights stay.
-
-    Args:
-        policy: e.g. "blind".
-        returns: under "validation" and "evaluation", in the order of the seeds.
-    """
-    tensors, data = read_bundle(folder, "teacher")
-    baselines = {**data["baselines"], policy: dict(returns)}
-    data = {**data, "baselines": baselines, "summary": _summary(baselines)}
-    write_bundle(folder, "teacher", tensors, data)
-
-
-def _summary(baselines: Baselines) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean, std and number of episodes of each policy on each set of seeds, for people."""
-    return {
-        policy: {
-            name: {
-                "mean": round(float(np.mean(returns)), 4),
-                "std": round(float(np.std(returns)), 4),
-                "episodes": len(returns),
-            }
-            for name, returns in by_seeds.items()
-        }
-        for policy, by_seeds in baselines.items()
+    d = teacher.description
+    if not 0 < sigma < math.inf:
+        raise UserError(f"The noise on a teacher's parameters, {sigma}, must be above 0.")
+    if d.corruption_sigma:
+        raise UserError(f"This teacher is corrupted already, by {d.corruption_sigma}.")
+    generator = torch.Generator().manual_seed(seed)
+    tensors = teacher.state_dict()
+    for name, parameter in teacher.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        tensors[name] = parameter + sigma * noise.to(parameter.device)
+    baselines = {
+        "uncorrupted" if policy == "teacher" else policy: returns
+        for policy, returns in d.baselines.items()
     }
+    description = dataclasses.replace(
+        d, corruption_sigma=sigma, corruption_seed=seed, baselines=baselines
+    )
+    return Teacher(description, tensors, teacher.min_std)
 
 
-def _hidden(inputs: int, units: tuple[int, ...], activation: str) -> list[nn.Module]:
-    """The hidden layers of SB3's MLPs."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip((inputs, *units), units, strict=False):
-        layers += [nn.Linear(n_in, n_out), activation_class(activation)()]
-    return layers
+def _array(
+    observation: np.ndarray | Mapping[str, np.ndarray], group: ObservationGroup, name: str
+) -> np.ndarray:
+    """One group; images channels first, as SB3's own `predict` brings them."""
+    whole = observation[name] if isinstance(observation, Mapping) else observation
+    return maybe_transpose(np.asarray(whole), group.space)
 
 
 def _check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
@@ -370,3 +378,9 @@ def _check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) 
             )
         if not tensor.isfinite().all():
             raise UserError(f"the teacher's {name} holds NaN or infinity.")
+
+
+if __name__ == "__main__":
+    from Models.teacher_cli import main
+
+    main()

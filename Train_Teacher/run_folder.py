@@ -1,18 +1,15 @@
-"""The folder of a teacher's run: where it is, and that no other run is lost in it."""
+"""The folder of a teacher's run, and what may change when it is resumed."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 from Enviroment.errors import UserError
-from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
+from Evaluation import run_folder
+from Evaluation.tracking import CONFIG_FILE
 
-RESULTS = Path(__file__).resolve().parents[1] / "Results"
-# What a run writes, so that --overwrite deletes nothing else.
-_CONTENTS = (CONFIG_FILE, METRICS_FILE, "curves.png", "checkpoints", "teacher", "videos", "wandb")
 # May be given anew with --resume; everything else decides what the run is.
 _CHANGEABLE = frozenset(
     {"total_timesteps", "device", "threads", "output", "wandb", "video", "resume", "overwrite"}
@@ -24,15 +21,9 @@ def locate(output: Path | None, task: str, algo: str, run_index: int) -> Path:
     """The run folder that the flags name, absolute.
 
     Raises:
-        UserError: `output` leaves its folder by `..`, or names a file.
+        UserError: `output` is no usable name of a folder.
     """
-    if output is None:
-        return RESULTS / task / "Teacher" / f"{algo.upper()}_{run_index}"
-    if ".." in output.parts:
-        raise UserError(f"--output {output} holds '..'. Name the folder without it.")
-    if output.exists() and not output.is_dir():
-        raise UserError(f"--output {output} is a file. Name a folder.")
-    return output.absolute()
+    return run_folder.locate(output, Path(task) / "Teacher" / f"{algo.upper()}_{run_index}")
 
 
 def check(folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
@@ -43,24 +34,9 @@ def check(folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool
     """
     if resume:
         _check_same(folder, config)
-    elif folder.exists() and any(folder.iterdir()):
-        if not (folder / CONFIG_FILE).is_file():
-            raise UserError(f"{folder} is not empty and holds no run. Name another --output.")
-        if not overwrite:
-            raise UserError(
-                f"{folder} already holds a run. Go on with it by --resume, delete it by "
-                "--overwrite, or name another --output."
-            )
-
-
-def delete_run(folder: Path) -> None:
-    """Deletes what a run wrote into `folder`, and nothing else."""
-    for name in _CONTENTS:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    else:
+        hint = "Go on with it by --resume. "
+        run_folder.check_free(folder, overwrite=overwrite, hint=hint)
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:

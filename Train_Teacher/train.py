@@ -19,6 +19,7 @@ from Enviroment import seeds
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.make import make_state_env
 from Enviroment.tasks import Task, get_task
+from Evaluation.run_folder import clear
 from Evaluation.tracking import RunTracker, write_config
 from Models.device import resolve_device
 from Train_Teacher import run_folder
@@ -95,7 +96,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
     if run.resume and found is None:
         print(f"{folder} has no checkpoint to go on from: it starts anew.", file=sys.stderr)
     if run.overwrite:
-        run_folder.delete_run(folder)
+        clear(folder)
     if not run.resume:  # the record of how the run began stays
         write_config(folder, config, teacher_sha256=None, command=command)
     tracker = RunTracker(

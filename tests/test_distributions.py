@@ -9,11 +9,19 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common import distributions as sb3
-from torch.distributions import Independent, Normal, TransformedDistribution, kl_divergence
+from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Categorical as TorchCategorical
+from torch.distributions import Independent, Normal, TransformedDistribution, kl_divergence
 from torch.distributions.transforms import TanhTransform
 
-from Models.distributions import Categorical, DiagGaussian, SquashedGaussian, from_sb3
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    MultiCategorical,
+    SquashedGaussian,
+    from_sb3,
+)
 
 
 def _params(seed: int, batch: int = 50, dim: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -92,6 +100,81 @@ def test_categorical_equals_torch() -> None:
     torch.testing.assert_close(ours.kl(other), expected)
 
 
+CHOICES = (3, 2, 5)
+
+
+def _flat_logits(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.randn(20, sum(CHOICES), generator=generator, dtype=torch.float64)
+
+
+def test_multi_categorical_equals_torchs_categoricals_summed() -> None:
+    p, q = _flat_logits(0), _flat_logits(1)
+    ours, other = (MultiCategorical.from_flat(logits, CHOICES) for logits in (p, q))
+    theirs = [TorchCategorical(logits=part) for part in p.split(CHOICES, -1)]
+    others = [TorchCategorical(logits=part) for part in q.split(CHOICES, -1)]
+    raw = torch.stack([dist.sample() for dist in theirs], dim=-1)  # (B, 3)
+    expected = sum(dist.log_prob(raw[:, i]) for i, dist in enumerate(theirs))
+    torch.testing.assert_close(ours.log_prob(raw), expected)
+    torch.testing.assert_close(ours.entropy(), sum(dist.entropy() for dist in theirs))
+    kl = sum(kl_divergence(a, b) for a, b in zip(theirs, others, strict=True))
+    torch.testing.assert_close(ours.kl(other), kl)
+    torch.testing.assert_close(ours.mode(), torch.stack([d.logits.argmax(-1) for d in theirs], -1))
+
+
+def test_multi_categorical_kl_by_hand() -> None:
+    # Each: (1/4, 3/4) to (1/2, 1/2): 1/4 ln(1/2) + 3/4 ln(3/2) = 0.130812; and uniform to
+    # itself over three: 0.
+    flat = torch.tensor([[1.0, 3.0, 1.0, 1.0, 1.0]]).log()
+    p = MultiCategorical.from_flat(flat, (2, 3))
+    q = MultiCategorical.from_flat(torch.zeros(1, 5), (2, 3))
+    assert p.kl(q).item() == pytest.approx(0.1308120, abs=1e-6)
+
+
+def test_choices_that_an_action_lacks_are_never_taken_and_give_finite_gradients() -> None:
+    torch.manual_seed(0)
+    flat = torch.zeros(20_000, 7, requires_grad=True)
+    dist = MultiCategorical.from_flat(flat, (2, 5))
+    raw = dist.sample()
+    assert raw.shape == (20_000, 2)
+    assert (int(raw[:, 0].max()), int(raw[:, 1].max())) == (1, 4)
+    other = MultiCategorical.from_flat(torch.randn(20_000, 7), (2, 5))
+    (dist.kl(other) + other.kl(dist) + dist.entropy() + dist.log_prob(raw)).sum().backward()
+    assert flat.grad is not None and bool(flat.grad.isfinite().all())
+    assert all(bool(value.isfinite().all()) for value in dist.params().values())
+
+
+def test_bernoulli_equals_torch() -> None:
+    p, q = 3 * _flat_logits(0), 3 * _flat_logits(1)
+    ours, theirs = Bernoulli(p), TorchBernoulli(logits=p)
+    raw = theirs.sample()
+    torch.testing.assert_close(ours.log_prob(raw.long()), theirs.log_prob(raw).sum(-1))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(-1))
+    expected = kl_divergence(theirs, TorchBernoulli(logits=q)).sum(-1)
+    torch.testing.assert_close(ours.kl(Bernoulli(q)), expected)
+    assert torch.equal(ours.mode(), (p > 0).long())
+
+
+def test_bernoulli_stays_finite_where_it_is_certain() -> None:
+    p, q = Bernoulli(torch.tensor([[200.0]])), Bernoulli(torch.tensor([[-200.0]]))
+    # KL = p (l1 - l2) + softplus(l2) - softplus(l1) = 400 + 0 - 200.
+    assert p.kl(q).item() == pytest.approx(200.0)
+    assert p.entropy().item() == pytest.approx(0.0, abs=1e-6)
+    assert p.log_prob(torch.tensor([[0]])).item() == pytest.approx(-200.0)
+
+
+def test_discrete_samples_have_the_distribution() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([[1.0, 3.0, 1.0, 1.0, 2.0]]).log().expand(50_000, 5)
+    raw = MultiCategorical.from_flat(logits, (2, 3)).sample()
+    assert raw[:, 0].float().mean().item() == pytest.approx(0.75, abs=0.01)
+    assert (raw[:, 1] == 2).float().mean().item() == pytest.approx(0.5, abs=0.01)
+    switched = Bernoulli(torch.full((50_000, 1), math.log(0.25))).sample()
+    # sigmoid(ln 1/4) = 1/5.
+    assert switched.float().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert switched.dtype == raw.dtype == torch.int64
+
+
 def test_kl_between_families_is_refused_by_name() -> None:
     mean, log_std = _params(0)
     with pytest.raises(TypeError, match="squashed_gaussian and gaussian"):
@@ -135,3 +218,16 @@ def test_from_sb3_categorical() -> None:
     theirs.proba_distribution(action_logits=logits)
     actions = torch.as_tensor(np.array([0, 1, 2, 0, 1, 2]))
     torch.testing.assert_close(from_sb3(theirs).log_prob(actions), theirs.log_prob(actions))
+
+
+def test_from_sb3_multi_categorical_and_bernoulli() -> None:
+    multi = sb3.make_proba_distribution(spaces.MultiDiscrete(list(CHOICES)))
+    multi.proba_distribution(action_logits=_flat_logits(0))
+    raw = multi.sample()
+    torch.testing.assert_close(from_sb3(multi).log_prob(raw), multi.log_prob(raw))
+    torch.testing.assert_close(from_sb3(multi).entropy(), multi.entropy())
+    switches = sb3.make_proba_distribution(spaces.MultiBinary(4))
+    switches.proba_distribution(action_logits=torch.randn(6, 4))
+    raw = switches.sample()
+    torch.testing.assert_close(from_sb3(switches).log_prob(raw), switches.log_prob(raw))
+    torch.testing.assert_close(from_sb3(switches).entropy(), switches.entropy())

@@ -135,7 +135,8 @@ def test_only_the_critic_reads_the_state() -> None:
         (dist, values), (dist2, values2) = map(student.distribution_and_value, (obs, other))
     torch.testing.assert_close(dist.mode(), dist2.mode(), rtol=0, atol=0)
     assert not torch.allclose(values, values2)
-    assert student.predict({k: v for k, v in some_obs().items() if k != "state"})
+    actions, _ = student.predict({k: v for k, v in some_obs().items() if k != "state"})
+    assert actions.shape == (6, 3)
 
 
 def test_group_statistics_normalise() -> None:
@@ -187,7 +188,7 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
     ("config", "message"),
     [
         ({"mode": "Impala"}, "Unknown mode 'Impala'"),
-        ({"family": "beta"}, "Unknown action distribution"),
+        ({"family": "beta"}, "cannot be 'beta'"),
         ({"pooling": 0}, "--pooling 0"),
         ({"precision": "float16"}, "--precision"),
     ],

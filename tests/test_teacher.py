@@ -13,8 +13,15 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from Enviroment.errors import UserError
 from Enviroment.make import make_state_env
+from Models.distributions import SquashedGaussian
 from Models.sb3_zip import read_sb3_zip
-from Models.teacher import Teacher, TeacherDescription, record_baseline, save_teacher
+from Models.teacher import (
+    Teacher,
+    TeacherDescription,
+    corrupt,
+    record_baseline,
+    save_teacher,
+)
 
 PROVENANCE = {"task": "Pusher", "command": "none", "versions": {}, "baselines": {}}
 NETWORK = {"net_arch": [32, 24], "activation_fn": torch.nn.ELU}
@@ -100,7 +107,7 @@ def test_squashed_gaussian_equals_sb3s_distribution(agents, states):
             torch.as_tensor(env.normalize_obs(states))
         )
     ours = Teacher(description, tensors, min_std=1e-9).distribution(torch.as_tensor(states))
-    assert ours.family == "squashed_gaussian"
+    assert isinstance(ours, SquashedGaussian)
     torch.testing.assert_close(ours.mean, mean, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(ours.log_std, log_std, rtol=1e-6, atol=1e-6)
 
@@ -135,7 +142,8 @@ def test_the_floor_lifts_only_smaller_standard_deviations(agents, states, algo):
     else:
         tensors["log_std_head.weight"] = torch.zeros_like(tensors["log_std_head.weight"])
         tensors["log_std_head.bias"] = log_std
-    std = Teacher(description, tensors, 0.05).distribution(torch.as_tensor(states)).log_std.exp()
+    dist = Teacher(description, tensors, 0.05).distribution(torch.as_tensor(states))
+    std = dist.params()["log_std"].exp()
     assert std.shape == (256, 7)
     torch.testing.assert_close(std[:, 0], torch.full((256,), 0.05))
     torch.testing.assert_close(std[:, 1], torch.full((256,), float(np.e)))
@@ -158,6 +166,7 @@ def test_training_leaves_every_bit_unchanged(trained, states):
         teacher.train()
         inputs = torch.as_tensor(states).requires_grad_()
         dist, value = teacher.distribution(inputs), teacher.value(inputs)
+        assert value is not None
         loss = (student(inputs) - dist.mode()).square().mean() + value.mean()
         optimizer.zero_grad()
         loss.backward()
@@ -235,6 +244,67 @@ def test_a_baseline_is_added_and_the_weights_stay(bundle):
     assert data["summary"]["blind"]["evaluation"]["mean"] == 2.0
 
 
+def test_a_bundle_from_before_the_newer_fields_loads(bundle, states):
+    expected = Teacher.load(bundle).predict(states)[0]
+    path = bundle / "teacher.json"
+    data = json.loads(path.read_text())
+    names = [field.name for field in dataclasses.fields(TeacherDescription)]
+    for name in names[names.index("sha256") + 1 :]:
+        del data[name]
+    path.write_text(json.dumps(data))
+    np.testing.assert_array_equal(Teacher.load(bundle).predict(states)[0], expected)
+
+
+def test_noise_on_every_parameter_and_nothing_else(bundle, states):
+    teacher = Teacher.load(bundle)
+    record_baseline(bundle, "teacher", {"validation": [5.0], "evaluation": [6.0]})
+    teacher = Teacher.load(bundle)
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    imperfect = corrupt(teacher, 0.05, seed=3)
+    noise = []
+    for name, tensor in imperfect.state_dict().items():
+        if name.startswith("state_normaliser."):
+            assert torch.equal(tensor, before[name])
+        else:
+            noise.append((tensor - before[name]).flatten())
+            assert noise[-1].abs().min() > 0, name
+        assert torch.equal(teacher.state_dict()[name], before[name])
+    noise = torch.cat(noise)
+    assert len(noise) == sum(p.numel() for p in teacher.parameters())
+    # Some 5000 of them: the standard error of their mean is 0.0007, of their deviation 0.0005.
+    assert noise.mean().item() == pytest.approx(0.0, abs=0.003)
+    assert noise.std().item() == pytest.approx(0.05, abs=0.003)
+    assert (imperfect.description.corruption_sigma, imperfect.description.corruption_seed) == (
+        0.05,
+        3,
+    )
+    # What was measured is the other teacher's.
+    assert imperfect.description.baselines["uncorrupted"] == {
+        "validation": [5.0],
+        "evaluation": [6.0],
+    }
+    assert "teacher" not in imperfect.description.baselines
+    same, other = corrupt(teacher, 0.05, seed=3), corrupt(teacher, 0.05, seed=4)
+    assert torch.equal(same.head.weight, imperfect.head.weight)
+    assert not torch.equal(other.head.weight, imperfect.head.weight)
+
+
+def test_corruption_is_in_the_bundle(bundle, tmp_path, states):
+    imperfect = corrupt(Teacher.load(bundle), 0.05, seed=3)
+    save_teacher(tmp_path / "bad", imperfect.state_dict(), imperfect.description, {})
+    loaded = Teacher.load(tmp_path / "bad")
+    assert (loaded.description.corruption_sigma, loaded.description.corruption_seed) == (0.05, 3)
+    np.testing.assert_array_equal(loaded.predict(states)[0], imperfect.predict(states)[0])
+    with pytest.raises(UserError, match="corrupted already"):
+        corrupt(loaded, 0.05, seed=3)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -0.1, float("nan"), float("inf")])
+def test_noise_of_no_size_is_refused(bundle, sigma):
+    with pytest.raises(UserError, match="must be above 0"):
+        corrupt(Teacher.load(bundle), sigma, seed=0)
+
+
 def edit(path, **changes):
     data = {**json.loads(path.read_text()), **changes}
     path.write_text(json.dumps({name: value for name, value in data.items() if value != "drop"}))
@@ -251,6 +321,21 @@ def edit(path, **changes):
         ({"state_dim": "23"}, "sizes"),
         ({"actor_layers": [10**9, 10**9]}, "described as"),
         ({"n_critics": 3}, "lack"),
+        ({"gamma": float("nan")}, "not finite"),
+        ({"reward_scale": "1"}, "describes no teacher"),
+        ({"action_low": [-float("inf")] * 7}, "not finite"),
+        ({"choices": [3, 4]}, "choices"),
+        ({"temperature": 0.0}, "temperature"),
+        ({"action_std": 0.1}, "action_std"),
+        ({"n_quantiles": 0}, "sizes"),
+        ({"dropped_quantiles": 2}, "leave none"),
+        ({"value_kind": "q"}, "Q of every action"),
+        ({"action_shape": [2, 3]}, "7 numbers"),
+        ({"observation": [{"name": "", "shape": [4, 4, 4], "cnn_features": 8}]}, "too small"),
+        ({"observation": [{"name": "", "shape": [23], "cnn_features": 8}]}, "no image"),
+        ({"observation": [{"name": "", "shape": [-1]}]}, "above 0"),
+        ({"observation": [{"name": "", "size": [23]}]}, "describes no teacher"),
+        ({"observation": 7}, "describes no teacher"),
     ],
 )
 def test_a_description_that_does_not_fit_is_refused(bundle, changes, message):

@@ -5,18 +5,27 @@ import json
 import os
 import pickle
 import zipfile
+from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from stable_baselines3 import PPO, TD3
+from sb3_contrib import ARS
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import VecNormalize
+from torch._utils import _rebuild_tensor_v2
 
 from Enviroment.errors import UserError
 from Models import sb3_zip
-from Models.sb3_zip import read_sb3_zip, read_vecnormalize
+from Models import vecnormalize as vecnormalize_module
+from Models.sb3_zip import read_sb3_zip
+from Models.torch_file import RefusedTensorsError, read_tensors
+from Models.trust import Trust
+from Models.vecnormalize import read_vecnormalize
 
 QUICK = {"n_steps": 16, "batch_size": 16, "device": "cpu"}
 
@@ -69,7 +78,8 @@ def test_a_payload_beside_the_plain_data_is_never_read(saved, tmp_path):
         ":type:": "<class 'x.Y'>",
         ":serialized:": pickle.dumps(Payload(tmp_path / "ran")).hex(),
     }
-    edit_data(path, policy_class=blob, lr_schedule=blob, extra=blob)
+    harmless = {**blob, "__module__": "stable_baselines3.common.policies"}
+    edit_data(path, policy_class=harmless, lr_schedule=blob, extra=blob)
     read_sb3_zip(path, vecnormalize)
     assert not (tmp_path / "ran").exists()
 
@@ -95,12 +105,144 @@ def test_a_plain_pickle_as_weights_is_refused(saved, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_only_unpickling_could_restore_is_refused_by_name(tmp_path):
-    arguments = {"features_extractor_class": FlattenExtractor}
+class OwnExtractor(FlattenExtractor):
+    pass
+
+
+class OwnPolicy(ActorCriticPolicy):
+    pass
+
+
+def save_own(folder, policy: Any = "MlpPolicy", **policy_kwargs):
     env = make_vec_env("Pusher-v5", 1)
-    PPO("MlpPolicy", env, policy_kwargs=arguments, **QUICK).save(tmp_path / "agent.zip")
-    with pytest.raises(UserError, match="features_extractor_class"):
-        read_sb3_zip(tmp_path / "agent.zip", None)
+    folder.mkdir(exist_ok=True)
+    PPO(policy, env, policy_kwargs=policy_kwargs, **QUICK).save(folder / "agent.zip")
+    return folder / "agent.zip", sha256((folder / "agent.zip").read_bytes()).hexdigest()
+
+
+def test_sb3s_own_extractor_needs_no_trust(tmp_path):
+    path, _ = save_own(tmp_path, features_extractor_class=FlattenExtractor)
+    assert read_sb3_zip(path, None)[1]["state_dim"] == 23
+
+
+def test_what_only_unpickling_could_restore_is_refused_by_name(tmp_path):
+    path, _ = save_own(tmp_path, features_extractor_class=OwnExtractor)
+    with pytest.raises(UserError, match=r"features_extractor_class .*OwnExtractor.*--trust"):
+        read_sb3_zip(path, None)
+
+
+def test_a_policy_that_is_not_sb3s_is_refused_by_name(tmp_path):
+    path, _ = save_own(tmp_path, policy=OwnPolicy)
+    with pytest.raises(UserError, match=r"test_teacher_sb3_zip.*--trust"):
+        read_sb3_zip(path, None)
+
+
+def test_only_the_trusted_files_own_hash_opens_it(tmp_path):
+    # Harmless, but not on the list of the arguments that are.
+    path, digest = save_own(tmp_path, squash_output=False)
+    plain, _ = save_own(tmp_path / "plain")
+    with pytest.raises(UserError, match="squash_output"):
+        read_sb3_zip(path, None)
+    with pytest.raises(UserError, match="squash_output"):
+        read_sb3_zip(path, None, trust=Trust(["0" * 64]))
+    tensors, network = read_sb3_zip(path, None, trust=Trust([digest.upper()]))
+    assert (network["algo"], network["family"]) == ("ppo", "gaussian")
+    assert tensors.keys() == read_sb3_zip(plain, None)[0].keys()
+
+
+def test_trust_does_not_give_a_foreign_extractor_an_adapter(tmp_path):
+    path, digest = save_own(tmp_path, features_extractor_class=OwnExtractor)
+    with pytest.raises(UserError, match="OwnExtractor"):
+        read_sb3_zip(path, None, trust=Trust([digest]))
+
+
+def test_a_trusted_vecnormalize_is_unpickled(saved, tmp_path):
+    path, _, env = saved
+    env.metadata = {"harmless": Payload(tmp_path / "ran")}
+    env.save(str(tmp_path / "v.pkl"))
+    digest = sha256((tmp_path / "v.pkl").read_bytes()).hexdigest()
+    tensors, _ = read_sb3_zip(path, tmp_path / "v.pkl", trust=Trust([digest]))
+    np.testing.assert_array_equal(tensors["state_normaliser.mean"], env.obs_rms.mean)
+    assert (tmp_path / "ran").exists()
+
+
+def test_trust_takes_hashes_only():
+    with pytest.raises(UserError, match="'yes' is no SHA-256"):
+        Trust(["yes"])
+
+
+# -- tensors -----------------------------------------------------------------------------------
+
+
+def tensor_file(rebuild_arguments, storage=b"\0" * 16, compression=zipfile.ZIP_STORED):
+    """A file as torch.save writes it, with one tensor `a` of these arguments."""
+    buffer = io.BytesIO()
+    torch.save({"a": torch.zeros(4)}, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    root = next(iter(content)).split("/")[0]
+    content[f"{root}/data.pkl"] = _pickled(rebuild_arguments)
+    content[f"{root}/data/0"] = storage
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, value in content.items():
+            archive.writestr(name, value)
+    return buffer.getvalue()
+
+
+def _pickled(arguments):
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, protocol=2)
+    storage = object()
+    pickler.persistent_id = lambda x: (
+        ("storage", torch.FloatStorage, "0", "cpu", arguments[0]) if x is storage else None
+    )
+    rebuild = _Reduced(_rebuild_tensor_v2, (storage, *arguments[1:], False, {}))
+    pickler.dump({"a": rebuild})
+    return buffer.getvalue()
+
+
+class _Reduced:
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def test_a_tensor_is_read_as_it_was_written():
+    tensor = read_tensors(tensor_file((4, 1, (3,), (1,)), np.arange(4, dtype="<f4").tobytes()))
+    assert tensor["a"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((5, 0, (5,), (1,)), "not as long"),  # more than the storage holds
+        ((4, 1, (4,), (1,)), "beyond its storage"),
+        ((4, 0, (2, 2), (3, 1)), "beyond its storage"),
+        ((4, 0, (10**12,), (0,)), "beyond its storage"),  # a terabyte from four bytes
+        ((4, -1, (2,), (1,)), "sizes that are none"),
+        ((4, 0, (2,), (1, 1)), "sizes that are none"),
+        ((4, 0, 3, (1,)), "garbled"),
+        ((4, 0, ("4",), (1,)), "sizes that are none"),
+    ],
+)
+def test_a_header_that_lies_is_refused_before_reading(arguments, message):
+    with pytest.raises(RefusedTensorsError, match=message):
+        read_tensors(tensor_file(arguments))
+
+
+def test_compressed_tensors_are_refused():
+    with pytest.raises(RefusedTensorsError, match="uncompressed"):
+        read_tensors(tensor_file((4, 0, (4,), (1,)), compression=zipfile.ZIP_DEFLATED))
+
+
+def test_every_truncation_of_tensors_is_refused():
+    content = tensor_file((4, 0, (4,), (1,)))
+    for length in range(0, len(content) - 1, 7):
+        with pytest.raises(RefusedTensorsError):
+            read_tensors(content[:length])
 
 
 def test_an_activation_that_is_not_torchs_is_refused(saved):
@@ -118,8 +260,8 @@ def test_gsde_is_refused_by_name(tmp_path):
 
 
 def test_an_agent_without_an_adapter_is_refused(tmp_path):
-    TD3("MlpPolicy", make_vec_env("Pusher-v5", 1), device="cpu").save(tmp_path / "agent.zip")
-    with pytest.raises(UserError, match="no adapter"):
+    ARS("MlpPolicy", make_vec_env("Pusher-v5", 1), device="cpu").save(tmp_path / "agent.zip")
+    with pytest.raises(UserError, match="no agent for which there is an adapter"):
         read_sb3_zip(tmp_path / "agent.zip", None)
 
 
@@ -154,8 +296,15 @@ def test_a_truncated_zip_is_a_clear_error(saved):
 
 def test_files_that_unpack_to_too_much_are_refused_unread(saved, monkeypatch):
     path, vecnormalize, _ = saved
-    monkeypatch.setattr(sb3_zip, "_MAX_BYTES", 1000)
+    bomb = path.with_name("bomb.zip")
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("data", b" " * 2**20)
+    monkeypatch.setattr(sb3_zip, "_MAX_BYTES", 2**19)
+    monkeypatch.setattr(vecnormalize_module, "_MAX_BYTES", 1000)
     with pytest.raises(UserError, match="unpacks to more than"):
+        read_sb3_zip(bomb, None)
+    monkeypatch.setattr(sb3_zip, "_MAX_BYTES", 1000)
+    with pytest.raises(UserError, match="larger than"):
         read_sb3_zip(path, None)
     with pytest.raises(UserError, match="larger than"):
         read_vecnormalize(vecnormalize, 23)

@@ -106,7 +106,7 @@ class OriginalLoop:
         return collected - started, time.perf_counter() - collected
 
     def _screens(self) -> Tensor:
-        frames = np.stack([env.render() for env in self.envs.envs])  # (N, 480, 480, 3)
+        frames = np.stack([np.asarray(env.render()) for env in self.envs.envs])  # (N, 480, 480, 3)
         x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255  # (N, 3, 480, 480)
         x = F.interpolate(x[:, :, 70:230, 70:410], (64, 128), mode="bicubic", antialias=True)
         return (0.2989 * x[:, 0] + 0.587 * x[:, 1] + 0.114 * x[:, 2])[:, None]  # (N, 1, 64, 128)

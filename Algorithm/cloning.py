@@ -1,0 +1,111 @@
+"""Behavioural cloning: a student learns a teacher's actions from a dataset, by regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from Algorithm.cloning_config import CloningConfig, Phase
+from Algorithm.cloning_data import CloningData, split_episodes
+from Algorithm.replay import ReplayConfig
+from Algorithm.supervised import SupervisedLearner, read_learner
+from Enviroment.errors import UserError
+from Models.student import StudentPolicy, load_student
+
+
+class BehaviouralCloning(SupervisedLearner):
+    """minimise the mean over the dataset of NLL, KL or MSE to the teacher.
+
+    Usage::
+
+        model = BehaviouralCloning(policy, dataset, CloningConfig(loss_type="KL"))
+        model.learn()
+        model.save(folder)
+
+    The critic is left as it was; PPD, or SB3's PPO, can go on with the policy.
+
+    Args:
+        policy: the student, of the family of the dataset's distributions.
+        dataset: labelled states (`CloningData`), such as a teacher dataset.
+        config: how to learn.
+        replay: which samples to prefer; uniform without it.
+        seed: of the held-out episodes and of the batches.
+
+    Raises:
+        UserError: the dataset is smaller than a batch, or does not fit loss or student.
+    """
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        dataset: CloningData,
+        config: CloningConfig | None = None,
+        replay: ReplayConfig | None = None,
+        seed: int = 0,
+    ) -> None:
+        config = config or CloningConfig()
+        training, held_out = split_episodes(dataset, config.held_out, seed)
+        check_enough(len(training), config)
+        self.seed = seed
+        super().__init__(
+            policy, training, held_out, len(training), config, replay or ReplayConfig(), seed
+        )
+
+    def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
+        """Learn until `config.gradient_steps`, or until the callback ends it.
+
+        Args:
+            checkpoints: folder for `last` (see `save`) and `best`, the student of the lowest
+                validation loss.
+        """
+        self.checkpoints = checkpoints
+        self._run([clone_phase(self.config)], callback)
+        return self
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), "seed": self.seed}
+
+    @classmethod
+    def load(cls, folder: Path, dataset: CloningData, device: torch.device | str = "cpu") -> Self:
+        """What `save` wrote; `learn` then goes on as if it had never stopped.
+
+        Args:
+            dataset: the one that it was trained on.
+
+        Raises:
+            UserError: files are missing or damaged, or the dataset is another.
+        """
+        state = read_learner(folder)
+        try:
+            model = cls(
+                load_student(folder, device),
+                dataset,
+                CloningConfig(**state["config"]),
+                ReplayConfig(**state["replay_config"]),
+                state["seed"],
+            )
+            model.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{folder} holds no behavioural cloning: {error}") from error
+        return model
+
+
+def clone_phase(config: CloningConfig) -> Phase:
+    """Behavioural cloning as a phase: round 0 of DAgger."""
+    return Phase(0, config.gradient_steps, config.learning_rate, config.final_learning_rate)
+
+
+def check_enough(n_samples: int, config: CloningConfig) -> None:
+    """Refuses a dataset that fills no batch.
+
+    Raises:
+        UserError: says how many samples there are.
+    """
+    if n_samples < config.batch_size:
+        raise UserError(
+            f"The dataset has {n_samples} states to train on, fewer than a batch of "
+            f"{config.batch_size}. Collect more by --C_data --num_data N, or lower --batch_size."
+        )

@@ -1,0 +1,81 @@
+"""Losses of supervised distillation, as pure functions: each is `(B,)`, not yet averaged.
+
+`teacher` is the distribution that the teacher had in a state, whoever acted there; its mode is the
+label. Divergences and densities are summed over action dimensions, once.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from Models.distributions import Categorical, DiagGaussian, Distribution
+
+LOSS_TYPES = ("NLL", "KL", "MSE")
+
+
+def nll_loss(student: Distribution, teacher: Distribution) -> Tensor:
+    """-ln pi_S(a_T | s), a_T the teacher's mode in raw form: `(B,)`.
+
+    For densities it can be negative. That of a squashed Gaussian is taken over actions in [-1, 1].
+    """
+    return -student.log_prob(teacher.mode())
+
+
+def kl_loss(student: Distribution, teacher: Distribution) -> Tensor:
+    """KL(pi_T || pi_S), exact: `(B,)`."""
+    return teacher.kl(student)
+
+
+def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
+    """Mean over dimensions of (a_S - a_T)^2, the modes as actions (squashed: in [-1, 1]): `(B,)`.
+
+    Says nothing of the student's deviations, which stay as they are.
+
+    Raises:
+        TypeError: discrete actions have no difference.
+    """
+    if isinstance(teacher, Categorical):
+        raise TypeError("Discrete actions have no mean squared error.")
+    ours, theirs = student.to_env_action(student.mode()), teacher.to_env_action(teacher.mode())
+    return (ours - theirs).square().mean(-1)
+
+
+def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Tensor]:
+    """Every loss that these distributions have, by its `LOSS_TYPES` name, each `(B,)`."""
+    losses = {"NLL": nll_loss(student, teacher), "KL": kl_loss(student, teacher)}
+    if not isinstance(teacher, Categorical):
+        losses["MSE"] = mse_loss(student, teacher)
+    return losses
+
+
+def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) -> Tensor:
+    """What a sample's priority is made of: its loss, or what of it is above the least possible.
+
+    KL and MSE are what they are. An NLL is compared to that of the student's own mode, since a
+    density has no smallest NLL: ln pi_S(a_S) - ln pi_S(a_T) for discrete actions, and for
+    Gaussians, before a tanh, sum_i (m_S - m_T)^2 / (2 s_S^2).
+
+    Returns:
+        `(B,)`, never below 0, without a gradient.
+    """
+    with torch.no_grad():
+        if loss_type == "KL":
+            return kl_loss(student, teacher).clamp(min=0)  # rounding goes below
+        if loss_type == "MSE":
+            return mse_loss(student, teacher)
+        if isinstance(student, DiagGaussian):
+            z = (student.mean - teacher.mode()) / student.log_std.exp()
+            return 0.5 * z.square().sum(-1)
+        return student.log_prob(student.mode()) - student.log_prob(teacher.mode())
+
+
+def mode_accuracy(student: Distribution, teacher: Distribution) -> Tensor:
+    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE, or 1 where discrete actions agree.
+
+    Returns:
+        `(B,)`.
+    """
+    if isinstance(teacher, Categorical):
+        return (student.mode() == teacher.mode()).float()
+    return 1 - mse_loss(student, teacher)

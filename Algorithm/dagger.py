@@ -1,0 +1,340 @@
+"""DAgger: the student acts, the teacher labels what it visits, and all of it is learned from.
+
+Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret
+Online Learning", AISTATS 2011, algorithm 3.1. Round 0 is behavioural cloning.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import obs_as_tensor
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from Algorithm.aggregate import Aggregate
+from Algorithm.cloning import check_enough, clone_phase
+from Algorithm.cloning_config import CloningConfig, Phase
+from Algorithm.cloning_data import CloningData, split_episodes
+from Algorithm.cloning_losses import cloning_losses, mode_accuracy
+from Algorithm.replay import ReplayConfig
+from Algorithm.supervised import SupervisedLearner, read_learner
+from Enviroment.errors import UserError
+from Enviroment.observations import STATE
+from Models.distributions import Distribution
+from Models.student import StudentPolicy, load_student
+from Models.teacher import Teacher
+
+BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
+
+
+@dataclass(frozen=True)
+class DaggerConfig:
+    """What a round is. How the student learns in it is `CloningConfig`'s."""
+
+    rounds: int = 5
+    env_steps: int = 3_200  # a round, all environments together
+    gradient_steps: int = 1_000  # a round
+    learning_rate: float = 5e-4  # at the beginning of a round; falls as in CloningConfig
+    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampling has it
+    beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
+    beta: float = 0.5  # in round 1; "zero" has no use for it
+    beta_decay: float = 0.5  # a round, of "exponential"
+    deterministic: bool = True  # the student acts by its mode, as it is deployed
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "env_steps", "gradient_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"DAgger's {name} {getattr(self, name)} must be at least 1.")
+        if not self.learning_rate > 0:
+            raise UserError(f"DAgger's learning_rate {self.learning_rate} must be above 0.")
+        if self.new_share is not None and not 0 <= self.new_share <= 1:
+            raise UserError(f"new_share {self.new_share} must lie between 0 and 1.")
+        if self.beta_schedule not in BETA_SCHEDULES:
+            names = ", ".join(BETA_SCHEDULES)
+            raise UserError(f"--beta_schedule {self.beta_schedule!r} is none of {names}.")
+        if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
+            raise UserError(
+                f"beta {self.beta} and beta_decay {self.beta_decay} are shares, 0 to 1."
+            )
+
+    def beta_in(self, number: int) -> float:
+        """Share of the steps of round `number` (from 1 on) in which the teacher acts.
+
+        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last one (beta, if that
+        is the first). exponential: beta beta_decay^(number - 1).
+        """
+        done = (number - 1) / max(self.rounds - 1, 1)
+        return {
+            "zero": 0.0,
+            "constant": self.beta,
+            "linear": self.beta * (1 - done),
+            "exponential": self.beta * self.beta_decay ** (number - 1),
+        }[self.beta_schedule]
+
+
+class DAgger(SupervisedLearner):
+    """Rounds of: act, label with the teacher, aggregate, learn from old and new.
+
+    Usage::
+
+        model = DAgger(policy, make_env(task, 16, seed), teacher, dataset)
+        model.learn()
+
+    Each round begins new episodes, so env steps that are a multiple of environments times an
+    episode's length waste none. A label is the teacher's distribution, its mode the action,
+    whoever acted.
+
+    Logged once a round, beside the loop's own: dagger/round, dagger/beta, dagger/ep_return (of the
+    mixture that acted), and the student's loss, kl, action_accuracy and so on in the states it
+    visited, before it learned from them.
+
+    Args:
+        policy: the student.
+        env: where it acts; its observations hold the teacher's `state` too.
+        teacher: labels every state that is visited.
+        dataset: round 0 clones it; None begins from nothing.
+        config: how to learn; its gradient steps are those of round 0.
+        dagger: what a round is.
+        replay: which samples to prefer; uniform without it.
+        seed: of held-out episodes, batches and who acts.
+        first_seed: of the episodes, as in `make_env`.
+        cloned: the policy comes from a BC run over this dataset: no round 0.
+
+    Raises:
+        UserError: teacher, student, dataset and environment do not fit each other, or there is
+            too little to fill a batch.
+    """
+
+    data: Aggregate
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        env: VecEnv,
+        teacher: Teacher,
+        dataset: CloningData | None = None,
+        config: CloningConfig | None = None,
+        dagger: DaggerConfig | None = None,
+        replay: ReplayConfig | None = None,
+        *,
+        seed: int = 0,
+        first_seed: int = 0,
+        cloned: bool = False,
+    ) -> None:
+        config, dagger = config or CloningConfig(), dagger or DaggerConfig()
+        task = getattr(env, "task", None)
+        family = teacher.description.family
+        _check_env(env, teacher, dagger)
+        if dataset is not None and dataset.family != family:
+            raise UserError(f"The dataset's labels are {dataset.family}, the teacher's {family}.")
+        training, held_out = None, None
+        if dataset is not None:
+            training, held_out = split_episodes(dataset, config.held_out, seed)
+            check_enough(len(training), config)
+        elif dagger.env_steps < config.batch_size:
+            raise UserError(
+                f"Without a dataset, a round's {dagger.env_steps} env steps must fill a batch of "
+                f"{config.batch_size}."
+            )
+        self._steps_a_round = dagger.env_steps // env.num_envs
+        n_steps = dagger.rounds * self._steps_a_round
+        sees_frames = policy.config.mode != "State"
+        data = Aggregate(training, family, n_steps, env.num_envs, task if sees_frames else None)
+        capacity = len(data) + n_steps * env.num_envs
+        super().__init__(policy, data, held_out, capacity, config, replay or ReplayConfig(), seed)
+        self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
+        self.seed, self.first_seed, self.cloned = seed, first_seed, cloned
+        self.phases = self._plan(clones=dataset is not None and not cloned)
+        self.round = 0  # whose states have been collected
+        self._next_seed = first_seed
+        self._rng = np.random.default_rng([seed, 1])
+
+    def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
+        """All rounds that are not done yet, unless the callback ends them.
+
+        Args:
+            checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the dataset's
+                states, not on the student's own; the best return is what an evaluation knows.
+        """
+        self.checkpoints = checkpoints
+        self._run(self.phases, callback)
+        return self
+
+    def get_env(self) -> VecEnv:
+        """Where the student acts."""
+        return self.env
+
+    def new_share(self) -> float | None:
+        return self.dagger.new_share
+
+    def _plan(self, clones: bool) -> list[Phase]:
+        """Round 0, which may be empty, and the others."""
+        d, final = self.dagger, self.config.final_learning_rate
+        phases = [clone_phase(self.config) if clones else Phase(0, 0, 0.0, 0.0)]
+        for _ in range(d.rounds):
+            first = phases[-1].stop
+            phases.append(Phase(first, first + d.gradient_steps, d.learning_rate, final))
+        return phases
+
+    # -- collecting --------------------------------------------------------------------------------
+
+    def prepare(self, number: int, callback: BaseCallback) -> None:
+        """Collect and label a round's states, unless that was done before an interruption."""
+        if number <= self.round:
+            return
+        started = time.perf_counter()
+        beta = self.dagger.beta_in(number)
+        figures = self._collect(beta)
+        self.round = number
+        self.replay.add(self._steps_a_round * self.env.num_envs, new=True)
+        self.replay.anneal(self.gradient_steps / self.phases[-1].stop)
+        seconds = time.perf_counter() - started
+        self.training_seconds += seconds
+        figures |= {"round": float(number), "beta": beta, "collection_seconds": seconds}
+        for name, value in figures.items():
+            self.logger.record(f"dagger/{name}", value)
+        self.logger.record("time/env_steps", self.env_steps)
+        self.logger.record("time/gradient_steps", self.gradient_steps)
+        self.logger.dump(self.gradient_steps)
+
+    def _collect(self, beta: float) -> dict[str, float]:
+        """One round of acting and labelling; what it has to say."""
+        n_envs = self.env.num_envs
+        self.env.seed(self._next_seed)
+        obs: Any = self.env.reset()
+        starts, begun = np.ones(n_envs, bool), np.ones(n_envs, np.int64)
+        returns: list[float] = []
+        sums: dict[str, float] = {}
+        self.policy.set_training_mode(False)
+        for _ in range(self._steps_a_round):
+            student, labels = self._act_and_label(obs)
+            self.data.add(obs, starts, labels)
+            self._add_up(sums, student, labels)
+            obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
+            begun += starts
+            returns += [infos[i]["episode"]["r"] for i in np.flatnonzero(starts)]
+        self._next_seed += int(begun.max()) * n_envs
+        self.env_steps += self._steps_a_round * n_envs
+        figures = {name: total / self._steps_a_round for name, total in sums.items()}
+        if returns:
+            figures["ep_return"] = float(np.mean(returns))
+        return figures
+
+    @torch.no_grad()
+    def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
+        tensors: Any = obs_as_tensor(obs, self.device)
+        labels = self.teacher.distribution(tensors[STATE])
+        for name, value in labels.params().items():
+            if not value.isfinite().all():
+                raise UserError(
+                    f"The teacher's {name} is not finite at environment step {self.env_steps}. "
+                    "The student was not trained on this round."
+                )
+        return self.policy.distribution(tensors), labels
+
+    def _actions(self, student: Distribution, teacher: Distribution, beta: float) -> np.ndarray:
+        """Each environment's action, the teacher's with probability beta."""
+        raw = student.mode() if self.dagger.deterministic else student.sample()
+        teacher_acts = self._rng.random(self.env.num_envs) < beta
+        actions = self._within_bounds(student.to_env_action(raw))
+        actions[teacher_acts] = self._within_bounds(teacher.to_env_action(teacher.mode()))[
+            teacher_acts
+        ]
+        return actions
+
+    def _within_bounds(self, actions: Tensor) -> np.ndarray:
+        array, space = actions.cpu().numpy(), self.policy.action_space
+        if not isinstance(space, spaces.Box):
+            return array
+        array = array.reshape(-1, *space.shape)  # (n_envs, *action shape)
+        if self.policy.squash_output:
+            return self.policy.unscale_action(array)  # pyright: ignore[reportReturnType]
+        return array.clip(space.low, space.high)
+
+    def _add_up(self, sums: dict[str, float], student: Distribution, labels: Distribution) -> None:
+        losses = cloning_losses(student, labels)
+        figures = {name.lower(): loss for name, loss in losses.items()}
+        figures["loss"] = losses[self.config.loss_type]
+        figures["action_accuracy"] = mode_accuracy(student, labels)
+        for name, values in figures.items():
+            sums[name] = sums.get(name, 0.0) + values.mean().item()
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {
+            "dagger": asdict(self.dagger),
+            "aggregate": self.data.state_dict(),
+            "round": self.round,
+            "next_seed": self._next_seed,
+            "generator": self._rng.bit_generator.state,
+            "arguments": {
+                "seed": self.seed,
+                "first_seed": self.first_seed,
+                "cloned": self.cloned,
+            },
+        }
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.data.load_state_dict(state["aggregate"])
+        self.round, self._next_seed = state["round"], state["next_seed"]
+        self.env_steps += self.round * self._steps_a_round * self.env.num_envs
+        self._rng.bit_generator.state = state["generator"]
+        super().load_state_dict(state)
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        env: VecEnv,
+        teacher: Teacher,
+        dataset: CloningData | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """What `save` wrote, with the states it had collected; `learn` goes on exactly.
+
+        Args:
+            env: with as many environments as before.
+            dataset: the one that it began with.
+
+        Raises:
+            UserError: files are missing or damaged, or the dataset is another.
+        """
+        state = read_learner(folder)
+        try:
+            model = cls(
+                load_student(folder, device),
+                env,
+                teacher,
+                dataset,
+                CloningConfig(**state["config"]),
+                DaggerConfig(**state["dagger"]),
+                ReplayConfig(**state["replay_config"]),
+                **state["arguments"],
+            )
+            model.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"{folder} holds no DAgger training: {error}") from error
+        return model
+
+
+def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
+    space = env.observation_space
+    if not isinstance(space, spaces.Dict) or STATE not in space.spaces:
+        raise UserError("DAgger's teacher needs the observation group `state`.")
+    task = getattr(env, "task", None)
+    name = teacher.description.task if task is None else task.name
+    teacher.check_fits(name, space[STATE], env.action_space)
+    if dagger.env_steps < env.num_envs:
+        raise UserError(
+            f"A round of {dagger.env_steps} env steps is none for {env.num_envs} environments."
+        )

@@ -1,0 +1,36 @@
+"""Means of what a training loop measures, from one logging point to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class Meter:
+    """Means since the last logging point."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+        self._waited = self._total = 0.0  # seconds
+
+    def add(self, figures: Mapping[str, Tensor]) -> None:
+        self._steps += 1
+        for name, value in figures.items():
+            # On the device: asking for a number would make a GPU wait.
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+
+    def time(self, waited: float, total: float) -> None:
+        self._waited += waited
+        self._total += total
+
+    def means(self) -> dict[str, float]:
+        return {name: value.item() / self._steps for name, value in self._sums.items()}
+
+    def steps_per_second(self) -> float:
+        return self._steps / self._total
+
+    def data_share(self) -> float:
+        return self._waited / self._total

@@ -1,0 +1,384 @@
+"""The supervised loop: batches drawn from labelled states, one optimizer step each.
+
+Behavioural cloning is this loop over a dataset; DAgger is the same loop over data that grows.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from Algorithm.cloning_config import CloningConfig, Phase
+from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
+from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
+from Algorithm.meter import Meter
+from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
+from Enviroment.errors import UserError
+from Models.distributions import Categorical, DiagGaussian, Distribution
+from Models.student import StudentPolicy, save_student
+
+LEARNER_FILE = "learner.pt"
+LAST, BEST = "last", "best"
+
+
+class SupervisedLearner:
+    """A student, its data and its optimizer; subclasses say in which phases it learns.
+
+    It takes SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps,
+    `on_rollout_start` comes before and `on_step` after each of them.
+
+    Logged, every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
+    train/mse, train/action_accuracy, train/log_std, train/grad_norm, train/learning_rate,
+    replay/* (`PrioritisedReplay.statistics`), time/gradient_steps, time/env_steps,
+    time/samples_per_second, time/data_share (of a step, spent waiting for its batch),
+    time/training_seconds (without evaluation and validation) and time/seconds; and every
+    `validate_every` steps val/loss and so on, on held-out episodes.
+
+    Args:
+        policy: the student; it is trained where it is.
+        data: to be trained on.
+        held_out: for validation; may be empty.
+        capacity: samples that `data` may grow to.
+        config: how to learn.
+        replay: which samples to prefer.
+        seed: of the draws. The policy has been initialised before.
+
+    Raises:
+        UserError: loss, student and labels do not fit each other.
+    """
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        data: Samples,
+        held_out: Samples | None,
+        capacity: int,
+        config: CloningConfig,
+        replay: ReplayConfig,
+        seed: int,
+    ) -> None:
+        _check_families(data.family, policy.config.family, config.loss_type)
+        self.policy, self.data, self.held_out, self.config = policy, data, held_out, config
+        self.replay = PrioritisedReplay(capacity, replay, seed)
+        if len(data):
+            self.replay.add(len(data), new=False)
+        self.optimizer = torch.optim.AdamW(
+            policy.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.gradient_steps = 0
+        self.env_steps = len(data) + (0 if held_out is None else len(held_out))
+        self.best_loss = math.inf  # of validation
+        self.training_seconds = 0.0
+        self.logger = Logger(None, [])
+        self.checkpoints: Path | None = None
+        self._pending: Draw | None = None  # decided on, but not trained on
+        self._meter = Meter()
+
+    # -- what SB3's callbacks ask of a model ------------------------------------------------------
+
+    @property
+    def num_timesteps(self) -> int:
+        """Gradient steps."""
+        return self.gradient_steps
+
+    @property
+    def device(self) -> torch.device:
+        return self.policy.device
+
+    def get_env(self) -> VecEnv | None:
+        """None: nothing is simulated."""
+        return None
+
+    def set_logger(self, logger: Logger) -> None:
+        """Log to an SB3 logger from now on."""
+        self.logger = logger
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """The student's actions; SB3's interface."""
+        return self.policy.predict(observation, state, episode_start, deterministic)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def fit(self, phase: Phase, last_step: int, callback: BaseCallback) -> bool:
+        """Gradient steps up to the end of a phase.
+
+        Args:
+            last_step: gradient steps of all phases, for the replay's annealing.
+
+        Returns:
+            False if the callback ended the training.
+
+        Raises:
+            UserError: a loss or a gradient is not finite; the weights are those of the step before.
+        """
+        reader = BatchReader(self.data, self.policy.config.groups, self.device)
+        with Prefetcher(reader) as batches:
+            if self.gradient_steps < phase.stop:
+                self._pending = self._pending or self._draw(last_step)
+                batches.start(self._pending.indices)
+            while self._pending is not None:
+                callback.on_rollout_start()
+                started = time.perf_counter()
+                draw, batch = self._pending, batches.wait()
+                waited = time.perf_counter() - started
+                self._pending = None
+                if self.gradient_steps + 1 < phase.stop:
+                    self._pending = self._draw(last_step)
+                    batches.start(self._pending.indices)
+                self._gradient_step(batch, draw, phase.learning_rate_at(self.gradient_steps))
+                self._meter.time(waited, time.perf_counter() - started)
+                self.training_seconds += time.perf_counter() - started
+                self._log_and_validate(at_end=self._pending is None)
+                if not callback.on_step():
+                    return False
+        return True
+
+    def new_share(self) -> float | None:
+        """Share of each batch that the replay's new samples take; None: no matter."""
+        return None
+
+    def _draw(self, last_step: int) -> Draw:
+        if self.gradient_steps % self.replay.config.anneal_every == 0:
+            self.replay.anneal(self.gradient_steps / last_step)
+        return self.replay.draw(self.config.batch_size, self.new_share())
+
+    def _gradient_step(self, batch: CloningBatch, draw: Draw, learning_rate: float) -> None:
+        self.policy.set_training_mode(True)
+        student = self.policy.distribution(batch.obs)
+        losses = cloning_losses(student, batch.teacher)
+        per_sample = losses[self.config.loss_type]
+        if draw.weights is not None:
+            per_sample = per_sample * torch.from_numpy(draw.weights).to(self.device)
+        loss = per_sample.mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
+        if not (loss.isfinite() and norm.isfinite()):
+            raise UserError(
+                f"The {'gradient' if loss.isfinite() else 'loss'} is not finite at gradient step "
+                f"{self.gradient_steps}. The weights are those of the step before. A smaller "
+                "learning rate may help; so may a look at the dataset's values."
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.gradient_steps += 1
+        if self.replay.prioritised:
+            errors = priority_loss(self.config.loss_type, student, batch.teacher)
+            self.replay.update(draw.indices, errors.cpu().numpy())
+        self._meter.add(
+            {"loss": loss, "grad_norm": norm, **_figures(losses, student, batch.teacher)}
+        )
+        self._learning_rate = learning_rate
+
+    # -- validation and logging -------------------------------------------------------------------
+
+    def validate(self) -> dict[str, float]:
+        """Losses and accuracy on the held-out episodes; nothing if there are none."""
+        if not self.held_out:
+            return {}
+        n = min(len(self.held_out), self.config.validation_samples)
+        indices = np.linspace(0, len(self.held_out) - 1, n).astype(np.int64)
+        reader = BatchReader(self.held_out, self.policy.config.groups, self.device)
+        self.policy.set_training_mode(False)
+        sums: dict[str, float] = defaultdict(float)
+        with torch.no_grad():
+            for start in range(0, n, self.config.batch_size):
+                part = indices[start : start + self.config.batch_size]
+                batch = reader(part)
+                student = self.policy.distribution(batch.obs)
+                losses = cloning_losses(student, batch.teacher)
+                figures = _figures(losses, student, batch.teacher)
+                figures["loss"] = losses[self.config.loss_type].mean()
+                for name, value in figures.items():
+                    sums[name] += value.item() * len(part) / n
+        return dict(sums)
+
+    def _log_and_validate(self, at_end: bool) -> None:
+        step, config = self.gradient_steps, self.config
+        validates = at_end or step % config.validate_every == 0
+        if not (validates or step % config.log_every == 0):
+            return
+        record = self.logger.record
+        for name, value in self._meter.means().items():
+            record(f"train/{name}", value)
+        record("train/learning_rate", self._learning_rate)
+        for name, value in self.replay.statistics().items():
+            record(f"replay/{name}", value)
+        record("time/gradient_steps", step)
+        record("time/env_steps", self.env_steps)
+        record("time/samples_per_second", self._meter.steps_per_second() * config.batch_size)
+        record("time/data_share", self._meter.data_share())
+        record("time/training_seconds", self.training_seconds)
+        record("time/seconds", time.perf_counter() - self._started)
+        self._meter = Meter()
+        figures = self.validate() if validates else {}
+        for name, value in figures.items():
+            record(f"val/{name}", value)
+        self.logger.dump(step)
+        if validates:
+            self._keep_checkpoints(figures.get("loss", math.inf))
+
+    def _keep_checkpoints(self, validation_loss: float) -> None:
+        is_best = validation_loss < self.best_loss
+        self.best_loss = min(validation_loss, self.best_loss)
+        if self.checkpoints is not None:
+            self.save(self.checkpoints / LAST)
+            if is_best:
+                notes = {"gradient_steps": self.gradient_steps, "validation_loss": validation_loss}
+                save_student(self.policy, self.checkpoints / BEST, notes)
+
+    def _run(self, phases: list[Phase], callback: BaseCallback | None) -> None:
+        """All phases that are not done yet, between the callback's start and end."""
+        callback = callback or _NoCallback()
+        last_step = phases[-1].stop
+        self._started = time.perf_counter()
+        callback.init_callback(self)  # pyright: ignore[reportArgumentType]
+        callback.on_training_start({"total_timesteps": last_step, "self": self}, {})
+        for number, phase in enumerate(phases):
+            if self.gradient_steps >= phase.stop:
+                continue
+            self.prepare(number, callback)
+            if not self.fit(phase, last_step, callback):
+                break
+        callback.on_training_end()
+
+    def prepare(self, number: int, callback: BaseCallback) -> None:
+        """Called before the gradient steps of each phase, also of one that is resumed."""
+
+    # -- files ------------------------------------------------------------------------------------
+
+    def save(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
+        """Writes the student's bundle, and beside it all that is needed to go on exactly.
+
+        Args:
+            notes: plain JSON for the bundle.
+        """
+        counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
+        save_student(self.policy, folder, {**counters, **(notes or {})})
+        unfinished = folder / f".{LEARNER_FILE}.partial"
+        torch.save(self.state_dict(), unfinished)
+        unfinished.replace(folder / LEARNER_FILE)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next steps depend on, but the dataset: plain values and tensors."""
+        pending = self._pending
+        return {
+            "config": asdict(self.config),
+            "replay_config": asdict(self.replay.config),
+            # Again, though the bundle has them: the two files cannot be published as one.
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.state_dict(),
+            "pending": None
+            if pending is None
+            else {
+                "indices": torch.from_numpy(pending.indices),
+                "weights": None if pending.weights is None else torch.from_numpy(pending.weights),
+            },
+            "gradient_steps": self.gradient_steps,
+            "env_steps": self.env_steps,
+            "best_loss": self.best_loss,
+            "training_seconds": self.training_seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state`, over the same dataset.
+
+        Raises:
+            UserError: the dataset has another size.
+        """
+        if state["env_steps"] != self.env_steps:
+            raise UserError(
+                f"The run was trained on {state['env_steps']} labelled states, and there are "
+                f"{self.env_steps}. Give the one that it was trained on."
+            )
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.load_state_dict(state["replay"])
+        pending = state["pending"]
+        if pending is not None:
+            weights = pending["weights"]
+            self._pending = Draw(
+                pending["indices"].numpy(), None if weights is None else weights.numpy()
+            )
+        self.gradient_steps = state["gradient_steps"]
+        self.best_loss, self.training_seconds = state["best_loss"], state["training_seconds"]
+
+
+def read_learner(folder: Path) -> dict[str, Any]:
+    """The state that `SupervisedLearner.save` wrote; nothing in it is executed.
+
+    Raises:
+        UserError: it is missing or garbled.
+    """
+    path = folder / LEARNER_FILE
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"There is no training to go on with at {path}: {error.strerror}. Give a folder that "
+            "`save` wrote, such as checkpoints/last of a run."
+        ) from error
+    # Else torch would take it for one of its old files, which are bare pickles.
+    is_archive = zipfile.is_zipfile(io.BytesIO(content))
+    try:
+        state = torch.load(io.BytesIO(content), "cpu", weights_only=True) if is_archive else None
+    except (RuntimeError, EOFError, LookupError, ValueError, UnpicklingError) as error:
+        # Without torch's words, which advise to execute what is in the file.
+        raise UserError(f"{path} is damaged. Copy it anew, or give an older one.") from error
+    if not isinstance(state, dict) or "replay_config" not in state:
+        raise UserError(
+            f"{path} is damaged, or holds no training to go on with. Copy it anew, or give another."
+        )
+    return state
+
+
+class _NoCallback(BaseCallback):
+    def _on_step(self) -> bool:
+        return True
+
+
+def _figures(
+    losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
+) -> dict[str, Tensor]:
+    with torch.no_grad():
+        figures = {name.lower(): loss.mean() for name, loss in losses.items()}
+        figures["action_accuracy"] = mode_accuracy(student, teacher).mean()
+        if isinstance(student, DiagGaussian):
+            figures["log_std"] = student.log_std.mean()
+    return figures
+
+
+def _check_families(teacher: str, student: str, loss_type: str) -> None:
+    if teacher != student:
+        raise UserError(
+            f"The labels are {teacher}, the student's actions {student}. Give the student the "
+            f"family {teacher}."
+        )
+    if loss_type == "MSE" and teacher == Categorical.family:
+        raise UserError("--loss_type MSE needs continuous actions. Use NLL or KL.")

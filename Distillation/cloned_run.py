@@ -1,0 +1,69 @@
+"""A finished run of behavioural cloning, as DAgger goes on from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from Enviroment.errors import UserError
+from Evaluation import run_folder
+from Evaluation.tracking import CONFIG_FILE
+from Models.student import StudentPolicy, load_student
+
+METHOD = "BC_phase"
+
+
+@dataclass(frozen=True)
+class ClonedRun:
+    """What its run folder says."""
+
+    folder: Path
+    config: dict[str, Any]  # the run's flags, by group, as resolved
+    teacher_sha256: str
+
+    def student(self, device: torch.device | str) -> StudentPolicy:
+        """The run's best student."""
+        return load_student(self.folder / run_folder.STUDENT, device)
+
+    def check_teacher(self, sha256: str) -> None:
+        """Refuses a teacher that is not the one that was cloned.
+
+        Raises:
+            UserError: prints both hashes.
+        """
+        if sha256 != self.teacher_sha256:
+            raise UserError(
+                f"The student in {self.folder} was cloned from another teacher:\n"
+                f"  cloned: {self.teacher_sha256}\n  given:  {sha256}\nGive that one by --teacher."
+            )
+
+
+def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
+    """The BC run in a folder, from its `config.json`; its name tells nothing.
+
+    Raises:
+        UserError: there is none, it is garbled, or it is a run of another task or method.
+    """
+    path = folder / CONFIG_FILE
+    remedy = f"Give the folder of a run of `python Distillation/{task_name}.py --{METHOD}`."
+    try:
+        data = json.loads(path.read_bytes())
+        config, sha256 = data["config"], data["teacher_sha256"]
+        task, method = config["task"], config["method"]
+    except OSError as error:
+        reason = f"{path}: {error.strerror}"
+        raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} does not describe a run ({error!r}). Restore it from a copy. {remedy}"
+        ) from error
+    if task != task_name or method != METHOD:
+        raise UserError(
+            f"--folder_Dagger {folder} holds a run of {task} by {method}, not one of {task_name} "
+            f"by {METHOD}. {remedy}"
+        )
+    return ClonedRun(folder, config, sha256)

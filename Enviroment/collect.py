@@ -1,0 +1,332 @@
+"""Collects teacher datasets: the teacher acts, and everything is recorded once.
+
+What a shard holds depends on nothing but the recipe (see `recording`). So neither the number of
+environments, nor a restart, nor collecting a shard alone changes a bit.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+from Enviroment import seeds
+from Enviroment.dataset_format import (
+    ACTION,
+    BEHAVIOUR_ACTION,
+    FINAL_FRAME,
+    FINAL_STATE,
+    MANIFEST,
+    REWARD,
+    SEED,
+    SHARDS,
+    TERMINATED,
+    TRUNCATED,
+    Manifest,
+    Recipe,
+    ShardEntry,
+    describe_task,
+    described_task,
+    frame_column,
+    shard_name,
+)
+from Enviroment.errors import UserError
+from Enviroment.make import make_env
+from Enviroment.observations import FRAME, STATE
+from Enviroment.recording import LABEL_ROWS, Labeller, record
+from Enviroment.shards import Column, file_sha256, partial_path, shard_problem, write_shard
+from Enviroment.tasks import Task
+from Enviroment.vector import FrameVecEnv
+from Enviroment.workers import WorkerKind
+
+_SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
+_PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
+
+Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
+
+
+def collect(
+    task: Task,
+    labeller: Labeller,
+    folder: Path,
+    num_data: int,
+    *,
+    behaviour_noise: float = 0.0,
+    resume: bool = False,
+    n_envs: int = 10,
+    workers: WorkerKind = "thread",
+    n_workers: int | None = None,
+    first_seed: int = seeds.DATASET.start,
+    progress: Progress | None = None,
+) -> Path:
+    """Collects whole episodes until they hold `num_data` steps.
+
+    Args:
+        folder: of the dataset; new or empty, unless `resume`.
+        behaviour_noise: standard deviation of Gaussian noise on what is done, in half ranges of
+            each action. Labels stay the teacher's.
+        resume: go on with what is there; what is complete already stays as it is.
+        n_envs: how many run side by side; best a divisor of the episodes in a shard.
+        progress: called after each shard.
+
+    Returns: `folder`.
+
+    Raises:
+        UserError: before the first step for whatever cannot be done; later for a full disk. What
+            is complete stays, and `resume` goes on from there.
+    """
+    recipe = _recipe(task, labeller, num_data, behaviour_noise, first_seed)
+    needed = -(-num_data // recipe.max_steps)
+    _check_seeds(recipe, needed)
+    manifest = _check_folder(folder, recipe, resume)
+    n_envs = min(n_envs, needed, recipe.episodes_per_shard)
+    env = _make_env(task, n_envs, workers, n_workers)
+    try:
+        labeller.check_fits(task.name, _state_space(env), env.action_space)
+        manifest = manifest or _first_manifest(recipe, env, labeller)
+        _check_room(folder, manifest)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            for leftover in folder.glob(partial_path(folder / SHARDS).name):
+                leftover.unlink()
+            manifest.write(folder)
+            while not manifest.complete:
+                manifest = _add_shard(folder, manifest, env, labeller)
+                if progress is not None:
+                    progress(manifest.steps, max(num_data, manifest.steps))
+    finally:
+        env.close()
+    return folder
+
+
+def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
+    """Collects shards again, and replaces each once it is what the manifest describes.
+
+    Raises:
+        UserError: the teacher is another; the dataset was imported; or the new shard is not the
+            same, bit for bit. The folder is then as it was.
+    """
+    manifest = Manifest.read(folder)
+    recipe = manifest.recipe
+    if dict(labeller.identity) != recipe.teacher:
+        raise UserError(
+            f"{folder} was collected with another teacher, or the same asked otherwise:\n"
+            f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
+        )
+    task = described_task(folder / MANIFEST, recipe.task)
+    with locked(folder):
+        for index in indices:
+            entry = manifest.shards[index]
+            env = _make_env(task, min(10, len(entry.lengths)), "thread", None)
+            try:
+                episodes = range(entry.first_episode, entry.first_episode + len(entry.lengths))
+                arrays, lengths = record(env, labeller, manifest, episodes)
+            finally:
+                env.close()
+            again = replace(entry, lengths=tuple(lengths.tolist()))
+            layout = manifest.layout(index, again)
+            write_shard(folder / shard_name(index), layout, arrays, sha256=entry.sha256)
+
+
+def verify(folder: Path) -> dict[str, str]:
+    """Reads every byte. Returns what is wrong, by file name; empty: nothing.
+
+    Raises:
+        UserError: the manifest cannot be used.
+    """
+    manifest = Manifest.read(folder)
+    problems: dict[str, str] = {}
+    for index, entry in enumerate(manifest.shards):
+        path = folder / shard_name(index)
+        problem = shard_problem(path, manifest.layout(index))
+        if problem is None and file_sha256(path) != entry.sha256:
+            problem = f"{path} is damaged or edited: its SHA-256 is not that of the manifest."
+        if problem is not None:
+            problems[path.name] = problem
+    for path in surplus_shards(folder, manifest):
+        problems[path.name] = f"{path} is not in the manifest: delete it, or move it away."
+    return problems
+
+
+def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
+    """Files that look like shards, and are none of the manifest's."""
+    own = {shard_name(index) for index in range(len(manifest.shards))}
+    return sorted(path for path in folder.glob(SHARDS) if path.name not in own)
+
+
+def _recipe(
+    task: Task, labeller: Labeller, num_data: int, behaviour_noise: float, first_seed: int
+) -> Recipe:
+    if num_data < 1:
+        raise UserError(f"--num_data {num_data} must be at least 1.")
+    max_steps = gym.spec(task.env_id).max_episode_steps
+    if max_steps is None:
+        raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
+    return Recipe(
+        task=describe_task(task),
+        teacher=dict(labeller.identity),
+        num_data=num_data,
+        behaviour_noise=float(behaviour_noise),
+        first_seed=first_seed,
+        max_steps=max_steps,
+        episodes_per_shard=episodes_per_shard(task, max_steps),
+        versions={name: version(name) for name in _PACKAGES},
+    )
+
+
+def episodes_per_shard(task: Task, max_steps: int) -> int:
+    """How many episodes of at most `max_steps` make a shard of a fitting size."""
+    episodes = max(1, _SHARD_BYTES // (frame_column(task).nbytes * max_steps))
+    # So that ten environments have the same to do.
+    return episodes - episodes % 10 if episodes > 10 else episodes
+
+
+def _check_seeds(recipe: Recipe, n_episodes: int) -> None:
+    last = recipe.first_seed + n_episodes - 1
+    if recipe.first_seed not in seeds.DATASET or last not in seeds.DATASET:
+        raise UserError(
+            f"{n_episodes} episodes from seed {recipe.first_seed} on leave the seeds of datasets, "
+            f"{seeds.DATASET.start} to {seeds.DATASET.stop - 1}. Ask for less data."
+        )
+
+
+def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
+    """What the folder holds of this dataset. Changes nothing."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return None
+    if not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder for the dataset by --output.")
+    if not (folder / MANIFEST).is_file():
+        raise UserError(f"{folder} is not empty and holds no dataset. Name another --output.")
+    if not resume:
+        raise UserError(
+            f"{folder} holds a dataset already. Go on with it by --resume, or name another "
+            "--output."
+        )
+    manifest = Manifest.read(folder)
+    old, new = vars(manifest.recipe), vars(recipe)
+    different = [
+        f"  {name}: {old[name]}, now {new[name]}" for name in old if old[name] != new[name]
+    ]
+    if different:
+        raise UserError(
+            f"{folder} was begun otherwise, so --resume cannot go on:\n" + "\n".join(different)
+        )
+    for index in range(len(manifest.shards)):
+        problem = shard_problem(folder / shard_name(index), manifest.layout(index))
+        if problem is not None:
+            raise UserError(f"{problem} {repair_hint(folder)}")
+    return manifest
+
+
+def repair_hint(folder: Path) -> str:
+    """What to do about a damaged shard."""
+    return f"`python -m Enviroment.dataset repair {folder} --teacher DIR` collects it again."
+
+
+def _check_room(folder: Path, manifest: Manifest) -> None:
+    step = sum(column.nbytes for column in manifest.step_columns.values())
+    wanted = step * (manifest.recipe.num_data - manifest.steps)
+    place = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if wanted > free:
+        raise UserError(
+            f"The dataset needs {wanted / 1e6:.0f} MB more, and {place} has {free / 1e6:.0f} MB "
+            "free. Make room, or name another --output."
+        )
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep two processes from collecting into one folder; the lock dies with its process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"Another process is collecting into {folder}.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_env(task: Task, n_envs: int, workers: WorkerKind, n_workers: int | None) -> FrameVecEnv:
+    single = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
+    return make_env(single, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
+
+
+def _state_space(env: FrameVecEnv) -> spaces.Box:
+    space = env.observation_space
+    assert isinstance(space, spaces.Dict) and isinstance(space[STATE], spaces.Box)
+    return space[STATE]  # type: ignore[return-value]
+
+
+def _first_manifest(recipe: Recipe, env: FrameVecEnv, labeller: Labeller) -> Manifest:
+    """The manifest before any shard: what there will be in them."""
+    state_shape = _state_space(env).shape
+    labels = labeller(np.zeros((LABEL_ROWS, *state_shape), np.float32))
+    frame, state = frame_column(env.task), Column("float32", state_shape)
+    steps = {
+        FRAME: frame,
+        STATE: state,
+        **{name: Column("float32", value.shape[1:]) for name, value in labels.items()},
+        REWARD: Column("float32", ()),
+        TERMINATED: Column("bool", ()),
+        TRUNCATED: Column("bool", ()),
+    }
+    if recipe.behaviour_noise > 0:
+        steps[BEHAVIOUR_ACTION] = steps[ACTION]
+    episodes = {SEED: Column("int64", ()), FINAL_FRAME: frame, FINAL_STATE: state}
+    return Manifest(recipe, steps, episodes)
+
+
+def _add_shard(folder: Path, manifest: Manifest, env: FrameVecEnv, labeller: Labeller) -> Manifest:
+    """Collects and publishes the next shard; the manifest on disk lists it."""
+    recipe, first = manifest.recipe, manifest.episodes
+    wanted = recipe.num_data - manifest.steps  # env steps
+    parts, lengths = [], np.empty(0, np.int64)
+    while len(lengths) < recipe.episodes_per_shard and lengths.sum() < wanted:
+        # Never more than are needed if all are as long as can be; few rounds if they are not.
+        count = max(-(-(wanted - int(lengths.sum())) // recipe.max_steps), env.num_envs)
+        start = len(lengths)
+        stop = min(start + count, recipe.episodes_per_shard)
+        _check_seeds(recipe, first + stop)
+        part, played = record(env, labeller, manifest, range(first + start, first + stop))
+        parts.append(part)
+        lengths = np.concatenate([lengths, played])
+    # The shortest run of episodes that is enough: what `n_envs` added beyond it goes.
+    episodes = min(len(lengths), int(np.searchsorted(lengths.cumsum(), wanted)) + 1)
+    lengths = lengths[:episodes]
+    sizes = dict.fromkeys(manifest.step_columns, int(lengths.sum()))
+    sizes |= dict.fromkeys(manifest.episode_columns, episodes)
+    arrays = {name: _joined([part[name] for part in parts])[:n] for name, n in sizes.items()}
+    return publish_shard(folder, manifest, arrays, lengths)
+
+
+def publish_shard(
+    folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray], lengths: np.ndarray
+) -> Manifest:
+    """Writes the next shard, then the manifest that lists it.
+
+    Raises:
+        UserError: it cannot be written; what was complete before still is.
+    """
+    index = len(manifest.shards)
+    entry = ShardEntry(manifest.episodes, tuple(lengths.tolist()), "")
+    sha256 = write_shard(folder / shard_name(index), manifest.layout(index, entry), arrays)
+    manifest = manifest.with_shard(replace(entry, sha256=sha256))
+    manifest.write(folder)
+    return manifest
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,216 @@
+"""`python -m Enviroment.dataset {info,verify,repair,export,import}`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from Enviroment.collect import repair, verify
+from Enviroment.dataset import TeacherDataset
+from Enviroment.dataset_format import ACTION, FINAL_STATE, Manifest, shard_name
+from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.minari_exchange import export_minari, import_minari
+from Enviroment.observations import FRAME, frame_channels
+from Enviroment.recording import Labeller
+from Enviroment.tasks import get_task
+
+EXIT_DAMAGED = 1
+_SHEET = (8, 10)  # episodes x moments
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The whole command. Bad input ends it with exit code 2, a damaged dataset with 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m Enviroment.dataset", description="Look after teacher datasets."
+    )
+    commands = parser.add_subparsers(required=True)
+
+    info = commands.add_parser("info", help="print statistics and draw a contact sheet")
+    info.add_argument("--output", type=Path, help="of the sheet; default: in the dataset's folder")
+    info.set_defaults(run=_info)
+
+    check = commands.add_parser("verify", help="read every byte, and name what is damaged")
+    check.set_defaults(run=_verify)
+
+    mend = commands.add_parser("repair", help="collect damaged or lost shards again")
+    mend.add_argument("--teacher", type=Path, required=True, help="bundle of the same teacher")
+    mend.set_defaults(run=_repair)
+
+    for command in (info, check, mend):
+        command.add_argument("dataset", type=Path, help="its folder")
+
+    out = commands.add_parser("export", help="write a Minari dataset, without loss")
+    out.add_argument("dataset", type=Path, help="its folder")
+    out.add_argument("minari_id", help="name of the new one, such as Pusher/teacher-v0")
+    out.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
+    out.set_defaults(run=_export)
+
+    into = commands.add_parser("import", help="read a Minari dataset with `frame` and `state`")
+    into.add_argument("minari_id", help="name of an installed one, or its folder")
+    into.add_argument("--task", required=True)
+    into.add_argument("--frame_size", help="HEIGHTxWIDTH; default: the task's")
+    into.add_argument("--output", type=Path, required=True, help="folder of the new dataset")
+    into.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
+    into.set_defaults(run=_import)
+    return parser
+
+
+def _info(options: argparse.Namespace) -> None:
+    dataset = TeacherDataset.open(options.dataset)
+    for name, value in statistics(dataset).items():
+        print(f"{name:20} {value}")
+    path = options.output or options.dataset / "contact_sheet.png"
+    write_contact_sheet(dataset, path)
+    print(f"{'contact sheet':20} {path}")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    problems = verify(options.dataset)
+    if problems:
+        print("\n".join(problems.values()), file=sys.stderr)
+        sys.exit(EXIT_DAMAGED)
+    print(f"{options.dataset}: every shard is what the manifest describes.")
+
+
+def _repair(options: argparse.Namespace) -> None:
+    problems = verify(options.dataset)
+    shards = [shard_name(index) for index in range(len(Manifest.read(options.dataset).shards))]
+    damaged = [index for index, name in enumerate(shards) if name in problems]
+    if damaged:
+        repair(options.dataset, _load_labeller(options.teacher), damaged)
+    for index in damaged:
+        print(f"{options.dataset / shards[index]} is whole again.")
+    for name in problems.keys() - set(shards):
+        print(problems[name], file=sys.stderr)
+    if not problems:
+        print(f"{options.dataset}: there is nothing to repair.")
+
+
+def _load_labeller(folder: Path) -> Labeller:
+    # Here only does this package reach up to Models: a shard cannot be collected again without a
+    # teacher, and nobody who merely reads datasets should need one.
+    from Models.labels import TeacherLabeller
+    from Models.teacher import Teacher
+
+    return TeacherLabeller(Teacher.load(folder))
+
+
+def _export(options: argparse.Namespace) -> None:
+    path = export_minari(TeacherDataset.open(options.dataset), options.minari_id, options.root)
+    print(f"Written to {path}. minari.load_dataset({options.minari_id!r}) loads it.")
+
+
+def _import(options: argparse.Namespace) -> None:
+    task = get_task(options.task)
+    if options.frame_size is not None:
+        task = dataclasses.replace(task, frame_size=_size(options.frame_size))
+    folder = import_minari(options.minari_id, task, options.output, options.root)
+    print(f"Imported. --dataset {folder} trains on it.")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None:
+        raise UserError(f"--frame_size {text!r} is no size. Give HEIGHTxWIDTH, such as 64x128.")
+    return int(match[1]), int(match[2])
+
+
+def statistics(dataset: TeacherDataset) -> dict[str, str]:
+    """Figures about a dataset, for people."""
+    manifest, recipe = dataset.manifest, dataset.manifest.recipe
+    returns = dataset.returns()
+    actions = _Moments()
+    finals: list[np.ndarray] = []
+    for _, arrays in dataset.shards():
+        actions.add(arrays[ACTION])
+        finals.append(arrays[FINAL_STATE])
+    h, w = dataset.task.frame_size
+    figures = {
+        "task": f"{dataset.task.name}, {h}x{w}, {'gray' if dataset.task.grayscale else 'colour'}",
+        "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
+        "behaviour noise": f"{recipe.behaviour_noise:g} half ranges",
+        "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
+        "seeds": f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}",
+        "episode length": _spread(dataset.lengths),
+        "return": _spread(returns),
+        "action": f"mean {_row(actions.mean)}, std {_row(actions.std)}",
+        "columns": ", ".join(sorted(manifest.step_columns)),
+        "size": f"{manifest.nbytes / 1e6:.1f} MB in {len(manifest.shards)} shards",
+    }
+    if dataset.task.distance is not None:
+        distances = dataset.task.distance(np.concatenate(finals))
+        figures[dataset.task.distance.name] = _spread(distances)
+    return figures
+
+
+def write_contact_sheet(dataset: TeacherDataset, path: Path) -> None:
+    """Draws frames of evenly spaced episodes, one a row, from their starts to their ends.
+
+    Raises:
+        UserError: the picture cannot be written.
+    """
+    n_rows, n_columns = min(_SHEET[0], dataset.n_episodes), _SHEET[1]
+    episodes = np.linspace(0, dataset.n_episodes - 1, n_rows).round().astype(np.int64)
+    moments = np.linspace(0, 1, n_columns)
+    steps = np.round((dataset.lengths[episodes, None] - 1) * moments).astype(np.int64)
+    indices = (dataset.starts[episodes, None] + steps).ravel()
+    channels = frame_channels(dataset.task)
+    frames = dataset.read(indices, [FRAME])[FRAME][:, -channels:]  # (N, channels, H, W), newest
+    h, w = dataset.task.frame_size
+    tiles = frames.reshape(n_rows, n_columns, channels, h, w).transpose(0, 3, 1, 4, 2)
+    sheet = tiles.reshape(n_rows * h, n_columns * w, channels)[..., ::-1]  # OpenCV's is BGR
+    encoded, picture = cv2.imencode(".png", np.ascontiguousarray(sheet))
+    try:
+        assert encoded
+        path.write_bytes(picture.tobytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}. Name --output.") from error
+
+
+class _Moments:
+    """Mean and standard deviation of rows that come in parts."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._sum: np.ndarray | float = 0.0
+        self._squares: np.ndarray | float = 0.0
+
+    def add(self, rows: np.ndarray) -> None:
+        self._n += len(rows)
+        self._sum = self._sum + rows.sum(axis=0, dtype=np.float64)
+        self._squares = self._squares + np.square(rows, dtype=np.float64).sum(axis=0)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.asarray(self._sum) / self._n
+
+    @property
+    def std(self) -> np.ndarray:
+        return np.sqrt(np.maximum(np.asarray(self._squares) / self._n - self.mean**2, 0))
+
+
+def _spread(values: np.ndarray) -> str:
+    return (
+        f"mean {values.mean():.4g}, std {values.std():.4g}, "
+        f"min {values.min():.4g}, max {values.max():.4g}"
+    )
+
+
+def _row(values: np.ndarray) -> str:
+    return "[" + " ".join(f"{value:.3g}" for value in values.ravel()) + "]"

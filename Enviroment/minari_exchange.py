@@ -1,0 +1,301 @@
+"""Teacher datasets to Minari's format and back, without loss.
+
+Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, and `state`; actions are
+what was done; the teacher's labels are infos, an entry a step. Nothing else requires Minari.
+"""
+
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from Enviroment.collect import episodes_per_shard, locked, publish_shard
+from Enviroment.dataset import TeacherDataset
+from Enviroment.dataset_format import (
+    ACTION,
+    BEHAVIOUR_ACTION,
+    DISTRIBUTION,
+    FINAL_FRAME,
+    FINAL_STATE,
+    REWARD,
+    SEED,
+    TERMINATED,
+    TRUNCATED,
+    VALUE,
+    Manifest,
+    Recipe,
+    check_task,
+    describe_task,
+    frame_column,
+)
+from Enviroment.errors import UserError
+from Enviroment.observations import FRAME, STATE
+from Enviroment.shards import Column
+from Enviroment.simulation import make_simulation
+from Enviroment.tasks import Task
+
+INSTALL = 'pip install "minari[hdf5]==0.5.4"'
+_RECIPE = "vision_distillation_recipe"  # key of Minari's metadata
+_NOT_INFOS = (FRAME, STATE, REWARD, TERMINATED, TRUNCATED, BEHAVIOUR_ACTION)
+
+
+def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = None) -> Path:
+    """Writes a Minari dataset, episode by episode.
+
+    Args:
+        minari_id: its name, such as `Pusher/teacher-v0`.
+        root: folder of Minari's datasets; default: Minari's own.
+
+    Returns: the folder that `minari.MinariDataset` opens.
+
+    Raises:
+        UserError: Minari is missing, the name is none of its, or there is such a dataset already.
+    """
+    minari = _minari()
+    _check_id(minari_id)
+    target = _data_path(minari_id, root)
+    if target.exists():
+        raise UserError(f"There is a Minari dataset at {target} already. Give another name.")
+    unfinished = target.with_name(".data.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    probe = make_simulation(dataset.task)
+    action_space = probe.action_space
+    probe.close()
+    columns = dataset.manifest.step_columns
+    frame_space = spaces.Box(0, 255, columns[FRAME].shape, np.uint8)
+    state_space = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
+    try:
+        unfinished.mkdir(parents=True)
+        storage = _storage().new(
+            unfinished,
+            observation_space=spaces.Dict({FRAME: frame_space, STATE: state_space}),
+            action_space=action_space,
+            jpeg_encoding=False,  # Minari's default loses detail, and fails on one channel
+        )
+        metadata = {
+            "dataset_id": minari_id,
+            "minari_version": minari.__version__,
+            "algorithm_name": "teacher",
+            _RECIPE: dataclasses.asdict(dataset.manifest.recipe),
+        }
+        storage.update_metadata(metadata)
+        storage.update_episodes(_buffers(dataset))
+        unfinished.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be written: {error}. Make room, or name --root."
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
+    """Each episode as Minari takes it; T steps have T + 1 observations."""
+    buffer = import_module("minari.data_collector.episode_buffer").EpisodeBuffer
+    episode = 0
+    for shard, arrays in dataset.shards():
+        start = 0
+        done = arrays.get(BEHAVIOUR_ACTION, arrays[ACTION])
+        for place, length in enumerate(dataset.manifest.shards[shard].lengths):
+            steps = slice(start, start + length)
+            seed = int(arrays[SEED][place])
+            yield buffer(
+                id=episode,
+                seed=seed if seed >= 0 else None,
+                observations={
+                    FRAME: np.concatenate([arrays[FRAME][steps], arrays[FINAL_FRAME][[place]]]),
+                    STATE: np.concatenate([arrays[STATE][steps], arrays[FINAL_STATE][[place]]]),
+                },
+                actions=done[steps],
+                rewards=arrays[REWARD][steps],
+                terminations=arrays[TERMINATED][steps],
+                truncations=arrays[TRUNCATED][steps],
+                infos={
+                    name: arrays[name][steps]
+                    for name in dataset.manifest.step_columns
+                    if name not in _NOT_INFOS
+                },
+            )
+            episode, start = episode + 1, start + length
+
+
+def import_minari(source: str, task: Task, folder: Path, root: Path | None = None) -> Path:
+    """Reads a Minari dataset into a new one here; one that was exported comes back bit for bit.
+
+    A dataset of another origin needs observations `frame` and `state` of the task's shapes. Its
+    actions count as the teacher's, unless its infos hold `action`; `value` and `distribution.*`
+    are taken where there are any. Numbers are kept as float32. An episode that was cut off
+    counts as truncated.
+
+    Args:
+        source: Minari's name of an installed dataset, or its folder (the one with `metadata.json`).
+        task: what it is a dataset of.
+        folder: new or empty.
+        root: of Minari's datasets; default: Minari's own.
+
+    Returns: `folder`.
+
+    Raises:
+        UserError: it cannot be read, or does not fit; names the episode.
+    """
+    minari = _minari()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty. Name another --output.")
+    path = Path(source)
+    if not (path / "metadata.json").is_file():
+        _check_id(source)
+        path = _data_path(source, root)
+    try:
+        dataset = minari.MinariDataset(path)
+        storage = _storage().read(path)
+    except (ValueError, OSError, KeyError, AssertionError) as error:
+        raise UserError(
+            f"There is no Minari dataset that can be read at {path}: {error}"
+        ) from error
+    if dataset.total_steps < 1:
+        raise UserError(f"The Minari dataset at {path} holds no steps.")
+    lengths = [int(m["total_steps"]) for m in storage.get_episode_metadata(dataset.episode_indices)]
+    recipe = _recipe(storage.metadata.get(_RECIPE), source, task, lengths)
+    episodes = _episodes(storage, task, range(len(lengths)))
+    first = next(episodes)
+    step_columns, episode_columns = _columns(first)
+    if recipe.teacher.keys() != {"imported_from"} and recipe.behaviour_noise == 0:
+        del step_columns[BEHAVIOUR_ACTION]  # as in what was exported
+    manifest = Manifest(recipe, step_columns, episode_columns)
+    check_task(path, manifest, task)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        waiting = [first]
+        for episode in episodes:
+            if len(waiting) == recipe.episodes_per_shard:
+                manifest = _publish(folder, manifest, waiting)
+                waiting = []
+            waiting.append(episode)
+        _publish(folder, manifest, waiting)
+    return folder
+
+
+def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
+    """The recipe that an export kept, or what there is to say of another dataset."""
+    if kept is not None:
+        try:
+            return Recipe(**kept)
+        except TypeError as error:
+            raise UserError(f"{source} keeps no recipe of this version: {error}") from error
+    return Recipe(
+        task=describe_task(task),
+        teacher={"imported_from": source},
+        num_data=sum(lengths),
+        behaviour_noise=0.0,
+        first_seed=-1,
+        max_steps=max(lengths),
+        episodes_per_shard=episodes_per_shard(task, max(lengths)),
+        versions={},
+    )
+
+
+def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
+    """Each episode as columns, in `TeacherDataset`'s terms."""
+    for index in indices:
+        (data,) = storage.get_episodes([index])
+        (metadata,) = storage.get_episode_metadata([index])  # the seed is only there
+        try:
+            yield _episode(data, metadata.get("seed"), task)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Episode {index} of {storage.data_path} does not fit {task.name}: {error}"
+            ) from error
+
+
+def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
+    frames = np.asarray(data["observations"][FRAME])
+    states = np.asarray(data["observations"][STATE], np.float32)
+    actions = np.asarray(data["actions"], np.float32)
+    infos = data.get("infos") or {}
+    labels = {
+        name: np.asarray(values, np.float32)
+        for name, values in infos.items()
+        if name in (ACTION, VALUE) or name.startswith(DISTRIBUTION)
+    }
+    terminated = np.asarray(data["terminations"], bool)
+    truncated = np.asarray(data["truncations"], bool).copy()
+    truncated[-1] |= not terminated[-1]
+    steps = {
+        FRAME: frames[:-1],
+        STATE: states[:-1],
+        ACTION: actions,
+        BEHAVIOUR_ACTION: actions,
+        REWARD: np.asarray(data["rewards"], np.float32),
+        TERMINATED: terminated,
+        TRUNCATED: truncated,
+        **labels,
+    }
+    wanted = frame_column(task)
+    if frames.dtype != wanted.dtype or frames.shape[1:] != wanted.shape:
+        raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {wanted.shape}")
+    for name, values in steps.items():
+        if len(values) != len(terminated):
+            raise ValueError(f"{name} has {len(values)} entries for {len(terminated)} steps")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+    ends = {
+        SEED: np.array([-1 if seed is None else seed], np.int64),
+        FINAL_FRAME: frames[-1:],
+        FINAL_STATE: states[-1:],
+    }
+    return steps | ends
+
+
+def _columns(episode: Mapping[str, np.ndarray]) -> tuple[dict[str, Column], dict[str, Column]]:
+    columns = {name: Column(v.dtype.name, v.shape[1:]) for name, v in episode.items()}
+    ends = {name: columns.pop(name) for name in (SEED, FINAL_FRAME, FINAL_STATE)}
+    return columns, ends
+
+
+def _publish(folder: Path, manifest: Manifest, episodes: list[dict[str, np.ndarray]]) -> Manifest:
+    arrays: dict[str, np.ndarray] = {}
+    for name, column in {**manifest.step_columns, **manifest.episode_columns}.items():
+        parts = [episode[name] for episode in episodes if name in episode]
+        if len(parts) < len(episodes) or any(part.shape[1:] != column.shape for part in parts):
+            raise UserError(f"Not all episodes have {name} of shape {column.shape}.")
+        arrays[name] = np.concatenate(parts)
+    lengths = np.array([len(episode[REWARD]) for episode in episodes])
+    return publish_shard(folder, manifest, arrays, lengths)
+
+
+def _minari() -> Any:
+    try:
+        import_module("h5py")
+        return import_module("minari")
+    except ImportError as error:
+        raise UserError(f"This needs Minari, which is not installed: {INSTALL}") from error
+
+
+def _storage() -> Any:
+    return import_module("minari.dataset.minari_storage").MinariStorage
+
+
+def _check_id(minari_id: str) -> None:
+    try:
+        import_module("minari.dataset.minari_dataset").parse_dataset_id(minari_id)
+    except (ValueError, TypeError):  # it has both for names without a version
+        raise UserError(
+            f"{minari_id!r} is no name of a Minari dataset; Pusher/teacher-v0 would be one."
+        ) from None
+
+
+def _data_path(minari_id: str, root: Path | None) -> Path:
+    if root is not None:
+        return root / minari_id / "data"
+    storage = import_module("minari.storage")
+    return Path(storage.get_dataset_path(minari_id)) / "data"

@@ -1,0 +1,267 @@
+"""What a teacher is, but for its tensors: `teacher.json`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from torch import nn
+
+from Enviroment.errors import UserError
+from Enviroment.observations import STATE
+from Models.distributions import (
+    FAMILIES,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    MultiCategorical,
+    SquashedGaussian,
+)
+
+_ACTIVATIONS = {
+    "ELU": nn.ELU,
+    "ReLU": nn.ReLU,
+    "LeakyReLU": nn.LeakyReLU,
+    "Tanh": nn.Tanh,
+    "SiLU": nn.SiLU,
+    "GELU": nn.GELU,
+}
+_VALUE_KINDS = ("state", "action", "q", None)
+_BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
+
+Baselines = dict[str, dict[str, list[float]]]  # policy -> seeds' name -> return of each seed
+
+
+def activation_class(name: str) -> type[nn.Module]:
+    """The activation of that name, one of those that a bundle can describe.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in _ACTIVATIONS:
+        raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
+    return _ACTIVATIONS[name]
+
+
+@dataclass(frozen=True)
+class ObservationGroup:
+    """One group of a dictionary of observations, or an observation that is no dictionary."""
+
+    name: str  # "": the observation is no dictionary
+    shape: tuple[int, ...]
+    choices: tuple[int, ...] = ()  # of discrete values, which become one-hot
+    is_image: bool = False  # uint8, divided by 255
+    cnn_features: int = 0  # outputs of the CNN that reads it; 0: it is flattened
+    normalised: bool = False  # by the teacher's own statistics
+
+    def __post_init__(self) -> None:
+        sizes = (*self.shape, *self.choices)
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise UserError(f"observation {self.name!r}: its sizes {sizes} must be above 0.")
+        if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
+            raise UserError(f"observation {self.name!r}: {self.shape} is no image for a CNN.")
+
+    @property
+    def size(self) -> int:
+        """How many numbers it is made of."""
+        return math.prod(self.shape)
+
+    @property
+    def n_features(self) -> int:
+        """How many it gives to the layers."""
+        return self.cnn_features or sum(self.choices) or self.size
+
+    @property
+    def space(self) -> spaces.Space:
+        """Without the bounds, which no network sees."""
+        if self.choices and self.shape:
+            return spaces.MultiDiscrete(list(self.choices))
+        if self.choices:
+            return spaces.Discrete(self.choices[0])
+        if self.is_image:
+            return spaces.Box(0, 255, self.shape, np.uint8)
+        return spaces.Box(-np.inf, np.inf, self.shape, np.float32)
+
+    def accepts(self, space: spaces.Space) -> bool:
+        """Whether observations of `space` mean the same here."""
+        if self.choices:
+            return space == self.space
+        return space.shape == self.shape and is_image_space(space) == self.is_image
+
+
+@dataclass(frozen=True)
+class TeacherDescription:
+    """All of a teacher but its tensors, as `teacher.json` holds it."""
+
+    task: str  # empty: of an environment that is none of the tasks here
+    algo: str
+    family: str  # a key of Models.distributions.FAMILIES
+    state_dim: int  # numbers of an observation
+    action_dim: int  # numbers of an action; discrete: choices, of all actions together
+    action_low: tuple[float, ...]  # bounds of the environment's actions; empty: discrete
+    action_high: tuple[float, ...]
+    actor_layers: tuple[int, ...]  # units of the hidden layers
+    critic_layers: tuple[int, ...]
+    n_critics: int
+    # What a critic sees: the "state", or that and an "action". "q": the actor itself is one.
+    value_kind: str | None
+    activation: str
+    normaliser_clip: float | None  # standard deviations; None: not clipped
+    normaliser_epsilon: float  # added to the variance
+    reward_scale: float  # raw rewards over the rewards that the critics were trained on
+    gamma: float  # discount
+    command: str  # that made it
+    versions: dict[str, str]  # of the packages that made it
+    baselines: Baselines  # e.g. baselines["random"]["evaluation"]
+    sha256: str = ""  # of the weights; empty until the bundle is written
+    # Bundles from before these fields existed have the defaults.
+    observation: tuple[ObservationGroup, ...] = ()  # empty: a normalised vector of state_dim
+    action_shape: tuple[int, ...] = ()  # empty: a vector
+    choices: tuple[int, ...] = ()  # of each action, where there are several discrete ones
+    action_std: float | None = None  # TD3, DDPG: set deviation, in half widths of the bounds
+    temperature: float | None = None  # DQN, QRDQN: what Q is divided by to be a logit
+    n_quantiles: int = 1  # outputs of a critic
+    dropped_quantiles: int = 0  # the largest, of all critics together
+    has_critic_encoder: bool = False  # the critics read images with a CNN of their own
+    corruption_sigma: float = 0.0  # standard deviation of the noise on every parameter
+    corruption_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        activation_class(self.activation)
+        sizes = (self.state_dim, self.action_dim, *self.actor_layers, *self.critic_layers)
+        if not all(isinstance(size, int) and size > 0 for size in (*sizes, self.n_quantiles)):
+            raise UserError(f"the sizes {sizes} must be whole and above 0.")
+        if self.family not in FAMILIES:
+            raise UserError(
+                f"Action distribution {self.family!r} is none of {', '.join(FAMILIES)}."
+            )
+        if self.value_kind not in _VALUE_KINDS:
+            raise UserError(f"value_kind {self.value_kind!r} is none of {_VALUE_KINDS}.")
+        n_bounds = self.action_dim if self.family in _BOUNDED else 0
+        if not len(self.action_low) == len(self.action_high) == n_bounds:
+            raise UserError(f"{self.action_dim} actions need as many low and high bounds.")
+        if self.action_shape and math.prod(self.action_shape) != self.action_dim:
+            raise UserError(f"actions {self.action_shape} are not {self.action_dim} numbers.")
+        scalars = (self.normaliser_clip or 0.0, self.normaliser_epsilon, self.reward_scale)
+        numbers = (*scalars, self.gamma, *self.action_low, *self.action_high)
+        if not all(math.isfinite(number) for number in numbers):
+            raise UserError(f"one of {numbers} is not finite.")
+        self._check_family()
+
+    def _check_family(self) -> None:
+        several = self.family == MultiCategorical.family
+        if several != bool(self.choices) or (several and sum(self.choices) != self.action_dim):
+            raise UserError(f"{self.action_dim} logits are not those of choices {self.choices}.")
+        for name, family in (
+            ("action_std", DiagGaussian.family),
+            ("temperature", Categorical.family),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf and self.family == family):
+                raise UserError(f"{name} {value} must be above 0, and is only for {family}.")
+        if self.value_kind == "action" and not (
+            self.family == SquashedGaussian.family or self.action_std
+        ):
+            raise UserError(f"critics of an action in [-1, 1] are not for {self.family}.")
+        if self.value_kind == "q" and self.family != Categorical.family:
+            raise UserError(f"Q of every action is not for {self.family}.")
+        if not 0 <= self.dropped_quantiles < max(1, self.n_critics * self.n_quantiles):
+            raise UserError(f"{self.dropped_quantiles} dropped quantiles leave none.")
+
+    @property
+    def groups(self) -> tuple[ObservationGroup, ...]:
+        """The observation's groups; one without a name where it is no dictionary."""
+        return self.observation or (ObservationGroup("", shape=(self.state_dim,), normalised=True),)
+
+    @property
+    def observation_space(self) -> spaces.Space:
+        """What the teacher reads, without bounds."""
+        if self.groups[0].name:
+            return spaces.Dict([(group.name, group.space) for group in self.groups])
+        return self.groups[0].space
+
+    @property
+    def action_space(self) -> spaces.Space:
+        """What the teacher acts in."""
+        if self.family == Categorical.family:
+            return spaces.Discrete(self.action_dim)
+        if self.family == MultiCategorical.family:
+            return spaces.MultiDiscrete(list(self.choices))
+        if self.family == Bernoulli.family:
+            return spaces.MultiBinary(self.action_dim)
+        shape = self.action_shape or (self.action_dim,)
+        low, high = (
+            np.array(bound, np.float32).reshape(shape)
+            for bound in (self.action_low, self.action_high)
+        )
+        return spaces.Box(low, high, dtype=np.float32)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups that it reads of a dictionary of observations."""
+        return tuple(group.name or STATE for group in self.groups)
+
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
+        """Raises UserError for another task, or other spaces: `Teacher.check_fits`."""
+        if self.task and self.task != task:
+            raise UserError(f"This is a teacher of {self.task}; the task is {task}.")
+        if not (self._reads(observation_space) and self._acts_in(action_space)):
+            raise UserError(
+                f"The teacher does not fit the environment.\n"
+                f"  teacher:     states {self.observation_space}, actions {self.action_space}\n"
+                f"  environment: states {observation_space}, actions {action_space}"
+            )
+
+    def _reads(self, space: spaces.Space) -> bool:
+        if not isinstance(space, spaces.Dict):
+            return not self.groups[0].name and self.groups[0].accepts(space)
+        return all(
+            name in space.spaces and group.accepts(space[name])
+            for name, group in zip(self.group_names, self.groups, strict=True)
+        )
+
+    def _acts_in(self, space: spaces.Space) -> bool:
+        own = self.action_space
+        if not (isinstance(own, spaces.Box) and isinstance(space, spaces.Box)):
+            return own == space
+        return own.shape == space.shape and bool(
+            np.allclose(own.low, space.low) and np.allclose(own.high, space.high)
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], source: Path) -> Self:
+        """The description that `source` holds; what else it holds is for people.
+
+        Raises:
+            UserError: a key is missing, or does not mean what it should.
+        """
+        known = [field.name for field in fields(cls)]
+        optional = known[known.index("sha256") :]
+        try:
+            values = {
+                name: _tuples(data[name]) for name in known if name in data or name not in optional
+            }
+            groups = [ObservationGroup(**group) for group in values.get("observation", ())]
+            return cls(**{**values, "observation": tuple(groups)})
+        except KeyError as error:
+            raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
+        except (UserError, TypeError, ValueError) as error:
+            raise UserError(f"{source} describes no teacher: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, and those in the objects that a list holds."""
+    if not isinstance(value, list):
+        return value
+    return tuple(
+        {key: _tuples(inner) for key, inner in item.items()} if isinstance(item, dict) else item
+        for item in value
+    )

@@ -1,0 +1,189 @@
+"""VecNormalize's statistics, from a live one or from its file, which is never unpickled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecNormalize
+
+from Enviroment.errors import UserError
+from Models.inert_pickle import RefusedPickleError, read_inert
+from Models.trust import NO_TRUST, NeedsTrustError, Trust
+
+_MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """VecNormalize's statistics of the observations."""
+
+    mean: np.ndarray  # (state_dim,) float64
+    var: np.ndarray  # (state_dim,) float64
+    clip: float | None  # standard deviations
+    epsilon: float
+    reward_scale: float = 1.0  # raw rewards over those that the agent was trained on
+    # Sizes of the groups that mean and var are of, in order; None: the observation is a vector.
+    groups: dict[str, int] | None = None
+
+    @classmethod
+    def identity(cls, state_dim: int) -> Normaliser:
+        """For an agent trained on raw states."""
+        return cls(np.zeros(state_dim), np.ones(state_dim), clip=None, epsilon=0.0)
+
+    def of_groups(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of these groups, in this order."""
+        assert self.groups is not None
+        ends = np.cumsum(list(self.groups.values()))
+        rows = {
+            name: np.arange(end - size, end)
+            for (name, size), end in zip(self.groups.items(), ends, strict=True)
+        }
+        order = np.concatenate([np.empty(0, int), *(rows[name] for name in names)])
+        return self.mean[order], self.var[order]
+
+
+def live_normaliser(env: VecNormalize, state_dim: int) -> Normaliser:
+    """A copy of the statistics that `env` has now."""
+    statistics = None
+    if env.norm_obs:
+        rms = env.obs_rms
+        by_name = rms if isinstance(rms, dict) else {"": rms}
+        statistics = {name: (group.mean, group.var) for name, group in by_name.items()}
+    returns: RunningMeanStd = env.ret_rms
+    variance = float(returns.var) if env.norm_reward else None
+    return _assemble(statistics, env.clip_obs, env.epsilon, variance, state_dim)
+
+
+def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> Normaliser:
+    """The statistics in a file that `VecNormalize.save` wrote.
+
+    Args:
+        state_dim: of the identity that a VecNormalize of rewards only stands for.
+        trust: whether the file may be unpickled where it cannot be read otherwise.
+
+    Raises:
+        NeedsTrustError: it names anything that a VecNormalize does not need.
+        UserError: the file is missing, damaged, or not of a VecNormalize.
+    """
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: no VecNormalize is.")
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        record = read_inert(content, _ALLOWED)
+    except RefusedPickleError as error:
+        if not trust.covers(content):
+            raise NeedsTrustError(
+                path, f"{error}. It is damaged, or a pickle that would run code"
+            ) from None
+        env = trust.unpickle(path, content)
+        if not isinstance(env, VecNormalize):
+            raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.") from None
+        return live_normaliser(env, state_dim)
+    try:
+        return _of_record(record, state_dim)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise UserError(f"{path} holds no VecNormalize over Box states: {error!r}.") from None
+
+
+def _assemble(
+    statistics: dict[str, tuple[np.ndarray, np.ndarray]] | None,
+    clip: float,
+    epsilon: float,
+    return_variance: float | None,
+    state_dim: int,
+) -> Normaliser:
+    normaliser = Normaliser.identity(state_dim)
+    if statistics is not None:
+        means, variances = zip(*statistics.values(), strict=True)
+        mean, var = (
+            np.concatenate([array.ravel() for array in arrays]) for arrays in (means, variances)
+        )
+        groups = {name: group_mean.size for name, (group_mean, _) in statistics.items()}
+        vector = list(groups) == [""]
+        normaliser = Normaliser(mean, var, clip, epsilon, groups=None if vector else groups)
+    if return_variance is not None:
+        scale = float(np.sqrt(return_variance + epsilon))
+        normaliser = replace(normaliser, reward_scale=scale)
+    return normaliser
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+_SPACES = (
+    ("box", "Box"),
+    ("discrete", "Discrete"),
+    ("multi_discrete", "MultiDiscrete"),
+    ("multi_binary", "MultiBinary"),
+    ("dict", "Dict"),
+)
+# No others; NumPy's are spelled differently before version 2, Gymnasium was Gym before SB3's.
+_ALLOWED = frozenset(
+    {
+        ("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize"),
+        ("stable_baselines3.common.running_mean_std", "RunningMeanStd"),
+        *((f"gymnasium.spaces.{module}", name) for module, name in _SPACES),
+        *((f"gym.spaces.{module}", name) for module, name in _SPACES),
+        ("collections", "OrderedDict"),
+        ("numpy", "dtype"),
+        ("numpy", "ndarray"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "scalar"),
+        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy.core.multiarray", "scalar"),
+        ("numpy.core.numeric", "_frombuffer"),
+        ("numpy.random._pickle", "__generator_ctor"),
+        ("numpy.random._pickle", "__bit_generator_ctor"),
+        ("numpy.random._pickle", "__randomstate_ctor"),
+        ("numpy.random._mt19937", "MT19937"),
+        ("numpy.random._pcg64", "PCG64"),
+        ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
+        ("numpy.random.bit_generator", "SeedSequence"),
+    }
+)
+
+
+def _of_record(record: Any, state_dim: int) -> Normaliser:
+    if type(record).__name__ != "VecNormalize":
+        raise TypeError(f"a {type(record).__name__}")
+    fields = record.state
+    statistics = None
+    if fields["norm_obs"]:
+        rms = fields["obs_rms"]
+        by_name = rms if isinstance(rms, dict) else {"": rms}
+        statistics = {
+            name: (_array(group.state["mean"]), _array(group.state["var"]))
+            for name, group in by_name.items()
+        }
+    variance = _number(fields["ret_rms"].state["var"]) if fields["norm_reward"] else None
+    clip, epsilon = _number(fields["clip_obs"]), _number(fields["epsilon"])
+    return _assemble(statistics, clip, epsilon, variance, state_dim)
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, (int, float)) else float(_array(value))
+
+
+def _array(record: Any) -> np.ndarray:
+    """The float64 array or scalar that a record stands for, copied."""
+    kind = type(record).__name__
+    if kind == "_reconstruct":
+        _, shape, dtype, is_fortran, content = record.state
+    elif kind == "_frombuffer":
+        content, dtype, shape, order = record.arguments
+        is_fortran = order == "F"
+    elif kind == "scalar":
+        (dtype, content), shape, is_fortran = record.arguments, (), False
+    else:
+        raise TypeError(f"{kind} where numbers should be")
+    if type(dtype).__name__ != "dtype" or dtype.arguments[0] != "f8" or dtype.state[1] != "<":
+        raise TypeError("numbers that are not little-endian float64")
+    order = "F" if is_fortran else "C"
+    return np.frombuffer(content, "<f8").reshape(shape, order=order).copy()

@@ -1,0 +1,159 @@
+"""`python -m Models.teacher`: bundles from files, from the hub, and their contents."""
+
+import json
+import sys
+from hashlib import sha256
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from stable_baselines3 import PPO, TD3
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import VecNormalize
+
+from Enviroment.errors import UserError
+from Models.hub import download_agent
+from Models.teacher import Teacher
+from Models.teacher_cli import main
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A PPO's zip and VecNormalize file, and its actions on random states."""
+    env = VecNormalize(make_vec_env("Pusher-v5", 2))
+    agent = PPO("MlpPolicy", env, n_steps=16, batch_size=16, seed=0, device="cpu").learn(32)
+    agent.save(tmp_path / "agent.zip")
+    env.save(str(tmp_path / "vecnormalize.pkl"))
+    states = np.random.default_rng(0).normal(size=(32, 23)).astype(np.float32)
+    return tmp_path, states, agent.predict(env.normalize_obs(states), deterministic=True)[0]
+
+
+def convert(folder, *arguments, task="Pusher"):
+    flags = ["--task", task, "--output", str(folder / "teacher"), *map(str, arguments)]
+    main(["convert", str(folder / "agent.zip"), *flags])
+
+
+def refused(capsys, call):
+    with pytest.raises(SystemExit) as error:
+        call()
+    assert error.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_convert_writes_a_bundle_and_inspect_prints_it(saved, capsys):
+    folder, states, expected = saved
+    convert(folder, "--vecnormalize", folder / "vecnormalize.pkl")
+    teacher = Teacher.load(folder / "teacher")
+    np.testing.assert_allclose(teacher.predict(states)[0], expected, rtol=0, atol=1e-6)
+    data = json.loads((folder / "teacher" / "teacher.json").read_text())
+    assert data["baselines"] == {}
+    assert data["command"].startswith("python -m Models.teacher convert ")
+    digest = sha256((folder / "agent.zip").read_bytes()).hexdigest()
+    assert data["source"]["zip"] == {"file": "agent.zip", "sha256": digest}
+    capsys.readouterr()
+    main(["inspect", str(folder / "teacher")])
+    printed = capsys.readouterr().out
+    for text in ("Pusher", "ppo", "gaussian", "64 -> 64 -> 7 (Tanh)", data["sha256"]):
+        assert text in printed
+
+
+def test_settings_of_a_deterministic_agent_and_noise_are_recorded(tmp_path, capsys):
+    env = make_vec_env("Pusher-v5", 1)
+    TD3("MlpPolicy", env, buffer_size=10, device="cpu").save(tmp_path / "agent.zip")
+    convert(tmp_path, "--action_std", 0.2, "--corrupt_teacher", 0.05, "--corrupt_seed", 7)
+    description = Teacher.load(tmp_path / "teacher").description
+    assert (description.action_std, description.corruption_sigma) == (0.2, 0.05)
+    assert description.corruption_seed == 7
+    printed = capsys.readouterr().out
+    assert "0.2 half widths" in printed
+    assert "N(0, 0.05^2)" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "task", "message"),
+    [
+        ((), "Reacher", r"does not fit"),
+        ((), "Pushr", "Did you mean Pusher"),
+        (("--vecnormalize", "none.pkl"), "Pusher", "none.pkl"),
+        (("--trust", "yes"), "Pusher", "no SHA-256"),
+        (("--corrupt_teacher", "-1"), "Pusher", "above 0"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message_and_nothing_written(
+    saved, capsys, arguments, task, message
+):
+    folder, _, _ = saved
+    assert message in refused(capsys, lambda: convert(folder, *arguments, task=task))
+    assert not (folder / "teacher").exists()
+
+
+def test_a_bundle_is_not_overwritten(saved, capsys):
+    folder, _, _ = saved
+    convert(folder)
+    assert "holds a teacher already" in refused(capsys, lambda: convert(folder))
+
+
+def test_a_damaged_bundle_is_not_printed(saved, capsys):
+    folder, _, _ = saved
+    convert(folder)
+    weights = folder / "teacher" / "teacher.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert "SHA-256" in refused(capsys, lambda: main(["inspect", str(folder / "teacher")]))
+
+
+# -- the hub, without a network ----------------------------------------------------------------
+
+
+class Hub(SimpleNamespace):
+    """huggingface_hub as far as it is used, over a folder."""
+
+    def __init__(self, folder, files):
+        super().__init__(folder=folder, files=files, asked=[])
+
+    def list_repo_files(self, repository, revision=None):
+        self.asked.append((repository, revision))
+        return [".gitattributes", "README.md", *self.files]
+
+    def hf_hub_download(self, repository, name, revision=None):
+        return str(self.folder / self.files[name])
+
+
+def test_a_teacher_from_the_hub(saved, monkeypatch):
+    folder, states, expected = saved
+    files = {"ppo-Pusher-v5.zip": "agent.zip", "vec_normalize.pkl": "vecnormalize.pkl"}
+    hub = Hub(folder, files)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    name = "hf://someone/ppo-Pusher-v5@main"
+    main(["convert", name, "--task", "Pusher", "--output", str(folder / "teacher")])
+    assert hub.asked == [("someone/ppo-Pusher-v5", "main")]
+    teacher = Teacher.load(folder / "teacher")
+    np.testing.assert_allclose(teacher.predict(states)[0], expected, rtol=0, atol=1e-6)
+    data = json.loads((folder / "teacher" / "teacher.json").read_text())
+    assert data["source"]["name"] == name
+
+
+def test_a_repository_of_several_agents_is_refused(tmp_path, monkeypatch):
+    hub = Hub(tmp_path, {"a.zip": "", "b.zip": ""})
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    with pytest.raises(UserError, match=r"2 zips.*a\.zip, b\.zip"):
+        download_agent("hf://someone/agents")
+
+
+def test_without_the_library_or_the_network_it_is_a_clear_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match="pip install huggingface_hub"):
+        download_agent("hf://someone/agent")
+
+    def offline(*_, **__):
+        raise ConnectionError("no route to host")
+
+    hub = SimpleNamespace(list_repo_files=offline)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    with pytest.raises(UserError, match=r"cannot be downloaded.*no route to host"):
+        download_agent("hf://someone/agent")
+
+
+@pytest.mark.parametrize("name", ["hf://agent", "hf://a/b/c", "hf://a/b@", "hf://../.."])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(UserError, match="no name on the hub"):
+        download_agent(name)
