@@ -28,10 +28,9 @@ from torch import Tensor
 from Algorithm.losses import Losses
 from Algorithm.rollout import Minibatch, Obs, StudentRolloutBuffer
 from Enviroment.errors import UserError
-from Enviroment.observations import STATE
 from Models.distributions import Distribution
 from Models.sb3_policy import distribution_and_value, family_of
-from Models.student import StudentPolicy
+from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -121,12 +120,24 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         """Whether training without a teacher would silently be another algorithm."""
         return True
 
+    def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:
+        """Whose actions are played: the student's own, unless a subclass has another act."""
+        return student
+
+    @property
+    def return_key(self) -> str:
+        """The metric under which the training episodes' return is logged: by who acted."""
+        return "rollout/ep_return"
+
     # -- set-up -----------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
         # Environments of this project say how they stack frames; others' are kept as given.
         task = getattr(self.env, "task", None)
         self.rollout_buffer_kwargs = {"task": task}
+        if self.teacher is not None and issubclass(self.policy_class, StudentPolicy):
+            config = StudentConfig(family=self.teacher.description.family)
+            self.policy_kwargs.setdefault("config", config)
         super()._setup_model()
         if self.teacher is not None:
             name = self.teacher.description.task if task is None else task.name
@@ -194,9 +205,10 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             with torch.no_grad():
                 obs = obs_as_tensor(self._last_obs, self.device)  # pyright: ignore[reportArgumentType]
                 student, values = distribution_and_value(self.policy, obs)
-                raw = student.sample()
+                actor = self.acting_distribution(student, obs)
+                raw = actor.sample()
                 log_prob = student.log_prob(raw)
-            new_obs, rewards, dones, infos = env.step(self._env_actions(student, raw))
+            new_obs, rewards, dones, infos = env.step(self._env_actions(actor, raw))
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -235,6 +247,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
                     f"{self.num_timesteps}. The student's weights were not touched by this rollout."
                 )
         buffer.teacher = teacher
+        buffer.teacher_values = self.teacher.value(self._teacher_obs())
         self.logger.record("rollout/kl", teacher.kl(student).mean().item())
         self.logger.record("rollout/action_accuracy", action_accuracy(student, teacher))
 
@@ -312,7 +325,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         """One logging point: what the rollout, the update and the clock have to say."""
         record: Callable[..., None] = self.logger.record
         if self.ep_info_buffer:
-            record("rollout/ep_return", safe_mean([info["r"] for info in self.ep_info_buffer]))
+            record(self.return_key, safe_mean([info["r"] for info in self.ep_info_buffer]))
             record("rollout/ep_length", safe_mean([info["l"] for info in self.ep_info_buffer]))
         buffer = self.rollout_buffer
         record(

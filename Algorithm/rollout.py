@@ -30,6 +30,7 @@ class Minibatch:
     advantages: Tensor  # (B,)
     returns: Tensor  # (B,)
     teacher: Distribution | None
+    teacher_values: Tensor | None = None  # (B,), where the teacher has a critic
 
 
 class FrameHistory:
@@ -115,6 +116,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         self._log_probs: list[Tensor] = []
         self._student: list[Distribution] = []
         self.teacher: Distribution | None = None
+        self.teacher_values: Tensor | None = None
         self.generator_ready = False
         self.pos, self.full = 0, False
         if self._history is not None:
@@ -180,6 +182,7 @@ class StudentRolloutBuffer(RolloutBuffer):
                 obs=self._read_obs(obs, rows, index),
                 raw_actions=raw_actions[index],
                 teacher=None if self.teacher is None else self.teacher[index],
+                teacher_values=None if self.teacher_values is None else self.teacher_values[index],
                 **{name: vector[index] for name, vector in vectors.items()},
             )
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from Distillation.flags import Flags, StudentFlags
 from Enviroment.errors import UserError
 from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
@@ -28,6 +29,15 @@ class ClonedRun:
     def student(self, device: torch.device | str) -> StudentPolicy:
         """The run's best student."""
         return load_student(self.folder / run_folder.STUDENT, device)
+
+    def flags(self, given: Flags) -> Flags:
+        """The flags of a DAgger run that goes on from this one: the student, its dataset and how
+        it learns are this run's; what DAgger does and where it runs are as `given`.
+        """
+        cloned = self.config["cloning"]
+        cloning = replace(given.cloning, dataset=cloned["dataset"], loss_type=cloned["loss_type"])
+        student = StudentFlags(**self.config["student"])
+        return replace(given, student=student, cloning=cloning)
 
     def check_teacher(self, sha256: str) -> None:
         """Refuses a teacher that is not the one that was cloned.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,11 @@ from typing import Any, Literal
 import tyro
 import yaml
 
+from Algorithm.cloning_config import CloningConfig
+from Algorithm.dagger import DaggerConfig
+from Algorithm.distill import DistillConfig
 from Algorithm.ppd import PPDConfig
+from Algorithm.replay import ReplayConfig
 from Enviroment import seeds
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
@@ -27,7 +32,12 @@ class MethodFlags:
     """Which method; give exactly one."""
 
     PPD: bool = False  # Proximal Policy Distillation: PPO plus a KL to the teacher
+    Sdistillation: bool = False  # student-distill: the student acts, and regresses to the teacher
+    Tdistillation: bool = False  # teacher-distill: the same where the teacher acts
     PPO: bool = False  # the same student by PPO alone, without a teacher
+    C_data: bool = False  # no student: collect a dataset of what the teacher sees and does
+    BC_phase: bool = False  # behavioural cloning from a dataset
+    Dagger_phase: bool = False  # DAgger, from a BC run, a dataset or nothing
 
     @property
     def name(self) -> str:
@@ -47,6 +57,7 @@ class StudentFlags:
     mode: Mode = "State"  # the network: an MLP on the state, or an IMPALA-CNN on frames
     frame_size: str = "64x64"  # pixels, height x width
     pooling: int = 3  # side of the grid that the CNN's features are averaged to
+    init_log_std: float = -1.5  # of its actions, before the tanh of a SAC teacher's student
     critic_on_state: bool = False  # the critic sees the state during training
     blind: bool = False  # zero the frames, in training and evaluation: the baseline of skill
 
@@ -56,11 +67,12 @@ class TrainingFlags:
     """How it learns."""
 
     total_timesteps: int = 300_000  # env steps, all environments together
+    optimization_steps: int | None = None  # gradient steps, as the budget instead of env steps
     num_envs: int = 18  # environments
-    num_steps: int = 64  # env steps a rollout, each environment
-    num_epochs: int = 4  # passes over a rollout
-    batch_size: int = 256  # samples a minibatch
-    learning_rate: float = 3e-4
+    num_steps: int | None = None  # env steps a rollout, each; default 64, in the distillations 5
+    num_epochs: int = 4  # passes over a rollout; the distillations make one
+    batch_size: int | None = None  # samples; default 256, in cloning 128; distillations take all
+    learning_rate: float | None = None  # default 3e-4, in cloning 1e-3 falling to 0
     PPD_parameter: float = 5.0  # lambda, the weight of the KL to the teacher
     kl_direction: Literal["forward", "reverse"] = "forward"  # forward: KL(teacher || student)
     detach_ratio: bool = False  # no gradient through the KL's importance weight
@@ -69,6 +81,24 @@ class TrainingFlags:
     clip_range: float = 0.2  # of the probability ratio
     ent_coef: float = 0.0  # weight of the entropy bonus
     run_index: int = 0  # 0 to 5: which seeds
+
+
+@dataclass(frozen=True)
+class CloningFlags:
+    """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
+
+    num_data: int = 100_000  # env steps to collect
+    behaviour_noise: float = 0.0  # on what is done while collecting, in half ranges of an action
+    dataset: str = "100k"  # 5k, 10k, 50k, 100k, any count of env steps, or a folder; DAgger: none
+    collect_missing: bool = False  # collect the dataset if it is not there
+    loss_type: Literal["NLL", "KL", "MSE"] = "NLL"  # to the teacher's action or distribution
+    alpha: float = 0.0  # how strongly samples of a large loss are preferred; 0: uniform
+    mode_alpha: Literal["constant", "linear", "dynamic_mean", "dynamic_max"] = "constant"
+    folder_Dagger: Path | None = None  # the BC run that DAgger goes on from
+    rounds: int = 5  # of DAgger
+    round_env_steps: int = 3_600  # env steps a round; best whole episodes of every environment
+    round_gradient_steps: int = 1_000  # gradient steps a round
+    beta_schedule: Literal["zero", "constant", "linear", "exponential"] = "zero"  # teacher's share
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,8 @@ class RunFlags:
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     threads: int | None = None  # of torch and of the environments; default: one a core
     wandb: Literal["offline", "online", "disabled"] = "offline"
-    eval_every: int = 25_000  # env steps between evaluations
+    resume: bool = False  # go on with the dataset that --C_data had begun
+    eval_every: int | None = None  # default 25000 env steps; in cloning 1000 gradient steps
     eval_episodes: int = 20  # episodes an evaluation, on training seeds (ID) and others (OD) each
     final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing
     video: bool = True  # record an episode of the best student at the end
@@ -102,33 +133,36 @@ class Flags:
     method: MethodFlags = field(default_factory=MethodFlags)
     student: StudentFlags = field(default_factory=StudentFlags)
     training: TrainingFlags = field(default_factory=TrainingFlags)
+    cloning: CloningFlags = field(default_factory=CloningFlags)
     teaching: TeacherFlags = field(default_factory=TeacherFlags)
     run: RunFlags = field(default_factory=RunFlags)
 
     def __post_init__(self) -> None:
         training, run = self.training, self.run
-        rollout = training.num_envs * training.num_steps
-        for name in ("num_envs", "num_steps", "num_epochs", "batch_size"):
-            if getattr(training, name) < 1:
-                raise UserError(f"--{name} {getattr(training, name)} must be at least 1.")
-        if training.total_timesteps < rollout:
+        counts = ("num_envs", "num_epochs", "batch_size", "total_timesteps", "num_steps")
+        for group, names in (
+            (training, (*counts, "optimization_steps")),
+            (self.cloning, ("num_data",)),
+            (run, ("eval_every", "eval_episodes", "final_episodes", "threads")),
+        ):
+            for name in names:
+                if (value := getattr(group, name)) is not None and value < 1:
+                    raise UserError(f"--{name} {value} must be at least 1.")
+        if run.resume and not self.method.C_data:
+            raise UserError("--resume goes on with --C_data only; other runs start anew.")
+        if self.total_timesteps < self.rollout:
             raise UserError(
-                f"--total_timesteps {training.total_timesteps} is below one rollout of "
-                f"{training.num_envs} environments x {training.num_steps} steps = {rollout}. "
+                f"--total_timesteps {self.total_timesteps} is below one rollout of "
+                f"{training.num_envs} environments x {self.num_steps} steps = {self.rollout}. "
                 "Raise it, or lower --num_envs or --num_steps."
             )
-        for name in ("eval_every", "eval_episodes", "final_episodes"):
-            if getattr(run, name) < 1:
-                raise UserError(f"--{name} {getattr(run, name)} must be at least 1.")
-        if run.threads is not None and run.threads < 1:
-            raise UserError(f"--threads {run.threads} must be at least 1.")
         if self.teaching.min_teacher_std < 0:
             raise UserError(f"--min_teacher_std {self.teaching.min_teacher_std} is below 0.")
         if self.student.blind and self.student.mode == "State":
             raise UserError("--blind zeroes the frames, and --mode State sees none.")
         seeds.training(training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
-        self.ppd()
+        self.ppd(), self.clone(), self.dagger(), self.replay()  # each checks itself
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -141,15 +175,86 @@ class Flags:
             )
         return int(match[1]), int(match[2])
 
+    @property
+    def only_distils(self) -> bool:
+        """Whether the method is one of the two distillations."""
+        return self.method.Sdistillation or self.method.Tdistillation
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations: env steps, or in cloning gradient steps."""
+        cloning = self.method.BC_phase or self.method.Dagger_phase
+        return self.run.eval_every or (1_000 if cloning else 25_000)
+
+    @property
+    def num_steps(self) -> int:
+        """Env steps a rollout, each environment: the given ones, or the method's."""
+        default = DistillConfig.n_steps if self.only_distils else PPDConfig.n_steps
+        return default if self.training.num_steps is None else self.training.num_steps
+
+    @property
+    def rollout(self) -> int:
+        """Env steps a rollout, all environments together."""
+        return self.training.num_envs * self.num_steps
+
+    @property
+    def total_timesteps(self) -> int:
+        """The budget in env steps; a budget in gradient steps is whole rollouts of them."""
+        t = self.training
+        if t.optimization_steps is None:
+            return t.total_timesteps
+        each = (
+            1
+            if self.only_distils
+            else t.num_epochs * math.ceil(self.rollout / self.ppd().batch_size)
+        )
+        return math.ceil(t.optimization_steps / each) * self.rollout
+
+    def distill(self) -> DistillConfig:
+        """The configuration of the two distillations."""
+        t = self.training
+        return DistillConfig(
+            n_steps=self.num_steps,
+            learning_rate=t.learning_rate or DistillConfig.learning_rate,
+            gamma=t.gamma,
+            gae_lambda=t.gae_lambda,
+            ent_coef=t.ent_coef,
+            kl_direction=t.kl_direction,
+        )
+
+    def clone(self) -> CloningConfig:
+        """The configuration of learning from labels."""
+        t = self.training
+        return CloningConfig(
+            loss_type=self.cloning.loss_type,
+            gradient_steps=t.optimization_steps or CloningConfig.gradient_steps,
+            batch_size=t.batch_size or CloningConfig.batch_size,
+            learning_rate=t.learning_rate or CloningConfig.learning_rate,
+        )
+
+    def dagger(self) -> DaggerConfig:
+        """The configuration of DAgger's rounds."""
+        c = self.cloning
+        return DaggerConfig(
+            rounds=c.rounds,
+            env_steps=c.round_env_steps,
+            gradient_steps=c.round_gradient_steps,
+            beta_schedule=c.beta_schedule,
+        )
+
+    def replay(self) -> ReplayConfig:
+        """Which samples cloning prefers."""
+        return ReplayConfig(alpha=self.cloning.alpha, mode_alpha=self.cloning.mode_alpha)
+
     def ppd(self) -> PPDConfig:
         """The algorithm's configuration; PPO is PPD at lambda 0."""
         t = self.training
         return PPDConfig(
             distill_lambda=0.0 if self.method.PPO else t.PPD_parameter,
-            n_steps=t.num_steps,
-            batch_size=t.batch_size,
+            n_steps=self.num_steps,
+            batch_size=t.batch_size or PPDConfig.batch_size,
             n_epochs=t.num_epochs,
-            learning_rate=t.learning_rate,
+            learning_rate=t.learning_rate or PPDConfig.learning_rate,
             gamma=t.gamma,
             gae_lambda=t.gae_lambda,
             clip_range=t.clip_range,
@@ -164,8 +269,10 @@ class Flags:
         parts = [s.mode]
         if s.mode != "State":
             parts.append("blind" if s.blind else s.frame_size)
-        if not self.method.PPO:
+        if self.method.PPD:
             parts.append(f"lambda{t.PPD_parameter:g}")
+        if self.method.BC_phase:
+            parts += [self.cloning.loss_type, Path(self.cloning.dataset).name]
         return "_".join([*parts, f"run{t.run_index}"])
 
 
@@ -205,7 +312,7 @@ def _with_file(defaults: Flags, path: Path) -> Flags:
         current = getattr(defaults, group.name)
         names = {f.name for f in dataclasses.fields(current)}
         given = {name: values.pop(name) for name in list(values) if name in names}
-        paths = {n: Path(v) for n, v in given.items() if n in ("teacher", "output") and v}
+        paths = {n: Path(v) for n, v in given.items() if n in _PATHS and v}
         groups[group.name] = dataclasses.replace(current, **{**given, **paths})
     if values:
         raise UserError(f"{path} names what is no flag: {', '.join(map(_with_hint, values))}.")
@@ -230,4 +337,5 @@ def _with_hint(name: Any) -> str:
     return f"{name} (did you mean {near[0]}?)" if near else str(name)
 
 
-_GROUPS = (MethodFlags, StudentFlags, TrainingFlags, TeacherFlags, RunFlags)
+_GROUPS = (MethodFlags, StudentFlags, TrainingFlags, CloningFlags, TeacherFlags, RunFlags)
+_PATHS = ("teacher", "output", "folder_Dagger")

@@ -46,7 +46,7 @@ def report(
         path = folder / run_folder.VIDEOS / "student.mp4"
         video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
     if video is not None:
-        tracker.video("eval/video", video, flags.training.total_timesteps)
+        tracker.video("eval/video", video, flags.total_timesteps)
     draw_curves(folder)
     _print_table(folder, figures, stats.distance_name, video)
 

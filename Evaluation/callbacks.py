@@ -47,7 +47,7 @@ class EvaluationCallback(BaseCallback):
         env: for evaluation only, with every setting (blind, frame size) as in training. The
             caller closes it.
         task: its distance is reported.
-        run_index: whose training seeds are the ID seeds.
+        id_seed: the first seed that training began with, or that its dataset has.
         eval_every: env steps.
         n_episodes: for ID and for OD each.
         baselines: for each policy ("teacher", "blind", "nothing", "random") its return on each
@@ -66,7 +66,7 @@ class EvaluationCallback(BaseCallback):
         env: VecEnv,
         task: Task,
         *,
-        run_index: int,
+        id_seed: int,
         eval_every: int,
         n_episodes: int,
         baselines: Mapping[str, Sequence[float]],
@@ -84,7 +84,7 @@ class EvaluationCallback(BaseCallback):
         self.od_stats: EpisodeStats | None = None
         self._env = env
         self._task = task
-        self._id_seed = seeds.training(run_index).start
+        self._id_seed = id_seed
         self._eval_every = eval_every
         self._n_episodes = n_episodes
         self._baselines = _on_first_seeds(baselines, n_episodes)

@@ -37,7 +37,7 @@ class StudentConfig:
     proprio_features: int = 64
     head: tuple[int, ...] = (128, 128)
     critic_on_state: bool = False  # during training only; the deployed student never needs it
-    init_log_std: float = -0.5
+    init_log_std: float = -1.5  # near a teacher's: far wider, a student learns where none goes
     precision: str = "auto"  # of the convolutions: float32, bfloat16, or what is fastest here
 
     def __post_init__(self) -> None:

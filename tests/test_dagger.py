@@ -310,7 +310,7 @@ def test_priorities_and_dynamic_alpha_work_over_rounds() -> None:
 def test_evaluation_goes_by_gradient_steps() -> None:
     model, _, recorder = dagger(FakeData())
     evaluation = EvaluationCallback(
-        BoundedFakeEnv(), TASK, run_index=0, eval_every=5, n_episodes=3, baselines={}
+        BoundedFakeEnv(), TASK, id_seed=0, eval_every=5, n_episodes=3, baselines={}
     )
     model.learn(evaluation)
     evaluated = [point["step"] for point in recorder.points if "eval/od_return" in point]

@@ -58,7 +58,7 @@ def act_by_steps(model, first_actions):
 
 def make_callback(env=None, **settings):
     settings = {
-        "run_index": 1,
+        "id_seed": seeds.training(1).start,
         "eval_every": 10,
         "n_episodes": 3,
         "baselines": {},
@@ -167,7 +167,6 @@ def test_a_resumed_run_keeps_its_best():
         ({"n_episodes": 0}, "--eval_episodes 0"),
         ({"baselines": {"teacher": [1.0, 2.0]}}, "--eval_episodes 3 is more than the 2 seeds"),
         ({"baselines": {"teacher": [-40.0] * 3, "blind": [-37.0] * 3}}, "no better than"),
-        ({"run_index": 9}, "--run_index 9"),
     ],
 )
 def test_bad_settings_are_refused_before_training(settings, message):

@@ -266,3 +266,12 @@ def test_teacher_of_another_task_is_refused() -> None:
 def test_bad_configuration(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         PPDConfig(**changes)
+
+
+def test_a_students_family_follows_its_teacher() -> None:
+    for family in ("gaussian", "squashed_gaussian"):
+        env = make_env("Pusher", 2, seed=0, blind=True)
+        model = PPD(StudentPolicy, env, tiny_teacher(family), n_steps=2, device="cpu")
+        assert isinstance(model.policy, StudentPolicy)
+        assert model.policy.config.family == family
+        env.close()

@@ -1,0 +1,122 @@
+"""Student-distill and teacher-distill: regression to the teacher, without a reward.
+
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithms 2 and 3. They
+are one algorithm, and differ in who acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from torch import Tensor
+
+from Algorithm.losses import KL_DIRECTIONS, Losses, kl_to_teacher, value_loss
+from Algorithm.on_policy import OnPolicyStudent
+from Algorithm.rollout import Minibatch
+from Enviroment.errors import UserError
+from Models.distributions import Distribution
+from Models.teacher import Teacher
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """The paper's settings, for both."""
+
+    n_steps: int = 5  # env steps a rollout, each environment
+    learning_rate: float = 3e-4
+    gamma: float = 0.999
+    gae_lambda: float = 0.9
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+    kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
+
+    def __post_init__(self) -> None:
+        if self.kl_direction not in KL_DIRECTIONS:
+            raise UserError(f"kl_direction {self.kl_direction!r} is not forward or reverse.")
+        if self.n_steps < 1:
+            raise UserError(f"n_steps {self.n_steps} must be at least 1.")
+
+
+class StudentDistill(OnPolicyStudent):
+    """minimise mean KL(pi_T || pi_S) - alpha H + c mean (V_S - V_T)^2 where the student acts.
+
+    One gradient step on each rollout. The critic regresses to the teacher's value, in the task's
+    own rewards; to GAE returns where the teacher has no critic.
+
+    Args:
+        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
+        kl_direction: "forward", KL(teacher || student), or "reverse".
+        The others are SB3's.
+
+    Logged: train/kl, train/value_loss, train/entropy, train/grad_norm; and the loop's own.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        teacher: Teacher | None = None,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 5,
+        gamma: float = 0.999,
+        gae_lambda: float = 0.9,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        kl_direction: str = "forward",
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.kl_direction = kl_direction
+        super().__init__(
+            policy,
+            env,
+            teacher,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            batch_size=None,
+            n_epochs=1,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=_init_setup_model,
+        )
+
+    def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
+        assert batch.teacher is not None  # `learn` refuses to start without one
+        kl = kl_to_teacher(batch.teacher, student, self.kl_direction).mean()
+        entropy = student.entropy().mean()
+        targets = batch.returns if batch.teacher_values is None else batch.teacher_values
+        v_loss = value_loss(values, targets)
+        total = kl - self.ent_coef * entropy + self.vf_coef * v_loss
+        return Losses(total, {"kl": kl, "value_loss": v_loss, "entropy": entropy})
+
+
+class TeacherDistill(StudentDistill):
+    """The same where the teacher acts. The training return is the teacher's, and is named so;
+    what callbacks evaluate and save is the student.
+    """
+
+    def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:
+        assert self.teacher is not None
+        return self.teacher.distribution(obs)
+
+    @property
+    def return_key(self) -> str:
+        return "rollout/teacher_ep_return"

@@ -1,0 +1,196 @@
+"""What each method's flag builds: a student, and how it is to learn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+
+from Algorithm.cloning import BehaviouralCloning
+from Algorithm.cloning_data import TeacherSamples
+from Algorithm.dagger import DAgger
+from Algorithm.distill import StudentDistill, TeacherDistill
+from Algorithm.on_policy import OnPolicyStudent
+from Algorithm.ppd import PPD
+from Distillation.cloned_run import read_cloned_run
+from Distillation.datasets import find_dataset
+from Distillation.flags import Flags
+from Enviroment import seeds
+from Enviroment.make import make_env
+from Enviroment.observations import PROPRIO, STATE
+from Enviroment.tasks import Task
+from Evaluation.run_folder import CHECKPOINTS
+from Models.impala import fastest_precision
+from Models.student import StudentConfig, StudentPolicy
+from Models.teacher import Teacher
+
+_LOG_EVERY = 1_152  # env steps: a rollout of PPD
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every method is built from."""
+
+    task: Task  # with the frame size of this run
+    flags: Flags
+    teacher: Teacher
+    device: torch.device
+    eval_env: VecEnv  # tells the student's spaces; never trained in
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A method that is ready to learn."""
+
+    model: OnPolicyStudent | BehaviouralCloning | DAgger
+    learn: Callable[[BaseCallback], Any]
+    id_seed: int  # the first seed that it trains on
+    env: VecEnv | None  # that it trains in; the caller closes it
+
+    @property
+    def policy(self) -> StudentPolicy:
+        """The student."""
+        assert isinstance(self.model.policy, StudentPolicy)
+        return self.model.policy
+
+
+def make_learner(setting: Setting, run_folder: Path) -> Learner:
+    """The method that the flags name.
+
+    Args:
+        run_folder: where cloning keeps its checkpoints.
+
+    Raises:
+        UserError: whatever does not fit: teacher, dataset, environment, BC run.
+    """
+    method = setting.flags.method
+    if method.BC_phase:
+        return _make_cloning(setting, run_folder / CHECKPOINTS)
+    if method.Dagger_phase:
+        return _make_dagger(setting, run_folder / CHECKPOINTS)
+    return _make_on_policy(setting)
+
+
+def make_training_env(task: Task, flags: Flags, n_envs: int, seed: int) -> VecEnv:
+    """Environments as this run's student sees them."""
+    # A student of the state sees no frames, so none are drawn for it.
+    blind = flags.student.blind or flags.student.mode == "State"
+    threads = flags.run.threads
+    workers = None if threads is None else min(threads, n_envs)
+    return make_env(task, n_envs, seed, blind=blind, n_workers=workers)
+
+
+def _make_on_policy(setting: Setting) -> Learner:
+    flags, training = setting.flags, setting.flags.training
+    id_seed = seeds.training(training.run_index).start
+    inner = make_training_env(setting.task, flags, training.num_envs, id_seed)
+    env = VecNormalize(inner, norm_obs=False, gamma=training.gamma)
+    shared: dict[str, Any] = {
+        "policy": StudentPolicy,
+        "env": env,
+        # PPO alone has the teacher's normaliser and family of distributions, and no labels.
+        "teacher": None if flags.method.PPO else setting.teacher,
+        "policy_kwargs": {
+            **_policy_arguments(setting),
+            "optimizer_kwargs": {"eps": 1e-5, "fused": True},
+        },
+        "seed": seeds.model(training.run_index),
+        "device": setting.device,
+    }
+    try:
+        if flags.only_distils:
+            algorithm = StudentDistill if flags.method.Sdistillation else TeacherDistill
+            model = algorithm(**shared, **dataclasses.asdict(flags.distill()))
+        else:
+            model = PPD(**shared, **dataclasses.asdict(flags.ppd()))
+    except BaseException:
+        env.close()
+        raise
+    env.seed(id_seed)  # SB3 has just seeded it with the model's seed
+    # About as many env steps between logging points for every length of rollout.
+    interval = max(1, _LOG_EVERY // flags.rollout)
+
+    def learn(callback: BaseCallback) -> None:
+        model.learn(flags.total_timesteps, callback, log_interval=interval)
+
+    return Learner(model, learn, id_seed, env)
+
+
+def _make_cloning(setting: Setting, checkpoints: Path) -> Learner:
+    flags = setting.flags
+    dataset = find_dataset(setting.task, flags, setting.teacher)
+    model = BehaviouralCloning(
+        _fresh_student(setting),
+        TeacherSamples(dataset, blind=flags.student.blind),
+        flags.clone(),
+        flags.replay(),
+        seeds.model(flags.training.run_index),
+    )
+    return Learner(
+        model, lambda callback: model.learn(callback, checkpoints), seeds.DATASET.start, None
+    )
+
+
+def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
+    flags, task = setting.flags, setting.task
+    seed = seeds.model(flags.training.run_index)
+    first_seed = seeds.training(flags.training.run_index).start
+    policy, dataset = None, None
+    if flags.cloning.folder_Dagger is not None:
+        run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
+        run.check_teacher(setting.teacher.description.sha256)
+        policy = run.student(setting.device)
+        flags = run.flags(flags)
+    if flags.cloning.dataset != "none":
+        dataset = find_dataset(task, flags, setting.teacher)
+    env = make_training_env(task, flags, flags.training.num_envs, first_seed)
+    try:
+        model = DAgger(
+            policy or _fresh_student(setting),
+            env,
+            setting.teacher,
+            None if dataset is None else TeacherSamples(dataset, blind=flags.student.blind),
+            flags.clone(),
+            flags.dagger(),
+            flags.replay(),
+            seed=seed,
+            first_seed=first_seed,
+            cloned=policy is not None,
+        )
+    except BaseException:
+        env.close()
+        raise
+    return Learner(model, lambda callback: model.learn(callback, checkpoints), first_seed, env)
+
+
+def _fresh_student(setting: Setting) -> StudentPolicy:
+    torch.manual_seed(seeds.model(setting.flags.training.run_index))
+    env = setting.eval_env
+    policy = StudentPolicy(
+        env.observation_space, env.action_space, lambda _: 0.0, **_policy_arguments(setting)
+    )
+    return policy.to(setting.device)
+
+
+def _policy_arguments(setting: Setting) -> dict[str, Any]:
+    student, joints = setting.flags.student, setting.task.proprio_indices
+    mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
+    config = StudentConfig(
+        mode=student.mode,
+        family=setting.teacher.description.family,
+        pooling=student.pooling,
+        init_log_std=student.init_log_std,
+        critic_on_state=student.critic_on_state,
+        precision=fastest_precision(setting.device),
+    )
+    return {
+        "config": config,
+        "group_mean": {STATE: mean.tolist(), PROPRIO: mean[joints].tolist()},
+        "group_std": {STATE: std.tolist(), PROPRIO: std[joints].tolist()},
+    }
