@@ -77,19 +77,21 @@ def make_learner(setting: Setting, run_folder: Path) -> Learner:
     return _make_on_policy(setting)
 
 
-def make_training_env(task: Task, flags: Flags, n_envs: int, seed: int) -> VecEnv:
+def make_student_env(
+    task: Task, flags: Flags, n_envs: int, seed: int, *, stagger: bool = False
+) -> VecEnv:
     """Environments as this run's student sees them."""
     # A student of the state sees no frames, so none are drawn for it.
     blind = flags.student.blind or flags.student.mode == "State"
     threads = flags.run.threads
     workers = None if threads is None else min(threads, n_envs)
-    return make_env(task, n_envs, seed, blind=blind, n_workers=workers)
+    return make_env(task, n_envs, seed, blind=blind, n_workers=workers, stagger=stagger)
 
 
 def _make_on_policy(setting: Setting) -> Learner:
     flags, training = setting.flags, setting.flags.training
     id_seed = seeds.training(training.run_index).start
-    inner = make_training_env(setting.task, flags, training.num_envs, id_seed)
+    inner = make_student_env(setting.task, flags, training.num_envs, id_seed, stagger=True)
     env = VecNormalize(inner, norm_obs=False, gamma=training.gamma)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
@@ -106,9 +108,12 @@ def _make_on_policy(setting: Setting) -> Learner:
     try:
         if flags.only_distils:
             algorithm = StudentDistill if flags.method.Sdistillation else TeacherDistill
-            model = algorithm(**shared, **dataclasses.asdict(flags.distill()))
+            settings = dataclasses.asdict(flags.distill())
         else:
-            model = PPD(**shared, **dataclasses.asdict(flags.ppd()))
+            algorithm = PPD
+            settings = dataclasses.asdict(flags.ppd())
+        settings["learning_rate"] = flags.learning_rate_schedule(settings["learning_rate"])
+        model = algorithm(**shared, **settings)
     except BaseException:
         env.close()
         raise
@@ -149,7 +154,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
         flags = run.flags(flags)
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher)
-    env = make_training_env(task, flags, flags.training.num_envs, first_seed)
+    env = make_student_env(task, flags, flags.training.num_envs, first_seed)
     try:
         model = DAgger(
             policy or _fresh_student(setting),

@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Distillation.datasets import collect_dataset
 from Distillation.flags import Flags, parse
-from Distillation.methods import Learner, Setting, make_learner, make_training_env
+from Distillation.methods import Learner, Setting, make_learner, make_student_env
 from Distillation.report import report
 from Enviroment import seeds
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
@@ -69,7 +69,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
     teacher = _load_teacher(task, flags, device)
     n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
     with contextlib.ExitStack() as stack:
-        eval_env = make_training_env(task, flags, n_eval, seeds.VALIDATION.start)
+        eval_env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(eval_env.close)
         learner = make_learner(Setting(task, flags, teacher, device, eval_env), folder)
         if learner.env is not None:

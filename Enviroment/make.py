@@ -26,6 +26,7 @@ def make_env(
     workers: WorkerKind = "thread",
     n_workers: int | None = None,
     blind: bool = False,
+    stagger: bool = False,
 ) -> FrameVecEnv:
     """Environments that show frames, the robot's joints and the simulator's state.
 
@@ -38,6 +39,8 @@ def make_env(
             All yield the same numbers.
         n_workers: how many share the work; one for each core at most, unless told.
         blind: frames are zero and nothing is drawn, to measure what seeing is worth.
+        stagger: cut the first episodes short, so that environments are at different steps of
+            theirs from then on. For training.
 
     Raises:
         UserError: an argument is out of range, or the machine has no usable OpenGL.
@@ -46,7 +49,7 @@ def make_env(
     task, layout, action_space = _plan(task, n_envs, seed, None if blind else quality)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs))
     space = observation_space(task, layout.state_dim)
-    return FrameVecEnv(task, pool, space, action_space, seed, blind)
+    return FrameVecEnv(task, pool, space, action_space, seed, stagger, blind)
 
 
 def make_state_env(task: str | Task, n_envs: int, seed: int) -> StateVecEnv:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.wrappers import TimeLimit
 
 from Enviroment.observations import frame_channels
 from Enviroment.render import Quality, Renderer
@@ -144,6 +145,20 @@ class Part:
     def invoke(self, row: int, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a method of the environment in this row."""
         return self._env(row).get_wrapper_attr(name)(*args, **kwargs)
+
+    def shorten_episode(self, row: int, share: float) -> None:
+        """Leave the running episode that share of its time limit, by moving its clock on.
+
+        Raises:
+            ValueError: the environment has no time limit.
+        """
+        env = self._env(row)
+        while isinstance(env, gym.Wrapper) and not isinstance(env, TimeLimit):
+            env = env.env
+        if not isinstance(env, TimeLimit):
+            raise ValueError(f"{env} has no time limit, so its episodes cannot be staggered.")
+        limit = env._max_episode_steps
+        env._elapsed_steps = limit - max(1, round(share * limit))
 
     def _env(self, row: int) -> gym.Env:
         return self._envs[row - self._rows.start]

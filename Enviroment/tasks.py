@@ -86,6 +86,7 @@ TASKS = {
             camera=Camera(distance=1.15, lookat=(0.4, -0.18, -0.275), azimuth=270, elevation=-90),
             proprio=((0, 17),),
             distance=Distance("object_goal_distance", (17, 19), (20, 22), success_below=0.05),
+            frame_size=(64, 64),
         ),
         # State (10): cos 2, sin 2, target 2, qvel 2, fingertip - target 2.
         Task(

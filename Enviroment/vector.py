@@ -40,6 +40,9 @@ class SeededVecEnv(VecEnv):
         space: of one environment's observation.
         action_space: of one environment.
         seed: s, of the first reset.
+        stagger: cut the first episodes short, environment i after (i + 1) / n_envs of the time
+            limit. Where episodes end by the time limit alone, environments would otherwise be at
+            the same step of theirs forever, and a rollout see one part of an episode.
     """
 
     def __init__(
@@ -49,8 +52,10 @@ class SeededVecEnv(VecEnv):
         space: spaces.Space,
         action_space: spaces.Space,
         seed: int,
+        stagger: bool = False,
     ) -> None:
         self.task = task
+        self._stagger = stagger
         self._workers = workers
         self._exchange = workers.exchange
         n_envs = len(self._exchange.rewards)
@@ -79,6 +84,8 @@ class SeededVecEnv(VecEnv):
         self._lengths[:] = 0
         for index in range(self.num_envs):
             self._begin_episode(index)
+            if self._stagger:
+                self._shorten_episode(index)
         return self._observation()
 
     def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
@@ -156,6 +163,11 @@ class SeededVecEnv(VecEnv):
         self._begin_episode(index)
         return info
 
+    def _shorten_episode(self, index: int) -> None:
+        """Let only (index + 1) / n_envs of the time limit remain."""
+        share = (index + 1) / self.num_envs
+        self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
+
     def _observation(self) -> Any:
         """What all environments show now, in arrays that later steps leave alone."""
         raise NotImplementedError
@@ -195,11 +207,12 @@ class FrameVecEnv(SeededVecEnv):
         space: spaces.Dict,
         action_space: spaces.Space,
         seed: int,
+        stagger: bool = False,
         blind: bool = False,
     ) -> None:
         self._frame_shape = space[FRAME].shape or ()
         self._proprio = task.proprio_indices
-        super().__init__(task, workers, space, action_space, seed)
+        super().__init__(task, workers, space, action_space, seed, stagger)
         self._stack = None if blind else FrameStack(task, self.num_envs)
 
     def _observation(self) -> DictObs:

@@ -366,3 +366,30 @@ def test_bad_actions():
     with pytest.raises(ValueError, match=r"environments \[1\] are not finite"):
         env.step(np.array([[0, 0], [0, np.nan]]))
     env.close()
+
+
+def test_staggered_episodes_end_one_after_the_other():
+    env = make_env("Pusher", 4, seed=0, blind=True, stagger=True)
+    actions = np.zeros((4, 7), np.float32)
+    for reset in range(2):
+        env.reset()
+        ends = [[], [], [], []]
+        for step in range(1, 251):
+            _, _, dones, infos = env.step(actions)
+            for i in np.flatnonzero(dones):
+                ends[i].append(step)
+                assert infos[i]["TimeLimit.truncated"]
+        # A limit of 100 steps: quarters of it, then whole episodes.
+        assert ends == [[25, 125, 225], [50, 150, 250], [75, 175], [100, 200]], reset
+    env.close()
+
+
+def test_staggering_changes_nothing_but_the_first_ends():
+    plain, staggered = (make_env("Pusher", 2, seed=3, blind=True, stagger=s) for s in (False, True))
+    np.testing.assert_array_equal(plain.reset()["state"], staggered.reset()["state"])
+    actions = np.full((2, 7), 0.3, np.float32)
+    for _ in range(49):
+        expected, obs = plain.step(actions)[0], staggered.step(actions)[0]
+        np.testing.assert_array_equal(expected["state"], obs["state"])
+    plain.close()
+    staggered.close()

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,20 @@ def test_making_and_closing_leaks_nothing(kind, n_cycles):
     assert n_descriptors() <= descriptors
     # One renderer that is not freed keeps 8 MiB. The allocator's arenas for threads come and go.
     assert resident_mib() - memory < 20.0
+
+
+def test_the_collector_frees_environments_in_any_thread():
+    """Models and environments refer to each other, so the collector frees them, wherever it runs.
+
+    It may run in a thread that holds a lock of the standard library's executors: a finalizer that
+    needs such a lock, or waits for a thread, would stop everything.
+    """
+    env: Any = make_env("Pusher", 2, seed=0, blind=True, n_workers=2)
+    threads = env._workers._threads
+    env.itself = env
+    del env
+    collector = threading.Thread(target=gc.collect)
+    collector.start()
+    for thread in [collector, *threads]:
+        thread.join(timeout=20)
+        assert not thread.is_alive()
