@@ -218,7 +218,7 @@ class Flags:
         return math.ceil(t.optimization_steps / each) * self.rollout
 
     def learning_rate_schedule(self, first: float) -> Schedule:
-        """Linearly from `first` to the final learning rate, along the progress that remains (1 to 0)."""
+        """Linearly from `first` to the final one, along the progress that remains (1 to 0)."""
         final = self.training.final_learning_rate
         final = _FINAL_SHARE * first if final is None else final
         return LinearSchedule(first, final, end_fraction=1.0)

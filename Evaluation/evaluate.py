@@ -268,3 +268,10 @@ def _bounded(action_space: spaces.Space) -> spaces.Box:
 
 def _batch_size(obs: Obs) -> int:
     return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+
+
+if __name__ == "__main__":
+    # The tool stands above this module: it needs environments, students and teachers.
+    from Evaluation.evaluate_tool import main
+
+    main()

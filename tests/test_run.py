@@ -21,6 +21,7 @@ from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS
 from Evaluation.blind import BlindFlags, measure_blind
 from Evaluation.evaluate import policy_act, run_episodes
+from Evaluation.evaluate_tool import EvaluateFlags, evaluate
 from Evaluation.tracking import read_metrics
 from Models.student import load_student
 from Models.teacher import Teacher, record_baseline, save_teacher
@@ -226,7 +227,7 @@ def test_the_script_runs_from_any_directory(teacher: Path, tmp_path: Path) -> No
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    assert "The best student on 2 unseen seeds" in finished.stdout
+    assert "The student on 2 unseen seeds" in finished.stdout
     assert (tmp_path / "run" / "videos" / "student.mp4").is_file()
 
 
@@ -408,3 +409,19 @@ def test_a_dataset_that_is_not_there_or_does_not_fit(
     missing = failure(capsys, "--Dagger_phase", "--folder_Dagger", str(tmp_path), *start[1:])
     assert "is no run" in missing
     assert not (tmp_path / "run").exists()
+
+
+# -- python -m Evaluation.evaluate ----------------------------------------------------------------
+
+
+def test_evaluation_of_a_bundle_repeats_the_runs(
+    pusher: Callable[..., Path], teacher: Path, tmp_path: Path
+) -> None:
+    folder = pusher("--PPD", "--mode", "ImpaalaSmall")
+    before = json.loads((folder / "evaluation.json").read_text())
+    for where in (folder, folder / "student"):
+        assert evaluate(EvaluateFlags(where, teacher, episodes=2)) == before
+    with pytest.raises(UserError, match="--episodes 0"):
+        evaluate(EvaluateFlags(folder, teacher, episodes=0))
+    with pytest.raises(UserError, match="no student"):
+        evaluate(EvaluateFlags(tmp_path, teacher))
