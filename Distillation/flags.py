@@ -82,7 +82,7 @@ class TrainingFlags:
     final_learning_rate: float | None = None  # falls linearly to this; default 5% of the first
     PPD_parameter: float = 5.0  # lambda, the weight of the KL to the teacher
     kl_direction: Literal["forward", "reverse"] = "forward"  # forward: KL(teacher || student)
-    detach_ratio: bool = True  # no gradient through the KL's importance weight (paper: with)
+    detach_ratio: bool = True  # off: a gradient through the KL's importance weight (paper)
     gamma: float = 0.999  # discount
     gae_lambda: float = 0.9
     clip_range: float = 0.2  # of the probability ratio
@@ -129,7 +129,7 @@ class RunFlags:
     eval_every: int | None = None  # default 25000 env steps; in cloning 1000 gradient steps
     eval_episodes: int = 20  # episodes an evaluation, on training seeds (ID) and others (OD) each
     final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing
-    video: bool = True  # record an episode of the best student at the end
+    video: bool = True  # off: no episode is recorded at the end
     config: Path | None = None  # YAML or JSON file of flags; the command line goes before it
 
 
