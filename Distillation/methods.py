@@ -151,7 +151,6 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
         run.check_teacher(setting.teacher.description.sha256)
         policy = run.student(setting.device)
-        flags = run.flags(flags)
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher)
     env = make_student_env(task, flags, flags.training.num_envs, first_seed)

@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
+from Distillation.cloned_run import read_cloned_run
 from Distillation.datasets import collect_dataset
 from Distillation.flags import Flags, parse
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
@@ -59,6 +60,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
             ask that cannot be done; later only for numbers that are not finite.
     """
     method = flags.method.name
+    if method == "Dagger_phase" and flags.cloning.folder_Dagger is not None:
+        flags = read_cloned_run(flags.cloning.folder_Dagger, task.name).flags(flags)
     task = dataclasses.replace(task, frame_size=flags.frame_size)
     device = resolve_device(flags.run.device)
     torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
@@ -97,7 +100,7 @@ def _start_run(
     if flags.run.overwrite:
         run_folder.clear(folder)
     method = flags.method.name
-    config = {"task": task.name, "method": method, **dataclasses.asdict(flags)}
+    config = {**dataclasses.asdict(flags), "task": task.name, "method": method}
     sha256 = teacher.description.sha256
     write_config(folder, config, teacher_sha256=sha256, command=command)
     return RunTracker(

@@ -400,6 +400,13 @@ def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
         assert max(point.get("dagger/round", 0) for point in points) == 2
         config = json.loads((folder / "student" / "student.json").read_text())["config"]
         assert config["mode"] == ("ImpaalaSmall" if name == "from_bc" else "State")
+        if name == "from_bc":  # round 0 is the cloned student, seen with the same eyes
+            best = max(od_returns(read_metrics(cloned)))
+            assert od_returns(points)[0] == best
+
+
+def od_returns(points: list[dict]) -> list[float]:
+    return [point["eval/od_return"] for point in points if "eval/od_return" in point]
 
 
 def test_a_dataset_that_is_not_there_or_does_not_fit(
