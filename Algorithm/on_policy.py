@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -140,10 +141,25 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             self.policy_kwargs.setdefault("config", config)
         super()._setup_model()
         if self.teacher is not None:
-            name = self.teacher.description.task if task is None else task.name
-            self.teacher.check_fits(name, self.observation_space, self.action_space)
-            _check_families(self.teacher.description.family, family_of(self.policy))
-            self.teacher.to(self.device)
+            self._take_teacher(self.teacher)
+
+    def _take_teacher(self, teacher: Teacher) -> None:
+        """Raises UserError if it does not fit the environment or the student."""
+        task = getattr(self.env, "task", None)
+        name = teacher.description.task if task is None else task.name
+        teacher.check_fits(name, self.observation_space, self.action_space)
+        _check_families(teacher.description.family, family_of(self.policy))
+        self.teacher = teacher.to(self.device)
+
+    def set_teacher(self, teacher_model: Teacher | BaseAlgorithm) -> None:
+        """Learn from this teacher from now on: one of a bundle, or a live SB3 model, whose weights
+        are copied and frozen.
+
+        Raises:
+            UserError: it does not fit the environment or the student.
+        """
+        is_live = isinstance(teacher_model, BaseAlgorithm)
+        self._take_teacher(Teacher.from_sb3(teacher_model) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "teacher"]

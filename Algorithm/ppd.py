@@ -6,10 +6,12 @@ it is PPO, through the same code.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
@@ -107,6 +109,7 @@ class PPD(OnPolicyStudent):
         _init_setup_model: bool = True,
     ) -> None:
         self.distill_lambda = FloatSchedule(distill_lambda)
+        self._lambda_of_steps: Callable[[int], float] | None = None
         self.clip_range = FloatSchedule(clip_range)
         self.normalize_advantage = normalize_advantage
         self.kl_direction = kl_direction
@@ -132,13 +135,50 @@ class PPD(OnPolicyStudent):
             _init_setup_model=_init_setup_model,
         )
 
+    def set_teacher(
+        self,
+        teacher_model: Teacher | BaseAlgorithm,
+        distill_lambda: float | Callable[[int], float] | None = None,
+        kl_mode: str | None = None,
+    ) -> None:
+        """As `OnPolicyStudent.set_teacher`, with how to learn from it.
+
+        Args:
+            distill_lambda: a number, or a function of the env steps so far (that of the
+                constructor is one of the progress remaining); None: as it was.
+            kl_mode: "forward" or "reverse"; None: as it was.
+        """
+        if kl_mode is not None and kl_mode not in KL_DIRECTIONS:
+            raise UserError(f"kl_mode {kl_mode!r} is not forward or reverse.")
+        super().set_teacher(teacher_model)
+        self.kl_direction = kl_mode or self.kl_direction
+        if callable(distill_lambda):
+            self._lambda_of_steps = distill_lambda
+        elif distill_lambda is not None:
+            self.distill_lambda, self._lambda_of_steps = FloatSchedule(distill_lambda), None
+
     @property
     def needs_teacher(self) -> bool:
-        return self.distill_lambda(1.0) > 0 or self.distill_lambda(0.0) > 0
+        ends = (self.distill_lambda(1.0), self.distill_lambda(0.0))
+        return self._lambda_of_steps is not None or max(ends) > 0
+
+    def current_lambda(self) -> float:
+        """lambda now.
+
+        Raises:
+            UserError: its schedule gives a number below 0.
+        """
+        if self._lambda_of_steps is not None:
+            weight = float(self._lambda_of_steps(self.num_timesteps))
+        else:
+            weight = self.distill_lambda(self._current_progress_remaining)
+        if weight < 0:
+            raise UserError(f"lambda is {weight} after {self.num_timesteps} env steps, below 0.")
+        return weight
 
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
         clip_range = self.clip_range(self._current_progress_remaining)
-        weight = self.distill_lambda(self._current_progress_remaining)
+        weight = self.current_lambda()
         advantages = batch.advantages
         if self.normalize_advantage:
             advantages = normalise_advantages(advantages)
@@ -164,3 +204,6 @@ class PPD(OnPolicyStudent):
                 "lambda": torch.tensor(float(weight)),
             }
         return Losses(total, terms)
+
+
+ProximalPolicyDistillation = PPD
