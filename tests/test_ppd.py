@@ -50,6 +50,13 @@ class Recorder(KVWriter):
         pass
 
 
+def recorded(model: Any, recorder: Recorder, steps: int) -> list[dict[str, Any]]:
+    """The logging points of so many env steps."""
+    model.set_logger(Logger(None, [recorder]))
+    model.learn(steps)
+    return recorder.points
+
+
 def pusher_ppd(teacher: Teacher | None, mode: str = "State", **arguments: Any) -> PPD:
     torch.manual_seed(0)
     env = make_env("Pusher", 3, seed=0, blind=True)
@@ -92,11 +99,9 @@ def test_truncation_is_bootstrapped_like_sb3s() -> None:
 @pytest.mark.parametrize("mode", ["State", "ImpaalaSmall"])
 def test_ratio_is_one_at_the_first_minibatch(family: str, mode: str) -> None:
     model = pusher_ppd(tiny_teacher(family), mode, n_epochs=1)
-    recorder = Recorder()
-    model.set_logger(Logger(None, [recorder]))
-    model.learn(24 * 2)
-    assert len(recorder.points) == 2
-    for point in recorder.points:
+    points = recorded(model, Recorder(), 24 * 2)
+    assert len(points) == 2
+    for point in points:
         assert point["train/ratio_first"] == pytest.approx(1.0, abs=1e-4)
 
 
@@ -104,20 +109,15 @@ def test_distillation_lowers_the_kl_and_leaves_the_teacher_alone() -> None:
     teacher = tiny_teacher()
     before = copy.deepcopy(teacher.state_dict())
     model = pusher_ppd(teacher, learning_rate=3e-3)
-    recorder = Recorder()
-    model.set_logger(Logger(None, [recorder]))
-    model.learn(24 * 40)
-    kl = [point["rollout/kl"] for point in recorder.points]
+    points = recorded(model, Recorder(), 24 * 40)
+    kl = [point["rollout/kl"] for point in points]
     assert kl[-1] < 0.75 * kl[0]
-    assert (
-        recorder.points[-1]["rollout/action_accuracy"]
-        > recorder.points[0]["rollout/action_accuracy"]
-    )
+    assert points[-1]["rollout/action_accuracy"] > points[0]["rollout/action_accuracy"]
     for name, tensor in teacher.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     # 40 rollouts of 24 samples, 4 epochs, minibatches of 12.
-    assert recorder.points[-1]["time/gradient_steps"] == 40 * 4 * 2
-    assert recorder.points[-1]["time/env_steps"] == 24 * 40
+    assert points[-1]["time/gradient_steps"] == 40 * 4 * 2
+    assert points[-1]["time/env_steps"] == 24 * 40
 
 
 def test_losses_equal_a_float64_reference() -> None:
@@ -158,11 +158,9 @@ def test_losses_equal_a_float64_reference() -> None:
 
 def test_lambda_follows_its_schedule() -> None:
     model = pusher_ppd(tiny_teacher(), distill_lambda=lambda remaining: 4 * remaining)
-    recorder = Recorder()
-    model.set_logger(Logger(None, [recorder]))
-    model.learn(24 * 4)
+    points = recorded(model, Recorder(), 24 * 4)
     # The progress that remains after each of four rollouts: 3/4, 2/4, 1/4, 0.
-    assert [p["train/lambda"] for p in recorder.points] == pytest.approx([3.0, 2.0, 1.0, 0.0])
+    assert [p["train/lambda"] for p in points] == pytest.approx([3.0, 2.0, 1.0, 0.0])
 
 
 def test_teacher_is_asked_once_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +169,7 @@ def test_teacher_is_asked_once_a_rollout(monkeypatch: pytest.MonkeyPatch) -> Non
     original = teacher.distribution
 
     def counted(observation: Any) -> Any:
-        calls.append(len(observation))
+        calls.append(len(observation["state"]))
         return original(observation)
 
     monkeypatch.setattr(teacher, "distribution", counted)
