@@ -169,7 +169,8 @@ class Flags:
             raise UserError("--blind zeroes the frames, and --mode State sees none.")
         seeds.training(training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
-        self.ppd(), self.clone(), self.dagger(), self.replay()  # each checks itself
+        for configuration in (self.ppd, self.clone, self.dagger, self.replay):
+            configuration()  # each checks itself
 
     @property
     def frame_size(self) -> tuple[int, int]:

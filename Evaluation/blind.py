@@ -78,7 +78,7 @@ def _read_config(run: Path) -> dict[str, Any]:
     path = run / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        config["config"]["student"]["blind"], config["config"]["task"], config["teacher_sha256"]
+        _ = config["config"]["student"]["blind"], config["config"]["task"], config["teacher_sha256"]
     except OSError:
         raise UserError(f"{run} holds no {CONFIG_FILE}, so it is no run folder.") from None
     except (ValueError, KeyError, TypeError) as error:

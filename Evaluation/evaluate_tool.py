@@ -51,8 +51,8 @@ def evaluate(flags: EvaluateFlags) -> dict[str, float]:
     task = get_task(read_bundle(bundle, "student")[1].get("task", ""))
     groups = student.all_groups().spaces
     if FRAME in groups:
-        h, w = (groups[FRAME].shape or ())[1:]
-        task = dataclasses.replace(task, frame_size=(h, w))
+        shape = groups[FRAME].shape or (0, 0, 0)  # (stack, H, W)
+        task = dataclasses.replace(task, frame_size=(shape[1], shape[2]))
     teacher = Teacher.load(flags.teacher or RESULTS / task.name / "teachers" / "sac")
     blind = flags.blind or FRAME not in groups
     env = make_env(task, min(_ENVS, flags.episodes), seeds.EVALUATION.start, blind=blind)
