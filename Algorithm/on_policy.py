@@ -198,7 +198,8 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self.label_rollout()
             self.train()
-            if log_interval and iteration % log_interval == 0:
+            at_end = self.num_timesteps >= total_timesteps
+            if log_interval and (at_end or iteration % log_interval == 0):
                 self.dump_logs(iteration)
         callback.on_training_end()
         return self

@@ -74,6 +74,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
     with contextlib.ExitStack() as stack:
         eval_env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(eval_env.close)
+        teacher.check_fits(task.name, eval_env.observation_space, eval_env.action_space)
         learner = make_learner(Setting(task, flags, teacher, device, eval_env), folder)
         if learner.env is not None:
             stack.callback(learner.env.close)

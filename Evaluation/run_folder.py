@@ -31,8 +31,9 @@ def locate(output: Path | None, default: Path) -> Path:
         raise UserError(f"--output {output} holds '..'. Name the folder without it.")
     if "\0" in str(output) or any(len(part.encode()) > _LONGEST_NAME for part in output.parts):
         raise UserError(f"--output {str(output)!r:.80} is no usable name for a folder.")
-    if any(parent.is_file() for parent in (output, *output.parents)):
-        raise UserError(f"--output {output} is, or lies below, a file. Name a folder.")
+    for part in (output, *output.parents):
+        if part.is_file():
+            raise UserError(f"--output {output}: {part} is a file. Name a folder.")
     return output.absolute()
 
 

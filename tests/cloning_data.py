@@ -61,7 +61,9 @@ def student(mode: str = "State", family: str = SquashedGaussian.family) -> Stude
     }
     discrete = family == Categorical.family
     actions = spaces.Discrete(ACTION_DIM) if discrete else spaces.Box(-2, 2, (ACTION_DIM,))
-    config = StudentConfig(mode=mode, family=family, precision="float32", head=(32, 32))
+    config = StudentConfig(
+        mode=mode, family=family, precision="float32", head=(32, 32), init_log_std=-0.5
+    )
     return StudentPolicy(spaces.Dict(groups), actions, lambda _: 1e-3, config=config)
 
 
