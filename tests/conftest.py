@@ -1,9 +1,33 @@
-"""Settings of the whole suite."""
+"""Settings and fixtures of the whole suite."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 import torch
+
+from Distillation.run import main
+from tests.short_run import SHORT, write_teacher
 
 # The networks here are small: more threads than one only wait for each other, and on a busy
 # machine for minutes.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_teacher(tmp_path_factory.mktemp("teacher"))
+
+
+@pytest.fixture
+def pusher(teacher: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Runs the script's `main` in this process; returns the run folder."""
+
+    def run(*flags: str) -> Path:
+        where = ("--teacher", str(teacher), "--output", str(tmp_path / "run"))
+        main("Pusher", [*where, *SHORT, "--wandb", "disabled", *flags])
+        return tmp_path / "run"
+
+    return run

@@ -24,50 +24,10 @@ from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.evaluate_tool import EvaluateFlags, evaluate
 from Evaluation.tracking import read_metrics
 from Models.student import load_student
-from Models.teacher import Teacher, record_baseline, save_teacher
-from tests.tiny_teacher import tiny_teacher
+from Models.teacher import Teacher, record_baseline
+from tests.short_run import SHORT, failure, write_teacher
 
 SCRIPT = Path(Distillation.__file__).parent / "Pusher.py"
-SHORT = (
-    *("--total_timesteps", "24", "--num_envs", "2", "--num_steps", "4", "--batch_size", "4"),
-    *("--eval_every", "1000", "--eval_episodes", "2", "--final_episodes", "2", "--threads", "1"),
-    *("--frame_size", "16x16", "--device", "cpu", "--no_video"),
-)
-
-
-def write_teacher(folder: Path, **changes: object) -> Path:
-    returns = {"validation": [-60.0] * 100, "evaluation": [-60.0] * 100}
-    better = {"validation": [-20.0] * 100, "evaluation": [-20.0] * 100}
-    teacher = tiny_teacher(baselines={"teacher": better, "nothing": returns}, **changes)  # pyright: ignore[reportArgumentType]
-    save_teacher(folder, teacher.state_dict(), teacher.description, {})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture
-def pusher(teacher: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Runs the script's `main` in this process; returns the run folder."""
-
-    def run(*flags: str) -> Path:
-        where = ("--teacher", str(teacher), "--output", str(tmp_path / "run"))
-        main("Pusher", [*where, *SHORT, "--wandb", "disabled", *flags])
-        return tmp_path / "run"
-
-    return run
-
-
-def failure(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
-    """What a command that must fail says on standard error; its exit code is 2."""
-    with pytest.raises(SystemExit) as exit_:
-        main("Pusher", list(flags))
-    assert exit_.value.code == 2
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return captured.err
 
 
 def test_a_run_leaves_what_the_readme_promises(pusher: Callable[..., Path]) -> None:
@@ -344,88 +304,6 @@ def test_baselines_over_fewer_seeds_than_asked_are_refused(
     where = ("--teacher", str(bundle), "--output", str(tmp_path / "run"))
     assert "more than the 1 seeds" in failure(capsys, "--PPD", *where, *SHORT)
     shutil.rmtree(bundle)
-
-
-# -- datasets, cloning, DAgger ------------------------------------------------------------------
-
-CLONING = ("--mode", "ImpaalaSmall", "--batch_size", "16", "--optimization_steps", "6")
-
-
-@pytest.fixture(scope="module")
-def dataset(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("datasets") / "few"
-    flags = ["--C_data", "--num_data", "300", "--teacher", str(teacher), "--output", str(folder)]
-    main("Pusher", [*flags, "--frame_size", "16x16", "--threads", "1"])
-    return folder
-
-
-def test_collection_goes_on_with_what_is_there(
-    dataset: Path, teacher: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = {path.name: path.read_bytes() for path in dataset.iterdir()}
-    flags = ["--C_data", "--num_data", "300", "--teacher", str(teacher), "--output", str(dataset)]
-    flags += ["--frame_size", "16x16", "--threads", "1"]
-    main("Pusher", [*flags, "--resume"])
-    assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
-    assert "--resume" in failure(capsys, *flags)
-    assert "never deletes a dataset" in failure(capsys, *flags, "--overwrite")
-    assert "--resume goes on with --C_data only" in failure(capsys, "--PPD", "--resume")
-
-
-@pytest.mark.parametrize("loss_type", ["NLL", "KL", "MSE"])
-def test_cloning_runs(pusher: Callable[..., Path], dataset: Path, loss_type: str) -> None:
-    flags = ("--alpha", "0.6", "--mode_alpha", "linear", "--loss_type", loss_type)
-    folder = pusher("--BC_phase", "--dataset", str(dataset), *CLONING, *flags)
-    assert (folder / "student" / "student.json").is_file()
-    assert (folder / "checkpoints" / "last").is_dir()
-    points = read_metrics(folder)
-    assert points[-1]["step"] == 6  # gradient steps
-    assert set().union(*points) >= {"train/action_accuracy", "eval/od_return", "time/data_share"}
-
-
-def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
-    pusher: Callable[..., Path], dataset: Path, teacher: Path, tmp_path: Path
-) -> None:
-    cloned = pusher("--BC_phase", "--dataset", str(dataset), *CLONING)
-    rounds = ["--rounds", "2", "--round_env_steps", "200", "--round_gradient_steps", "3"]
-    shared = ["--teacher", str(teacher), *SHORT, "--wandb", "disabled", "--batch_size", "16"]
-    shared += [*rounds, "--beta_schedule", "linear"]
-    for name, source in {
-        "from_bc": ["--folder_Dagger", str(cloned)],
-        "from_nothing": ["--dataset", "none", "--mode", "State"],
-    }.items():
-        folder = tmp_path / name
-        main("Pusher", ["--Dagger_phase", *source, *shared, "--output", str(folder)])
-        points = read_metrics(folder)
-        assert max(point.get("dagger/round", 0) for point in points) == 2
-        config = json.loads((folder / "student" / "student.json").read_text())["config"]
-        assert config["mode"] == ("ImpaalaSmall" if name == "from_bc" else "State")
-        if name == "from_bc":  # round 0 is the cloned student, seen with the same eyes
-            best = max(od_returns(read_metrics(cloned)))
-            assert od_returns(points)[0] == best
-
-
-def od_returns(points: list[dict]) -> list[float]:
-    return [point["eval/od_return"] for point in points if "eval/od_return" in point]
-
-
-def test_a_dataset_that_is_not_there_or_does_not_fit(
-    dataset: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    start = ("--BC_phase", "--teacher", str(teacher), "--output", str(tmp_path / "run"), *SHORT)
-    absent = failure(capsys, *start, "--dataset", "123")
-    assert "--C_data --num_data 123" in absent
-    assert "--collect_missing" in absent
-    assert "16" in failure(capsys, *start, "--dataset", str(dataset), "--frame_size", "32x32")
-    assert "--alpha" in failure(capsys, *start, "--alpha", "-1")
-    small = failure(capsys, *start, "--dataset", str(dataset), "--batch_size", "1000")
-    assert "fewer than a batch" in small
-    other = write_teacher(tmp_path / "other", family="gaussian")
-    flags = ("--teacher", str(other), "--dataset", str(dataset))
-    assert "of another teacher" in failure(capsys, *start, *flags)
-    missing = failure(capsys, "--Dagger_phase", "--folder_Dagger", str(tmp_path), *start[1:])
-    assert "is no run" in missing
-    assert not (tmp_path / "run").exists()
 
 
 # -- python -m Evaluation.evaluate ----------------------------------------------------------------

@@ -1,0 +1,35 @@
+"""Short runs of `Distillation/Pusher.py`: their flags, their teacher, and how they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from Distillation.run import main
+from Models.teacher import save_teacher
+from tests.tiny_teacher import tiny_teacher
+
+SHORT = (
+    *("--total_timesteps", "24", "--num_envs", "2", "--num_steps", "4", "--batch_size", "4"),
+    *("--eval_every", "1000", "--eval_episodes", "2", "--final_episodes", "2", "--threads", "1"),
+    *("--frame_size", "16x16", "--device", "cpu", "--no_video"),
+)
+
+
+def write_teacher(folder: Path, **changes: object) -> Path:
+    returns = {"validation": [-60.0] * 100, "evaluation": [-60.0] * 100}
+    better = {"validation": [-20.0] * 100, "evaluation": [-20.0] * 100}
+    teacher = tiny_teacher(baselines={"teacher": better, "nothing": returns}, **changes)  # pyright: ignore[reportArgumentType]
+    save_teacher(folder, teacher.state_dict(), teacher.description, {})
+    return folder
+
+
+def failure(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
+    """What a command that must fail says on standard error; its exit code is 2."""
+    with pytest.raises(SystemExit) as exit_:
+        main("Pusher", list(flags))
+    assert exit_.value.code == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return captured.err
