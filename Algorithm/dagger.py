@@ -17,7 +17,6 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from Algorithm.aggregate import Aggregate
 from Algorithm.cloning import check_enough, clone_phase
@@ -29,6 +28,7 @@ from Algorithm.supervised import SupervisedLearner, read_learner
 from Enviroment.errors import UserError
 from Enviroment.observations import STATE
 from Models.distributions import Distribution
+from Models.sb3_policy import within_bounds
 from Models.student import StudentPolicy, load_student
 from Models.teacher import Teacher
 
@@ -244,20 +244,10 @@ class DAgger(SupervisedLearner):
         """Each environment's action, the teacher's with probability beta."""
         raw = student.mode() if self.dagger.deterministic else student.sample()
         teacher_acts = self._rng.random(self.env.num_envs) < beta
-        actions = self._within_bounds(student.to_env_action(raw))
-        actions[teacher_acts] = self._within_bounds(teacher.to_env_action(teacher.mode()))[
-            teacher_acts
-        ]
+        actions = within_bounds(self.policy, student.to_env_action(raw))
+        theirs = within_bounds(self.policy, teacher.to_env_action(teacher.mode()))
+        actions[teacher_acts] = theirs[teacher_acts]
         return actions
-
-    def _within_bounds(self, actions: Tensor) -> np.ndarray:
-        array, space = actions.cpu().numpy(), self.policy.action_space
-        if not isinstance(space, spaces.Box):
-            return array
-        array = array.reshape(-1, *space.shape)  # (n_envs, *action shape)
-        if self.policy.squash_output:
-            return self.policy.unscale_action(array)  # pyright: ignore[reportReturnType]
-        return array.clip(space.low, space.high)
 
     def _add_up(self, sums: dict[str, float], student: Distribution, labels: Distribution) -> None:
         losses = cloning_losses(student, labels)

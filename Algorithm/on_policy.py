@@ -30,7 +30,7 @@ from Algorithm.losses import Losses
 from Algorithm.rollout import Minibatch, Obs, StudentRolloutBuffer
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
-from Models.sb3_policy import distribution_and_value, family_of
+from Models.sb3_policy import distribution_and_value, family_of, within_bounds
 from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher
 
@@ -225,7 +225,9 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
                 actor = self.acting_distribution(student, obs)
                 raw = actor.sample()
                 log_prob = student.log_prob(raw)
-            new_obs, rewards, dones, infos = env.step(self._env_actions(actor, raw))
+            new_obs, rewards, dones, infos = env.step(
+                within_bounds(self.policy, actor.to_env_action(raw))
+            )
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
@@ -256,7 +258,8 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         self.logger.record("rollout/entropy", student.entropy().mean().item())
         if self.teacher is None:
             return
-        teacher = self.teacher.distribution(self._teacher_obs())
+        obs = self._teacher_obs()
+        teacher = self.teacher.distribution(obs)
         for name, value in teacher.params().items():
             if not value.isfinite().all():
                 raise UserError(
@@ -264,7 +267,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
                     f"{self.num_timesteps}. The student's weights were not touched by this rollout."
                 )
         buffer.teacher = teacher
-        buffer.teacher_values = self.teacher.value(self._teacher_obs())
+        buffer.teacher_values = self.teacher.value(obs)
         self.logger.record("rollout/kl", teacher.kl(student).mean().item())
         self.logger.record("rollout/action_accuracy", action_accuracy(student, teacher))
 
@@ -313,15 +316,6 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         return norm
 
     # -- acting -----------------------------------------------------------------------------------
-
-    def _env_actions(self, dist: Distribution, raw: Tensor) -> np.ndarray:
-        actions = dist.to_env_action(raw).cpu().numpy()
-        if not isinstance(self.action_space, spaces.Box):
-            return actions
-        actions = actions.reshape(-1, *self.action_space.shape)  # (n_envs, *action shape)
-        if self.policy.squash_output:
-            return self.policy.unscale_action(actions)  # pyright: ignore[reportReturnType]
-        return np.clip(actions, self.action_space.low, self.action_space.high)
 
     def _values(self, obs: Any) -> Tensor:
         return self.policy.predict_values(obs_as_tensor(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]

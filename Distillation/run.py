@@ -88,9 +88,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
 
 
 def _load_teacher(task: Task, flags: Flags, device: torch.device) -> Teacher:
-    folder = flags.teaching.teacher
-    if folder is None:
-        folder = run_folder.RESULTS / task.name / "teachers" / "sac"
+    folder = flags.teaching.teacher or run_folder.default_teacher(task.name)
     return Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std)
 
 

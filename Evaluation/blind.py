@@ -22,7 +22,7 @@ from Enviroment.make import make_env
 from Enviroment.observations import FRAME
 from Enviroment.tasks import get_task
 from Evaluation.evaluate import policy_act, run_episodes
-from Evaluation.run_folder import RESULTS, STUDENT
+from Evaluation.run_folder import STUDENT, default_teacher
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import load_student
 from Models.teacher import Teacher, record_baseline
@@ -49,7 +49,7 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     if not config["config"]["student"]["blind"]:
         raise UserError(f"{flags.run} is no blind run: its student saw frames. Train with --blind.")
     task = get_task(config["config"]["task"])
-    folder = flags.teacher or RESULTS / task.name / "teachers" / "sac"
+    folder = flags.teacher or default_teacher(task.name)
     if Teacher.load(folder).description.sha256 != config["teacher_sha256"]:
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
     student = load_student(flags.run / STUDENT)

@@ -19,7 +19,7 @@ from Enviroment.observations import FRAME
 from Enviroment.tasks import get_task
 from Evaluation.evaluate import policy_act
 from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
-from Evaluation.run_folder import RESULTS, STUDENT
+from Evaluation.run_folder import STUDENT, default_teacher
 from Models.bundle import read_bundle
 from Models.student import load_student
 from Models.teacher import Teacher
@@ -53,7 +53,7 @@ def evaluate(flags: EvaluateFlags) -> dict[str, float]:
     if FRAME in groups:
         shape = groups[FRAME].shape or (0, 0, 0)  # (stack, H, W)
         task = dataclasses.replace(task, frame_size=(shape[1], shape[2]))
-    teacher = Teacher.load(flags.teacher or RESULTS / task.name / "teachers" / "sac")
+    teacher = Teacher.load(flags.teacher or default_teacher(task.name))
     blind = flags.blind or FRAME not in groups
     env = make_env(task, min(_ENVS, flags.episodes), seeds.EVALUATION.start, blind=blind)
     try:

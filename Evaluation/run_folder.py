@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from Enviroment.dataset import RESULTS
 from Enviroment.errors import UserError
 from Evaluation.plots import CURVES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
 
-RESULTS = Path(__file__).resolve().parents[1] / "Results"
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 _LONGEST_NAME = 200  # bytes; file systems end at 255
 # What runs write, so that --overwrite deletes nothing else.
@@ -35,6 +35,11 @@ def locate(output: Path | None, default: Path) -> Path:
         if part.is_file():
             raise UserError(f"--output {output}: {part} is a file. Name a folder.")
     return output.absolute()
+
+
+def default_teacher(task_name: str) -> Path:
+    """The bundle of the teacher that is shipped for a task."""
+    return RESULTS / task_name / "teachers" / "sac"
 
 
 def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
@@ -38,6 +39,17 @@ def distribution_and_value(policy: ActorCriticPolicy, obs: Any) -> tuple[Distrib
         latent_vf = policy.mlp_extractor.forward_critic(features[1])
     distribution = from_sb3(policy._get_action_dist_from_latent(latent_pi))
     return distribution, policy.value_net(latent_vf).squeeze(-1)
+
+
+def within_bounds(policy: ActorCriticPolicy, actions: Tensor) -> np.ndarray:
+    """Actions as the environment takes them: squashed ones scaled to the bounds, others clipped."""
+    array, space = actions.cpu().numpy(), policy.action_space
+    if not isinstance(space, spaces.Box):
+        return array
+    array = array.reshape(-1, *space.shape)  # (n_envs, *action shape)
+    if policy.squash_output:
+        return policy.unscale_action(array)  # pyright: ignore[reportReturnType]
+    return array.clip(space.low, space.high)
 
 
 def family_of(policy: ActorCriticPolicy) -> str:

@@ -26,7 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from Algorithm.ppd import PPD
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
-from Evaluation.run_folder import RESULTS
+from Evaluation.run_folder import default_teacher
 from Models.impala import FILTERS, fastest_precision
 from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher
@@ -76,7 +76,7 @@ class Ours:
     def __init__(self, settings: Settings) -> None:
         task = replace(get_task("Pusher"), frame_size=settings.frame_size)
         self.env = TimedVecEnv(make_env(task, settings.n_envs, 0, n_workers=settings.threads))
-        teacher = Teacher.load(RESULTS / "Pusher" / "teachers" / "sac")
+        teacher = Teacher.load(default_teacher("Pusher"))
         config = StudentConfig(
             mode=settings.mode,
             family=teacher.description.family,
