@@ -1,0 +1,130 @@
+"""Finished runs, read from their folders: what they were, what they cost, how they ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from Enviroment.errors import UserError
+from Evaluation.figures import FIGURES_FILE
+from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+
+_SKILL = "eval/od_skill"  # of the student, on validation seeds
+_SECONDS = "time/seconds"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. What it does not hold, because it was cut short, is None."""
+
+    folder: Path
+    config: Mapping[str, Any]  # the flags, by group, with `task` and `method`
+    teacher_sha256: str | None
+    command: str
+    figures: Mapping[str, float] | None  # on evaluation seeds, of the best student
+
+    @property
+    def task(self) -> str:
+        return self.config["task"]
+
+    @property
+    def method(self) -> str:
+        return self.config["method"]
+
+    @property
+    def mode(self) -> str:
+        return self.config["student"]["mode"]
+
+    @property
+    def run_index(self) -> int:
+        return self.config["training"]["run_index"]
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The logging points."""
+        return read_metrics(self.folder)
+
+    def last(self, metric: str) -> float | None:
+        """The last value that was logged of a metric."""
+        values = (point[metric] for point in reversed(self.metrics) if metric in point)
+        return next(values, None)
+
+    def seconds_to(self, skill: float) -> float | None:
+        """Seconds of training, evaluations included, until an evaluation found this skill.
+
+        An evaluation has the time of the logging point that it is part of, or of the next one:
+        never too early.
+        """
+        reached = False
+        for point in self.metrics:
+            reached = reached or (point.get(_SKILL) or -1.0) >= skill
+            if reached and _SECONDS in point:
+                return point[_SECONDS]
+        return self.last(_SECONDS) if reached else None
+
+
+def read_run(folder: Path) -> Run:
+    """The run of a folder.
+
+    Raises:
+        UserError: the folder holds no run of a student, or its files are damaged.
+    """
+    described = _read_json(folder / CONFIG_FILE)
+    if described is None:
+        raise UserError(f"{folder} holds no {CONFIG_FILE}, so it is no run folder.")
+    config = described.get("config")
+    if not isinstance(config, dict) or not {"task", "method", "student"} <= config.keys():
+        raise UserError(f"{folder / CONFIG_FILE} does not describe a student's run.")
+    return Run(
+        folder,
+        config,
+        described.get("teacher_sha256"),
+        described.get("command", ""),
+        _read_json(folder / FIGURES_FILE),
+    )
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """The runs in and below some folders, sorted by path; each once.
+
+    Raises:
+        UserError: a folder does not exist, or no run of a student is in any of them.
+    """
+    found: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
+        for path in _run_folders(folder):
+            found.setdefault(path.resolve(), read_run(path))
+    if not found:
+        names = ", ".join(map(str, folders))
+        raise UserError(f"No run of a student is in {names}: {CONFIG_FILE} is nowhere there.")
+    return [found[path] for path in sorted(found)]
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob(CONFIG_FILE)):
+        # Teachers and datasets have a config.json too, but no method that made a student.
+        if (path.parent / METRICS_FILE).is_file() and _describes_student(path):
+            yield path.parent
+
+
+def _describes_student(path: Path) -> bool:
+    described = _read_json(path)
+    return described is not None and "method" in described.get("config", {})
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object.")
+    return value

@@ -1,0 +1,153 @@
+"""`python -m Evaluation.table RUNS...`: runs side by side, those that differ by seed together."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+
+from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Evaluation.runs import Run, find_runs
+
+# What does not make two runs another experiment.
+_SEED_FLAGS = {"run_index"}
+_NOT_THE_EXPERIMENT = {"run", "task", "method"}  # where and how it ran, and what has a column
+_LEVELS = (0.90, 0.95)  # of skill, whose time is told
+
+
+@dataclass(frozen=True)
+class TableFlags:
+    """Compare runs on the evaluation seeds. Runs that differ by run_index alone share a row."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
+    format: Literal["markdown", "csv"] = "markdown"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: the same flags, one run or more."""
+
+    names: Mapping[str, str]  # task, method, mode, and the flags that differ between the rows
+    runs: tuple[Run, ...]
+
+    def values(self, figure: Callable[[Run], float | None]) -> list[float]:
+        """A figure of each run that has it."""
+        return [value for run in self.runs if (value := figure(run)) is not None]
+
+
+def rows_of(runs: Sequence[Run]) -> list[Row]:
+    """Groups runs by their flags, seeds apart. Flags that are alike everywhere are not named."""
+    flags = [_experiment(run) for run in runs]
+    differing = sorted(
+        name
+        for name in {name for f in flags for name in f}
+        if len({str(f.get(name)) for f in flags}) > 1
+    )
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run, f in zip(runs, flags, strict=True):
+        key = (run.task, run.method, run.mode, *(str(f.get(name)) for name in differing))
+        groups.setdefault(key, []).append(run)
+    titles = ("task", "method", "mode", *differing)
+    return [
+        Row(dict(zip(titles, key, strict=True)), tuple(group))
+        for key, group in sorted(groups.items())
+    ]
+
+
+def _experiment(run: Run) -> dict[str, Any]:
+    flags: dict[str, Any] = {"teacher_sha256": (run.teacher_sha256 or "none")[:8]}
+    for group, values in run.config.items():
+        if group not in _NOT_THE_EXPERIMENT and isinstance(values, Mapping):
+            flags |= {n: v for n, v in values.items() if n not in _SEED_FLAGS and n != "mode"}
+    flags.pop("teacher", None)  # a path; the hash tells teachers apart
+    return flags
+
+
+def _figure(name: str) -> Callable[[Run], float | None]:
+    return lambda run: None if run.figures is None else run.figures.get(name)
+
+
+def _last(metric: str) -> Callable[[Run], float | None]:
+    return lambda run: run.last(metric)
+
+
+def _minutes_to(level: float) -> Callable[[Run], float | None]:
+    def minutes(run: Run) -> float | None:
+        seconds = run.seconds_to(level)
+        return None if seconds is None else seconds / 60
+
+    return minutes
+
+
+_FIGURES: tuple[tuple[str, Callable[[Run], float | None], str], ...] = (
+    ("skill", _figure("skill"), ".3f"),
+    ("return", _figure("return"), ".2f"),
+    ("distance (m)", _figure("object_goal_distance"), ".3f"),
+    ("success", _figure("success"), ".2f"),
+    ("env steps", _last("time/env_steps"), ",.0f"),
+    ("gradient steps", _last("time/gradient_steps"), ",.0f"),
+    *((f"min to {level:.2f}", _minutes_to(level), ".1f") for level in _LEVELS),
+)
+
+
+def table(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """A dictionary of cells a row. Of several runs: their mean and, in brackets, the lowest and
+    the highest. A level that not every run reached says how many did.
+    """
+    cells = []
+    for row in rows_of(runs):
+        finished = sum(run.figures is not None for run in row.runs)
+        cut = len(row.runs) - finished
+        line = {**row.names, "runs": f"{finished}" + (f" (+{cut} cut short)" if cut else "")}
+        for title, figure, form in _FIGURES:
+            line[title] = _cell(row.values(figure), len(row.runs), form)
+        cells.append(line)
+    return cells
+
+
+def _cell(values: list[float], n_runs: int, form: str) -> str:
+    if not values:
+        return "-"
+    text = f"{np.mean(values):{form}}"
+    low, high = min(values), max(values)
+    if len(values) > 1 and f"{low:{form}}" != f"{high:{form}}":
+        text += f" ({low:{form}} to {high:{form}})"
+    return text if len(values) == n_runs else f"{text}, {len(values)} of {n_runs} runs"
+
+
+def as_markdown(cells: Sequence[Mapping[str, str]]) -> str:
+    """A table for a README."""
+    titles = list(cells[0])
+    lines = [titles, ["---"] * len(titles), *([line[t] for t in titles] for line in cells)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def as_csv(cells: Sequence[Mapping[str, str]]) -> str:
+    """The same for a spreadsheet."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(cells[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def main() -> None:
+    """The command. Bad input ends it with exit code 2 and one message on stderr."""
+    try:
+        flags = tyro.cli(TableFlags, prog="python -m Evaluation.table", use_underscores=True)
+        cells = table(find_runs(flags.runs))
+        print(as_csv(cells) if flags.format == "csv" else as_markdown(cells), end="")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+if __name__ == "__main__":
+    main()
