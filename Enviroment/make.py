@@ -13,8 +13,8 @@ from Enviroment.observations import observation_space, state_space
 from Enviroment.render import Quality, check_quality
 from Enviroment.simulation import Layout, make_simulation
 from Enviroment.tasks import Task, get_task
-from Enviroment.vector import FrameVecEnv, StateVecEnv
-from Enviroment.workers import WorkerKind, make_workers
+from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
+from Enviroment.workers import SerialWorkers, WorkerKind, make_workers
 
 
 def make_env(
@@ -27,6 +27,8 @@ def make_env(
     n_workers: int | None = None,
     blind: bool = False,
     stagger: bool = False,
+    worker_timeout: float = 120.0,
+    max_divergences: int = MAX_DIVERGENCES,
 ) -> FrameVecEnv:
     """Environments that show frames, the robot's joints and the simulator's state.
 
@@ -41,26 +43,35 @@ def make_env(
         blind: frames are zero and nothing is drawn, to measure what seeing is worth.
         stagger: cut the first episodes short, so that environments are at different steps of
             theirs from then on. For training.
+        worker_timeout: seconds after which a thread or process that gives no sign counts as hung.
+            One that died, or that the system has stopped, is noticed within seconds anyway.
+        max_divergences: how many diverged simulations of one environment are dropped and counted
+            before the next one stops the run (see `SeededVecEnv`).
 
     Raises:
         UserError: an argument is out of range, or the machine has no usable OpenGL.
     """
     check_quality(quality)
     task, layout, action_space = _plan(task, n_envs, seed, None if blind else quality)
-    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs))
+    _check_max_divergences(max_divergences)
+    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
-    return FrameVecEnv(task, pool, space, action_space, seed, stagger, blind)
+    return FrameVecEnv(task, pool, space, action_space, seed, stagger, max_divergences, blind)
 
 
-def make_state_env(task: str | Task, n_envs: int, seed: int) -> StateVecEnv:
+def make_state_env(
+    task: str | Task, n_envs: int, seed: int, *, max_divergences: int = MAX_DIVERGENCES
+) -> StateVecEnv:
     """Environments that show the simulator's state only, for teachers. Nothing is drawn.
 
     Args and raises: as `make_env`, with the same episodes for the same seeds.
     """
     task, layout, action_space = _plan(task, n_envs, seed, None)
+    _check_max_divergences(max_divergences)
     # A step without a frame is mostly Python, which threads cannot share.
-    pool = make_workers("serial", layout, 1)
-    return StateVecEnv(task, pool, state_space(layout.state_dim), action_space, seed)
+    pool = SerialWorkers(layout)
+    space = state_space(layout.state_dim)
+    return StateVecEnv(task, pool, space, action_space, seed, max_divergences=max_divergences)
 
 
 def _plan(
@@ -86,6 +97,11 @@ def _plan(
         quality=quality,
     )
     return task, layout, actions
+
+
+def _check_max_divergences(limit: int) -> None:
+    if limit < 0:
+        raise UserError(f"max_divergences {limit}: give 0 or more.")
 
 
 def _worker_count(n_workers: int | None, n_envs: int) -> int:

@@ -85,6 +85,15 @@ class FrameStack:
         frames = self._ring[self._slots(), index]  # (stack, channels, H, W)
         return frames.reshape(-1, *self._task.frame_size)  # (stack * channels, H, W)
 
+    def aligned(self) -> np.ndarray:
+        """The ring itself, turned so that the newest frames are its last, to save or to fill.
+
+        uint8 (history + 1, n_envs, channels, H, W)
+        """
+        self._ring[:] = np.roll(self._ring, -(self._newest + 1), axis=0)
+        self._newest = len(self._ring) - 1
+        return self._ring
+
     def _slots(self) -> list[int]:
         """Slots of the observed frames, newest last."""
         task = self._task

@@ -5,14 +5,19 @@ This module loads no deep-learning library, so worker processes start light.
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import TimeLimit
 
+from Enviroment.divergence import DivergenceWatch
+from Enviroment.errors import UserError, WorkerError
 from Enviroment.observations import frame_channels
+from Enviroment.physics import Snapshot, find_time_limit, restore_snapshot, take_snapshot
 from Enviroment.render import Quality, Renderer
 from Enviroment.tasks import Task
 
@@ -45,6 +50,8 @@ class Layout:
             "rewards": ((n,), np.dtype(np.float64)),
             "terminated": ((n,), np.dtype(np.bool_)),
             "truncated": ((n,), np.dtype(np.bool_)),
+            "diverged": ((n,), np.dtype(np.bool_)),
+            "busy": ((n,), np.dtype(np.int64)),
             "states": ((n, self.state_dim), np.dtype(np.float32)),
             "last_states": ((n, self.state_dim), np.dtype(np.float32)),
             "frames": ((n_drawn, *frame), np.dtype(np.uint8)),
@@ -59,6 +66,10 @@ class Exchange:
     rewards, terminated, truncated: of the last step.
     states, frames: as they are now; after an episode's end, of the next one's start.
     last_states, last_frames: what the finished episode ended with; stale in other rows.
+    diverged: the last step's simulation went wrong, so its episode was cut off. Set by workers,
+        cleared by the `VecEnv`. Such a step has no reward: `rewards` is stale.
+    busy: in the first row of each worker, the row that the worker is at. It outlives the worker,
+        and so tells which environment killed it.
     """
 
     actions: np.ndarray
@@ -66,6 +77,8 @@ class Exchange:
     rewards: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
+    diverged: np.ndarray
+    busy: np.ndarray
     states: np.ndarray
     last_states: np.ndarray
     frames: np.ndarray
@@ -73,6 +86,7 @@ class Exchange:
 
     def __init__(self, layout: Layout, memory: Any) -> None:
         """Lay the arrays out in `memory`, a buffer of `Exchange.size(layout)` bytes."""
+        self.layout = layout
         start = 0
         for name, (shape, dtype) in layout.arrays().items():
             count = int(np.prod(shape))
@@ -98,10 +112,11 @@ class Part:
 
     def __init__(self, layout: Layout, rows: range, exchange: Exchange) -> None:
         task = layout.task
+        self._task = task
         self._rows = rows
         self._exchange = exchange
-        self._gray = task.grayscale
         self._envs = [make_simulation(task) for _ in rows]
+        self._watches = [DivergenceWatch(env) for env in self._envs]
         self._renderer = None
         if layout.quality is not None:
             model = getattr(self._envs[0].unwrapped, "model")  # noqa: B009 (not in gym.Env's type)
@@ -110,23 +125,20 @@ class Part:
             )
 
     def reset(self) -> None:
-        """Begin a new episode in every environment."""
-        for row, env in zip(self._rows, self._envs, strict=True):
-            self._begin(row, env)
+        """Begin a new episode in every environment.
+
+        Raises:
+            WorkerError: one failed; names it.
+        """
+        self._each("reset", self._begin)
 
     def step(self) -> None:
-        """One step everywhere; where an episode ends, the next one begins."""
-        to = self._exchange
-        for row, env in zip(self._rows, self._envs, strict=True):
-            state, reward, terminated, truncated, _ = env.step(to.actions[row])
-            to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
-            if terminated or truncated:
-                to.last_states[row] = state
-                self._draw(row, env, to.last_frames)
-                self._begin(row, env)
-            else:
-                to.states[row] = state
-                self._draw(row, env, to.frames)
+        """One step everywhere; where an episode ends, the next one begins.
+
+        Raises:
+            WorkerError: one failed; names it.
+        """
+        self._each("step", self._step)
 
     def close(self) -> None:
         if self._renderer is not None:
@@ -152,24 +164,82 @@ class Part:
         Raises:
             ValueError: the environment has no time limit.
         """
-        env = self._env(row)
-        while isinstance(env, gym.Wrapper) and not isinstance(env, TimeLimit):
-            env = env.env
-        if not isinstance(env, TimeLimit):
-            raise ValueError(f"{env} has no time limit, so its episodes cannot be staggered.")
-        limit = env._max_episode_steps
-        env._elapsed_steps = limit - max(1, round(share * limit))
+        limit = find_time_limit(self._env(row))
+        if limit is None:
+            raise ValueError(
+                f"{self._env(row)} has no time limit: its episodes cannot be staggered."
+            )
+        n_steps = limit._max_episode_steps
+        limit._elapsed_steps = n_steps - max(1, round(share * n_steps))
+
+    def snapshot(self, row: int) -> Snapshot:
+        """The environment in this row as it is now (see `take_snapshot`)."""
+        return take_snapshot(self._env(row))
+
+    def restore(self, row: int, snapshot: Snapshot) -> None:
+        """Bring the environment in this row there (see `restore_snapshot`)."""
+        restore_snapshot(self._env(row), snapshot)
 
     def _env(self, row: int) -> gym.Env:
         return self._envs[row - self._rows.start]
+
+    def _each(self, what: str, act: Callable[[int, gym.Env], None]) -> None:
+        to = self._exchange
+        for row, env in zip(self._rows, self._envs, strict=True):
+            to.busy[self._rows.start] = row
+            try:
+                act(row, env)
+            except UserError:
+                raise
+            except (Exception, SystemExit) as error:  # a thread that exits would never answer
+                where = describe_environment(self._task, row)
+                raise WorkerError(f"{where} failed in {what}: {_describe(error)}.") from error
 
     def _begin(self, row: int, env: gym.Env) -> None:
         state, _ = env.reset(seed=int(self._exchange.seeds[row]))
         self._exchange.states[row] = state
         self._draw(row, env, self._exchange.frames)
 
+    def _step(self, row: int, env: gym.Env) -> None:
+        to, watch = self._exchange, self._watches[row - self._rows.start]
+        before = watch.now()
+        state, reward, terminated, truncated, _ = env.step(to.actions[row])
+        if watch.diverged(before, state):
+            self._drop_episode(row, env)
+            return
+        to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
+        if terminated or truncated:
+            to.last_states[row] = state
+            self._draw(row, env, to.last_frames)
+            self._begin(row, env)
+        else:
+            to.states[row] = state
+            self._draw(row, env, to.frames)
+
+    def _drop_episode(self, row: int, env: gym.Env) -> None:
+        """End the episode with what it showed before the step that went wrong."""
+        to = self._exchange
+        to.last_states[row] = to.states[row]
+        if self._renderer is not None:
+            to.last_frames[row] = to.frames[row]
+        to.terminated[row], to.truncated[row], to.diverged[row] = False, True, True
+        self._begin(row, env)
+
     def _draw(self, row: int, env: gym.Env, frames: np.ndarray) -> None:
         if self._renderer is None:
             return
         picture = self._renderer.render(env.unwrapped.data)  # type: ignore[attr-defined]
-        frames[row] = picture if self._gray else picture.transpose(2, 0, 1)  # (channels, H, W)
+        # (channels, H, W)
+        frames[row] = picture if self._task.grayscale else picture.transpose(2, 0, 1)
+
+
+def describe_environment(task: Task, row: int) -> str:
+    """How messages name one environment."""
+    return f"Environment {row} of task {task.name} ({task.env_id})"
+
+
+def _describe(error: BaseException) -> str:
+    """What was raised, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return f"{text} ({Path(place.filename).name}, line {place.lineno})"

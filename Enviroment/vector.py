@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,16 +14,21 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Enviroment.errors import UserError
 from Enviroment.observations import (
     FRAME,
     PROPRIO,
     STATE,
     FrameStack,
 )
+from Enviroment.simulation import describe_environment
+from Enviroment.state import EnvState, check_same, load_array, load_number, pack, unpack
 from Enviroment.tasks import Task
 from Enviroment.workers import Workers
 
 DictObs = dict[str, np.ndarray]
+
+MAX_DIVERGENCES = 10  # of one environment, over its whole life
 
 
 class SeededVecEnv(VecEnv):
@@ -34,6 +41,14 @@ class SeededVecEnv(VecEnv):
     limit ended it, and nothing else) and `episode`, as SB3's `Monitor` reports it. Gymnasium's own
     infos, the terms of the reward, are left out.
 
+    Where a simulation diverges (see `divergence`), its episode ends with the step and the next
+    one begins. To a learner it looks as if the environment had stood still and been cut off: the
+    terminal observation is the last good one, the reward is the episode's mean so far, and
+    `TimeLimit.truncated` asks for the value of that observation, so the target of the step is
+    nearly what the critic holds already. `infos[i]["diverged"]` is true, and there is no
+    `episode`, so that statistics, SB3's among them, leave it out. `divergences`, int64
+    (n_envs,), counts.
+
     Args:
         task: what is simulated.
         workers: who steps it.
@@ -43,6 +58,7 @@ class SeededVecEnv(VecEnv):
         stagger: cut the first episodes short, environment i after (i + 1) / n_envs of the time
             limit. Where episodes end by the time limit alone, environments would otherwise be at
             the same step of theirs forever, and a rollout see one part of an episode.
+        max_divergences: of one environment; one more is a `UserError`.
     """
 
     def __init__(
@@ -53,9 +69,11 @@ class SeededVecEnv(VecEnv):
         action_space: spaces.Space,
         seed: int,
         stagger: bool = False,
+        max_divergences: int = MAX_DIVERGENCES,
     ) -> None:
         self.task = task
         self._stagger = stagger
+        self._max_divergences = max_divergences
         self._workers = workers
         self._exchange = workers.exchange
         n_envs = len(self._exchange.rewards)
@@ -63,6 +81,7 @@ class SeededVecEnv(VecEnv):
         super().__init__(n_envs, space, action_space)
         self._returns = np.zeros(n_envs)  # of the running episodes
         self._lengths = np.zeros(n_envs, np.int64)  # env steps
+        self.divergences = np.zeros(n_envs, np.int64)
         self._start_time = time.time()
         self.seed(seed)
 
@@ -107,6 +126,9 @@ class SeededVecEnv(VecEnv):
     def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
         self._workers.wait()
         exchange = self._exchange
+        diverged = np.flatnonzero(exchange.diverged).tolist()
+        if diverged:
+            self._count_divergences(diverged)
         self._returns += exchange.rewards
         self._lengths += 1
         self._take_step()
@@ -114,7 +136,46 @@ class SeededVecEnv(VecEnv):
         infos: list[dict] = [{} for _ in range(self.num_envs)]
         for index in np.flatnonzero(dones).tolist():
             infos[index] = self._end_episode(index)
+        for index in diverged:
+            infos[index]["diverged"] = True
+            del infos[index]["episode"]
         return self._observation(), exchange.rewards.astype(np.float32), dones, infos
+
+    def save_state(self) -> EnvState:
+        """Everything that decides what comes next. Call it between steps.
+
+        Any kind and number of workers can go on from it. What `set_attr` or `env_method` changed
+        is not in it, nor is the generator of `action_space`. Frames are bit-identical where the
+        same OpenGL draws them.
+
+        Raises:
+            NoStateError: these environments cannot be saved (see `take_snapshot`).
+        """
+        state = pack(self._ask_each(None, "snapshot"))
+        state.arrays.update({name: array.copy() for name, array in self._saved_arrays().items()})
+        state.values["made_with"] = self._made_with()
+        state.values["seconds"] = time.time() - self._start_time
+        return state
+
+    def restore_state(self, state: EnvState) -> Any:
+        """Go on from where `save_state` was called, in environments that were made alike.
+
+        Returns:
+            The observation that was shown last: what `reset` would have returned, or `step`.
+
+        Raises:
+            UserError: the state is of other environments, or damaged; lists what differs.
+            NoStateError: these environments cannot be restored.
+        """
+        check_same(state, self._made_with())
+        snapshots, seconds = unpack(state, self.num_envs), load_number(state, "seconds")
+        for name, array in self._saved_arrays().items():
+            load_array(state, name, array)
+        for index, snapshot in enumerate(snapshots):
+            self._workers.ask(self._worker_of[index], "restore", index, snapshot)
+        self._start_time = time.time() - seconds
+        self._reset_seeds()
+        return self._observation()
 
     def close(self) -> None:
         """Free the workers and their OpenGL contexts. Closing twice is harmless."""
@@ -144,6 +205,51 @@ class SeededVecEnv(VecEnv):
             self._workers.ask(self._worker_of[index], method, index, *args)
             for index in self._get_indices(indices)
         ]
+
+    def _made_with(self) -> dict[str, Any]:
+        """What must be the same where a state is restored. JSON."""
+        made_with = {
+            "environments": type(self).__name__,
+            "n_envs": self.num_envs,
+            "quality": self._exchange.layout.quality,
+            "stagger": self._stagger,
+            "task": dataclasses.asdict(self.task),
+        }
+        return json.loads(json.dumps(made_with))  # tuples become lists
+
+    def _saved_arrays(self) -> dict[str, np.ndarray]:
+        """The arrays, themselves, that a state holds besides the simulations."""
+        return {
+            "seeds": self._exchange.seeds,
+            "states": self._exchange.states,
+            "returns": self._returns,
+            "lengths": self._lengths,
+            "divergences": self.divergences,
+        }
+
+    def _count_divergences(self, diverged: list[int]) -> None:
+        """Give the lost steps a reward, and stop the run where there are too many.
+
+        Raises:
+            UserError: there are.
+        """
+        exchange = self._exchange
+        exchange.diverged[:] = False
+        self.divergences[diverged] += 1
+        exchange.rewards[diverged] = self._returns[diverged] / np.maximum(
+            self._lengths[diverged], 1
+        )
+        worst = max(diverged, key=lambda index: self.divergences[index])
+        if self.divergences[worst] > self._max_divergences:
+            raise UserError(
+                f"{describe_environment(self.task, worst)}: its simulation has diverged "
+                f"{self.divergences[worst]} times, the last time in step "
+                f"{self._lengths[worst] + 1} of the episode with seed "
+                f"{exchange.seeds[worst] - self.num_envs}. MuJoCo met positions, velocities or "
+                "accelerations that are not finite or too large. Smaller actions or a shorter "
+                "time step of the model may help; so may a larger max_divergences, where such "
+                "episodes are few."
+            )
 
     def _end_episode(self, index: int) -> dict[str, Any]:
         """Close the books on an episode; the worker has begun the next one already."""
@@ -208,11 +314,12 @@ class FrameVecEnv(SeededVecEnv):
         action_space: spaces.Space,
         seed: int,
         stagger: bool = False,
+        max_divergences: int = MAX_DIVERGENCES,
         blind: bool = False,
     ) -> None:
         self._frame_shape = space[FRAME].shape or ()
         self._proprio = task.proprio_indices
-        super().__init__(task, workers, space, action_space, seed, stagger)
+        super().__init__(task, workers, space, action_space, seed, stagger, max_divergences)
         self._stack = None if blind else FrameStack(task, self.num_envs)
 
     def _observation(self) -> DictObs:
@@ -241,3 +348,9 @@ class FrameVecEnv(SeededVecEnv):
     def _begin_episode(self, index: int) -> None:
         if self._stack is not None:
             self._stack.restart(index, self._exchange.frames[index])
+
+    def _saved_arrays(self) -> dict[str, np.ndarray]:
+        arrays = super()._saved_arrays()
+        if self._stack is not None:
+            arrays |= {"frames": self._exchange.frames, "history": self._stack.aligned()}
+        return arrays

@@ -93,7 +93,8 @@ def run_episodes(
         measures: functions of a step, averaged over each episode under their names.
 
     Raises:
-        UserError: `n_episodes` is below 1.
+        UserError: `n_episodes` is below 1, or the simulation diverged in an episode: it was cut
+            off, and its return would be that of a short one.
         ValueError: the environment's terminal observation holds no state, though the task
             reads a distance off it.
     """
@@ -116,10 +117,19 @@ def run_episodes(
         returns[episode[playing]] += rewards[playing]
         lengths[episode[playing]] += 1
         for i in np.flatnonzero(dones & playing):
+            _check_simulated(infos[i], first_seed + episode[i])
             if task.distance is not None and distances is not None:
                 distances[episode[i]] = task.distance(_terminal_state(infos[i]))
         episode[dones] += env.num_envs
     return _stats(task, first_seed, returns, lengths, distances, sums)
+
+
+def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
+    if info.get("diverged", False):
+        raise UserError(
+            f"The simulation diverged in the evaluation episode of seed {seed}, so its return "
+            "means nothing. Actions or the task's physics are too violent for its time step."
+        )
 
 
 def _terminal_state(info: Mapping[str, Any]) -> np.ndarray:

@@ -55,6 +55,18 @@ def test_short_episodes_are_not_favoured():
     assert stats.returns.sum() == (3 + 4 + 5 + 6) * 5 + sum(range(20))
 
 
+def test_an_episode_whose_simulation_diverged_is_not_counted_as_a_short_one():
+    class Diverging(FakeVecEnv):
+        def step_wait(self):
+            obs, rewards, dones, infos = super().step_wait()
+            if 12 in self.finished:
+                infos[0]["diverged"] = True
+            return obs, rewards, dones, infos
+
+    with pytest.raises(UserError, match="diverged in the evaluation episode of seed 12"):
+        run_episodes(constant(0.5), Diverging(2, grouped=True), TASK, 10, 4)
+
+
 def test_distance_is_read_off_the_terminal_state():
     # Lengths 3, 4, 5, 6 are the distances; success is below 4, near below 8.
     stats = run_episodes(constant(0.0), FakeVecEnv(2, grouped=True), TASK, 0, 4)

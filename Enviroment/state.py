@@ -1,0 +1,166 @@
+"""The state of vectorised environments as plain data, to be stored and restored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from Enviroment.errors import NoStateError, UserError
+from Enviroment.physics import Snapshot
+
+
+@dataclass(frozen=True)
+class EnvState:
+    """All that decides what environments show next. Nothing in it needs pickle."""
+
+    arrays: dict[str, np.ndarray]
+    values: dict[str, Any]  # JSON
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """Environments that can be saved and restored to the bit."""
+
+    def save_state(self) -> EnvState:
+        """Everything that decides what comes next. Call it between steps."""
+        ...
+
+    def restore_state(self, state: EnvState) -> Any:
+        """Go on from there; the observation that a policy acts on next."""
+        ...
+
+
+def savable(env: VecEnv) -> Savable:
+    """The environments inside SB3's wrappers, whose own state (`VecNormalize`) is not theirs.
+
+    Raises:
+        NoStateError: they come from elsewhere and cannot be saved.
+    """
+    inner = env.unwrapped
+    if not isinstance(inner, Savable):
+        raise NoStateError(
+            f"{type(inner).__name__} cannot be saved: only environments of `make_env` and "
+            "`make_state_env` can."
+        )
+    return inner
+
+
+def pack(snapshots: Sequence[Snapshot]) -> EnvState:
+    """One row or entry an environment, in their order."""
+    return EnvState(
+        arrays={
+            "physics": np.stack([s.physics for s in snapshots]),  # (n_envs, S)
+            "derived": np.stack([s.derived for s in snapshots]),  # (n_envs, D)
+        },
+        values={
+            "episode_seeds": [s.episode_seed for s in snapshots],
+            "elapsed_steps": [s.elapsed_steps for s in snapshots],
+            "generators": [s.generator for s in snapshots],
+        },
+    )
+
+
+def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
+    """The inverse of `pack`.
+
+    Raises:
+        UserError: something is missing or of the wrong kind.
+    """
+    columns: list[Any] = [
+        _array(state, "physics", np.float64, (n_envs, None)),
+        _array(state, "derived", np.float64, (n_envs, None)),
+        *(_list(state, name, int, n_envs) for name in ("episode_seeds", "elapsed_steps")),
+        _list(state, "generators", dict, n_envs),
+    ]
+    return [Snapshot(*row) for row in zip(*columns, strict=True)]
+
+
+def load_array(state: EnvState, name: str, into: np.ndarray) -> None:
+    """Copy an array of the state into one of the same type and shape.
+
+    Raises:
+        UserError: it is missing, or of another type or shape.
+    """
+    into[:] = _array(state, name, into.dtype, into.shape)
+
+
+def load_number(state: EnvState, name: str) -> float:
+    """A number of the state.
+
+    Raises:
+        UserError: it is missing, or something else.
+    """
+    value = state.values.get(name)
+    if not isinstance(value, int | float):
+        raise UserError(f"The saved environments are damaged: {name!r} is no number.")
+    return float(value)
+
+
+def check_same(state: EnvState, made_with: dict[str, Any]) -> None:
+    """Make sure that the state is of environments that were made alike.
+
+    Args:
+        state: its value `made_with` tells how.
+        made_with: the same of the environments that are to take it; JSON, so no tuples.
+
+    Raises:
+        UserError: they were not; lists what differs.
+    """
+    saved = state.values.get("made_with")
+    if not isinstance(saved, dict):
+        raise UserError("The saved environments are damaged: they do not say how they were made.")
+    saved, ours = _flat(saved), _flat(made_with)
+    differ = [
+        f"{name} was {json.dumps(saved.get(name))} and is {json.dumps(ours.get(name))}"
+        for name in sorted(saved.keys() | ours.keys())
+        if saved.get(name) != ours.get(name)
+    ]
+    if differ:
+        raise UserError(
+            f"The saved state is of other environments: {'; '.join(differ)}. "
+            "Resume with the settings that the run was started with."
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"task": {"name": ...}} -> {"task.name": ...}."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _array(state: EnvState, name: str, dtype: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    array = state.arrays.get(name)
+    if array is None:
+        raise UserError(f"The saved environments are damaged: {name!r} is missing.")
+    fits = len(array.shape) == len(shape) and all(
+        want in (None, size) for want, size in zip(shape, array.shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        raise UserError(
+            f"The saved environments are damaged: {name!r} is {array.dtype} {array.shape}, "
+            f"expected {np.dtype(dtype)} {shape}."
+        )
+    return array
+
+
+def _list(state: EnvState, name: str, kind: type, length: int) -> list[Any]:
+    values = state.values.get(name)
+    if (
+        not isinstance(values, list)
+        or len(values) != length
+        or not all(isinstance(value, kind) for value in values)
+    ):
+        raise UserError(
+            f"The saved environments are damaged: {name!r} should hold {length} of {kind.__name__}."
+        )
+    return values
