@@ -17,7 +17,7 @@ PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX
 INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher test test-slow check format bench clean
+.PHONY: help pusher test test-slow soak check format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ test: $(VENV)/.dev $(VENV)/.gl ## the quick tests
 
 test-slow: $(VENV)/.dev $(VENV)/.gl ## the tests that take longer
 	$(RUN) -m pytest -m slow $(ARGS)
+
+soak: $(VENV)/.dev $(VENV)/.gl ## the long tests of faults: kills, leaks, full disks
+	$(RUN) -m pytest -m soak $(ARGS)
 
 check: $(VENV)/.dev ## lint, format and types, without changing anything
 	$(RUN) -m ruff check .

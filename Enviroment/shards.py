@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from Enviroment.durable import replacing
 from Enviroment.errors import UserError
 
 # safetensors' names. Nothing else can be stored, least of all pickled objects.
@@ -124,38 +125,24 @@ def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None
     Returns and raises: as `write_shard`.
     """
     digest = hashlib.sha256()
-    unfinished = partial_path(path)
     try:
-        with unfinished.open("wb") as file:
+        with replacing(path) as file:
             for chunk in chunks:
                 file.write(chunk)
                 digest.update(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        if sha256 is not None and digest.hexdigest() != sha256:
-            raise UserError(
-                f"{path}: what was collected again is not what the manifest describes (its "
-                "SHA-256 differs), so the shard stays as it is. Another version of a package, "
-                "another processor or another OpenGL driver can be the reason: repair it where it "
-                "was collected, or collect the dataset anew."
-            )
-        unfinished.replace(path)
-        _sync_folder(path.parent)
+            if sha256 is not None and digest.hexdigest() != sha256:
+                raise UserError(
+                    f"{path}: what was collected again is not what the manifest describes (its "
+                    "SHA-256 differs), so the shard stays as it is. Another version of a package, "
+                    "another processor or another OpenGL driver can be the reason: repair it where "
+                    "it was collected, or collect the dataset anew."
+                )
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise UserError(
             f"{path} cannot be written: {error.strerror}. The shards before it are complete: make "
             "room, or mend what is wrong, and give the same command with --resume."
         ) from error
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
     return digest.hexdigest()
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file is written before it is published."""
-    return path.with_name(f".{path.name}.partial")
 
 
 def map_shard(path: Path, layout: ShardLayout) -> dict[str, np.ndarray]:
@@ -207,12 +194,3 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

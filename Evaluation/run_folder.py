@@ -1,17 +1,23 @@
-"""Run folders: where they are, and that no other run is lost in one."""
+"""Run folders: where they are, and that no other run is lost in one.
+
+Whoever writes one holds `Enviroment.folder_lock.locked` on it.
+"""
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 
 from Enviroment.dataset import RESULTS
+from Enviroment.durable import remove
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import LOCK_FILE
 from Evaluation.plots import CURVES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 _LONGEST_NAME = 200  # bytes; file systems end at 255
+_LONGEST_PATH = 3000  # bytes; Linux ends at 4096
 # What runs write, so that --overwrite deletes nothing else.
 _CONTENTS = (
     *(CONFIG_FILE, METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
@@ -26,15 +32,24 @@ def locate(output: Path | None, default: Path) -> Path:
         UserError: `output` leaves its place by `..`, is too long, or names a file.
     """
     if output is None:
+        what = f"The run's name {str(default)!r:.80}"
+        if default.is_absolute():
+            raise UserError(f"{what} leaves {RESULTS}.")
+        _check_names(default, what)
         return RESULTS / default
-    if ".." in output.parts:
-        raise UserError(f"--output {output} holds '..'. Name the folder without it.")
-    if "\0" in str(output) or any(len(part.encode()) > _LONGEST_NAME for part in output.parts):
-        raise UserError(f"--output {str(output)!r:.80} is no usable name for a folder.")
+    _check_names(output, f"--output {str(output)!r:.80}")
     for part in (output, *output.parents):
         if part.is_file():
             raise UserError(f"--output {output}: {part} is a file. Name a folder.")
     return output.absolute()
+
+
+def _check_names(path: Path, what: str) -> None:
+    if ".." in path.parts:
+        raise UserError(f"{what} holds '..'. Name the folder without it.")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if "\0" in str(path) or longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+        raise UserError(f"{what} is no usable name for a folder.")
 
 
 def default_teacher(task_name: str) -> Path:
@@ -51,7 +66,7 @@ def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
     Raises:
         UserError: says what the folder holds, and which flag helps.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
         return
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder} is not empty and holds no run. Name another --output.")
@@ -65,8 +80,4 @@ def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
 def clear(folder: Path) -> None:
     """Deletes the run that a folder holds, and nothing else in it."""
     for name in _CONTENTS:
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        remove(folder / name)

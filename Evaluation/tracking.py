@@ -1,6 +1,7 @@
 """What a run leaves behind: `config.json`, `metrics.jsonl`, and W&B with the same keys.
 
-`metrics.jsonl` is the record; W&B is a copy of it. Whatever W&B does, the run goes on.
+`metrics.jsonl` is the record; W&B is a copy of it. Whatever W&B does, the run goes on; without
+its record it does not, because nobody could tell afterwards what had happened.
 """
 
 from __future__ import annotations
@@ -9,21 +10,21 @@ import json
 import math
 import os
 import platform
-import shlex
+import re
 import subprocess
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import wandb
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
-from wandb.errors import UsageError
 
+from Enviroment.durable import write_file
 from Enviroment.errors import UserError
-
-WandbMode = Literal["offline", "online", "disabled"]
+from Enviroment.redaction import command_line, redact
+from Evaluation.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
 
 CONFIG_FILE = "config.json"
 METRICS_FILE = "metrics.jsonl"
@@ -40,7 +41,15 @@ PACKAGES = (
     "wandb",
 )
 
-_INIT_TIMEOUT = 30.0  # s; W&B's own 90 are long to wait for a run without a network
+
+@dataclass(frozen=True)
+class _Video:
+    """A video that W&B has, or gets when the run goes on."""
+
+    line: int  # so many lines of metrics.jsonl come before it
+    key: str
+    file: str | None  # relative to the run folder; None: it lies elsewhere
+    step: int  # env steps
 
 
 class RunTracker(KVWriter):
@@ -50,6 +59,9 @@ class RunTracker(KVWriter):
     become null. W&B gets numbers, the configuration and videos; no code, no git state, no command
     line, no console output, nothing about the machine. Its files lie in `run_dir/wandb`.
 
+    W&B numbers its rows, and here each row is a line or a video, in the order of the record. So a
+    run that goes on knows what W&B has: it sends what is missing, and nothing twice.
+
     Args:
         run_dir: the run folder; made if missing. Lines are added to a `metrics.jsonl` that is
             there already, and what a killed process left of a last line is cut off.
@@ -57,6 +69,11 @@ class RunTracker(KVWriter):
             reached or no key is configured.
         project, name: of the run on W&B.
         config: the resolved configuration, shown by W&B.
+        position: what `position()` was at the checkpoint that the run goes on from. What was
+            logged after it is cut off: the run logs it again.
+
+    Raises:
+        UserError: `metrics.jsonl` cannot be written, or is not the one that `position` is of.
     """
 
     def __init__(
@@ -67,17 +84,49 @@ class RunTracker(KVWriter):
         project: str,
         name: str,
         config: Mapping[str, Any],
+        position: Mapping[str, Any] | None = None,
     ) -> None:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / METRICS_FILE
-        _drop_unfinished_line(path)
-        self._metrics = path.open("a", encoding="utf-8")
-        self._wandb = _start_wandb(run_dir, wandb_mode, project, name, _jsonable(config))
+        self._run_dir, self._path = run_dir, run_dir / METRICS_FILE
+        wandb_id, n_bytes, self._videos = _read_position(self._path, position)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            written = self._path.read_bytes()[:n_bytes] if self._path.exists() else b""
+            whole = written[: written.rfind(b"\n") + 1]
+            if n_bytes is not None and len(whole) != n_bytes:
+                raise UserError(
+                    f"{self._path} is not the file that the checkpoint was written with: it held "
+                    f"{n_bytes} bytes of whole lines then. Restore it from a copy."
+                )
+            self._metrics = self._path.open("ab", buffering=0)
+            self._metrics.truncate(len(whole))
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self._bytes, self._lines = len(whole), whole.count(b"\n")
+        self._wandb = start_wandb(
+            run_dir, wandb_mode, project, name, redact(_jsonable(config)), wandb_id
+        )
+        self._wandb_id = wandb_id if self._wandb is None else self._wandb.id
+        self._ahead = 0  # rows that W&B has already of those that the run logs again
+        if whole or self._videos or wandb_id is not None:
+            self._bring_up_to_date(whole)
 
     @property
     def url(self) -> str | None:
         """Where to watch the run; None unless it is online."""
         return None if self._wandb is None else self._wandb.url
+
+    def position(self) -> dict[str, Any]:
+        """How far the record is, as JSON for a checkpoint; all of it is on the disk by now.
+
+        Raises:
+            UserError: the disk fails.
+        """
+        try:
+            os.fsync(self._metrics.fileno())
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        videos = [asdict(video) for video in self._videos]
+        return {"metrics_bytes": self._bytes, "wandb_id": self._wandb_id, "videos": videos}
 
     def write(
         self,
@@ -89,22 +138,20 @@ class RunTracker(KVWriter):
 
         Raises:
             TypeError: a value is neither a number nor text.
+            UserError: `metrics.jsonl` cannot be written; it ends with the point before.
         """
         values = filter_excluded_keys(key_values, key_excluded, "json")
         point = {"step": int(step)} | {key: _scalar(key, value) for key, value in values.items()}
         line = {key: _finite_or_none(value) for key, value in point.items()}
-        self._metrics.write(json.dumps(line, allow_nan=False) + "\n")
-        self._metrics.flush()
+        self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._log_to_wandb(point)
 
     def video(self, key: str, path: Path, step: int) -> None:
         """Upload an mp4 file to W&B. The file itself stays where it is."""
-        run = self._wandb
-        if run is not None:
-            _or_warn(
-                f"upload {path.name}",
-                lambda: run.log({"step": step, key: wandb.Video(str(path), format="mp4")}),
-            )
+        folder = self._run_dir.absolute()
+        inside = path.absolute().is_relative_to(folder)
+        file = path.absolute().relative_to(folder).as_posix() if inside else None
+        self._send_video(_Video(self._lines, key, file, step), path)
 
     def close(self) -> None:
         """Finish both. Closing twice is harmless.
@@ -114,88 +161,85 @@ class RunTracker(KVWriter):
         self._metrics.close()
         if self._wandb is not None:
             run, self._wandb = self._wandb, None
-            _or_warn("finish", run.finish)
+            or_warn("finish", run.finish)
+
+    def _append(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._metrics.write(rest) :]
+        except OSError as error:
+            self._metrics.truncate(self._bytes)  # a full disk takes the beginning of a line
+            raise _unwritable(self._path, error) from error
+        self._bytes += len(line)
+        self._lines += 1
 
     def _log_to_wandb(self, point: dict[str, Any]) -> None:
         run = self._wandb
-        if run is not None and not _or_warn("log", lambda: run.log(point)):
+        if run is None or self._skips_row():
+            return
+        if not or_warn("log", lambda: run.log(point)):
             self._wandb = None
 
+    def _send_video(self, video: _Video, path: Path | None) -> None:
+        run = self._wandb
+        if run is not None and not self._skips_row():
+            row = {"step": video.step}
+            if path is None or not or_warn(
+                f"upload {path.name}",
+                lambda: run.log(row | {video.key: wandb.Video(str(path), format="mp4")}),
+            ):
+                return
+        self._videos.append(video)
 
-def _or_warn(what: str, call: Callable[[], object]) -> bool:
-    """Whether W&B did what it was asked; a warning if not.
+    def _skips_row(self) -> bool:
+        """Whether W&B has the next row already. Counts it."""
+        self._ahead -= 1
+        return self._ahead >= 0
 
-    W&B's service is another process, and its client raises a dozen unrelated exceptions when
-    that process is gone. None of them is worth a training run.
-    """
+    def _bring_up_to_date(self, written: bytes) -> None:
+        """Sends W&B the rows that it has not; those of an offline run are all in its new file."""
+        run = self._wandb
+        if run is None or not or_warn("tell its step", lambda: run.step):
+            return
+        points = [json.loads(line) for line in written.splitlines()]
+        videos, self._videos = self._videos, []
+        self._ahead, self._lines = run.step, 0
+        for line in range(len(points) + 1):
+            for video in (video for video in videos if video.line == line):
+                self._send_video(video, None if video.file is None else self._run_dir / video.file)
+            if line < len(points):
+                absent = {key: math.nan for key, value in points[line].items() if value is None}
+                self._log_to_wandb(points[line] | absent)
+                self._lines += 1
+        remove_superseded(self._run_dir, run)
+
+
+def _read_position(
+    path: Path, position: Mapping[str, Any] | None
+) -> tuple[str | None, int | None, list[_Video]]:
+    """The id of the run on W&B, the bytes of `metrics.jsonl`, and the videos so far."""
+    if position is None:
+        return None, None, []
     try:
-        call()
-    except Exception as error:
-        warnings.warn(
-            f"W&B could not {what} ({type(error).__name__}: {error}); "
-            f"the run goes on, and {METRICS_FILE} has every metric.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-        return False
-    return True
+        wandb_id, n_bytes = position["wandb_id"], position["metrics_bytes"]
+        videos = [_Video(**video) for video in position["videos"]]
+        known = wandb_id is None or re.fullmatch(r"[\w-]{1,64}", wandb_id)
+        folder = path.parent.resolve()
+        files = [folder / video.file for video in videos if video.file is not None]
+        inside = all(file.resolve().is_relative_to(folder) for file in files)
+        if not (known and inside and type(n_bytes) is int and n_bytes >= 0):
+            raise ValueError("a value that no run writes")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"The checkpoint's position in {path} is garbled: {error!r}.") from error
+    return wandb_id, n_bytes, videos
 
 
-def _start_wandb(
-    run_dir: Path, mode: WandbMode, project: str, name: str, config: dict[str, Any]
-) -> wandb.Run | None:
-    if mode == "disabled":
-        return None
-
-    def start(mode: Literal["offline", "online"]) -> wandb.Run:
-        run = wandb.init(
-            project=project,
-            name=name,
-            dir=run_dir,
-            mode=mode,
-            config=config,
-            settings=_wandb_settings(),
-        )
-        # With a step of its own W&B takes points of any step; its built-in one only ever rises.
-        run.define_metric("*", step_metric="step")
-        return run
-
-    if mode == "online":
-        try:
-            # `init` alone would stop and ask for a key at a terminal.
-            if not wandb.login(prompt=False):
-                raise UsageError("no API key is configured: `wandb login`")
-            return start("online")
-        except (wandb.Error, OSError) as error:
-            reason = str(error).splitlines()[0]
-            warnings.warn(
-                f"W&B cannot be used online ({reason}). The run goes on offline; "
-                f"`wandb sync {run_dir / 'wandb'}/offline-run-*` uploads it later.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-    return start("offline")
-
-
-def _wandb_settings() -> wandb.Settings:
-    return wandb.Settings(
-        save_code=False,
-        disable_code=True,
-        disable_git=True,
-        console="off",
-        silent=True,
-        init_timeout=_INIT_TIMEOUT,
-        x_disable_meta=True,  # the command line, user, host and directory
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-        x_save_requirements=False,  # may hold addresses with credentials; config.json has versions
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be written: {error.strerror}. The run stops, because this is its record. "
+        "Its checkpoints are whole: make room, or mend what is wrong, and go on by --resume."
     )
-
-
-def _drop_unfinished_line(path: Path) -> None:
-    if path.exists():
-        written = path.read_bytes()
-        os.truncate(path, written.rfind(b"\n") + 1)
 
 
 def _scalar(key: str, value: Any) -> float | int | str | bool | None:
@@ -249,25 +293,28 @@ def write_config(
 
     Args:
         config: the resolved configuration, `dataclasses.asdict` of a configuration class.
-        command: the program and its arguments, `sys.argv`.
+        command: the program and its arguments, `sys.argv`. Secrets in it, and in `config`, are
+            hidden: `Enviroment.redaction`.
 
     Raises:
         TypeError: `config` holds something that JSON cannot.
+        UserError: the folder cannot be written.
     """
     description = {
-        "config": _jsonable(config),
-        "command": shlex.join(command),
+        "config": redact(_jsonable(config)),
+        "command": command_line(command),
         "versions": package_versions(),
         "teacher_sha256": teacher_sha256,
     }
     git_sha = _git_sha()
     if git_sha is not None:
         description["git_sha"] = git_sha
-    run_dir.mkdir(parents=True, exist_ok=True)
     path = run_dir / CONFIG_FILE
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(description, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return path
 
 

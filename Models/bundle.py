@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +17,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from Enviroment.bounded_read import read_bounded
+from Enviroment.durable import sync, write_file
 from Enviroment.errors import UserError
 
 FORMAT = 1
 Kind = Literal["teacher", "student"]
+_MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
     "teacher": "`python Train_Teacher/<Task>.py --algo sac --output DIR` makes DIR/teacher.",
     "student": "`python Distillation/<Task>.py --PPD --output DIR` makes DIR/student.",
@@ -33,8 +35,9 @@ def write_bundle(
 ) -> Path:
     """Writes a bundle, replacing an older one. Its weights are the same bytes for equal tensors.
 
-    Each file is complete or not there. A crash between the two leaves an older description
-    beside newer weights, which `read_bundle` refuses.
+    Whatever stops it, the folder holds the older bundle or the newer one: a crash between the two
+    renames leaves the newer description waiting beside the newer weights, and `read_bundle`
+    finds it there.
 
     Args:
         description: plain JSON. `format`, `kind` and `sha256` are added to it.
@@ -43,17 +46,36 @@ def write_bundle(
 
     Raises:
         ValueError: the description holds NaN or infinity, which JSON has not.
+        UserError: the disk is full or cannot be written.
     """
+    weights = _serialised(tensors)
+    head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
+    text = json.dumps({**description, **head}, indent=1, allow_nan=False) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        waiting = _waiting(folder, kind)
+        write_file(waiting, text.encode())
+        write_file(folder / f"{kind}.safetensors", weights)
+        waiting.replace(folder / f"{kind}.json")
+        sync(folder)
+    except OSError as error:
+        raise UserError(
+            f"The {kind} cannot be written to {folder}: {error.strerror}. What was there before "
+            "is whole."
+        ) from error
+    return folder
+
+
+def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """The SHA-256 that a bundle of these tensors has."""
+    return hashlib.sha256(_serialised(tensors)).hexdigest()
+
+
+def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
     contiguous = {
         name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())
     }
-    weights = safetensors.torch.save(contiguous)
-    head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
-    text = json.dumps({**description, **head}, indent=1, allow_nan=False) + "\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{kind}.safetensors", weights)
-    _write(folder / f"{kind}.json", text.encode())
-    return folder
+    return safetensors.torch.save(contiguous)
 
 
 def read_bundle(
@@ -66,9 +88,13 @@ def read_bundle(
             the bundle was written; names the file and what to do.
     """
     description_path, weights_path = folder / f"{kind}.json", folder / f"{kind}.safetensors"
-    description = _parse(description_path, _read(description_path, kind), kind)
-    weights = _read(weights_path, kind)
-    if hashlib.sha256(weights).hexdigest() != description["sha256"]:
+    description = _parse(description_path, _read(description_path, kind, _MAX_DESCRIPTION), kind)
+    weights = _read(weights_path, kind, _MAX_WEIGHTS)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    waiting = _waiting(folder, kind)
+    if sha256 != description["sha256"] and waiting.is_file():
+        description = _parse(waiting, _read(waiting, kind, _MAX_DESCRIPTION), kind)
+    if sha256 != description["sha256"]:
         raise UserError(
             f"{weights_path} is not the file that {description_path} describes: its SHA-256 "
             f"differs. One of them was changed or damaged; copy both anew. {_REMEDY[kind]}"
@@ -80,9 +106,14 @@ def read_bundle(
     return {name: tensor.to(device) for name, tensor in tensors.items()}, description
 
 
-def _read(path: Path, kind: Kind) -> bytes:
+def _waiting(folder: Path, kind: Kind) -> Path:
+    """Where the description is until the weights that it describes have taken their place."""
+    return folder / f".{kind}.json.next"
+
+
+def _read(path: Path, kind: Kind, limit: int) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, limit)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"There is no {kind} at {path}. {_REMEDY[kind]}") from None
     except OSError as error:
@@ -104,17 +135,3 @@ def _parse(path: Path, text: bytes, kind: Kind) -> dict[str, Any]:
             f"Use the version that wrote it, or make it anew. {_REMEDY[kind]}"
         )
     return description
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.partial")
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

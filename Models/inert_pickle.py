@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from collections.abc import Container
 from typing import Any
 
@@ -62,6 +63,16 @@ def read_inert(content: bytes, allowed: Container[tuple[str, str]]) -> Any:
         RefusedPickleError: says why.
     """
     try:
+        _check_memo(content)
         return _RecordUnpickler(content, allowed).load()
     except _DAMAGE as error:
         raise RefusedPickleError(str(error)) from None
+
+
+def _check_memo(content: bytes) -> None:
+    """Python makes its memo as long as the largest index in it, which may be any number."""
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
+            continue
+        if not isinstance(argument, int) or argument > len(content):
+            raise ValueError(f"it keeps an object as number {argument}, of {len(content)} bytes")

@@ -21,6 +21,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
+from Enviroment.bounded_read import read_bounded
 from Enviroment.errors import UserError
 from Models.sb3_agent import POLICY_KINDS, Agent, Softening, adapt, identity_dim
 from Models.sb3_live import live_agent
@@ -100,9 +101,7 @@ def read_sb3_zip(
 
 def _read_file(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: no agent is.")
-        return path.read_bytes()
+        return read_bounded(path, _MAX_BYTES)
     except FileNotFoundError:
         raise UserError(f"There is no SB3 agent at {path}.") from None
     except OSError as error:
@@ -148,6 +147,7 @@ def _algo(path: Path, data: Mapping[str, Any], state: Mapping[str, Tensor]) -> s
     marks = {"clip_range": "ppo", "cg_max_steps": "trpo", "gae_lambda": "a2c"}
     marks |= {"top_quantiles_to_drop_per_net": "tqc", "target_policy_noise": "td3"}
     marks |= {"target_entropy": "sac", "exploration_fraction": "dqn"}
+    marks |= {"normalize_returns": "reinforce", "max_episode_steps": "actorcritic"}
     algo = next((algo for mark, algo in marks.items() if mark in data), None)
     if algo is None:
         raise UserError(

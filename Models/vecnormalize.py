@@ -10,6 +10,7 @@ import numpy as np
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 
+from Enviroment.bounded_read import read_bounded
 from Enviroment.errors import UserError
 from Models.inert_pickle import RefusedPickleError, read_inert
 from Models.trust import NO_TRUST, NeedsTrustError, Trust
@@ -70,9 +71,7 @@ def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> No
         UserError: the file is missing, damaged, or not of a VecNormalize.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UserError(f"{path} is larger than {_MAX_BYTES >> 20} MiB: no VecNormalize is.")
-        content = path.read_bytes()
+        content = read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     try:

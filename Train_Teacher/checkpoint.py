@@ -15,12 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,12 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
+from Enviroment.durable import discard, publishing
 from Enviroment.errors import UserError
 from Models.sb3_zip import Normaliser
 
 KEEP_NEWEST = 2
+_FILES = frozenset({"model.zip", "normaliser.npz", "generators.npz", "replay.npz"})
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -61,42 +63,44 @@ def save_checkpoint(
 
     Returns: the checkpoint's folder.
     """
-    temporary = folder / f".{name}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    agent.save(temporary / "model.zip")
-    np.savez(
-        temporary / "normaliser.npz",
-        allow_pickle=False,
-        **_normaliser_arrays(_normaliser_of(agent)),
-    )
-    np.savez(temporary / "generators.npz", allow_pickle=False, **_generator_arrays(agent))
+    final = folder / name
+    try:
+        if final.exists():  # left by a run that was resumed from an older checkpoint
+            discard(final)
+        with publishing(final) as unfinished:
+            _write(unfinished, agent, progress, resumable)
+    except OSError as error:
+        raise UserError(
+            f"Checkpoint {final} cannot be written: {error.strerror or error}. The older ones are "
+            "whole: mend what is wrong, and go on from them by --resume."
+        ) from error
+    return final
+
+
+def _write(folder: Path, agent: PPO | SAC, progress: Progress, resumable: bool) -> None:
+    agent.save(folder / "model.zip")
+    arrays = {
+        "normaliser": _normaliser_arrays(_normaliser_of(agent)),
+        "generators": _generator_arrays(agent),
+    }
     if resumable and isinstance(agent, SAC):
         assert agent.replay_buffer is not None
-        np.savez(
-            temporary / "replay.npz", allow_pickle=False, **_replay_arrays(agent.replay_buffer)
-        )
-    files = {path.name: _fingerprint(path) for path in sorted(temporary.iterdir())}
+        arrays["replay"] = _replay_arrays(agent.replay_buffer)
+    for name, group in arrays.items():
+        np.savez(folder / f"{name}.npz", allow_pickle=False, **group)
+    files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
     state = {"format": 1, "progress": asdict(progress), "files": files}
-    (temporary / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False))
-    for path in temporary.iterdir():
-        _fsync(path)
-    final = folder / name
-    if final.exists():  # left by a run that was resumed from an older checkpoint
-        shutil.rmtree(final)
-    temporary.rename(final)
-    _fsync(folder)
-    return final
+    (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False))
 
 
 def prune(folder: Path) -> None:
     """Removes all but the newest `step_*` checkpoints and the best `best_*`."""
     for old in _named(folder, "step_")[:-KEEP_NEWEST]:
-        shutil.rmtree(old)
+        discard(old)
     best = find_best(folder)
     for other in _named(folder, "best_"):
         if best is not None and other != best[0]:
-            shutil.rmtree(other)
+            discard(other)
 
 
 def find_newest(folder: Path) -> tuple[Path, Progress] | None:
@@ -112,10 +116,14 @@ def find_best(folder: Path) -> tuple[Path, Progress] | None:
 
 def restore(path: Path, agent: PPO | SAC, progress: Progress) -> None:
     """Puts a verified checkpoint into a fresh agent made from the same settings."""
-    # load_data=False leaves the pickled part of the zip unread; tensors come by weights_only.
-    _, parameters, variables = load_from_zip_file(
-        path / "model.zip", load_data=False, device=agent.device
-    )
+    try:
+        # load_data=False leaves the pickled part of the zip unread; tensors come by weights_only.
+        _, parameters, variables = load_from_zip_file(
+            path / "model.zip", load_data=False, device=agent.device
+        )
+    except (UnpicklingError, RuntimeError, ValueError, LookupError, EOFError) as error:
+        # Without torch's words, which advise to execute what is in the file.
+        raise UserError(f"{path / 'model.zip'} is refused: it holds more than tensors.") from error
     agent.set_parameters(parameters, exact_match=True, device=agent.device)
     if isinstance(agent, SAC):
         if agent.log_ent_coef is not None:
@@ -155,7 +163,12 @@ def _named(folder: Path, prefix: str) -> list[Path]:
 def _verify(path: Path) -> Progress:
     try:
         state = json.loads((path / "state.json").read_text())
+        files = {file.name for file in path.iterdir()} - {"state.json"}
+        if files != state["files"].keys():
+            raise UserError(f"Checkpoint {path} is damaged: state.json lists other files.")
         for name, fingerprint in state["files"].items():
+            if name not in _FILES or (path / name).is_symlink():
+                raise UserError(f"Checkpoint {path} is damaged: {name!r:.80} is none of its files.")
             if _fingerprint(path / name) != fingerprint:
                 raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
         return Progress(**state["progress"])
@@ -171,17 +184,20 @@ def _fingerprint(path: Path) -> dict[str, Any]:
         }
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
+    """The arrays of an archive that `np.savez` wrote, which packs nothing.
+
+    Raises:
+        UserError: it is another file; packed, a few bytes could unpack to any size.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise ValueError("its members are packed")
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is refused: {error}.") from error
 
 
 def _normaliser_of(agent: PPO | SAC) -> VecNormalize:

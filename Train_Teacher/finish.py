@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 from Enviroment import seeds
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
+from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
 from Evaluation.evaluate import (
     Act,
@@ -120,7 +120,7 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
 
 def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
     """What to type to make this teacher: the first command, then the one that went further."""
-    resumed = shlex.join(command)
+    resumed = command_line(command)
     if not run.resume:
         return resumed
     began = json.loads((folder / CONFIG_FILE).read_text())

@@ -1,0 +1,72 @@
+"""One writer a folder, among processes and machines that share it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from Enviroment.errors import UserError
+
+LOCK_FILE = ".lock"
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps every other process out of a folder, which is made if missing.
+
+    The kernel gives the lock back when the process ends, however it ends. What this made and
+    nobody used, the block's end removes.
+
+    Raises:
+        UserError: another process has the lock, and which; or the folder cannot be written.
+    """
+    path = folder / LOCK_FILE
+    missing = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _open_locked(path)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        if missing:
+            with contextlib.suppress(OSError):  # not empty: it was used
+                folder.rmdir()
+
+
+def _open_locked(path: Path) -> int:
+    """A descriptor of the lock's file, which holds the lock until it is closed."""
+    while True:
+        # Writable, although nothing need be written: network file systems lock no others.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_file_at(descriptor, path):
+                os.truncate(descriptor, 0)
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+                return descriptor
+            os.close(descriptor)  # its holder has just removed it: another try
+        except BlockingIOError:
+            holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
+            os.close(descriptor)
+            raise UserError(
+                f"{path.parent} is being written by {holder}. Wait for it, stop it, or name "
+                "another --output."
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
