@@ -8,12 +8,15 @@ from typing import Self
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
+from Algorithm.learner_file import read_learner
 from Algorithm.replay import ReplayConfig
-from Algorithm.supervised import SupervisedLearner, read_learner
+from Algorithm.supervised import SupervisedLearner
 from Enviroment.errors import UserError
-from Models.student import StudentPolicy, load_student
+from Models.student import StudentPolicy
+from Models.student_bundle import load_student
 
 
 class BehaviouralCloning(SupervisedLearner):
@@ -33,6 +36,7 @@ class BehaviouralCloning(SupervisedLearner):
         config: how to learn.
         replay: which samples to prefer; uniform without it.
         seed: of the held-out episodes and of the batches.
+        augmentation: of the observations in training batches; nothing without it.
 
     Raises:
         UserError: the dataset is smaller than a batch, or does not fit loss or student.
@@ -45,13 +49,21 @@ class BehaviouralCloning(SupervisedLearner):
         config: CloningConfig | None = None,
         replay: ReplayConfig | None = None,
         seed: int = 0,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         config = config or CloningConfig()
         training, held_out = split_episodes(dataset, config.held_out, seed)
         check_enough(len(training), config)
         self.seed = seed
         super().__init__(
-            policy, training, held_out, len(training), config, replay or ReplayConfig(), seed
+            policy,
+            training,
+            held_out,
+            len(training),
+            config,
+            replay or ReplayConfig(),
+            seed,
+            augmentation,
         )
 
     def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
@@ -86,6 +98,7 @@ class BehaviouralCloning(SupervisedLearner):
                 CloningConfig(**state["config"]),
                 ReplayConfig(**state["replay_config"]),
                 state["seed"],
+                AugmentationConfig(**state["augmentation"]),
             )
             model.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -19,17 +19,20 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.aggregate import Aggregate
+from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning import check_enough, clone_phase
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy
+from Algorithm.learner_file import read_learner
 from Algorithm.replay import ReplayConfig
-from Algorithm.supervised import SupervisedLearner, read_learner
+from Algorithm.supervised import SupervisedLearner
 from Enviroment.errors import UserError
 from Enviroment.observations import STATE
 from Models.distributions import Distribution
 from Models.sb3_policy import within_bounds
-from Models.student import StudentPolicy, load_student
+from Models.student import StudentPolicy
+from Models.student_bundle import load_student
 from Models.teacher import Teacher
 
 BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
@@ -107,6 +110,7 @@ class DAgger(SupervisedLearner):
         seed: of held-out episodes, batches and who acts.
         first_seed: of the episodes, as in `make_env`.
         cloned: the policy comes from a BC run over this dataset: no round 0.
+        augmentation: of the observations in training batches; the student acts without.
 
     Raises:
         UserError: teacher, student, dataset and environment do not fit each other, or there is
@@ -128,6 +132,7 @@ class DAgger(SupervisedLearner):
         seed: int = 0,
         first_seed: int = 0,
         cloned: bool = False,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         config, dagger = config or CloningConfig(), dagger or DaggerConfig()
         task = getattr(env, "task", None)
@@ -149,7 +154,8 @@ class DAgger(SupervisedLearner):
         sees_frames = policy.config.mode != "State"
         data = Aggregate(training, family, n_steps, env.num_envs, task if sees_frames else None)
         capacity = len(data) + n_steps * env.num_envs
-        super().__init__(policy, data, held_out, capacity, config, replay or ReplayConfig(), seed)
+        replay = replay or ReplayConfig()
+        super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)
         self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
         self.seed, self.first_seed, self.cloned = seed, first_seed, cloned
         self.phases = self._plan(clones=dataset is not None and not cloned)
@@ -220,7 +226,8 @@ class DAgger(SupervisedLearner):
             self._add_up(sums, student, labels)
             obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
             begun += starts
-            returns += [infos[i]["episode"]["r"] for i in np.flatnonzero(starts)]
+            # An episode whose simulation diverged has no return.
+            returns += [info["episode"]["r"] for info in infos if "episode" in info]
         self._next_seed += int(begun.max()) * n_envs
         self.env_steps += self._steps_a_round * n_envs
         figures = {name: total / self._steps_a_round for name, total in sums.items()}
@@ -310,6 +317,7 @@ class DAgger(SupervisedLearner):
                 DaggerConfig(**state["dagger"]),
                 ReplayConfig(**state["replay_config"]),
                 **state["arguments"],
+                augmentation=AugmentationConfig(**state["augmentation"]),
             )
             model.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -5,15 +5,12 @@ Behavioural cloning is this loop over a dataset; DAgger is the same loop over da
 
 from __future__ import annotations
 
-import io
 import math
 import time
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -23,16 +20,18 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
+from Algorithm.learner_file import write_learner
 from Algorithm.meter import Meter
 from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
 from Models.distributions import Categorical, DiagGaussian, Distribution
-from Models.student import StudentPolicy, save_student
+from Models.student import StudentPolicy
+from Models.student_bundle import save_student
 
-LEARNER_FILE = "learner.pt"
 LAST, BEST = "last", "best"
 
 
@@ -57,9 +56,10 @@ class SupervisedLearner:
         config: how to learn.
         replay: which samples to prefer.
         seed: of the draws. The policy has been initialised before.
+        augmentation: of the observations in training batches, and nowhere else.
 
     Raises:
-        UserError: loss, student and labels do not fit each other.
+        UserError: loss, student, labels and augmentation do not fit each other.
     """
 
     def __init__(
@@ -71,9 +71,11 @@ class SupervisedLearner:
         config: CloningConfig,
         replay: ReplayConfig,
         seed: int,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         _check_families(data.family, policy.config.family, config.loss_type)
         self.policy, self.data, self.held_out, self.config = policy, data, held_out, config
+        self.augmenter = Augmenter(augmentation or AugmentationConfig(), policy)
         self.replay = PrioritisedReplay(capacity, replay, seed)
         if len(data):
             self.replay.add(len(data), new=False)
@@ -168,7 +170,9 @@ class SupervisedLearner:
 
     def _gradient_step(self, batch: CloningBatch, draw: Draw, learning_rate: float) -> None:
         self.policy.set_training_mode(True)
-        student = self.policy.distribution(batch.obs)
+        obs = self.augmenter(batch.obs)
+        assert isinstance(obs, dict)  # as the batch's are
+        student = self.policy.distribution(obs)
         losses = cloning_losses(student, batch.teacher)
         per_sample = losses[self.config.loss_type]
         if draw.weights is not None:
@@ -177,7 +181,7 @@ class SupervisedLearner:
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        if not (loss.isfinite() and norm.isfinite()):
+        if not (loss + norm).isfinite():  # one question: each makes a GPU wait
             raise UserError(
                 f"The {'gradient' if loss.isfinite() else 'loss'} is not finite at gradient step "
                 f"{self.gradient_steps}. The weights are those of the step before. A smaller "
@@ -277,12 +281,13 @@ class SupervisedLearner:
 
         Args:
             notes: plain JSON for the bundle.
+
+        Raises:
+            UserError: the folder cannot be written; what was there before stays.
         """
         counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
         save_student(self.policy, folder, {**counters, **(notes or {})})
-        unfinished = folder / f".{LEARNER_FILE}.partial"
-        torch.save(self.state_dict(), unfinished)
-        unfinished.replace(folder / LEARNER_FILE)
+        write_learner(folder, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on, but the dataset: plain values and tensors."""
@@ -290,6 +295,8 @@ class SupervisedLearner:
         return {
             "config": asdict(self.config),
             "replay_config": asdict(self.replay.config),
+            "augmentation": asdict(self.augmenter.config),
+            "torch_generator": torch.get_rng_state(),  # the augmenter draws from it
             # Again, though the bundle has them: the two files cannot be published as one.
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -320,6 +327,7 @@ class SupervisedLearner:
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.load_state_dict(state["replay"])
+        torch.set_rng_state(state["torch_generator"])
         pending = state["pending"]
         if pending is not None:
             weights = pending["weights"]
@@ -328,34 +336,6 @@ class SupervisedLearner:
             )
         self.gradient_steps = state["gradient_steps"]
         self.best_loss, self.training_seconds = state["best_loss"], state["training_seconds"]
-
-
-def read_learner(folder: Path) -> dict[str, Any]:
-    """The state that `SupervisedLearner.save` wrote; nothing in it is executed.
-
-    Raises:
-        UserError: it is missing or garbled.
-    """
-    path = folder / LEARNER_FILE
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"There is no training to go on with at {path}: {error.strerror}. Give a folder that "
-            "`save` wrote, such as checkpoints/last of a run."
-        ) from error
-    # Else torch would take it for one of its old files, which are bare pickles.
-    is_archive = zipfile.is_zipfile(io.BytesIO(content))
-    try:
-        state = torch.load(io.BytesIO(content), "cpu", weights_only=True) if is_archive else None
-    except (RuntimeError, EOFError, LookupError, ValueError, UnpicklingError) as error:
-        # Without torch's words, which advise to execute what is in the file.
-        raise UserError(f"{path} is damaged. Copy it anew, or give an older one.") from error
-    if not isinstance(state, dict) or "replay_config" not in state:
-        raise UserError(
-            f"{path} is damaged, or holds no training to go on with. Copy it anew, or give another."
-        )
-    return state
 
 
 class _NoCallback(BaseCallback):

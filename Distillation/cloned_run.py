@@ -13,7 +13,8 @@ from Distillation.flags import Flags, StudentFlags
 from Enviroment.errors import UserError
 from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
-from Models.student import StudentPolicy, load_student
+from Models.student import StudentPolicy
+from Models.student_bundle import load_student
 
 METHOD = "BC_phase"
 

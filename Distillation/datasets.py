@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
 from Distillation.flags import Flags
-from Enviroment.collect import collect
+from Enviroment.collect import check_content, collect
 from Enviroment.dataset import TeacherDataset, dataset_folder, parse_count, resolve_dataset
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
@@ -30,7 +31,7 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
     """The dataset that `--dataset` names; with `--collect_missing` it is collected first.
 
     Raises:
-        UserError: it is not there, or is of another task, frame size or teacher.
+        UserError: it is not there, damaged, or of another task, frame size or teacher.
     """
     name = flags.cloning.dataset
     try:
@@ -42,13 +43,28 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
         folder = dataset_folder(task, num_data)
         _collect(task, flags, teacher, folder, num_data, resume=False)
     dataset = TeacherDataset.open(folder, task)
-    theirs = dataset.manifest.recipe.teacher.get("sha256", "")
-    if theirs and theirs != teacher.description.sha256:
-        raise UserError(
-            f"The dataset {folder} is of another teacher ({theirs[:12]}) than the one given "
-            f"({teacher.description.sha256[:12]}). Name its teacher by --teacher."
-        )
+    check_content(folder)  # a few tenths of a second for 100k steps; the training takes minutes
+    _check_teacher(dataset, teacher)
     return dataset
+
+
+def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
+    """Refuses a dataset whose labels are not what this teacher would say."""
+    asked = dataset.manifest.recipe.teacher  # empty of all this in what was imported
+    theirs, ours = asked.get("sha256"), teacher.description.sha256
+    if theirs not in (None, ours):
+        sigma = asked.get("corruption_sigma")
+        noise = f", and --corrupt_teacher {sigma}" if sigma else ""
+        raise UserError(
+            f"The dataset {dataset.folder} is of another teacher ({str(theirs)[:12]}) than the one "
+            f"given ({ours[:12]}). Name its teacher by --teacher{noise}."
+        )
+    floor = asked.get("min_std")
+    if floor not in (None, teacher.min_std):
+        raise UserError(
+            f"The dataset {dataset.folder} was labelled with --min_teacher_std {floor}, not "
+            f"{teacher.min_std}. Give that one, or collect another dataset."
+        )
 
 
 def _collect(
@@ -59,8 +75,9 @@ def _collect(
 
     collect(
         task,
-        # Datasets are labelled on the CPU, whatever the device that learns from them.
-        TeacherLabeller(teacher.to("cpu")),
+        # Datasets are labelled on the CPU, whatever the device that learns from them: by a copy,
+        # because `to` moves the teacher itself.
+        TeacherLabeller(copy.deepcopy(teacher).to("cpu")),
         folder,
         num_data,
         behaviour_noise=flags.cloning.behaviour_noise,

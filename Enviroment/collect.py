@@ -25,6 +25,7 @@ from Enviroment.dataset_format import (
     BEHAVIOUR_ACTION,
     FINAL_FRAME,
     FINAL_STATE,
+    IMPORTED_FROM,
     MANIFEST,
     REWARD,
     SEED,
@@ -39,11 +40,12 @@ from Enviroment.dataset_format import (
     frame_column,
     shard_name,
 )
+from Enviroment.durable import partial_path
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME, STATE
 from Enviroment.recording import LABEL_ROWS, Labeller, record
-from Enviroment.shards import Column, file_sha256, partial_path, shard_problem, write_shard
+from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
 from Enviroment.tasks import Task
 from Enviroment.vector import FrameVecEnv
 from Enviroment.workers import WorkerKind
@@ -117,6 +119,8 @@ def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
     """
     manifest = Manifest.read(folder)
     recipe = manifest.recipe
+    if IMPORTED_FROM in recipe.teacher:
+        raise UserError(f"{folder} was imported. {repair_hint(folder, manifest)}")
     if dict(labeller.identity) != recipe.teacher:
         raise UserError(
             f"{folder} was collected with another teacher, or the same asked otherwise:\n"
@@ -155,6 +159,21 @@ def verify(folder: Path) -> dict[str, str]:
     for path in surplus_shards(folder, manifest):
         problems[path.name] = f"{path} is not in the manifest: delete it, or move it away."
     return problems
+
+
+def check_content(folder: Path) -> None:
+    """Refuses a dataset that `verify` finds fault with.
+
+    Raises:
+        UserError: names each file that is not what the manifest describes, and the remedy.
+    """
+    problems = verify(folder)
+    if not problems:
+        return
+    manifest = Manifest.read(folder)
+    own = {shard_name(index) for index in range(len(manifest.shards))}
+    hint = [repair_hint(folder, manifest)] if problems.keys() & own else []
+    raise UserError("\n".join([*problems.values(), *hint]))
 
 
 def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
@@ -224,12 +243,17 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None
     for index in range(len(manifest.shards)):
         problem = shard_problem(folder / shard_name(index), manifest.layout(index))
         if problem is not None:
-            raise UserError(f"{problem} {repair_hint(folder)}")
+            raise UserError(f"{problem} {repair_hint(folder, manifest)}")
     return manifest
 
 
-def repair_hint(folder: Path) -> str:
+def repair_hint(folder: Path, manifest: Manifest) -> str:
     """What to do about a damaged shard."""
+    source = manifest.recipe.teacher.get(IMPORTED_FROM)
+    if source is not None:
+        return (
+            f"Delete {folder}, and import {source} again by `python -m Enviroment.dataset import`."
+        )
     return f"`python -m Enviroment.dataset repair {folder} --teacher DIR` collects it again."
 
 

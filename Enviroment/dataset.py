@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -58,7 +58,8 @@ class TeacherDataset:
         self._shard_starts = self.starts[self._shard_episodes]  # (shards + 1,)
         self._ages = np.arange(task.history, -1, -task.frame_interval)  # of a stack, env steps
         self._arrays: Callable[[int], dict[str, np.ndarray]]
-        self._arrays = lru_cache(_OPEN_SHARDS)(self._map)
+        # Not a method of this object: it would refer to itself, and its maps outlive it.
+        self._arrays = lru_cache(_OPEN_SHARDS)(partial(_map, folder, manifest))
 
     @classmethod
     def open(cls, folder: Path | str, task: Task | None = None) -> Self:
@@ -86,7 +87,7 @@ class TeacherDataset:
         for index in range(len(manifest.shards)):
             problem = shard_problem(folder / shard_name(index), manifest.layout(index))
             if problem is not None:
-                raise UserError(f"{problem} {repair_hint(folder)}")
+                raise UserError(f"{problem} {repair_hint(folder, manifest)}")
         for path in surplus_shards(folder, manifest):
             raise UserError(f"{path} is not in the manifest. Delete it, or move it away.")
         return cls(folder, manifest, task)
@@ -216,9 +217,6 @@ class TeacherDataset:
         for shard in range(len(self.manifest.shards)):
             yield shard, self._arrays(shard)
 
-    def _map(self, shard: int) -> dict[str, np.ndarray]:
-        return map_shard(self.folder / shard_name(shard), self.manifest.layout(shard))
-
     def _by_shard(self, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """Each shard that holds some of the steps, and which of `indices` those are."""
         shards = np.searchsorted(self._shard_starts, indices, side="right") - 1
@@ -242,6 +240,10 @@ class TeacherDataset:
         if len(outside):
             raise IndexError(f"Step {outside[0]} is not in [0, {len(self)}).")
         return array.astype(np.int64)
+
+
+def _map(folder: Path, manifest: Manifest, shard: int) -> dict[str, np.ndarray]:
+    return map_shard(folder / shard_name(shard), manifest.layout(shard))
 
 
 def dataset_folder(task: Task, num_data: int) -> Path:

@@ -36,6 +36,8 @@ DISTRIBUTION = "distribution."  # prefix of the parameters of the teacher's dist
 SEED = "seed"  # that the episode was reset with; -1: unknown (imported)
 FINAL_FRAME, FINAL_STATE = "final_frame", "final_state"  # after the last step
 
+IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, where no more is known of it
+
 
 @dataclass(frozen=True)
 class Recipe:

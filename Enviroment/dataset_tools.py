@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from Enviroment.collect import repair, verify
+from Enviroment.collect import check_content, repair, verify
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import ACTION, FINAL_STATE, Manifest, shard_name
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
@@ -21,12 +21,11 @@ from Enviroment.observations import FRAME, frame_channels
 from Enviroment.recording import Labeller
 from Enviroment.tasks import get_task
 
-EXIT_DAMAGED = 1
 _SHEET = (8, 10)  # episodes x moments
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2, a damaged dataset with 1."""
+    """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -81,34 +80,46 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    problems = verify(options.dataset)
-    if problems:
-        print("\n".join(problems.values()), file=sys.stderr)
-        sys.exit(EXIT_DAMAGED)
+    check_content(options.dataset)
     print(f"{options.dataset}: every shard is what the manifest describes.")
 
 
 def _repair(options: argparse.Namespace) -> None:
     problems = verify(options.dataset)
-    shards = [shard_name(index) for index in range(len(Manifest.read(options.dataset).shards))]
+    manifest = Manifest.read(options.dataset)
+    shards = [shard_name(index) for index in range(len(manifest.shards))]
     damaged = [index for index, name in enumerate(shards) if name in problems]
     if damaged:
-        repair(options.dataset, _load_labeller(options.teacher), damaged)
+        repair(options.dataset, _load_labeller(options.teacher, manifest), damaged)
     for index in damaged:
         print(f"{options.dataset / shards[index]} is whole again.")
-    for name in problems.keys() - set(shards):
-        print(problems[name], file=sys.stderr)
+    surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]
+    if surplus:
+        raise UserError("\n".join(surplus))
     if not problems:
         print(f"{options.dataset}: there is nothing to repair.")
 
 
-def _load_labeller(folder: Path) -> Labeller:
+def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
+    """The teacher of a bundle, asked as the manifest says that the dataset's was."""
     # Here only does this package reach up to Models: a shard cannot be collected again without a
     # teacher, and nobody who merely reads datasets should need one.
     from Models.labels import TeacherLabeller
-    from Models.teacher import Teacher
+    from Models.teacher import Teacher, corrupt
 
-    return TeacherLabeller(Teacher.load(folder))
+    asked = manifest.recipe.teacher
+    try:
+        teacher = Teacher.load(folder, min_std=float(asked["min_std"]))
+        sigma = float(asked.get("corruption_sigma", 0.0))
+        # A bundle of the corrupted teacher itself needs no more noise.
+        if sigma and not teacher.description.corruption_sigma:
+            teacher = corrupt(teacher, sigma, int(asked["corruption_seed"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"The manifest does not say how its teacher was asked ({error!r}), so no shard can be "
+            "collected again. Restore it from a copy, or collect the dataset anew."
+        ) from error
+    return TeacherLabeller(teacher)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from Enviroment.dataset_format import (
     DISTRIBUTION,
     FINAL_FRAME,
     FINAL_STATE,
+    IMPORTED_FROM,
     REWARD,
     SEED,
     TERMINATED,
@@ -43,7 +44,7 @@ from Enviroment.shards import Column
 from Enviroment.simulation import make_simulation
 from Enviroment.tasks import Task
 
-INSTALL = 'pip install "minari[hdf5]==0.5.4"'
+INSTALL = "pip install -e '.[minari]'"
 _RECIPE = "vision_distillation_recipe"  # key of Minari's metadata
 _NOT_INFOS = (FRAME, STATE, REWARD, TERMINATED, TRUNCATED, BEHAVIOUR_ACTION)
 
@@ -169,7 +170,7 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
     episodes = _episodes(storage, task, range(len(lengths)))
     first = next(episodes)
     step_columns, episode_columns = _columns(first)
-    if recipe.teacher.keys() != {"imported_from"} and recipe.behaviour_noise == 0:
+    if IMPORTED_FROM not in recipe.teacher and recipe.behaviour_noise == 0:
         del step_columns[BEHAVIOUR_ACTION]  # as in what was exported
     manifest = Manifest(recipe, step_columns, episode_columns)
     check_task(path, manifest, task)
@@ -194,7 +195,7 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
             raise UserError(f"{source} keeps no recipe of this version: {error}") from error
     return Recipe(
         task=describe_task(task),
-        teacher={"imported_from": source},
+        teacher={IMPORTED_FROM: source},
         num_data=sum(lengths),
         behaviour_noise=0.0,
         first_seed=-1,
@@ -278,7 +279,9 @@ def _minari() -> Any:
         import_module("h5py")
         return import_module("minari")
     except ImportError as error:
-        raise UserError(f"This needs Minari, which is not installed: {INSTALL}") from error
+        raise UserError(
+            f"This needs Minari, which is not installed. `{INSTALL}` installs it."
+        ) from error
 
 
 def _storage() -> Any:

@@ -22,6 +22,7 @@ from Enviroment.dataset_format import (
     TRUNCATED,
     Manifest,
 )
+from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE
 from Enviroment.vector import FrameVecEnv
 
@@ -84,6 +85,10 @@ def record(
 
     Returns: The manifest's columns, the steps of each episode after those of the one before, and
         the episodes' lengths in env steps, `(len(episodes),)`.
+
+    Raises:
+        UserError: the simulation diverged. An episode cannot be left out: a dataset is the same
+            episodes whoever collects it.
     """
     recipe = manifest.recipe
     shape = (len(episodes), recipe.max_steps)
@@ -116,6 +121,12 @@ def record(
         steps[TRUNCATED][at] = timed_out[playing]
         steps[TERMINATED][at] = (dones & ~timed_out)[playing]
         for i in np.flatnonzero(dones & playing):
+            if infos[i].get("diverged", False):
+                raise UserError(
+                    f"The simulation diverged in the episode of seed {first_seed + place[i]}, so "
+                    "there is nothing to learn from it. Collect with less --behaviour_noise, or "
+                    "with another teacher. The shards that are complete stay as they are."
+                )
             lengths[place[i]] = age[i]
             final = infos[i]["terminal_observation"]
             ends[FINAL_FRAME][place[i]], ends[FINAL_STATE][place[i]] = final[FRAME], final[STATE]

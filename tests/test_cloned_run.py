@@ -11,7 +11,7 @@ import torch
 
 from Distillation.cloned_run import read_cloned_run
 from Enviroment.errors import UserError
-from Models.student import save_student
+from Models.student_bundle import save_student
 from tests.cloning_data import student
 
 

@@ -14,13 +14,15 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
+from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning import BehaviouralCloning
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, split_episodes
 from Algorithm.replay import PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
 from Models.distributions import DiagGaussian
-from Models.student import StudentPolicy, load_student
+from Models.student import StudentPolicy
+from Models.student_bundle import load_student
 from tests.cloning_data import MemoryData, Recorder, student
 
 SMALL: dict[str, Any] = {
@@ -30,6 +32,7 @@ SMALL: dict[str, Any] = {
     "validate_every": 10,
     "log_every": 1,
 }
+SHIFT = AugmentationConfig(random_shift=2, modality_dropout=0.3)
 PER = ReplayConfig(alpha=0.6, mode_alpha="linear", anneal_every=4)
 
 
@@ -37,11 +40,13 @@ def cloning(
     policy: StudentPolicy | None = None,
     data: MemoryData | None = None,
     replay: ReplayConfig | None = None,
+    augmentation: AugmentationConfig | None = None,
     **config: Any,
 ) -> tuple[BehaviouralCloning, Recorder]:
     recorder = Recorder()
     settings = CloningConfig(**{**SMALL, **config})
-    model = BehaviouralCloning(policy or student(), data or MemoryData(), settings, replay, seed=3)
+    data = data or MemoryData()
+    model = BehaviouralCloning(policy or student(), data, settings, replay, 3, augmentation)
     model.set_logger(Logger(None, [recorder]))
     return model, recorder
 
@@ -162,6 +167,25 @@ def test_importance_weights_enter_the_loss() -> None:
     assert recorder.curve("train/nll")[0] == pytest.approx(nll.mean(), rel=1e-5)
 
 
+def test_training_batches_are_augmented_and_nothing_else() -> None:
+    # One batch by hand, augmented by the same draws.
+    policy = student("ImpaalaSmall")
+    model, recorder = cloning(policy, augmentation=SHIFT, gradient_steps=1)
+    plain, _ = cloning(student("ImpaalaSmall"))
+    assert model.validate() == plain.validate()
+    training, _ = split_episodes(MemoryData(), 0.1, 3)
+    twin = PrioritisedReplay(len(training), ReplayConfig(), 3)
+    twin.add(len(training), new=False)
+    batch = BatchReader(training, policy.config.groups, torch.device("cpu"))(twin.draw(16).indices)
+    torch.manual_seed(7)
+    seen = Augmenter(SHIFT, policy)(batch.obs)
+    assert isinstance(seen, dict) and not torch.equal(seen["frame"], batch.obs["frame"])
+    nll = -policy.distribution(seen).log_prob(batch.teacher.mode()).mean().item()
+    torch.manual_seed(7)
+    model.learn()
+    assert recorder.curve("train/loss")[0] == pytest.approx(nll, rel=1e-5)
+
+
 def test_priorities_follow_the_losses() -> None:
     model, _ = cloning(replay=ReplayConfig(alpha=1.0), gradient_steps=1)
     model.learn()
@@ -256,12 +280,20 @@ def test_what_is_logged() -> None:
     assert all(np.isfinite(value) for point in recorder.points for value in point.values())
 
 
-@pytest.mark.parametrize("replay", [None, PER])
+@pytest.mark.parametrize(
+    ("mode", "settings"),
+    [
+        ("State", {}),
+        ("State", {"replay": PER}),
+        ("ImpaalaSmall", {"augmentation": SHIFT, "gradient_steps": 16}),
+    ],
+)
 def test_a_run_that_was_stopped_goes_on_exactly(
-    tmp_path: Path, replay: ReplayConfig | None
+    tmp_path: Path, mode: str, settings: dict[str, Any]
 ) -> None:
-    whole, recorder = cloning(replay=replay)
+    whole, recorder = cloning(student(mode), **settings)
     whole.learn(Stop(12, tmp_path))
+    torch.manual_seed(1)  # of another process, so to speak
     rest = BehaviouralCloning.load(tmp_path, MemoryData())
     assert rest.gradient_steps == 12
     rest_recorder = Recorder()
@@ -318,6 +350,11 @@ def test_a_student_of_another_family() -> None:
         cloning(student(family="gaussian"))
 
 
+def test_nothing_to_augment() -> None:
+    with pytest.raises(UserError, match="mode State"):
+        cloning(augmentation=SHIFT)
+
+
 def test_mse_of_discrete_actions() -> None:
     data = MemoryData(family="categorical")
     with pytest.raises(UserError, match="MSE needs continuous"):
@@ -341,21 +378,3 @@ def test_mse_of_discrete_actions() -> None:
 def test_settings_that_make_no_sense(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         CloningConfig(**config)
-
-
-def test_files_that_cannot_be_gone_on_from(tmp_path: Path) -> None:
-    model, _ = cloning()
-    with pytest.raises(UserError, match="no training to go on with"):
-        BehaviouralCloning.load(tmp_path, MemoryData())
-    model.save(tmp_path)
-    with pytest.raises(UserError, match="trained on 200 labelled states, and there are 400"):
-        BehaviouralCloning.load(tmp_path, MemoryData(40))
-    path = tmp_path / "learner.pt"
-    whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"garbage", b"\x80\x04."):
-        path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"learner\.pt"):
-            BehaviouralCloning.load(tmp_path, MemoryData())
-    torch.save({"policy": 1}, path)
-    with pytest.raises(UserError, match="holds no training"):
-        BehaviouralCloning.load(tmp_path, MemoryData())

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny, content
-from tiny_teacher import tiny_teacher
 
 from Enviroment import collect as collection
 from Enviroment import dataset as reader
@@ -18,7 +16,9 @@ from Enviroment.dataset import TeacherDataset, resolve_dataset
 from Enviroment.dataset_format import Manifest, shard_name
 from Enviroment.errors import UserError
 from Models.labels import TeacherLabeller
-from Models.teacher import save_teacher
+from Models.teacher import Teacher, save_teacher
+from tests.tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny
+from tests.tiny_teacher import tiny_teacher
 
 
 @pytest.fixture(scope="module")
@@ -216,25 +216,7 @@ def real_teacher(tmp_path):
     """A teacher's bundle of Reacher, and what labels with it."""
     teacher = tiny_teacher(state_dim=10, action_dim=2, bound=1.0, task="Reacher")
     save_teacher(tmp_path / "teacher", dict(teacher.state_dict()), teacher.description, {})
-    return tmp_path / "teacher", dataset_tools._load_labeller(tmp_path / "teacher")
-
-
-def test_verify_and_repair_as_commands(tmp_path, capsys):
-    bundle, labeller = real_teacher(tmp_path)
-    data = str(collect_tiny(tmp_path / "data", 40, teacher=labeller))
-    before = content(tmp_path / "data")
-    dataset_tools.main(["verify", data])
-    (tmp_path / "data" / shard_name(0)).unlink()
-    with pytest.raises(SystemExit) as verdict:
-        dataset_tools.main(["verify", data])
-    assert verdict.value.code == dataset_tools.EXIT_DAMAGED
-    assert "shard_00000.safetensors is missing" in capsys.readouterr().err
-    dataset_tools.main(["repair", data, "--teacher", str(bundle)])
-    assert "is whole again" in capsys.readouterr().out
-    assert content(tmp_path / "data") == before
-    with pytest.raises(SystemExit) as verdict:
-        dataset_tools.main(["info", str(tmp_path / "nowhere")])
-    assert verdict.value.code == 2
+    return tmp_path / "teacher", TeacherLabeller(Teacher.load(tmp_path / "teacher"))
 
 
 def test_a_teachers_labels(tmp_path):

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.numpy
-from tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny, content, length_of
 
 from Enviroment import collect as collection
 from Enviroment import seeds
@@ -18,6 +17,7 @@ from Enviroment.dataset_format import Manifest, shard_name
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.recording import LABEL_ROWS, ask
+from tests.tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny, content, length_of
 
 FIRST = seeds.DATASET.start
 

@@ -81,12 +81,13 @@ def test_a_dataset_that_is_not_there_or_does_not_fit(
     assert "--C_data --num_data 123" in absent
     assert "--collect_missing" in absent
     assert "16" in failure(capsys, *start, "--dataset", str(dataset), "--frame_size", "32x32")
-    assert "--alpha" in failure(capsys, *start, "--alpha", "-1")
+    assert "--alpha -1.0 must be 0" in failure(capsys, *start, "--alpha", "-1")
     small = failure(capsys, *start, "--dataset", str(dataset), "--batch_size", "1000")
-    assert "fewer than a batch" in small
+    assert "fewer than a batch of 1000. Collect more by --C_data" in small
     other = write_teacher(tmp_path / "other", family="gaussian")
     flags = ("--teacher", str(other), "--dataset", str(dataset))
     assert "of another teacher" in failure(capsys, *start, *flags)
     missing = failure(capsys, "--Dagger_phase", "--folder_Dagger", str(tmp_path), *start[1:])
-    assert "is no run" in missing
+    assert f"--folder_Dagger {tmp_path} is no run" in missing
+    assert "Give the folder of a run of `python Distillation/Pusher.py --BC_phase`" in missing
     assert not (tmp_path / "run").exists()

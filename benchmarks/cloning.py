@@ -1,0 +1,202 @@
+"""Behavioural cloning: this project's loop against a plain PyTorch one with a DataLoader.
+
+Usage: python benchmarks/cloning.py [--rounds 5] [--threads 2] [--precisions float32]
+
+All learn from the same memory-mapped dataset, with the same weights, batches, loss, schedule and
+precision, and the curves of their losses must agree; in float32, and in bfloat16 where the
+processor has it, which is what `--BC_phase` takes there. They take turns, so that what else the
+machine does falls on all alike; ratios are of the same round. The second rival has our layout of
+memory (channels last) too: what is left of the ratio is the way the batches come.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from rivals.dataloader_loop import PlainLoop
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter, Logger
+
+from Algorithm.cloning import BehaviouralCloning
+from Algorithm.cloning_config import CloningConfig
+from Algorithm.cloning_data import TeacherSamples
+from Algorithm.replay import PrioritisedReplay, ReplayConfig
+from Enviroment.collect import collect
+from Enviroment.dataset import TeacherDataset
+from Enviroment.make import make_env
+from Enviroment.tasks import get_task
+from Evaluation.run_folder import default_teacher
+from Models.impala import fastest_precision
+from Models.labels import TeacherLabeller
+from Models.student import StudentConfig, StudentPolicy
+from Models.teacher import Teacher
+
+TARGET = 2.0  # times as many samples a second as the plain loop
+DATA_SHARE = 0.1  # of a step, at most
+OURS, PLAIN = "ours", "DataLoader, contiguous"
+# Of 1 + |loss|, over all steps: layouts of memory round otherwise, and training makes more of it.
+_TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured: `--BC_phase` as it comes."""
+
+    mode: str = "ImpaalaSmall"
+    precisions: tuple[str, ...] = tuple(
+        dict.fromkeys(["float32", fastest_precision(torch.device("cpu"))])
+    )
+    num_data: int = 20_000  # env steps in the dataset
+    batch_size: int = 128  # samples
+    rounds: int = 5
+    steps: int = 40  # gradient steps a round, of each
+    loader_workers: int = 2
+    threads: int = len(os.sched_getaffinity(0))
+
+
+class _Curve(KVWriter):
+    """Keeps the loss of every step, and how long it waited for its batch."""
+
+    def __init__(self) -> None:
+        self.losses: list[float] = []
+        self.data_shares: list[float] = []
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
+        self.losses.append(key_values["train/loss"])
+        self.data_shares.append(key_values["time/data_share"])
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _StopAfter(BaseCallback):
+    """Ends a round."""
+
+    def __init__(self, n_steps: int) -> None:
+        super().__init__()
+        self._left = n_steps
+
+    def _on_step(self) -> bool:
+        self._left -= 1
+        return self._left > 0
+
+
+class Ours:
+    """The project's loop, which goes on where it stopped."""
+
+    def __init__(
+        self, student: StudentPolicy, dataset: TeacherDataset, config: CloningConfig
+    ) -> None:
+        self._model = BehaviouralCloning(student, TeacherSamples(dataset), config)
+        self.curve = _Curve()
+        self._model.set_logger(Logger(None, [self.curve]))
+
+    def learn(self, n_steps: int) -> list[float]:
+        """Some gradient steps; the loss before each."""
+        self._model.learn(_StopAfter(n_steps))
+        return self.curve.losses[-n_steps:]
+
+
+def main(settings: Settings) -> None:
+    """Collects a dataset, measures every contender in every round, and prints what came out."""
+    torch.set_num_threads(settings.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        teacher = Teacher.load(default_teacher("Pusher"), min_std=0.2)
+        task = get_task("Pusher")
+        collect(task, TeacherLabeller(teacher), Path(folder) / "dataset", settings.num_data)
+        dataset = TeacherDataset.open(Path(folder) / "dataset", task)
+        for precision in settings.precisions:
+            network = StudentConfig(settings.mode, teacher.description.family, precision=precision)
+            measure(settings, dataset, network)
+
+
+def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig) -> None:
+    """One round to warm up, then the others in turn."""
+    n_steps = settings.steps * (settings.rounds + 1)
+    config = CloningConfig(
+        gradient_steps=n_steps + 1,  # the end of all steps would be one of validation
+        batch_size=settings.batch_size,
+        held_out=0.0,
+        log_every=1,
+        validate_every=n_steps + 1,
+    )
+    student, batches = make_student(dataset, network), same_batches(dataset, config)
+    h, w = dataset.task.frame_size
+    print(f"\n{network.mode}, {h}x{w}, {network.precision}, batches of {settings.batch_size}")
+    rivals = {PLAIN: True, "DataLoader, channels last": False}
+    contenders: dict[str, Ours | PlainLoop] = {
+        name: PlainLoop(
+            student, dataset, batches, config, settings.loader_workers, plain_encoder=plain
+        )
+        for name, plain in rivals.items()
+    }
+    ours = contenders[OURS] = Ours(student, dataset, config)
+    losses: dict[str, list[float]] = {name: [] for name in contenders}
+    speeds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(settings.rounds + 1):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            losses[name] += contender.learn(settings.steps)
+            samples = settings.steps * settings.batch_size
+            speeds[name].append(samples / (time.perf_counter() - start))
+    check_curves(settings, losses, _TOLERANCE[network.precision])
+    report(settings, {name: values[1:] for name, values in speeds.items()})
+    share = statistics.mean(ours.curve.data_shares[settings.steps :])
+    print(f"share of a step of ours that waits for its batch: {share:.1%} (below {DATA_SHARE:.0%})")
+
+
+def make_student(dataset: TeacherDataset, network: StudentConfig) -> StudentPolicy:
+    """A student of random weights for the dataset's task."""
+    env = make_env(dataset.task, 1, 0)
+    spaces = env.observation_space, env.action_space
+    env.close()
+    torch.manual_seed(0)
+    return StudentPolicy(*spaces, lambda _: 0.0, config=network)
+
+
+def same_batches(dataset: TeacherDataset, config: CloningConfig) -> list[np.ndarray]:
+    """The indices that our loop draws with seed 0, for all its steps."""
+    draws = PrioritisedReplay(len(dataset), ReplayConfig(), seed=0)
+    draws.add(len(dataset), new=False)
+    return [draws.draw(config.batch_size).indices for _ in range(config.gradient_steps)]
+
+
+def check_curves(settings: Settings, losses: dict[str, list[float]], tolerance: float) -> None:
+    """Fails unless everybody's loss falls alike."""
+    ours = np.array(losses[OURS])
+    print(f"loss: {ours[0]:.3f} at first, {ours[-settings.steps :].mean():.3f} in the last round")
+    for name, curve in losses.items():
+        apart = float(np.max(np.abs(ours - curve) / (1 + np.abs(ours))))
+        assert apart <= tolerance, f"{name} differs by {apart:.2g}"
+        if name != OURS:
+            print(f"largest difference to {name}: {apart:.2g} of 1 + |loss|")
+
+
+def report(settings: Settings, speeds: dict[str, list[float]]) -> None:
+    """Print the medians over the rounds, with the range of the ratios."""
+    print(
+        f"{settings.threads} threads, {settings.rounds} rounds of {settings.steps} gradient steps"
+    )
+    for name, values in speeds.items():
+        ratios = [own / theirs for own, theirs in zip(speeds[OURS], values, strict=True)]
+        line = f"{name:28}{statistics.median(values):10.0f} samples a second"
+        if name != OURS:
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            line += f"; ours {statistics.median(ratios):.2f} times as fast ({spread})"
+        if name == PLAIN:
+            reached = "reached" if statistics.median(ratios) >= TARGET else "missed"
+            line += f", target {TARGET:g}: {reached}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings, description=__doc__))
