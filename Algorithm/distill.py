@@ -14,6 +14,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
+from Algorithm.augmentation import AugmentationConfig
 from Algorithm.losses import KL_DIRECTIONS, Losses, kl_to_teacher, value_loss
 from Algorithm.on_policy import OnPolicyStudent
 from Algorithm.rollout import Minibatch
@@ -51,10 +52,14 @@ class StudentDistill(OnPolicyStudent):
     Args:
         policy: `StudentPolicy`, or one of SB3's actor-critic policies.
         kl_direction: "forward", KL(teacher || student), or "reverse".
+        critic_warmup: env steps in which the critic alone learns.
+        augmentation: of the student's observations in updates.
         The others are SB3's.
 
     Logged: train/kl, train/value_loss, train/entropy, train/grad_norm; and the loop's own.
     """
+
+    uses_teacher_values = True
 
     def __init__(
         self,
@@ -69,8 +74,11 @@ class StudentDistill(OnPolicyStudent):
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
         kl_direction: str = "forward",
+        critic_warmup: int = 0,
+        augmentation: AugmentationConfig | None = None,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "auto",
@@ -90,8 +98,11 @@ class StudentDistill(OnPolicyStudent):
             ent_coef=ent_coef,
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,
+            critic_warmup=critic_warmup,
+            augmentation=augmentation,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
             verbose=verbose,
             seed=seed,
             device=device,
@@ -104,8 +115,9 @@ class StudentDistill(OnPolicyStudent):
         entropy = student.entropy().mean()
         targets = batch.returns if batch.teacher_values is None else batch.teacher_values
         v_loss = value_loss(values, targets)
-        total = kl - self.ent_coef * entropy + self.vf_coef * v_loss
-        return Losses(total, {"kl": kl, "value_loss": v_loss, "entropy": entropy})
+        critic = self.vf_coef * v_loss
+        total = kl - self.ent_coef * entropy + critic
+        return Losses(total, {"kl": kl, "value_loss": v_loss, "entropy": entropy}, critic)
 
 
 class TeacherDistill(StudentDistill):

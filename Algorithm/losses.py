@@ -20,10 +20,14 @@ KL_DIRECTIONS = ("forward", "reverse")
 
 @dataclass(frozen=True)
 class Losses:
-    """What one minibatch gives: `total` is minimised, the scalars in `terms` are logged."""
+    """What one minibatch gives: `total` is minimised, the scalars in `terms` are logged.
+
+    `critic` is the critic's part of the total, which alone is minimised while the critic warms up.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
+    critic: Tensor
 
 
 def probability_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
@@ -61,6 +65,11 @@ def ppd_distillation_loss(kl: Tensor, ratio: Tensor, clip_range: float) -> Tenso
 def value_loss(values: Tensor, returns: Tensor) -> Tensor:
     """mean (V - G)^2, without PPO's factor 1/2, as in SB3."""
     return F.mse_loss(values, returns)
+
+
+def clip_values(values: Tensor, old_values: Tensor, clip_range: float) -> Tensor:
+    """Values no further than `clip_range` from those of the rollout, in the rewards' units."""
+    return old_values + (values - old_values).clamp(-clip_range, clip_range)
 
 
 def normalise_advantages(advantages: Tensor) -> Tensor:

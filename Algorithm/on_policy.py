@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -22,15 +21,29 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor, safe_mean
+from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from Algorithm.augmentation import AugmentationConfig, Augmenter
+from Algorithm.critic_warmup import check_warmup, critic_parameters
 from Algorithm.losses import Losses
-from Algorithm.rollout import Minibatch, Obs, StudentRolloutBuffer
+from Algorithm.rollout import Minibatch, StudentRolloutBuffer
+from Algorithm.rollout_log import log_critic, log_episodes, log_student
+from Algorithm.sb3_arguments import check_policy, tensorboard_folder
+from Algorithm.teacher_view import check_finite, live_teacher, normaliser_of, raw_observations
+from Algorithm.truncation import truncation_bonus
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
-from Models.sb3_policy import distribution_and_value, family_of, within_bounds
+from Models.fast_linear import speed_up
+from Models.sb3_policy import (
+    act,
+    check_families,
+    distribution_and_value,
+    efficient,
+    has_separate_critic,
+    within_bounds,
+)
 from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher
 
@@ -46,11 +59,17 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
     Args:
         teacher: labels every state; None where the subclass can do without.
         batch_size: samples a minibatch; None: the whole rollout.
+        critic_warmup: env steps; up to them only the critic's own parameters learn. Features that
+            it shares with the actor stay as they are.
+        augmentation: of what the student sees in updates; it acts on what there is.
         The others are those of SB3's `OnPolicyAlgorithm`.
 
     Raises:
-        UserError: teacher and environment, or teacher and student, do not fit each other.
+        UserError: teacher and environment, or teacher and student, do not fit each other; the
+            warm-up or the augmentation does not fit the policy; or no student can have the policy.
     """
+
+    uses_teacher_values: ClassVar[bool] = False  # whether the losses read the teacher's critic
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "StudentPolicy": StudentPolicy,
@@ -74,17 +93,23 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         ent_coef: float,
         vf_coef: float,
         max_grad_norm: float,
+        critic_warmup: int,
+        augmentation: AugmentationConfig | None,
         policy_kwargs: dict[str, Any] | None,
         stats_window_size: int,
+        tensorboard_log: str | None,
         verbose: int,
         seed: int | None,
         device: torch.device | str,
         _init_setup_model: bool = True,
     ) -> None:
+        check_policy(policy, self.policy_aliases, policy_kwargs)
         self.teacher = teacher
         self.batch_size = batch_size
         self.n_epochs = n_epochs
         self.gradient_steps = 0
+        self.critic_warmup = critic_warmup
+        self.augmentation = augmentation or AugmentationConfig()
         super().__init__(
             policy,
             env,
@@ -99,6 +124,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             sde_sample_freq=-1,
             rollout_buffer_class=StudentRolloutBuffer,
             stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_folder(tensorboard_log),
             policy_kwargs=policy_kwargs,
             verbose=verbose,
             seed=seed,
@@ -122,8 +148,14 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         return True
 
     def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:
-        """Whose actions are played: the student's own, unless a subclass has another act."""
+        """Whose actions are played: the student's own, unless a subclass has another act. `obs` is
+        what the teacher sees.
+        """
         return student
+
+    def ends_update(self, losses: Losses) -> bool:
+        """Whether the update ends before this minibatch's gradient step: never."""
+        return False
 
     @property
     def return_key(self) -> str:
@@ -139,7 +171,12 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         if self.teacher is not None and issubclass(self.policy_class, StudentPolicy):
             config = StudentConfig(family=self.teacher.description.family)
             self.policy_kwargs.setdefault("config", config)
+        self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
+        speed_up(self.policy)
+        check_warmup(self.critic_warmup, self.n_steps * self.n_envs)
+        self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
+        self._augmenter = Augmenter(self.augmentation, self.policy)
         if self.teacher is not None:
             self._take_teacher(self.teacher)
 
@@ -148,7 +185,8 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         task = getattr(self.env, "task", None)
         name = teacher.description.task if task is None else task.name
         teacher.check_fits(name, self.observation_space, self.action_space)
-        _check_families(teacher.description.family, family_of(self.policy))
+        check_families(teacher.description.family, self.policy)
+        normaliser_of(self.env)
         self.teacher = teacher.to(self.device)
 
     def set_teacher(self, teacher_model: Teacher | BaseAlgorithm) -> None:
@@ -159,10 +197,11 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             UserError: it does not fit the environment or the student.
         """
         is_live = isinstance(teacher_model, BaseAlgorithm)
-        self._take_teacher(Teacher.from_sb3(teacher_model) if is_live else teacher_model)
+        self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "teacher"]
+        made_anew = ["teacher", "_critic_parameters", "_augmenter"]
+        return [*super()._excluded_save_params(), *made_anew]
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -182,8 +221,8 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         """
         if self.needs_teacher and self.teacher is None:
             raise UserError(
-                f"{type(self).__name__} has no teacher. A saved model does not keep it: pass "
-                "teacher= to load(), or set the attribute."
+                f"{type(self).__name__} has no teacher. A saved model does not keep its own: "
+                "call set_teacher() before learn(), or pass teacher= to load()."
             )
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -219,12 +258,13 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         rollout_buffer.reset()
         callback.on_rollout_start()
         for _ in range(n_rollout_steps):
+            teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():
                 obs = obs_as_tensor(self._last_obs, self.device)  # pyright: ignore[reportArgumentType]
-                student, values = distribution_and_value(self.policy, obs)
-                actor = self.acting_distribution(student, obs)
+                student, values = act(self.policy, obs)
+                seen = obs if teacher_obs is None else obs_as_tensor(teacher_obs, self.device)
+                actor = self.acting_distribution(student, seen)
                 raw = actor.sample()
-                log_prob = student.log_prob(raw)
             new_obs, rewards, dones, infos = env.step(
                 within_bounds(self.policy, actor.to_env_action(raw))
             )
@@ -233,19 +273,22 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            rewards = rewards + self._truncation_bootstrap(infos, dones)
+            rewards = rewards + truncation_bonus(self._values, infos, dones, self.gamma)
             rollout_buffer.add_step(
                 self._last_obs,  # pyright: ignore[reportArgumentType]
                 raw,
                 rewards,
                 self._last_episode_starts,
-                values,
-                log_prob,
                 student,
+                values,
+                teacher_obs,
             )
             self._last_obs, self._last_episode_starts = new_obs, dones  # pyright: ignore[reportAttributeAccessIssue]
         with torch.no_grad():
-            last_values = self._values(self._last_obs)
+            if has_separate_critic(self.policy):
+                values = self.policy.predict_values(rollout_buffer.flat_obs())  # pyright: ignore[reportArgumentType]
+                rollout_buffer.set_values(values)
+            last_values = self._values(self._last_obs)  # pyright: ignore[reportArgumentType]
         rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
         self._rollout_seconds = time.perf_counter() - started
         callback.update_locals(locals())
@@ -255,21 +298,16 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
     def label_rollout(self) -> None:
         """Ask the teacher once for the whole rollout, not in every minibatch of every epoch."""
         buffer, student = self.rollout_buffer, self.rollout_buffer.flat_student()
-        self.logger.record("rollout/entropy", student.entropy().mean().item())
         if self.teacher is None:
+            log_student(self.logger, student, None)
             return
         obs = self._teacher_obs()
         teacher = self.teacher.distribution(obs)
-        for name, value in teacher.params().items():
-            if not value.isfinite().all():
-                raise UserError(
-                    f"The teacher's {name} is not finite at environment step "
-                    f"{self.num_timesteps}. The student's weights were not touched by this rollout."
-                )
+        check_finite(teacher, self.num_timesteps)
         buffer.teacher = teacher
-        buffer.teacher_values = self.teacher.value(obs)
-        self.logger.record("rollout/kl", teacher.kl(student).mean().item())
-        self.logger.record("rollout/action_accuracy", action_accuracy(student, teacher))
+        if self.uses_teacher_values:
+            buffer.teacher_values = self.teacher.value(obs)
+        log_student(self.logger, student, teacher)
 
     def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
         """What the teacher saw of the rollout; one that was trained on no groups sees the state."""
@@ -284,26 +322,44 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         started = time.perf_counter()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
+        if self.critic_warmup:
+            self.logger.record("train/critic_warmup", int(self.critic_warms_up))
         logged: dict[str, list[float]] = defaultdict(list)
-        for epoch in range(self.n_epochs):
-            for i, batch in enumerate(self.rollout_buffer.minibatches(self.batch_size)):
-                student, values = distribution_and_value(self.policy, batch.obs)
-                losses = self.minibatch_losses(student, values, batch)
-                if epoch == i == 0:
-                    log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
-                    self.logger.record("train/ratio_first", log_ratio.exp().mean().item())
-                grad_norm = self._gradient_step(losses.total)
-                for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
-                    logged[name].append(value.item())
+        for _ in range(self.n_epochs):
+            goes_on = self._epoch(logged)
             self._n_updates += 1
+            if not goes_on:
+                break
         for name, values_ in logged.items():
             self.logger.record(f"train/{name}", float(np.mean(values_)))
         self._update_seconds = time.perf_counter() - started
 
-    def _gradient_step(self, loss: Tensor) -> Tensor:
+    def _epoch(self, logged: dict[str, list[float]]) -> bool:
+        """Every minibatch once; False if the update ends with it."""
+        for batch in self.rollout_buffer.minibatches(self.batch_size):
+            student, values = distribution_and_value(self.policy, self._augmenter(batch.obs))
+            losses = self.minibatch_losses(student, values, batch)
+            if self.ends_update(losses):
+                return False
+            if not logged:
+                log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
+                self.logger.record("train/ratio_first", log_ratio.exp().mean().item())
+            grad_norm = self._gradient_step(losses)
+            for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
+                logged[name].append(value.item())
+        return True
+
+    @property
+    def critic_warms_up(self) -> bool:
+        """Whether the critic alone learns from this rollout."""
+        return self.num_timesteps <= self.critic_warmup
+
+    def _gradient_step(self, losses: Losses) -> Tensor:
         """One optimizer step, unless it would spoil the weights; returns the gradient's norm."""
+        loss = losses.critic if self.critic_warms_up else losses.total
         self.policy.optimizer.zero_grad()
-        loss.backward()
+        # Without a gradient, not with one of zero: by that Adam's moments would still move others.
+        loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         if not (loss.isfinite() and norm.isfinite()):
             raise UserError(
@@ -320,60 +376,20 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
     def _values(self, obs: Any) -> Tensor:
         return self.policy.predict_values(obs_as_tensor(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
 
-    def _truncation_bootstrap(self, infos: list[dict[str, Any]], dones: np.ndarray) -> np.ndarray:
-        """gamma V(terminal observation) where a time limit, not the task, ended the episode."""
-        bonus = np.zeros(len(dones), np.float32)
-        cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
-        if cut:
-            terminal = _stack_obs([infos[i]["terminal_observation"] for i in cut])
-            with torch.no_grad():
-                bonus[cut] = self.gamma * self._values(terminal).cpu().numpy()
-        return bonus
-
     # -- logging ----------------------------------------------------------------------------------
 
     def dump_logs(self, iteration: int = 0) -> None:
         """One logging point: what the rollout, the update and the clock have to say."""
-        record: Callable[..., None] = self.logger.record
-        if self.ep_info_buffer:
-            record(self.return_key, safe_mean([info["r"] for info in self.ep_info_buffer]))
-            record("rollout/ep_length", safe_mean([info["l"] for info in self.ep_info_buffer]))
-        buffer = self.rollout_buffer
-        record(
-            "train/explained_variance",
-            explained_variance(buffer.values.flatten(), buffer.returns.flatten()),
-        )
-        steps = self.n_steps * self.n_envs
-        record("time/env_steps", self.num_timesteps)
-        record("time/gradient_steps", self.gradient_steps)
-        record("time/rollout_seconds", self._rollout_seconds)
-        record("time/update_seconds", self._update_seconds)
+        log_episodes(self.logger, list(self.ep_info_buffer or ()), self.return_key)
+        log_critic(self.logger, self.rollout_buffer)
         seconds = self._rollout_seconds + self._update_seconds
-        record("time/steps_per_second", steps / seconds)
-        record("time/seconds", (time.time_ns() - self.start_time) / 1e9)
+        for name, value in {
+            "env_steps": self.num_timesteps,
+            "gradient_steps": self.gradient_steps,
+            "rollout_seconds": self._rollout_seconds,
+            "update_seconds": self._update_seconds,
+            "steps_per_second": self.n_steps * self.n_envs / seconds,
+            "seconds": (time.time_ns() - self.start_time) / 1e9,
+        }.items():
+            self.logger.record(f"time/{name}", value)
         self.logger.dump(step=self.num_timesteps)
-
-
-def action_accuracy(student: Distribution, teacher: Distribution) -> float:
-    """1 - mean squared difference of the two modes, or for discrete actions the share of equal
-    ones (the Pusher toolkit's "accuracy"); squashed actions are compared in [-1, 1].
-    """
-    ours, theirs = (d.to_env_action(d.mode()) for d in (student, teacher))
-    if not ours.is_floating_point():
-        return (ours == theirs).float().mean().item()
-    return 1 - (ours - theirs).square().mean().item()
-
-
-def _stack_obs(observations: list[Obs]) -> Obs:
-    first = observations[0]
-    if isinstance(first, dict):
-        return {key: np.stack([obs[key] for obs in observations]) for key in first}  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return np.stack(observations)  # pyright: ignore[reportArgumentType, reportCallIssue]
-
-
-def _check_families(teacher: str, student: str) -> None:
-    if teacher != student:
-        raise UserError(
-            f"The teacher's actions are {teacher}, the student's {student}: their KL is infinite "
-            f"one way and has no closed form the other. Give the student the family {teacher}."
-        )

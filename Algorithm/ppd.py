@@ -17,9 +17,11 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
+from Algorithm.augmentation import AugmentationConfig
 from Algorithm.losses import (
     KL_DIRECTIONS,
     Losses,
+    clip_values,
     kl_to_teacher,
     normalise_advantages,
     ppd_distillation_loss,
@@ -72,10 +74,15 @@ class PPD(OnPolicyStudent):
     Args:
         policy: `StudentPolicy`, or one of SB3's actor-critic policies.
         teacher: may be None where `distill_lambda` is 0.
-        distill_lambda: a number, or a function of the progress remaining (1 to 0).
+        distill_lambda: a number, or a function of the progress remaining (1 to 0), such as a
+            `LambdaSchedule`.
         kl_direction: "forward", KL(teacher || student), or "reverse".
         detach_ratio: stop the gradient through the KL's importance weight.
+        clip_range_vf: how far a value may move in an update; None: as far as it likes.
         normalize_advantage: over each minibatch, as in SB3.
+        target_kl: an update ends where the KL to the old policy is above 1.5 times this.
+        critic_warmup: env steps in which the critic alone learns.
+        augmentation: of the student's observations in updates.
         The others are SB3's PPO's.
 
     Logged: train/pg_loss, train/kl_loss (before lambda), train/value_loss, train/lambda,
@@ -95,14 +102,19 @@ class PPD(OnPolicyStudent):
         gamma: float = 0.999,
         gae_lambda: float = 0.9,
         clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
         normalize_advantage: bool = True,
         ent_coef: float = 0.0,
         vf_coef: float = 0.5,
         max_grad_norm: float = 0.5,
+        target_kl: float | None = None,
         kl_direction: str = "forward",
         detach_ratio: bool = False,
+        critic_warmup: int = 0,
+        augmentation: AugmentationConfig | None = None,
         policy_kwargs: dict[str, Any] | None = None,
         stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
         verbose: int = 0,
         seed: int | None = None,
         device: torch.device | str = "auto",
@@ -111,6 +123,8 @@ class PPD(OnPolicyStudent):
         self.distill_lambda = FloatSchedule(distill_lambda)
         self._lambda_of_steps: Callable[[int], float] | None = None
         self.clip_range = FloatSchedule(clip_range)
+        self.clip_range_vf = None if clip_range_vf is None else FloatSchedule(clip_range_vf)
+        self.target_kl = target_kl
         self.normalize_advantage = normalize_advantage
         self.kl_direction = kl_direction
         self.detach_ratio = detach_ratio
@@ -127,8 +141,11 @@ class PPD(OnPolicyStudent):
             ent_coef=ent_coef,
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,
+            critic_warmup=critic_warmup,
+            augmentation=augmentation,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
             verbose=verbose,
             seed=seed,
             device=device,
@@ -150,6 +167,9 @@ class PPD(OnPolicyStudent):
         """
         if kl_mode is not None and kl_mode not in KL_DIRECTIONS:
             raise UserError(f"kl_mode {kl_mode!r} is not forward or reverse.")
+        now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
+        if now is not None and now < 0:
+            raise UserError(f"lambda is {now}; it cannot be below 0.")
         super().set_teacher(teacher_model)
         self.kl_direction = kl_mode or self.kl_direction
         if callable(distill_lambda):
@@ -185,8 +205,12 @@ class PPD(OnPolicyStudent):
         log_prob = student.log_prob(batch.raw_actions)
         ratio = probability_ratio(log_prob, batch.old_log_prob)
         pg_loss = ppo_loss(ratio, advantages, clip_range)
+        if self.clip_range_vf is not None:
+            clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
+            values = clip_values(values, batch.old_values, clip_range_vf)
         v_loss = value_loss(values, batch.returns)
-        total = pg_loss + self.vf_coef * v_loss
+        critic = self.vf_coef * v_loss
+        total = pg_loss + critic
         if self.ent_coef:
             total = total - self.ent_coef * student.entropy().mean()
         terms = {"pg_loss": pg_loss, "value_loss": v_loss}
@@ -203,7 +227,8 @@ class PPD(OnPolicyStudent):
                 "approx_kl": (ratio - 1 - log_ratio).mean(),
                 "lambda": torch.tensor(float(weight)),
             }
-        return Losses(total, terms)
+        return Losses(total, terms, critic)
 
-
-ProximalPolicyDistillation = PPD
+    def ends_update(self, losses: Losses) -> bool:
+        limit = self.target_kl
+        return limit is not None and losses.terms["approx_kl"].item() > 1.5 * limit

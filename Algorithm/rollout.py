@@ -112,9 +112,10 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.episode_starts = np.zeros(size, np.float32)
         self.values = np.zeros(size, np.float32)
         self._obs: dict[str, list[Tensor]] = {}
+        self._teacher_obs: dict[str, list[Tensor]] = {}
         self._raw_actions: list[Tensor] = []
-        self._log_probs: list[Tensor] = []
         self._student: list[Distribution] = []
+        self._old_log_prob: Tensor | None = None  # (n_envs * n_steps,), once it is asked for
         self.teacher: Distribution | None = None
         self.teacher_values: Tensor | None = None
         self.generator_ready = False
@@ -128,32 +129,53 @@ class StudentRolloutBuffer(RolloutBuffer):
         raw_actions: Tensor,
         rewards: np.ndarray,
         episode_starts: np.ndarray,
-        values: Tensor,
-        log_prob: Tensor,
         student: Distribution,
+        values: Tensor | None = None,
+        teacher_obs: Obs | None = None,
     ) -> None:
-        """One step of every environment; `student` is the distribution that the student had."""
+        """One step of every environment.
+
+        Args:
+            student: the distributions that the student had.
+            values: `(n_envs,)`; None: `set_values` gives those of the whole rollout.
+            teacher_obs: what the teacher sees of the step; None: what the student sees.
+        """
         for group, array in _groups(obs).items():
             if group == FRAME and self._history is not None:
                 self._history.add(self.pos, array, episode_starts)
             else:
-                # A copy: environments may reuse their arrays.
-                kept = torch.tensor(array, device=self.device)
-                self._obs.setdefault(group, []).append(kept)
+                self._keep(self._obs, group, array)
+        for group, array in ({} if teacher_obs is None else _groups(teacher_obs)).items():
+            self._keep(self._teacher_obs, group, array)
         self._raw_actions.append(raw_actions)
-        self._log_probs.append(log_prob)
         self._student.append(student)
         self.rewards[self.pos] = rewards
         self.episode_starts[self.pos] = episode_starts
-        self.values[self.pos] = values.cpu().numpy()
+        if values is not None:
+            self.values[self.pos] = values.cpu().numpy()
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
-    def flat_group(self, group: str | None) -> Tensor:
-        """One observation group of the whole rollout: `(n_envs * n_steps, ...)`; None: the
-        observation, where it is not a dictionary.
+    def _keep(self, groups: dict[str, list[Tensor]], group: str, array: np.ndarray) -> None:
+        # A copy: environments may reuse their arrays.
+        groups.setdefault(group, []).append(torch.tensor(array, device=self.device))
+
+    def set_values(self, values: Tensor) -> None:
+        """The critic's estimates `(n_envs * n_steps,)` of `flat_obs`."""
+        self.values[:] = values.view(self.n_envs, self.buffer_size).T.cpu().numpy()
+
+    def flat_obs(self) -> TensorObs:
+        """The student's observations of the whole rollout, `(n_envs * n_steps, ...)`, where no
+        frames are kept once.
         """
-        return _env_major(self._obs[group or ""])
+        obs = {group: _env_major(steps) for group, steps in self._obs.items()}
+        return obs if self._is_dict else obs[""]
+
+    def flat_group(self, group: str | None) -> Tensor:
+        """One observation group of the whole rollout, as the teacher saw it:
+        `(n_envs * n_steps, ...)`; None: the observation, where it is not a dictionary.
+        """
+        return _env_major((self._teacher_obs or self._obs)[group or ""])
 
     def flat_student(self) -> Distribution:
         """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
@@ -196,7 +218,9 @@ class StudentRolloutBuffer(RolloutBuffer):
             name: torch.as_tensor(array.T.reshape(-1), device=self.device)
             for name, array in arrays.items()
         }
-        return {"old_log_prob": _env_major(self._log_probs), **flat}
+        if self._old_log_prob is None:
+            self._old_log_prob = self.flat_student().log_prob(_env_major(self._raw_actions))
+        return {"old_log_prob": self._old_log_prob, **flat}
 
     def _read_obs(self, obs: dict[str, Tensor], rows: np.ndarray, index: Tensor) -> TensorObs:
         read = {group: tensor[index] for group, tensor in obs.items()}

@@ -10,127 +10,38 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 import yaml
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
+from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning_config import CloningConfig
+from Algorithm.critic_warmup import check_warmup
 from Algorithm.dagger import DaggerConfig
 from Algorithm.distill import DistillConfig
+from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.ppd import PPDConfig
 from Algorithm.replay import ReplayConfig
+from Distillation.flag_groups import (
+    ON_POLICY,
+    CloningFlags,
+    MethodFlags,
+    RunFlags,
+    StudentFlags,
+    TeacherFlags,
+    TrainingFlags,
+)
 from Enviroment import seeds
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
 
 # Measured on Pusher, where the paper's constant 3e-4 was slower.
 _PPD_LEARNING_RATE = 1e-3
+_DISTILL_LEARNING_RATE = 2e-3
 _FINAL_SHARE = 0.05  # of the learning rate, at the end
-
-Mode = Literal["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"]
-
-
-@dataclass(frozen=True)
-class MethodFlags:
-    """Which method; give exactly one."""
-
-    PPD: bool = False  # Proximal Policy Distillation: PPO plus a KL to the teacher
-    Sdistillation: bool = False  # student-distill: the student acts, and regresses to the teacher
-    Tdistillation: bool = False  # teacher-distill: the same where the teacher acts
-    PPO: bool = False  # the same student by PPO alone, without a teacher
-    C_data: bool = False  # no student: collect a dataset of what the teacher sees and does
-    BC_phase: bool = False  # behavioural cloning from a dataset
-    Dagger_phase: bool = False  # DAgger, from a BC run, a dataset or nothing
-
-    @property
-    def name(self) -> str:
-        """Raises UserError unless exactly one method is given."""
-        chosen = [name for name, given in dataclasses.asdict(self).items() if given]
-        if len(chosen) != 1:
-            methods = ", ".join(f"--{f.name}" for f in dataclasses.fields(self))
-            given = " and ".join(f"--{name}" for name in chosen) or "none"
-            raise UserError(f"Give exactly one method of {methods}; given: {given}.")
-        return chosen[0]
-
-
-@dataclass(frozen=True)
-class StudentFlags:
-    """What the student sees, and with what network."""
-
-    mode: Mode = "State"  # the network: an MLP on the state, or an IMPALA-CNN on frames
-    frame_size: str = "64x64"  # pixels, height x width
-    pooling: int = 3  # side of the grid that the CNN's features are averaged to
-    init_log_std: float = -1.6  # of its actions, before the tanh of a SAC teacher's student
-    critic_on_state: bool = False  # the critic sees the state during training
-    blind: bool = False  # zero the frames, in training and evaluation: the baseline of skill
-
-
-@dataclass(frozen=True)
-class TrainingFlags:
-    """How it learns."""
-
-    total_timesteps: int = 350_000  # env steps, all environments together
-    optimization_steps: int | None = None  # gradient steps, as the budget instead of env steps
-    num_envs: int = 18  # environments
-    num_steps: int | None = None  # env steps a rollout, each; default 64, in the distillations 5
-    num_epochs: int = 4  # passes over a rollout; the distillations make one
-    batch_size: int | None = None  # samples; default 256, in cloning 128; distillations take all
-    learning_rate: float | None = None  # default 1e-3; in the distillations 3e-4
-    final_learning_rate: float | None = None  # falls linearly to this; default 5% of the first
-    PPD_parameter: float = 5.0  # lambda, the weight of the KL to the teacher
-    kl_direction: Literal["forward", "reverse"] = "forward"  # forward: KL(teacher || student)
-    detach_ratio: bool = True  # off: a gradient through the KL's importance weight (paper)
-    gamma: float = 0.999  # discount
-    gae_lambda: float = 0.9
-    clip_range: float = 0.2  # of the probability ratio
-    ent_coef: float = 0.0  # weight of the entropy bonus
-    run_index: int = 0  # 0 to 5: which seeds
-
-
-@dataclass(frozen=True)
-class CloningFlags:
-    """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
-
-    num_data: int = 100_000  # env steps to collect
-    behaviour_noise: float = 0.0  # on what is done while collecting, in half ranges of an action
-    dataset: str = "100k"  # 5k, 10k, 50k, 100k, any count of env steps, or a folder; DAgger: none
-    collect_missing: bool = False  # collect the dataset if it is not there
-    loss_type: Literal["NLL", "KL", "MSE"] = "NLL"  # to the teacher's action or distribution
-    alpha: float = 0.0  # how strongly samples of a large loss are preferred; 0: uniform
-    mode_alpha: Literal["constant", "linear", "dynamic_mean", "dynamic_max"] = "constant"
-    folder_Dagger: Path | None = None  # the BC run that DAgger goes on from
-    rounds: int = 5  # of DAgger
-    round_env_steps: int = 3_600  # env steps a round; best whole episodes of every environment
-    round_gradient_steps: int = 1_000  # gradient steps a round
-    beta_schedule: Literal["zero", "constant", "linear", "exponential"] = "zero"  # teacher's share
-
-
-@dataclass(frozen=True)
-class TeacherFlags:
-    """Who teaches."""
-
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac
-    min_teacher_std: float = 0.2  # floor of its deviation: SAC's can vanish, and the KL explode
-
-
-@dataclass(frozen=True)
-class RunFlags:
-    """Where it runs, and what it leaves behind."""
-
-    output: Path | None = None  # run folder; default: Results/<task>/<method>/<run name>
-    overwrite: bool = False  # delete the run that the folder holds
-    device: str = "auto"  # auto, cpu, cuda or cuda:N
-    threads: int | None = None  # of torch and of the environments; default: one a core
-    wandb: Literal["offline", "online", "disabled"] = "offline"
-    resume: bool = False  # go on with the dataset that --C_data had begun
-    eval_every: int | None = None  # default 25000 env steps; in cloning 1000 gradient steps
-    eval_episodes: int = 20  # episodes an evaluation, on training seeds (ID) and others (OD) each
-    final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing
-    video: bool = True  # off: no episode is recorded at the end
-    config: Path | None = None  # YAML or JSON file of flags; the command line goes before it
 
 
 @dataclass(frozen=True)
@@ -169,8 +80,37 @@ class Flags:
             raise UserError("--blind zeroes the frames, and --mode State sees none.")
         seeds.training(training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
-        for configuration in (self.ppd, self.clone, self.dagger, self.replay):
+        for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
             configuration()  # each checks itself
+        self.lambda_schedule()
+        check_warmup(training.critic_warmup, self.rollout, self.total_timesteps)
+        if not 0 <= self.teaching.corrupt_teacher < math.inf:
+            raise UserError(
+                f"--corrupt_teacher {self.teaching.corrupt_teacher} must be a number and not below "
+                "0: the deviation of the noise."
+            )
+        self._check_method()
+
+    def _check_method(self) -> None:
+        """Refuses options that the chosen method has no use for."""
+        method, training = self.method, self.training
+        learners = (*ON_POLICY, "BC_phase", "Dagger_phase")
+        if training.critic_warmup:
+            method.refuse("--critic_warmup", ON_POLICY)
+        if training.lambda_schedule != "constant":
+            method.refuse("--lambda_schedule", ("PPD",))
+        if training.init_from is not None:
+            if method.Dagger_phase:
+                raise UserError(
+                    "--Dagger_phase goes on from a BC run by --folder_Dagger RUN, not by "
+                    "--init_from."
+                )
+            method.refuse("--init_from", (*ON_POLICY, "BC_phase"))
+        if self.teaching.corrupt_teacher:
+            taught = tuple(f.name for f in dataclasses.fields(method) if f.name != "PPO")
+            method.refuse("--corrupt_teacher", taught, "PPO has no teacher.")
+        if self.augmentation().is_active:
+            method.refuse("--random_shift or --modality_dropout", learners)
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -224,12 +164,21 @@ class Flags:
         final = _FINAL_SHARE * first if final is None else final
         return LinearSchedule(first, final, end_fraction=1.0)
 
+    def lambda_schedule(self) -> LambdaSchedule:
+        """What PPD's lambda follows. It keeps the skill that it was told: one for each run."""
+        t = self.training
+        return LambdaSchedule(t.PPD_parameter, t.final_lambda, t.lambda_schedule)
+
+    def augmentation(self) -> AugmentationConfig:
+        """What updates change of the student's observations."""
+        return AugmentationConfig(self.training.random_shift, self.training.modality_dropout)
+
     def distill(self) -> DistillConfig:
         """The configuration of the two distillations."""
         t = self.training
         return DistillConfig(
             n_steps=self.num_steps,
-            learning_rate=t.learning_rate or DistillConfig.learning_rate,
+            learning_rate=t.learning_rate or _DISTILL_LEARNING_RATE,
             gamma=t.gamma,
             gae_lambda=t.gae_lambda,
             ent_coef=t.ent_coef,
@@ -285,8 +234,14 @@ class Flags:
             parts.append("blind" if s.blind else s.frame_size)
         if self.method.PPD:
             parts.append(f"lambda{t.PPD_parameter:g}")
+            if t.lambda_schedule != "constant":
+                parts.append(f"{t.lambda_schedule}{t.final_lambda:g}")
         if self.method.BC_phase:
             parts += [self.cloning.loss_type, Path(self.cloning.dataset).name]
+        if self.teaching.corrupt_teacher:
+            parts.append(f"corrupt{self.teaching.corrupt_teacher:g}")
+        if t.init_from is not None:
+            parts.append("init")
         return "_".join([*parts, f"run{t.run_index}"])
 
 
@@ -302,10 +257,10 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     first.add_argument("--config", type=Path)
     known, _ = first.parse_known_args(arguments)
     h, w = task.frame_size
-    defaults = Flags(student=StudentFlags(frame_size=f"{h}x{w}"))
+    defaults: Flags = _Unchecked(student=StudentFlags(frame_size=f"{h}x{w}"))
     if known.config is not None:
         defaults = _with_file(defaults, known.config)
-    return tyro.cli(
+    parsed = tyro.cli(
         Flags,
         args=arguments,
         default=defaults,
@@ -317,6 +272,14 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         use_underscores=True,
     )
+    return Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
+
+
+class _Unchecked(Flags):
+    """Flags that the command line may still change, so that they need not fit each other yet."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def _with_file(defaults: Flags, path: Path) -> Flags:
@@ -352,4 +315,4 @@ def _with_hint(name: Any) -> str:
 
 
 _GROUPS = (MethodFlags, StudentFlags, TrainingFlags, CloningFlags, TeacherFlags, RunFlags)
-_PATHS = ("teacher", "output", "folder_Dagger")
+_PATHS = ("teacher", "output", "folder_Dagger", "init_from")

@@ -21,6 +21,8 @@ from Algorithm.ppd import PPD
 from Distillation.cloned_run import read_cloned_run
 from Distillation.datasets import find_dataset
 from Distillation.flags import Flags
+from Distillation.initial_student import InitialStudent
+from Distillation.teaching import Teaching
 from Enviroment import seeds
 from Enviroment.make import make_env
 from Enviroment.observations import PROPRIO, STATE
@@ -39,9 +41,21 @@ class Setting:
 
     task: Task  # with the frame size of this run
     flags: Flags
-    teacher: Teacher
+    teaching: Teaching
     device: torch.device
     eval_env: VecEnv  # tells the student's spaces; never trained in
+    initial: InitialStudent | None = None  # whose weights the student begins with
+
+    @property
+    def teacher(self) -> Teacher:
+        """Who teaches."""
+        return self.teaching.teacher
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the run's configuration and its student say beside the flags."""
+        begun = {} if self.initial is None else {"init_from_sha256": self.initial.sha256}
+        return {**self.teaching.notes, **begun}
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class Learner:
     learn: Callable[[BaseCallback], Any]
     id_seed: int  # the first seed that it trains on
     env: VecEnv | None  # that it trains in; the caller closes it
+    take_skill: Callable[[float], None] | None = None  # what wants to know the student's skill
 
     @property
     def policy(self) -> StudentPolicy:
@@ -102,6 +117,8 @@ def _make_on_policy(setting: Setting) -> Learner:
             **_policy_arguments(setting),
             "optimizer_kwargs": {"eps": 1e-5, "fused": True},
         },
+        "critic_warmup": training.critic_warmup,
+        "augmentation": flags.augmentation(),
         "seed": seeds.model(training.run_index),
         "device": setting.device,
     }
@@ -112,8 +129,14 @@ def _make_on_policy(setting: Setting) -> Learner:
         else:
             algorithm = PPD
             settings = dataclasses.asdict(flags.ppd())
+        schedule = flags.lambda_schedule()
+        if schedule.kind != "constant":  # of PPD alone: the flags refuse it elsewhere
+            settings["distill_lambda"] = schedule
         settings["learning_rate"] = flags.learning_rate_schedule(settings["learning_rate"])
         model = algorithm(**shared, **settings)
+        if setting.initial is not None:
+            assert isinstance(model.policy, StudentPolicy)
+            setting.initial.give_weights(model.policy)
     except BaseException:
         env.close()
         raise
@@ -124,7 +147,8 @@ def _make_on_policy(setting: Setting) -> Learner:
     def learn(callback: BaseCallback) -> None:
         model.learn(flags.total_timesteps, callback, log_interval=interval)
 
-    return Learner(model, learn, id_seed, env)
+    take_skill = schedule.take_skill if schedule.kind == "skill" else None
+    return Learner(model, learn, id_seed, env, take_skill)
 
 
 def _make_cloning(setting: Setting, checkpoints: Path) -> Learner:
@@ -136,6 +160,7 @@ def _make_cloning(setting: Setting, checkpoints: Path) -> Learner:
         flags.clone(),
         flags.replay(),
         seeds.model(flags.training.run_index),
+        flags.augmentation(),
     )
     return Learner(
         model, lambda callback: model.learn(callback, checkpoints), seeds.DATASET.start, None
@@ -166,6 +191,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
             seed=seed,
             first_seed=first_seed,
             cloned=policy is not None,
+            augmentation=flags.augmentation(),
         )
     except BaseException:
         env.close()
@@ -179,20 +205,25 @@ def _fresh_student(setting: Setting) -> StudentPolicy:
     policy = StudentPolicy(
         env.observation_space, env.action_space, lambda _: 0.0, **_policy_arguments(setting)
     )
+    if setting.initial is not None:
+        setting.initial.give_weights(policy)
     return policy.to(setting.device)
 
 
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
     student, joints = setting.flags.student, setting.task.proprio_indices
     mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
-    config = StudentConfig(
-        mode=student.mode,
-        family=setting.teacher.description.family,
-        pooling=student.pooling,
-        init_log_std=student.init_log_std,
-        critic_on_state=student.critic_on_state,
-        precision=fastest_precision(setting.device),
-    )
+    if setting.initial is not None:
+        config = setting.initial.config(critic_on_state=student.critic_on_state)
+    else:
+        config = StudentConfig(
+            mode=student.mode,
+            family=setting.teacher.description.family,
+            pooling=student.pooling,
+            init_log_std=student.init_log_std,
+            critic_on_state=student.critic_on_state,
+            precision=fastest_precision(setting.device),
+        )
     return {
         "config": config,
         "group_mean": {STATE: mean.tolist(), PROPRIO: mean[joints].tolist()},

@@ -9,6 +9,7 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
 from Distillation.flags import Flags
+from Distillation.teaching import Teaching
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation import run_folder
@@ -17,22 +18,22 @@ from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
 from Evaluation.plots import CURVES_FILE, draw_curves
 from Evaluation.tracking import METRICS_FILE, RunTracker
 from Evaluation.video import record_video
-from Models.student import load_student
-from Models.teacher import Teacher
+from Models.student_bundle import load_student
 
 _VIDEO_HEIGHT = 480  # pixels
 
 
 def report(
-    task: Task, flags: Flags, folder: Path, teacher: Teacher, env: VecEnv, tracker: RunTracker
+    task: Task, flags: Flags, folder: Path, teaching: Teaching, env: VecEnv, tracker: RunTracker
 ) -> None:
     """Evaluates the best student, as it was saved, on seeds that neither trained nor chose it.
 
     Writes `evaluation.json`, `videos/student.mp4` and `curves.png`, and prints the table.
     """
     act = policy_act(load_student(folder / run_folder.STUDENT))
-    baselines = teacher.description.baselines
-    figures = evaluate_student(act, env, task, baselines, flags.run.final_episodes)
+    n_episodes = flags.run.final_episodes
+    baselines = teaching.all_baselines(env, task, n_episodes)
+    figures = evaluate_student(act, env, task, baselines, n_episodes)
     (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n")
     left = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
     if flags.run.video:

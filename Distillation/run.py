@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
-from stable_baselines3.common.vec_env import VecEnv
 
 from Distillation.cloned_run import read_cloned_run
 from Distillation.datasets import collect_dataset
 from Distillation.flags import Flags, parse
+from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
 from Distillation.report import report
+from Distillation.teaching import load_teaching
 from Enviroment import seeds
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.tasks import Task, get_task
@@ -27,8 +28,7 @@ from Evaluation.callbacks import EvaluationCallback, ProgressBar
 from Evaluation.evaluate import EpisodeStats, policy_act
 from Evaluation.tracking import RunTracker, write_config
 from Models.device import resolve_device
-from Models.student import save_student
-from Models.teacher import Teacher
+from Models.student_bundle import save_student
 
 EXIT_INTERRUPTED = 130
 _EVALUATION_ENVS = 10
@@ -60,47 +60,52 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
             ask that cannot be done; later only for numbers that are not finite.
     """
     method = flags.method.name
-    if method == "Dagger_phase" and flags.cloning.folder_Dagger is not None:
-        flags = read_cloned_run(flags.cloning.folder_Dagger, task.name).flags(flags)
+    flags, initial = _resolve(task, flags)
     task = dataclasses.replace(task, frame_size=flags.frame_size)
     device = resolve_device(flags.run.device)
     torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
     if flags.method.C_data:
-        return collect_dataset(task, flags, _load_teacher(task, flags, torch.device("cpu")))
+        return collect_dataset(task, flags, load_teaching(task, flags, torch.device("cpu")).teacher)
     folder = run_folder.locate(flags.run.output, Path(task.name) / method / flags.run_name())
     run_folder.check_free(folder, overwrite=flags.run.overwrite)
-    teacher = _load_teacher(task, flags, device)
+    teaching = load_teaching(task, flags, device)
     n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
     with contextlib.ExitStack() as stack:
-        eval_env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
-        stack.callback(eval_env.close)
-        teacher.check_fits(task.name, eval_env.observation_space, eval_env.action_space)
-        learner = make_learner(Setting(task, flags, teacher, device, eval_env), folder)
+        env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
+        stack.callback(env.close)
+        teaching.teacher.check_fits(task.name, env.observation_space, env.action_space)
+        setting = Setting(task, flags, teaching, device, env, initial)
+        learner = make_learner(setting, folder)
         if learner.env is not None:
             stack.callback(learner.env.close)
-        evaluation = _make_evaluation(task, flags, folder, learner, teacher, eval_env)
-        tracker = _start_run(task, flags, folder, teacher, command)
+        evaluation = _make_evaluation(setting, folder, learner)
+        tracker = _start_run(setting, folder, command)
         stack.callback(tracker.close)
         learner.model.set_logger(Logger(None, [tracker]))
         learner.learn(CallbackList([evaluation, ProgressBar()]))
-        report(task, flags, folder, teacher, eval_env, tracker)
+        report(task, flags, folder, teaching, env, tracker)
     return folder
 
 
-def _load_teacher(task: Task, flags: Flags, device: torch.device) -> Teacher:
-    folder = flags.teaching.teacher or run_folder.default_teacher(task.name)
-    return Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std)
+def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
+    """The flags with what the run takes over of another, and the student that it begins with."""
+    if flags.method.Dagger_phase and flags.cloning.folder_Dagger is not None:
+        return read_cloned_run(flags.cloning.folder_Dagger, task.name).flags(flags), None
+    if flags.training.init_from is None:
+        return flags, None
+    initial = read_initial_student(flags.training.init_from)
+    initial.check_task(task.name)
+    return initial.flags(flags), initial
 
 
-def _start_run(
-    task: Task, flags: Flags, folder: Path, teacher: Teacher, command: Sequence[str]
-) -> RunTracker:
+def _start_run(setting: Setting, folder: Path, command: Sequence[str]) -> RunTracker:
     """Writes the run's configuration; from here on the folder holds a run."""
+    task, flags = setting.task, setting.flags
     if flags.run.overwrite:
         run_folder.clear(folder)
     method = flags.method.name
-    config = {**dataclasses.asdict(flags), "task": task.name, "method": method}
-    sha256 = teacher.description.sha256
+    config = {**dataclasses.asdict(flags), "task": task.name, "method": method, **setting.notes}
+    sha256 = setting.teacher.description.sha256
     write_config(folder, config, teacher_sha256=sha256, command=command)
     return RunTracker(
         folder,
@@ -111,25 +116,29 @@ def _start_run(
     )
 
 
-def _make_evaluation(
-    task: Task, flags: Flags, folder: Path, learner: Learner, teacher: Teacher, eval_env: VecEnv
-) -> EvaluationCallback:
+def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> EvaluationCallback:
     """Evaluates during training, and keeps the student with the best validation return."""
-    notes = {"task": task.name, "frame_interval": task.frame_interval, "method": flags.method.name}
+    task, flags, baselines = setting.task, setting.flags, setting.teaching.baselines
+    notes = {
+        "task": task.name,
+        "frame_interval": task.frame_interval,
+        "blind": flags.student.blind,
+        "method": flags.method.name,
+        **setting.notes,
+    }
 
     def save_best(stats: EpisodeStats) -> None:
         figures = {"steps": learner.model.num_timesteps, **stats.summary("validation_")}
         save_student(learner.policy, folder / run_folder.STUDENT, {**notes, "training": figures})
 
     return EvaluationCallback(
-        eval_env,
+        setting.eval_env,
         task,
         id_seed=learner.id_seed,
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
-        baselines={
-            name: returns["validation"] for name, returns in teacher.description.baselines.items()
-        },
-        teacher=policy_act(teacher),
+        baselines={name: returns["validation"] for name, returns in baselines.items()},
+        teacher=policy_act(setting.teacher),
         save_best=save_best,
+        take_skill=learner.take_skill,
     )

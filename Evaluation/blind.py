@@ -24,7 +24,7 @@ from Enviroment.tasks import get_task
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.run_folder import STUDENT, default_teacher
 from Evaluation.tracking import CONFIG_FILE
-from Models.student import load_student
+from Models.student_bundle import load_student
 from Models.teacher import Teacher, record_baseline
 
 _ENVS = 10

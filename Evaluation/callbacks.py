@@ -40,6 +40,7 @@ class EvaluationCallback(BaseCallback):
       `eval/od_success`, `eval/od_object_goal_distance`;
     - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`: on the OD seeds;
     - `eval/od_skill`, where the returns of both the teacher and a blind student are known;
+    - `eval/id_skill`, where `take_skill` wants it;
     - `eval/action_accuracy`, with a teacher: on the student's OD states;
     - `eval/seconds`: what the evaluation took.
 
@@ -54,11 +55,14 @@ class EvaluationCallback(BaseCallback):
             seed from `seeds.VALIDATION[0]` on, as the teacher's bundle has them.
         teacher: to compare actions with.
         save_best: called whenever the mean OD return has risen above `best_return`.
+        take_skill: called with the ID skill after each evaluation, for training that depends on
+            it; OD seeds steer nothing. An estimate: of teacher and blind student the returns on ID
+            seeds are not known, so those on OD seeds stand for them.
         best_return: to be beaten; that of the run that is resumed.
 
     Raises:
-        UserError: fewer than 1 step or episode, baselines over fewer than `n_episodes` seeds, or
-            a teacher no better than blind.
+        UserError: fewer than 1 step or episode, baselines over fewer than `n_episodes` seeds, a
+            teacher no better than blind, or skill that is wanted and cannot be known.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class EvaluationCallback(BaseCallback):
         baselines: Mapping[str, Sequence[float]],
         teacher: Act | None = None,
         save_best: Callable[[EpisodeStats], None] | None = None,
+        take_skill: Callable[[float], None] | None = None,
         best_return: float = -np.inf,
     ) -> None:
         super().__init__()
@@ -90,10 +95,17 @@ class EvaluationCallback(BaseCallback):
         self._baselines = _on_first_seeds(baselines, n_episodes)
         self._teacher = teacher
         self._save_best = save_best
+        self._take_skill = take_skill
         self._next = 0  # env step of the next evaluation
         self._latest = -1  # env step of the latest one
         if self._skill_is_known():
             self._skill(self._baselines["teacher"])  # so that its error comes before training
+        elif take_skill is not None:
+            raise UserError(
+                "--lambda_schedule skill needs the returns of the teacher and of a blind student, "
+                f"and the teacher's bundle has those of {', '.join(baselines) or 'none'}. Train a "
+                "student with --blind, then run `python -m Evaluation.blind RUN`."
+            )
 
     def _on_rollout_start(self) -> None:
         if self.num_timesteps >= self._next:
@@ -119,6 +131,8 @@ class EvaluationCallback(BaseCallback):
         self.od_stats = run_episodes(
             act, self._env, self._task, seeds.VALIDATION.start, self._n_episodes, measures
         )
+        if self._take_skill is not None:
+            self._take_skill(self._skill(self.id_stats.returns))
         self._log(self.id_stats, self.od_stats, time.perf_counter() - started)
         od_return = float(self.od_stats.returns.mean())
         if od_return > self.best_return:
@@ -132,6 +146,8 @@ class EvaluationCallback(BaseCallback):
             figures[f"eval/{name}_return"] = float(returns.mean())
         if self._skill_is_known():
             figures["eval/od_skill"] = self._skill(od_stats.returns)
+        if self._take_skill is not None:
+            figures["eval/id_skill"] = self._skill(id_stats.returns)
         for name, values in od_stats.measures.items():
             figures[f"eval/{name}"] = float(values.mean())
         figures["eval/seconds"] = seconds

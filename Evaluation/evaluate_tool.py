@@ -21,7 +21,7 @@ from Evaluation.evaluate import policy_act
 from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
 from Evaluation.run_folder import STUDENT, default_teacher
 from Models.bundle import read_bundle
-from Models.student import load_student
+from Models.student_bundle import load_student
 from Models.teacher import Teacher
 
 _ENVS = 10

@@ -52,9 +52,9 @@ def figures_table(figures: Mapping[str, float], task: Task) -> Table:
     table.add_column("value", justify="right")
     interval = f"{figures['return_low']:.2f} to {figures['return_high']:.2f}"
     rows = {"return (95% interval)": f"{figures['return']:.2f} ({interval})"}
-    for name in ("teacher", "blind", "nothing", "random"):
+    for name in ("teacher", "corrupted_teacher", "blind", "nothing", "random"):
         if f"{name}_return" in figures:
-            rows[f"return of {name}"] = f"{figures[f'{name}_return']:.2f}"
+            rows[f"return of {name.replace('_', ' ')}"] = f"{figures[f'{name}_return']:.2f}"
     if "skill" in figures:
         interval = f"{figures['skill_low']:.3f} to {figures['skill_high']:.3f}"
         rows["skill (95% interval)"] = f"{figures['skill']:.3f} ({interval})"

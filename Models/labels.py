@@ -33,12 +33,18 @@ class TeacherLabeller:
     def identity(self) -> Mapping[str, Any]:
         """Which weights; and what else decides the parameters of the distributions."""
         description = self._teacher.description
+        corruption = {
+            "corruption_sigma": description.corruption_sigma,
+            "corruption_seed": description.corruption_seed,
+        }
         return {
             "sha256": description.sha256,
             "family": description.family,
             "min_std": self._teacher.min_std,
             "action_std": description.action_std,
             "temperature": description.temperature,
+            # Only where there is some: datasets of other teachers do not name it.
+            **(corruption if description.corruption_sigma else {}),
         }
 
     def __call__(self, states: np.ndarray) -> dict[str, np.ndarray]:

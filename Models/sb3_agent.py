@@ -133,13 +133,14 @@ def _actor_critic(agent: Agent) -> Network:
     own = any(name.startswith("pi_features_extractor.") for name in state)
     family = _FAMILY_OF_ACTIONS[type(agent.action_space)]
     value = [*shared, *_layers(agent, "mlp_extractor.value_net."), _layer(state, "value_net.")]
+    critics = [] if agent.algo == "reinforce" else [value]  # SB3's head is there, but untrained
     return Network(
         family=family,
         encoder="pi_features_extractor." if own else "features_extractor.",
         hidden=[*shared, *_layers(agent, "mlp_extractor.policy_net.")],
         heads={"head": _layer(state, "action_net.")},
-        critics=[value],
-        value_kind="state",
+        critics=critics,
+        value_kind="state" if critics else None,
         default_activation="Tanh",
         critic_encoder="vf_features_extractor." if own else "",
         log_std=state["log_std"] if family == DiagGaussian.family else None,
@@ -205,10 +206,10 @@ ADAPTERS: dict[str, Callable[[Agent], Network]] = {
     "dqn": _q_values,
     "qrdqn": _q_values,
 }
-
-
 # The kind of policy of an algorithm, where it is not of the same name.
-POLICY_KINDS = {"ppo": "actor_critic", "a2c": "actor_critic", "trpo": "actor_critic", "ddpg": "td3"}
+POLICY_KINDS = {"ddpg": "td3"} | dict.fromkeys(
+    ("ppo", "a2c", "trpo", "reinforce", "actorcritic"), "actor_critic"
+)
 
 
 def _q_critics(agent: Agent) -> list[list[Layer]]:

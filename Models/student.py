@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,25 @@ from torch import Tensor, nn
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
-from Models.bundle import read_bundle, write_bundle
-from Models.distributions import Categorical, DiagGaussian, Distribution, SquashedGaussian
+from Models.distributions import (
+    FAMILIES,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    SquashedGaussian,
+)
 from Models.impala import FILTERS, ImpalaEncoder, fastest_precision
 
 MODES = ("State", *FILTERS)
-_FAMILIES = (DiagGaussian.family, SquashedGaussian.family, Categorical.family)
+_SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
+    DiagGaussian.family: spaces.Box,
+    SquashedGaussian.family: spaces.Box,
+    Categorical.family: spaces.Discrete,
+    MultiCategorical.family: spaces.MultiDiscrete,
+    Bernoulli.family: spaces.MultiBinary,
+}
 _MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
 _OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
 
@@ -43,9 +54,9 @@ class StudentConfig:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
-        if self.family not in _FAMILIES:
+        if self.family not in FAMILIES:
             raise UserError(
-                f"A student's actions cannot be {self.family!r}, only {', '.join(_FAMILIES)}."
+                f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILIES)}."
             )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UserError(f"--precision {self.precision!r} is not auto, float32 or bfloat16.")
@@ -82,13 +93,19 @@ class StudentPolicy(ActorCriticPolicy):
     more groups than the student reads; the others are ignored.
 
     For a squashed Gaussian, SB3's "actions" are in [-1, 1] and `predict` scales them to the
-    bounds. The actor gives state-dependent standard deviations, as SAC's does.
+    bounds. The actor of a Gaussian gives state-dependent standard deviations, as SAC's does;
+    that of discrete actions their logits, those of the first action first.
 
     Args:
         observation_space: at least the groups that `config` needs.
+        action_space: `Box` for the Gaussians, `Discrete`, `MultiDiscrete` or `MultiBinary` for
+            categorical, multi_categorical or bernoulli.
         config: the network.
         group_mean, group_std: frozen statistics of the vector groups (`proprio`, `state`);
             0 and 1 where a group is not named.
+
+    Raises:
+        UserError: a group is missing, or the family has no such actions.
     """
 
     def __init__(
@@ -106,6 +123,7 @@ class StudentPolicy(ActorCriticPolicy):
         self.config = config or StudentConfig()
         if use_sde:
             raise UserError("The student explores by its own distribution; use_sde is not for it.")
+        _check_actions(action_space, self.config.family)
         self.group_mean, self.group_std = group_mean or {}, group_std or {}
         full = _dict_space(observation_space)
         self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None
@@ -160,9 +178,12 @@ class StudentPolicy(ActorCriticPolicy):
         )
 
     def _n_action_params(self) -> int:
-        if isinstance(self.action_space, spaces.Discrete):
-            return int(self.action_space.n)
-        return 2 * _size(self.action_space)
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            return int(space.n)
+        if isinstance(space, spaces.MultiDiscrete):
+            return int(space.nvec.sum())
+        return _size(space) * (2 if isinstance(space, spaces.Box) else 1)
 
     # -- what the algorithms call -------------------------------------------------------------
 
@@ -183,13 +204,14 @@ class StudentPolicy(ActorCriticPolicy):
         return self._distribution(features), self._values(features, obs)
 
     def _distribution(self, features: Tensor) -> Distribution:
-        params = self.actor(features)
-        if self.config.family == Categorical.family:
-            return Categorical(params)
+        params, family, space = self.actor(features), self.config.family, self.action_space
+        if isinstance(space, spaces.MultiDiscrete):
+            return MultiCategorical.from_flat(params, tuple(space.nvec.tolist()))
+        if not isinstance(space, spaces.Box):
+            return (Categorical if family == Categorical.family else Bernoulli)(params)
         mean, log_std = params.chunk(2, dim=-1)  # (B, 2A) -> (B, A), (B, A)
         log_std = (log_std + self.config.init_log_std).clamp(_MIN_LOG_STD, _MAX_LOG_STD)
-        squashed = self.config.family == SquashedGaussian.family
-        return (SquashedGaussian if squashed else DiagGaussian)(mean, log_std)
+        return (SquashedGaussian if self.squash_output else DiagGaussian)(mean, log_std)
 
     def _values(self, features: Tensor, obs: dict[str, Tensor]) -> Tensor:
         if self.state_space is not None:
@@ -285,70 +307,24 @@ def _narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
     return spaces.Dict({group: space[group] for group in groups})
 
 
+def _check_actions(space: spaces.Space, family: str) -> None:
+    if not isinstance(space, _SPACE_OF_FAMILY[family]):
+        fitting = [name for name, kind in _SPACE_OF_FAMILY.items() if isinstance(space, kind)]
+        raise UserError(
+            f"A {family} student cannot act in {space}. Its family can be: "
+            f"{' or '.join(fitting) or 'none, no distribution has such actions'}."
+        )
+    nested = not isinstance(space, spaces.Box) and len(space.shape or ()) > 1
+    if nested or np.any(getattr(space, "start", 0)):
+        raise UserError(
+            f"A student cannot act in {space}: discrete actions must be a flat list and count "
+            "from 0. Wrap the environment so that they do."
+        )
+
+
 def _size(space: spaces.Space) -> int:
     return int(np.prod(space.shape or ()))
 
 
 def _vector_sizes(space: spaces.Space) -> dict[str, int]:
     return {group: _size(sub) for group, sub in _dict_space(space).spaces.items() if group != FRAME}
-
-
-def save_student(policy: StudentPolicy, folder: Path, notes: Mapping[str, Any]) -> None:
-    """Writes the student's bundle: weights, network, spaces.
-
-    Args:
-        notes: plain JSON: the task, how it was trained, its figures.
-    """
-    description = {
-        **notes,
-        "config": asdict(policy.config),
-        "observations": {
-            group: list(space.shape or ()) for group, space in policy.all_groups().spaces.items()
-        },
-        "actions": _describe_actions(policy.action_space),
-        "parameters": sum(p.numel() for p in policy.parameters()),
-    }
-    write_bundle(folder, "student", policy.state_dict(), description)
-
-
-def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPolicy:
-    """The student of a bundle, in evaluation mode. It needs no teacher.
-
-    Raises:
-        UserError: the bundle is missing, damaged, or describes no student.
-    """
-    tensors, description = read_bundle(folder, "student", device)
-    try:
-        config = dict(description["config"])
-        config["head"] = tuple(config["head"])
-        groups = description["observations"].items()
-        policy = StudentPolicy(
-            spaces.Dict({group: _group_space(group, shape) for group, shape in groups}),
-            _read_actions(description["actions"]),
-            lambda _: 0.0,
-            config=StudentConfig(**config),
-        )
-        policy.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder / 'student.json'} describes no student: {error}") from error
-    return policy.to(device).eval()
-
-
-def _group_space(group: str, shape: list[int]) -> spaces.Box:
-    if group == FRAME:
-        return spaces.Box(0, 255, tuple(shape), np.uint8)
-    return spaces.Box(-np.inf, np.inf, tuple(shape), np.float32)
-
-
-def _describe_actions(space: spaces.Space) -> dict[str, Any]:
-    if isinstance(space, spaces.Box):
-        return {"low": space.low.tolist(), "high": space.high.tolist()}
-    assert isinstance(space, spaces.Discrete)
-    return {"n": int(space.n)}
-
-
-def _read_actions(description: dict[str, Any]) -> spaces.Space:
-    if "n" in description:
-        return spaces.Discrete(description["n"])
-    low, high = (np.array(description[bound], np.float32) for bound in ("low", "high"))
-    return spaces.Box(low, high, dtype=np.float32)

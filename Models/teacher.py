@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from Enviroment.errors import UserError
 from Enviroment.observations import STATE
-from Models.bundle import read_bundle
+from Models.bundle import read_bundle, weights_sha256
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -351,7 +351,11 @@ def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
         for policy, returns in d.baselines.items()
     }
     description = dataclasses.replace(
-        d, corruption_sigma=sigma, corruption_seed=seed, baselines=baselines
+        d,
+        sha256=weights_sha256(tensors),
+        corruption_sigma=sigma,
+        corruption_seed=seed,
+        baselines=baselines,
     )
     return Teacher(description, tensors, teacher.min_std)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import tyro
 
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.make import make_state_env
+from Enviroment.redaction import command_line
 from Enviroment.tasks import get_task
 from Models import hub
 from Models.sb3_agent import Softening
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     try:
         if isinstance(command, Convert):
-            convert(command, shlex.join(["python", "-m", "Models.teacher", *arguments]))
+            convert(command, command_line(["python", "-m", "Models.teacher", *arguments]))
             command = Inspect(command.output)
         print(describe(Teacher.load(command.bundle)))
     except UserError as error:

@@ -130,6 +130,24 @@ def test_skill_baselines_and_accuracy_are_logged():
     assert callback.od_stats.seeds.tolist() == list(OD)
 
 
+def test_training_that_asks_is_told_the_skill_on_the_seeds_it_trained_on():
+    model, points = make_model()
+    act_by_steps(model, {0: 0.5, 8: 1.5})
+    told = []
+    low, high = mean_return(ID, 0.5), mean_return(ID, 1.5)
+    baselines = {"teacher": [low + 8.0] * 3, "blind": [low - 2.0] * 3}
+    model.learn(8, make_callback(baselines=baselines, take_skill=told.append))
+    # Blind to teacher is 10: first 2 of it, then that and what the better action brings.
+    assert told == pytest.approx([0.2, 0.2 + (high - low) / 10])
+    assert [point["eval/id_skill"] for point in evaluations(points)] == told
+
+
+@pytest.mark.parametrize("known", [{}, {"teacher": [0.0] * 3}, {"blind": [0.0] * 3}])
+def test_skill_that_is_wanted_and_unknown_is_refused_before_training(known):
+    with pytest.raises(UserError, match=r"python -m Evaluation\.blind"):
+        make_callback(baselines=known, take_skill=lambda skill: None)
+
+
 def test_without_a_blind_baseline_there_is_no_skill():
     model, points = make_model()
     model.learn(8, make_callback(baselines={"teacher": [0.0] * 3}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from Algorithm.distill import StudentDistill
 from Algorithm.ppd import PPD, PPDConfig
 from Algorithm.rollout import Minibatch
 from Enviroment.errors import UserError
@@ -177,6 +179,26 @@ def test_teacher_is_asked_once_a_rollout(monkeypatch: pytest.MonkeyPatch) -> Non
     assert calls == [24, 24]
 
 
+def test_the_teachers_value_is_computed_for_the_distillations_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for algorithm, expected in ((PPD, []), (StudentDistill, [24])):
+        teacher, calls = tiny_teacher(), []
+
+        def counted(
+            observation: Any, value: Any = teacher.value, calls: list[int] = calls
+        ) -> torch.Tensor:
+            calls.append(len(observation["state"]))
+            return value(observation)
+
+        monkeypatch.setattr(teacher, "value", counted)
+        env = make_env("Pusher", 3, seed=0, blind=True)
+        config = StudentConfig(mode="State", family="squashed_gaussian")
+        kwargs: Any = {"policy_kwargs": {"config": config}, "device": "cpu"}
+        algorithm(StudentPolicy, env, teacher, n_steps=8, **kwargs).learn(24)
+        assert calls == expected
+
+
 def test_saved_model_has_no_teacher_and_says_so(tmp_path: Path) -> None:
     model = pusher_ppd(tiny_teacher())
     model.learn(24)
@@ -227,7 +249,7 @@ def test_nan_in_the_loss_names_its_step_and_keeps_the_weights(
         if model.gradient_steps < 3:
             return losses
         weights.extend(p.clone() for p in model.policy.parameters())
-        return type(losses)(losses.total * float("nan"), losses.terms)
+        return dataclasses.replace(losses, total=losses.total * float("nan"))
 
     monkeypatch.setattr(model, "minibatch_losses", spoiled)
     with pytest.raises(UserError, match="loss is not finite at gradient step 3"):

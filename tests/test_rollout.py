@@ -9,6 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
+from torch.distributions import Normal
 
 from Algorithm.rollout import FrameHistory, StudentRolloutBuffer
 from Enviroment.tasks import TASKS
@@ -52,13 +53,14 @@ def _filled(buffer: StudentRolloutBuffer | RolloutBuffer, n_steps: int, n_envs: 
         obs = rng.normal(size=(n_envs, 2)).astype(np.float32)
         actions = rng.normal(size=(n_envs, 1)).astype(np.float32)
         rewards, values = rng.normal(size=(2, n_envs)).astype(np.float32)
-        starts, log_prob = rng.random(n_envs) < 0.2, rng.normal(size=n_envs).astype(np.float32)
-        tensors = torch.tensor(values), torch.tensor(log_prob)
+        starts, raw = rng.random(n_envs) < 0.2, torch.tensor(actions)
+        mean, log_std = torch.tensor(rng.normal(size=(2, n_envs, 1)).astype(np.float32))
         if isinstance(buffer, StudentRolloutBuffer):
-            raw = torch.tensor(actions)
-            buffer.add_step(obs, raw, rewards, starts, *tensors, DiagGaussian(raw, raw))
+            student = DiagGaussian(mean, log_std)
+            buffer.add_step(obs, raw, rewards, starts, student, torch.tensor(values))
         else:
-            buffer.add(obs, actions, rewards, starts, *tensors)
+            log_prob = Normal(mean, log_std.exp()).log_prob(raw).sum(-1)
+            buffer.add(obs, actions, rewards, starts, torch.tensor(values), log_prob)
     last = torch.tensor(rng.normal(size=n_envs).astype(np.float32))
     buffer.compute_returns_and_advantage(last, np.zeros(n_envs))
 
@@ -91,10 +93,8 @@ def test_whole_rollout_as_one_minibatch_and_flat_groups() -> None:
     flat = buffer.flat_group(None)
     assert flat.shape == (6, 2)
     # Environment-major: both steps of environment 0 first.
-    assert torch.equal(
-        buffer.flat_student().mode()[:2, 0],
-        torch.stack([buffer._raw_actions[0][0, 0], buffer._raw_actions[1][0, 0]]),
-    )
+    steps = [dist.mode()[0, 0] for dist in buffer._student]
+    assert torch.equal(buffer.flat_student().mode()[:2, 0], torch.stack(steps))
 
 
 def test_an_incomplete_rollout_gives_no_minibatches() -> None:

@@ -23,7 +23,7 @@ from Evaluation.blind import BlindFlags, measure_blind
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.evaluate_tool import EvaluateFlags, evaluate
 from Evaluation.tracking import read_metrics
-from Models.student import load_student
+from Models.student_bundle import load_student
 from Models.teacher import Teacher, record_baseline
 from tests.short_run import SHORT, failure, write_teacher
 

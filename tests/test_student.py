@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,16 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Categorical as TorchCategorical
 
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Models.impala import FILTERS, ImpalaEncoder
-from Models.student import StudentConfig, StudentPolicy, load_student, save_student
+from Models.student import StudentConfig, StudentPolicy
+from Models.student_bundle import load_student, save_student
 
+FRAMES = "ImpaalaSmall"  # a mode that sees them
 GROUPS = spaces.Dict(
     {
         "frame": spaces.Box(0, 255, (4, 24, 32), np.uint8),
@@ -24,12 +29,28 @@ GROUPS = spaces.Dict(
     }
 )
 ACTIONS = spaces.Box(np.array([-2, -1, 0], np.float32), np.array([2, 1, 4], np.float32))
+SPACE_OF_FAMILY: dict[str, spaces.Space] = {
+    "gaussian": ACTIONS,
+    "squashed_gaussian": ACTIONS,
+    "categorical": spaces.Discrete(5),
+    "multi_categorical": spaces.MultiDiscrete([2, 4, 3]),
+    "bernoulli": spaces.MultiBinary(3),
+}
 
 
-def make_student(**config: object) -> StudentPolicy:
+def make_student(actions: spaces.Space = ACTIONS, **config: object) -> StudentPolicy:
     torch.manual_seed(0)
     settings = StudentConfig(**{"precision": "float32", "family": "squashed_gaussian", **config})  # pyright: ignore[reportArgumentType]
-    return StudentPolicy(GROUPS, ACTIONS, lambda _: 1e-3, config=settings)
+    return StudentPolicy(GROUPS, actions, lambda _: 1e-3, config=settings)
+
+
+def of_family(family: str, **config: object) -> StudentPolicy:
+    """With weights far from those at the start, where every action is about as likely."""
+    student = make_student(SPACE_OF_FAMILY[family], family=family, **config)
+    with torch.no_grad():
+        for parameter in student.actor.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return student
 
 
 def some_obs(n: int = 6) -> dict[str, np.ndarray]:
@@ -154,11 +175,66 @@ def test_group_statistics_normalise() -> None:
     assert features[0, :3].tolist() == [2.0, 10.0, 0.0]
 
 
-@pytest.mark.parametrize("critic_on_state", [False, True])
-def test_bundle_gives_the_same_actions(tmp_path: Path, critic_on_state: bool) -> None:
-    student, obs = make_student(critic_on_state=critic_on_state), some_obs()
+@pytest.mark.parametrize("mode", ["State", FRAMES])
+@pytest.mark.parametrize(
+    ("family", "choices"),
+    [("categorical", (5,)), ("multi_categorical", (2, 4, 3)), ("bernoulli", (2, 2, 2))],
+)
+def test_discrete_actors_output_is_split_as_torchs_distributions_have_it(
+    family: str, choices: tuple[int, ...], mode: str
+) -> None:
+    """The log-probability of every action there is, from the actor's output by torch's classes."""
+    obs, student = tensors(some_obs()), of_family(family, mode=mode)
+    with torch.no_grad():
+        flat, dist = student.actor(student.features(obs)), student.distribution(obs)
+    if family == "bernoulli":
+        theirs = [TorchBernoulli(logits=logit) for logit in flat.unbind(-1)]
+    else:
+        theirs = [TorchCategorical(logits=part) for part in flat.split(choices, -1)]
+    for action in np.ndindex(*choices):
+        parts = [torch.full((6,), value) for value in action]
+        pairs = zip(theirs, parts, strict=True)
+        expected = torch.stack([d.log_prob(part.float()) for d, part in pairs]).sum(0)
+        raw = parts[0] if family == "categorical" else torch.stack(parts, -1)
+        torch.testing.assert_close(dist.log_prob(raw), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["State", FRAMES])
+@pytest.mark.parametrize("family", SPACE_OF_FAMILY)
+def test_predicted_actions_are_in_the_space(family: str, mode: str) -> None:
+    student, obs, space = of_family(family, mode=mode), some_obs(), SPACE_OF_FAMILY[family]
+    for deterministic in (True, False):
+        actions, _ = student.predict(obs, deterministic=deterministic)
+        assert actions.shape == (6, *(space.shape or ()))
+        assert all(space.contains(action) for action in actions)
+
+
+@pytest.mark.parametrize("family", SPACE_OF_FAMILY)
+def test_sb3s_interface_gives_the_same_log_probabilities(family: str) -> None:
+    """`forward` acts, `evaluate_actions` reads its actions back, as in SB3's PPO."""
+    student, obs = of_family(family, mode="State"), tensors(some_obs())
+    with torch.no_grad():
+        actions, values, log_prob = student(obs)
+        values2, log_prob2, entropy = student.evaluate_actions(obs, actions)
+    torch.testing.assert_close(log_prob2, log_prob, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(values2, values)
+    assert values.shape == (6, 1) and log_prob.shape == entropy.shape == (6,)
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [
+        ("squashed_gaussian", {"critic_on_state": True}),
+        *((family, {"mode": mode}) for family in SPACE_OF_FAMILY for mode in ("State", FRAMES)),
+    ],
+)
+def test_bundle_gives_the_same_actions(
+    tmp_path: Path, family: str, config: dict[str, object]
+) -> None:
+    student, obs = of_family(family, **config), some_obs()
     save_student(student, tmp_path, {"task": "none"})
     loaded = load_student(tmp_path)
+    assert loaded.action_space == student.action_space
     for deterministic in (True, False):
         torch.manual_seed(3)
         expected, _ = student.predict(obs, deterministic=deterministic)
@@ -184,6 +260,32 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
         load_student(tmp_path)
 
 
+def test_a_bundle_of_actions_that_are_not_its_familys_is_refused(tmp_path: Path) -> None:
+    save_student(of_family("bernoulli", mode="State"), tmp_path, {"task": "none"})
+    path = tmp_path / "student.json"
+    path.write_text(path.read_text().replace('"switches": 3', '"n": 3'))
+    with pytest.raises(UserError, match=r"student\.json describes no student.*bernoulli student"):
+        load_student(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "space", "message"),
+    [
+        ("gaussian", spaces.Discrete(3), r"cannot act in Discrete\(3\).*can be: categorical"),
+        ("categorical", ACTIONS, "can be: gaussian or squashed_gaussian"),
+        ("categorical", spaces.MultiDiscrete([2, 3]), "can be: multi_categorical"),
+        ("bernoulli", spaces.Text(4), "can be: none"),
+        ("categorical", spaces.Discrete(3, start=1), "count from 0"),
+        ("multi_categorical", spaces.MultiDiscrete([2, 3], start=[0, 1]), "count from 0"),
+        ("multi_categorical", spaces.MultiDiscrete(np.array([[2, 3], [4, 5]])), "flat list"),
+        ("bernoulli", spaces.MultiBinary([2, 3]), "flat list"),
+    ],
+)
+def test_actions_that_the_family_has_not(family: str, space: spaces.Space, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_student(space, family=family)
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -193,7 +295,7 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
         ({"precision": "float16"}, "--precision"),
     ],
 )
-def test_bad_configuration(config: dict[str, object], message: str) -> None:
+def test_bad_configuration(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_student(**config)
 

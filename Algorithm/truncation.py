@@ -1,0 +1,41 @@
+"""Episodes that a time limit ended: their return goes on, though the episode does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from Algorithm.rollout import Obs
+
+
+def truncation_bonus(
+    values: Callable[[Obs], Tensor], infos: list[dict[str, Any]], dones: np.ndarray, gamma: float
+) -> np.ndarray:
+    """gamma V(terminal observation) where a time limit, not the task, ended the episode.
+
+    Args:
+        values: the critic: observations of n environments to `(n,)`.
+        infos: SB3's, one for each environment.
+        dones: `(n_envs,)`.
+
+    Returns:
+        `(n_envs,)`, to be added to the rewards; 0 elsewhere.
+    """
+    bonus = np.zeros(len(dones), np.float32)
+    cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]
+    if cut:
+        terminal = _stack_obs([infos[i]["terminal_observation"] for i in cut])
+        with torch.no_grad():
+            bonus[cut] = gamma * values(terminal).cpu().numpy()
+    return bonus
+
+
+def _stack_obs(observations: list[Obs]) -> Obs:
+    first = observations[0]
+    if isinstance(first, dict):
+        return {key: np.stack([obs[key] for obs in observations]) for key in first}  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return np.stack(observations)  # pyright: ignore[reportArgumentType, reportCallIssue]
