@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
@@ -11,10 +11,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
-from Algorithm.learner_file import read_learner
+from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Enviroment.errors import UserError
+from Models.generators import restore_generators
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
 
@@ -54,7 +55,7 @@ class BehaviouralCloning(SupervisedLearner):
         config = config or CloningConfig()
         training, held_out = split_episodes(dataset, config.held_out, seed)
         check_enough(len(training), config)
-        self.seed = seed
+        self.dataset, self.seed = dataset, seed
         super().__init__(
             policy,
             training,
@@ -70,15 +71,16 @@ class BehaviouralCloning(SupervisedLearner):
         """Learn until `config.gradient_steps`, or until the callback ends it.
 
         Args:
-            checkpoints: folder for `last` (see `save`) and `best`, the student of the lowest
-                validation loss.
+            checkpoints: folder for the bundles `last` and `best`: the student of the latest
+                validation, and that of the lowest validation loss.
         """
         self.checkpoints = checkpoints
         self._run([clone_phase(self.config)], callback)
         return self
 
-    def state_dict(self) -> dict:
-        return {**super().state_dict(), "seed": self.seed}
+    def made_with(self) -> dict[str, Any]:
+        """As `SupervisedLearner.made_with`."""
+        return {**super().made_with(), "seed": self.seed, "dataset": self.dataset.identity()}
 
     @classmethod
     def load(cls, folder: Path, dataset: CloningData, device: torch.device | str = "cpu") -> Self:
@@ -91,18 +93,17 @@ class BehaviouralCloning(SupervisedLearner):
             UserError: files are missing or damaged, or the dataset is another.
         """
         state = read_learner(folder)
-        try:
-            model = cls(
-                load_student(folder, device),
-                dataset,
-                CloningConfig(**state["config"]),
-                ReplayConfig(**state["replay_config"]),
-                state["seed"],
-                AugmentationConfig(**state["augmentation"]),
-            )
-            model.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{folder} holds no behavioural cloning: {error}") from error
+        made = settings_of(state, cls.__name__)
+        model = cls(
+            load_student(folder, device),
+            dataset,
+            CloningConfig(**made["config"]),
+            ReplayConfig(**made["replay"]),
+            made["seed"],
+            AugmentationConfig(**made["augmentation"]),
+        )
+        model.restore(state)
+        restore_generators(state[GENERATORS])
         return model
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -49,6 +50,10 @@ class CloningData(Samples, Protocol):
         """Indices to train and to validate on. Whole episodes: the steps of one are too alike."""
         ...
 
+    def identity(self) -> dict[str, Any]:
+        """What tells it from other data, as JSON: a training goes on with the same data only."""
+        ...
+
 
 class TeacherSamples:
     """A teacher dataset as something to learn from.
@@ -82,6 +87,13 @@ class TeacherSamples:
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """As `CloningData.split`."""
         return self._dataset.split(validation_fraction, seed)
+
+    def identity(self) -> dict[str, Any]:
+        """As `CloningData.identity`."""
+        manifest = self._dataset.manifest
+        digests = [manifest.recipe.digest(), *(shard.sha256 for shard in manifest.shards)]
+        sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
+        return {"states": len(self), "sha256": sha256, "blind": self._blind}
 
 
 class Subset:

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
 
 from Algorithm.aggregate import Aggregate
 from Algorithm.augmentation import AugmentationConfig
@@ -24,12 +25,15 @@ from Algorithm.cloning import check_enough, clone_phase
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy
-from Algorithm.learner_file import read_learner
+from Algorithm.dagger_round import Round
+from Algorithm.env_state import capture_env, restore_env
+from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Enviroment.errors import UserError
 from Enviroment.observations import STATE
 from Models.distributions import Distribution
+from Models.generators import restore_generators
 from Models.sb3_policy import within_bounds
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
@@ -95,6 +99,9 @@ class DAgger(SupervisedLearner):
     episode's length waste none. A label is the teacher's distribution, its mode the action,
     whoever acted.
 
+    Between the steps of a round the state is whole too, where the environments can be saved
+    (`Enviroment.state`); where they cannot, it is before and after a round's collection.
+
     Logged once a round, beside the loop's own: dagger/round, dagger/beta, dagger/ep_return (of the
     mixture that acted), and the student's loss, kl, action_accuracy and so on in the states it
     visited, before it learned from them.
@@ -157,9 +164,11 @@ class DAgger(SupervisedLearner):
         replay = replay or ReplayConfig()
         super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)
         self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
-        self.seed, self.first_seed, self.cloned = seed, first_seed, cloned
+        self.dataset, self.seed = dataset, seed
+        self.first_seed, self.cloned = first_seed, cloned
         self.phases = self._plan(clones=dataset is not None and not cloned)
         self.round = 0  # whose states have been collected
+        self._collecting: Round | None = None
         self._next_seed = first_seed
         self._rng = np.random.default_rng([seed, 1])
 
@@ -193,47 +202,48 @@ class DAgger(SupervisedLearner):
     # -- collecting --------------------------------------------------------------------------------
 
     def prepare(self, number: int, callback: BaseCallback) -> None:
-        """Collect and label a round's states, unless that was done before an interruption."""
+        """Collect and label a round's states, or what an interruption left of that to do."""
         if number <= self.round:
             return
-        started = time.perf_counter()
         beta = self.dagger.beta_in(number)
-        figures = self._collect(beta)
+        collected = self._collect(beta)
         self.round = number
         self.replay.add(self._steps_a_round * self.env.num_envs, new=True)
         self.replay.anneal(self.gradient_steps / self.phases[-1].stop)
-        seconds = time.perf_counter() - started
-        self.training_seconds += seconds
-        figures |= {"round": float(number), "beta": beta, "collection_seconds": seconds}
+        figures = {**collected.figures(), "round": float(number), "beta": beta}
         for name, value in figures.items():
             self.logger.record(f"dagger/{name}", value)
         self.logger.record("time/env_steps", self.env_steps)
         self.logger.record("time/gradient_steps", self.gradient_steps)
+        self.logger.record("time/collection_seconds", collected.seconds)
         self.logger.dump(self.gradient_steps)
 
-    def _collect(self, beta: float) -> dict[str, float]:
-        """One round of acting and labelling; what it has to say."""
-        n_envs = self.env.num_envs
-        self.env.seed(self._next_seed)
-        obs: Any = self.env.reset()
-        starts, begun = np.ones(n_envs, bool), np.ones(n_envs, np.int64)
-        returns: list[float] = []
-        sums: dict[str, float] = {}
+    def _collect(self, beta: float) -> Round:
+        """A round of acting and labelling, to its end."""
+        if self._collecting is None:
+            self.env.seed(self._next_seed)
+            self._collecting = Round.begin(self.env.reset(), self.env.num_envs)
+        collecting, can_stop = self._collecting, self._environments() is not None
         self.policy.set_training_mode(False)
-        for _ in range(self._steps_a_round):
-            student, labels = self._act_and_label(obs)
-            self.data.add(obs, starts, labels)
-            self._add_up(sums, student, labels)
-            obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
-            begun += starts
-            # An episode whose simulation diverged has no return.
-            returns += [info["episode"]["r"] for info in infos if "episode" in info]
-        self._next_seed += int(begun.max()) * n_envs
-        self.env_steps += self._steps_a_round * n_envs
-        figures = {name: total / self._steps_a_round for name, total in sums.items()}
-        if returns:
-            figures["ep_return"] = float(np.mean(returns))
-        return figures
+        while collecting.steps < self._steps_a_round:
+            started = time.perf_counter()
+            self._visit(collecting, beta)
+            collecting.seconds += time.perf_counter() - started
+            if can_stop and collecting.steps < self._steps_a_round:
+                self._boundary()
+        self._collecting = None
+        self._next_seed += int(collecting.begun.max()) * self.env.num_envs
+        self.training_seconds += collecting.seconds
+        return collecting
+
+    def _visit(self, collecting: Round, beta: float) -> None:
+        """One step of every environment, labelled and aggregated."""
+        obs = collecting.obs
+        student, labels = self._act_and_label(obs)
+        self.data.add(obs, collecting.starts, labels)
+        next_obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
+        collecting.count(self._figures(student, labels), next_obs, starts, infos)
+        self.env_steps += self.env.num_envs
 
     @torch.no_grad()
     def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
@@ -256,37 +266,57 @@ class DAgger(SupervisedLearner):
         actions[teacher_acts] = theirs[teacher_acts]
         return actions
 
-    def _add_up(self, sums: dict[str, float], student: Distribution, labels: Distribution) -> None:
+    def _figures(self, student: Distribution, labels: Distribution) -> dict[str, Tensor]:
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
         figures["loss"] = losses[self.config.loss_type]
         figures["action_accuracy"] = mode_accuracy(student, labels)
-        for name, values in figures.items():
-            sums[name] = sums.get(name, 0.0) + values.mean().item()
+        return figures
 
-    # -- files -------------------------------------------------------------------------------------
+    # -- states and files --------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
-        own = {
+    def made_with(self) -> dict[str, Any]:
+        """As `SupervisedLearner.made_with`."""
+        return {
+            **super().made_with(),
             "dagger": asdict(self.dagger),
-            "aggregate": self.data.state_dict(),
-            "round": self.round,
-            "next_seed": self._next_seed,
-            "generator": self._rng.bit_generator.state,
             "arguments": {
                 "seed": self.seed,
                 "first_seed": self.first_seed,
                 "cloned": self.cloned,
             },
+            "dataset": None if self.dataset is None else self.dataset.identity(),
+            "n_envs": self.env.num_envs,
+            "teacher": self.teacher.description.sha256,
         }
-        return {**super().state_dict(), **own}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.data.load_state_dict(state["aggregate"])
+    def capture(self) -> dict[str, Any]:
+        """As `SupervisedLearner.capture`, with all states that were collected."""
+        has_begun = self.round > 0 or self._collecting is not None
+        own = {
+            "aggregate": self.data.capture(),
+            "round": self.round,
+            "collecting": None if self._collecting is None else vars(self._collecting),
+            "environments": self._environments() if has_begun else None,
+            "next_seed": self._next_seed,
+            "generator": self._rng.bit_generator.state,
+        }
+        return {**super().capture(), **own}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As `SupervisedLearner.restore`."""
+        super().restore(state)
+        self.data.restore(state["aggregate"])
         self.round, self._next_seed = state["round"], state["next_seed"]
-        self.env_steps += self.round * self._steps_a_round * self.env.num_envs
         self._rng.bit_generator.state = state["generator"]
-        super().load_state_dict(state)
+        self._collecting = None if state["collecting"] is None else Round(**state["collecting"])
+        if state["environments"] is not None:
+            restore_env(self.env, state["environments"])
+
+    def _environments(self) -> dict[str, Any] | None:
+        """None where they cannot be saved: then a round is collected without a stop."""
+        state = capture_env(self.env)
+        return None if state["environments"] is None else state
 
     @classmethod
     def load(
@@ -307,21 +337,20 @@ class DAgger(SupervisedLearner):
             UserError: files are missing or damaged, or the dataset is another.
         """
         state = read_learner(folder)
-        try:
-            model = cls(
-                load_student(folder, device),
-                env,
-                teacher,
-                dataset,
-                CloningConfig(**state["config"]),
-                DaggerConfig(**state["dagger"]),
-                ReplayConfig(**state["replay_config"]),
-                **state["arguments"],
-                augmentation=AugmentationConfig(**state["augmentation"]),
-            )
-            model.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{folder} holds no DAgger training: {error}") from error
+        made = settings_of(state, cls.__name__)
+        model = cls(
+            load_student(folder, device),
+            env,
+            teacher,
+            dataset,
+            CloningConfig(**made["config"]),
+            DaggerConfig(**made["dagger"]),
+            ReplayConfig(**made["replay"]),
+            **made["arguments"],
+            augmentation=AugmentationConfig(**made["augmentation"]),
+        )
+        model.restore(state)
+        restore_generators(state[GENERATORS])
         return model
 
 

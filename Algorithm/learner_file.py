@@ -1,62 +1,74 @@
-"""The file from which a supervised training goes on: tensors and plain values, no code."""
+"""A saved training in a folder: a checkpoint of its own, beside the student's bundle."""
 
 from __future__ import annotations
 
-import io
-import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
-
-from Enviroment.durable import replacing
 from Enviroment.errors import UserError
+from Enviroment.state import differences
+from Models.checkpoint import CheckpointStore
+from Models.packing import pack, unpack
 
-LEARNER_FILE = "learner.pt"
+LEARNER = "learner"  # the folder, and the checkpoint's part
+MADE_WITH, METHOD, GENERATORS = "made_with", "method", "generators"
 
 
-def write_learner(folder: Path, state: dict[str, Any]) -> None:
-    """Replaces the folder's file, all or nothing.
+def write_learner(folder: Path, state: Mapping[str, Any]) -> None:
+    """Replaces what the folder holds of a training, all or nothing.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: it cannot be written; what was there before stays.
     """
-    path = folder / LEARNER_FILE
-    try:
-        with replacing(path) as file:
-            torch.save(state, file)
-    except (OSError, RuntimeError) as error:
-        # torch's own error, where writing fails under it, says nothing of the disk.
-        reason = error.strerror if isinstance(error, OSError) else "not all of it was taken"
-        raise UserError(
-            f"{path} cannot be written: {reason}. Make room, or name another --output."
-        ) from error
+    store = CheckpointStore(folder / LEARNER, keep=1)
+    older = store.newest()
+    tensors, values = pack(state)
+    # Counts saves, not steps: this may be another training than the one that lies there.
+    number = 0 if older is None else older.step + 1
+    store.save(number, {LEARNER: tensors}, {LEARNER: values})
 
 
 def read_learner(folder: Path) -> dict[str, Any]:
-    """What `write_learner` wrote; nothing in it is executed.
+    """What `write_learner` wrote.
 
     Raises:
-        UserError: it is missing or garbled.
+        UserError: it is missing or damaged.
     """
-    path = folder / LEARNER_FILE
-    try:
-        content = path.read_bytes()
-    except OSError as error:
+    found = CheckpointStore(folder / LEARNER).newest()
+    if found is None or LEARNER not in found.values:
         raise UserError(
-            f"There is no training to go on with at {path}: {error.strerror}. Give a folder that "
-            "`save` wrote, such as checkpoints/last of a run."
-        ) from error
-    # Else torch would take it for one of its old files, which are bare pickles.
-    is_archive = zipfile.is_zipfile(io.BytesIO(content))
-    try:
-        state = torch.load(io.BytesIO(content), "cpu", weights_only=True) if is_archive else None
-    except (RuntimeError, EOFError, LookupError, ValueError, UnpicklingError) as error:
-        # Without torch's words, which advise to execute what is in the file.
-        raise UserError(f"{path} is damaged. Copy it anew, or give an older one.") from error
-    if not isinstance(state, dict) or "replay_config" not in state:
-        raise UserError(
-            f"{path} is damaged, or holds no training to go on with. Copy it anew, or give another."
+            f"There is no whole training to go on with in {folder / LEARNER}. Give a folder that "
+            "`save` wrote, or copy it anew."
         )
-    return state
+    return unpack(found.tensors(LEARNER), found.values[LEARNER])
+
+
+def settings_of(state: Mapping[str, Any], method: str) -> dict[str, Any]:
+    """How the learner was made whose state this is.
+
+    Args:
+        method: which it must be, the class's name.
+
+    Raises:
+        UserError: it is none, or of another method.
+    """
+    saved = state.get(MADE_WITH)
+    if not isinstance(saved, dict) or saved.get(METHOD) != method:
+        found = saved.get(METHOD) if isinstance(saved, dict) else "something else"
+        raise UserError(f"The saved state holds no {method} training, but {found}.")
+    return saved
+
+
+def check_made_alike(state: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
+    """Refuses the state of a learner that was made otherwise.
+
+    Raises:
+        UserError: lists what differs.
+    """
+    differ = differences(settings_of(state, made_with[METHOD]), made_with)
+    if differ:
+        raise UserError(
+            f"The saved state is of another training: {'; '.join(differ)}. Go on with the dataset "
+            "and the settings that it was started with."
+        )

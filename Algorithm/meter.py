@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,3 +35,17 @@ class Meter:
 
     def data_share(self) -> float:
         return self._waited / self._total
+
+    def capture(self) -> dict[str, Any]:
+        """What is not logged yet, for `Models.packing`."""
+        return {
+            "sums": dict(self._sums),
+            "steps": self._steps,
+            "waited": self._waited,
+            "total": self._total,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on as the meter that gave `state`."""
+        self._sums, self._steps = dict(state["sums"]), state["steps"]
+        self._waited, self._total = state["waited"], state["total"]

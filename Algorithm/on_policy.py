@@ -13,7 +13,6 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.policies import (
     ActorCriticCnnPolicy,
     ActorCriticPolicy,
@@ -28,6 +27,7 @@ from torch import Tensor
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.critic_warmup import check_warmup, critic_parameters
 from Algorithm.losses import Losses
+from Algorithm.on_policy_state import ResumableOnPolicy
 from Algorithm.rollout import Minibatch, StudentRolloutBuffer
 from Algorithm.rollout_log import log_critic, log_episodes, log_student
 from Algorithm.sb3_arguments import check_policy, tensorboard_folder
@@ -50,8 +50,8 @@ from Models.teacher import Teacher
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
-class OnPolicyStudent(OnPolicyAlgorithm, ABC):
-    """SB3's on-policy algorithm with a frozen teacher beside the student.
+class OnPolicyStudent(ResumableOnPolicy, ABC):
+    """SB3's on-policy algorithm with a frozen teacher beside the student; it can be resumed.
 
     A subclass gives `minibatch_losses`. Everything else is here once: acting, truncation,
     labelling a rollout with the teacher, minibatches, clipping, checks for NaN, logging.
@@ -77,7 +77,6 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         "CnnPolicy": ActorCriticCnnPolicy,
         "MultiInputPolicy": MultiInputActorCriticPolicy,
     }
-    rollout_buffer: StudentRolloutBuffer
 
     def __init__(
         self,
@@ -200,7 +199,7 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        made_anew = ["teacher", "_critic_parameters", "_augmenter"]
+        made_anew = ["teacher", "_critic_parameters", "_augmenter", "on_boundary"]
         return [*super()._excluded_save_params(), *made_anew]
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -229,17 +228,16 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         )
         assert self.env is not None
         callback.on_training_start(locals(), globals())
-        iteration = 0
         while self.num_timesteps < total_timesteps:
             if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
                 break
-            iteration += 1
+            self._iteration += 1
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self.label_rollout()
             self.train()
             at_end = self.num_timesteps >= total_timesteps
-            if log_interval and (at_end or iteration % log_interval == 0):
-                self.dump_logs(iteration)
+            if log_interval and (at_end or self._iteration % log_interval == 0):
+                self.dump_logs(self._iteration)
         callback.on_training_end()
         return self
 
@@ -257,6 +255,8 @@ class OnPolicyStudent(OnPolicyAlgorithm, ABC):
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
         callback.on_rollout_start()
+        if self.on_boundary is not None:
+            self.on_boundary()
         for _ in range(n_rollout_steps):
             teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():

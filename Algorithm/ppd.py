@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
 from Algorithm.augmentation import AugmentationConfig
+from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.losses import (
     KL_DIRECTIONS,
     Losses,
@@ -176,6 +177,17 @@ class PPD(OnPolicyStudent):
             self._lambda_of_steps = distill_lambda
         elif distill_lambda is not None:
             self.distill_lambda, self._lambda_of_steps = FloatSchedule(distill_lambda), None
+
+    def capture(self) -> dict[str, Any]:
+        schedule = self.distill_lambda.value_schedule
+        skill = schedule.skill if isinstance(schedule, LambdaSchedule) else None
+        return {**super().capture(), "skill": skill}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        schedule = self.distill_lambda.value_schedule
+        if isinstance(schedule, LambdaSchedule):
+            schedule.skill = state["skill"]
 
     @property
     def needs_teacher(self) -> bool:

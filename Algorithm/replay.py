@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from Algorithm.sum_tree import SumTree
 from Enviroment.errors import UserError
@@ -203,32 +202,32 @@ class PrioritisedReplay:
             }
         return figures
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next draws depend on, as plain values and tensors."""
-        state = {
+    def capture(self) -> dict[str, Any]:
+        """All that the next draws depend on, for `Models.packing`."""
+        state: dict[str, Any] = {
             "size": self.size,
             "n_new": self.n_new,
             "alpha": self.alpha,
             "beta": self.beta,
             "generator": self._rng.bit_generator.state,
-            "epochs": [epochs.state_dict() for epochs in self._epochs],
+            "epochs": [epochs.capture() for epochs in self._epochs],
         }
         if self.prioritised:
-            state["priorities"] = torch.from_numpy(self._priorities[: self.size].copy())
+            state["priorities"] = self._priorities[: self.size].copy()
             # Not computed anew, so that the last bit of every sum is the same too.
-            state["leaves"] = torch.from_numpy(self._tree.leaves[: self.size].copy())
+            state["leaves"] = self._tree.leaves[: self.size].copy()
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Goes on as the replay that gave `state`, made with the same capacity and config."""
         self.size, self.n_new = state["size"], state["n_new"]
         self.alpha, self.beta = state["alpha"], state["beta"]
         self._rng.bit_generator.state = state["generator"]
         for epochs, inner in zip(self._epochs, state["epochs"], strict=True):
-            epochs.load_state_dict(inner)
+            epochs.restore(inner)
         if self.prioritised:
-            self._priorities[: self.size] = state["priorities"].numpy()
-            self._tree.fill(state["leaves"].numpy())
+            self._priorities[: self.size] = state["priorities"]
+            self._tree.fill(state["leaves"])
 
     def _alpha(self, progress: float) -> float:
         config = self.config
@@ -276,14 +275,9 @@ class _Epochs:
             count -= len(drawn[-1])
         return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
 
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "range": list(self._range),
-            "next": self._next,
-            "order": torch.from_numpy(self._order.copy()),
-        }
+    def capture(self) -> dict[str, Any]:
+        return {"range": self._range, "next": self._next, "order": self._order}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        start, stop = state["range"]
-        self._range, self._next = (start, stop), state["next"]
-        self._order = state["order"].numpy().copy()
+    def restore(self, state: dict[str, Any]) -> None:
+        self._range, self._next = state["range"], state["next"]
+        self._order = state["order"]

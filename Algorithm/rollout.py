@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,6 +57,20 @@ class FrameHistory:
         """Keep the frames that the next rollout's first stacks reach back to."""
         if self.history:
             self.frames[: self.history] = self.frames[-self.history :].clone()
+
+    def capture(self, *, started: bool) -> dict[str, Any]:
+        """The frames and ages that the next rollout begins with.
+
+        Args:
+            started: `start_rollout` was called for it.
+        """
+        first = 0 if started else len(self.frames) - self.history
+        return {"frames": self.frames[first : first + self.history], "ages": self._last_age}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `capture` took, for the next `start_rollout`."""
+        self.frames[len(self.frames) - self.history :] = state["frames"].to(self.frames.device)
+        self._last_age = state["ages"]
 
     def add(self, step: int, stacked: np.ndarray, episode_starts: np.ndarray) -> None:
         """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
@@ -122,6 +137,16 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.pos, self.full = 0, False
         if self._history is not None:
             self._history.start_rollout()
+
+    def capture(self) -> dict[str, Any]:
+        """What the next rollout takes over of this one, between two rollouts."""
+        history = self._history
+        return {} if history is None else {"history": history.capture(started=self.pos == 0)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `capture` took; the next rollout begins with `reset`."""
+        if self._history is not None:
+            self._history.restore(state["history"])
 
     def add_step(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,18 @@ from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
-from Algorithm.learner_file import write_learner
+from Algorithm.learner_file import (
+    GENERATORS,
+    MADE_WITH,
+    METHOD,
+    check_made_alike,
+    write_learner,
+)
 from Algorithm.meter import Meter
 from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
 from Models.distributions import Categorical, DiagGaussian, Distribution
+from Models.generators import capture_generators
 from Models.student import StudentPolicy
 from Models.student_bundle import save_student
 
@@ -47,6 +54,9 @@ class SupervisedLearner:
     time/samples_per_second, time/data_share (of a step, spent waiting for its batch),
     time/training_seconds (without evaluation and validation) and time/seconds; and every
     `validate_every` steps val/loss and so on, on held-out episodes.
+
+    Its state is whole between gradient steps. There it calls `on_boundary`, after the callbacks'
+    `on_rollout_start`; it may store what `capture` gives, or raise to stop the training.
 
     Args:
         policy: the student; it is trained where it is.
@@ -86,9 +96,11 @@ class SupervisedLearner:
             fused=True,
         )
         self.gradient_steps = 0
-        self.env_steps = len(data) + (0 if held_out is None else len(held_out))
+        self.env_steps = self._given = len(data) + (0 if held_out is None else len(held_out))
         self.best_loss = math.inf  # of validation
         self.training_seconds = 0.0
+        self.seconds = 0.0  # with evaluation and validation, up to the latest boundary
+        self.on_boundary: Callable[[], None] | None = None
         self.logger = Logger(None, [])
         self.checkpoints: Path | None = None
         self._pending: Draw | None = None  # decided on, but not trained on
@@ -100,6 +112,11 @@ class SupervisedLearner:
     def num_timesteps(self) -> int:
         """Gradient steps."""
         return self.gradient_steps
+
+    @property
+    def work_done(self) -> int:
+        """Gradient steps and collected env steps: rises from boundary to boundary."""
+        return self.gradient_steps + self.env_steps - self._given
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +161,7 @@ class SupervisedLearner:
                 batches.start(self._pending.indices)
             while self._pending is not None:
                 callback.on_rollout_start()
+                self._boundary()
                 started = time.perf_counter()
                 draw, batch = self._pending, batches.wait()
                 waited = time.perf_counter() - started
@@ -157,11 +175,17 @@ class SupervisedLearner:
                 self._log_and_validate(at_end=self._pending is None)
                 if not callback.on_step():
                     return False
+        self._boundary()
         return True
 
     def new_share(self) -> float | None:
         """Share of each batch that the replay's new samples take; None: no matter."""
         return None
+
+    def _boundary(self) -> None:
+        self.seconds = time.perf_counter() - self._started
+        if self.on_boundary is not None:
+            self.on_boundary()
 
     def _draw(self, last_step: int) -> Draw:
         if self.gradient_steps % self.replay.config.anneal_every == 0:
@@ -245,22 +269,22 @@ class SupervisedLearner:
             record(f"val/{name}", value)
         self.logger.dump(step)
         if validates:
-            self._keep_checkpoints(figures.get("loss", math.inf))
+            self._keep_students(figures.get("loss", math.inf))
 
-    def _keep_checkpoints(self, validation_loss: float) -> None:
+    def _keep_students(self, validation_loss: float) -> None:
         is_best = validation_loss < self.best_loss
         self.best_loss = min(validation_loss, self.best_loss)
         if self.checkpoints is not None:
-            self.save(self.checkpoints / LAST)
+            self._save_student(self.checkpoints / LAST)
             if is_best:
-                notes = {"gradient_steps": self.gradient_steps, "validation_loss": validation_loss}
-                save_student(self.policy, self.checkpoints / BEST, notes)
+                figures = {"validation_loss": validation_loss}
+                self._save_student(self.checkpoints / BEST, figures)
 
     def _run(self, phases: list[Phase], callback: BaseCallback | None) -> None:
         """All phases that are not done yet, between the callback's start and end."""
         callback = callback or _NoCallback()
         last_step = phases[-1].stop
-        self._started = time.perf_counter()
+        self._started = time.perf_counter() - self.seconds
         callback.init_callback(self)  # pyright: ignore[reportArgumentType]
         callback.on_training_start({"total_timesteps": last_step, "self": self}, {})
         for number, phase in enumerate(phases):
@@ -270,14 +294,64 @@ class SupervisedLearner:
             if not self.fit(phase, last_step, callback):
                 break
         callback.on_training_end()
+        self.seconds = time.perf_counter() - self._started
 
     def prepare(self, number: int, callback: BaseCallback) -> None:
         """Called before the gradient steps of each phase, also of one that is resumed."""
 
-    # -- files ------------------------------------------------------------------------------------
+    # -- states and files -------------------------------------------------------------------------
+
+    def made_with(self) -> dict[str, Any]:
+        """What must be the same where a state is restored, as JSON."""
+        return {
+            METHOD: type(self).__name__,
+            "student": asdict(self.policy.config),
+            "config": asdict(self.config),
+            "replay": asdict(self.replay.config),
+            "augmentation": asdict(self.augmenter.config),
+        }
+
+    def capture(self) -> dict[str, Any]:
+        """All that decides what comes next, but the dataset and Python's, NumPy's and torch's own
+        generators (`Models.generators`: augmentation draws from torch's).
+
+        Tensors and arrays are the learner's own, not copies: store them before its next step.
+
+        Returns: what `Models.packing.pack` takes.
+        """
+        return {
+            MADE_WITH: self.made_with(),
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "replay": self.replay.capture(),
+            # What the reader has in its hands. It is drawn already, and read anew.
+            "pending": None if self._pending is None else vars(self._pending),
+            "meter": self._meter.capture(),
+            "gradient_steps": self.gradient_steps,
+            "env_steps": self.env_steps,
+            "best_loss": self.best_loss,
+            "training_seconds": self.training_seconds,
+            "seconds": self.seconds,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `capture` gave, in a learner that was made alike; `learn` follows.
+
+        Raises:
+            UserError: it was made otherwise, or over another dataset; lists what differs.
+        """
+        check_made_alike(state, self.made_with())
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.replay.restore(state["replay"])
+        self._pending = None if state["pending"] is None else Draw(**state["pending"])
+        self._meter.restore(state["meter"])
+        self.gradient_steps, self.env_steps = state["gradient_steps"], state["env_steps"]
+        self.best_loss, self.seconds = state["best_loss"], state["seconds"]
+        self.training_seconds = state["training_seconds"]
 
     def save(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
-        """Writes the student's bundle, and beside it all that is needed to go on exactly.
+        """Writes the student's bundle, and in `learner` all that is needed to go on exactly.
 
         Args:
             notes: plain JSON for the bundle.
@@ -285,57 +359,12 @@ class SupervisedLearner:
         Raises:
             UserError: the folder cannot be written; what was there before stays.
         """
+        self._save_student(folder, notes)
+        write_learner(folder, {**self.capture(), GENERATORS: capture_generators()})
+
+    def _save_student(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
         counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
         save_student(self.policy, folder, {**counters, **(notes or {})})
-        write_learner(folder, self.state_dict())
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that the next steps depend on, but the dataset: plain values and tensors."""
-        pending = self._pending
-        return {
-            "config": asdict(self.config),
-            "replay_config": asdict(self.replay.config),
-            "augmentation": asdict(self.augmenter.config),
-            "torch_generator": torch.get_rng_state(),  # the augmenter draws from it
-            # Again, though the bundle has them: the two files cannot be published as one.
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "replay": self.replay.state_dict(),
-            "pending": None
-            if pending is None
-            else {
-                "indices": torch.from_numpy(pending.indices),
-                "weights": None if pending.weights is None else torch.from_numpy(pending.weights),
-            },
-            "gradient_steps": self.gradient_steps,
-            "env_steps": self.env_steps,
-            "best_loss": self.best_loss,
-            "training_seconds": self.training_seconds,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state`, over the same dataset.
-
-        Raises:
-            UserError: the dataset has another size.
-        """
-        if state["env_steps"] != self.env_steps:
-            raise UserError(
-                f"The run was trained on {state['env_steps']} labelled states, and there are "
-                f"{self.env_steps}. Give the one that it was trained on."
-            )
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.replay.load_state_dict(state["replay"])
-        torch.set_rng_state(state["torch_generator"])
-        pending = state["pending"]
-        if pending is not None:
-            weights = pending["weights"]
-            self._pending = Draw(
-                pending["indices"].numpy(), None if weights is None else weights.numpy()
-            )
-        self.gradient_steps = state["gradient_steps"]
-        self.best_loss, self.training_seconds = state["best_loss"], state["training_seconds"]
 
 
 class _NoCallback(BaseCallback):

@@ -127,7 +127,10 @@ class RunFlags:
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     threads: int | None = None  # of torch and of the environments; default: one a core
     wandb: Literal["offline", "online", "disabled"] = "offline"
-    resume: bool = False  # go on with the dataset that --C_data had begun
+    resume: bool = False  # go on with the run, or the dataset, that the folder holds
+    checkpoint_every: int | None = None  # default 25000 env steps; in cloning 1000 gradient steps
+    checkpoint_minutes: float = 5.0  # minutes between checkpoints at most
+    keep: int = 2  # checkpoints: the newest ones, beside the best
     eval_every: int | None = None  # default 25000 env steps; in cloning 1000 gradient steps
     eval_episodes: int = 20  # episodes an evaluation, on training seeds (ID) and others (OD) each
     final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing

@@ -62,12 +62,15 @@ class Flags:
             (training, (*counts, "optimization_steps")),
             (self.cloning, ("num_data",)),
             (run, ("eval_every", "eval_episodes", "final_episodes", "threads")),
+            (run, ("checkpoint_every", "keep")),
         ):
             for name in names:
                 if (value := getattr(group, name)) is not None and value < 1:
                     raise UserError(f"--{name} {value} must be at least 1.")
-        if run.resume and not self.method.C_data:
-            raise UserError("--resume goes on with --C_data only; other runs start anew.")
+        if run.resume and run.overwrite:
+            raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
+        if not 0 < run.checkpoint_minutes < math.inf:
+            raise UserError(f"--checkpoint_minutes {run.checkpoint_minutes} must be above 0.")
         if self.total_timesteps < self.rollout:
             raise UserError(
                 f"--total_timesteps {self.total_timesteps} is below one rollout of "
@@ -131,8 +134,17 @@ class Flags:
     @property
     def eval_every(self) -> int:
         """Steps between evaluations: env steps, or in cloning gradient steps."""
+        return self.run.eval_every or self._interval
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints: env steps, or in cloning gradient steps."""
+        return self.run.checkpoint_every or self._interval
+
+    @property
+    def _interval(self) -> int:
         cloning = self.method.BC_phase or self.method.Dagger_phase
-        return self.run.eval_every or (1_000 if cloning else 25_000)
+        return 1_000 if cloning else 25_000
 
     @property
     def num_steps(self) -> int:

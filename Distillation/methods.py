@@ -79,7 +79,7 @@ def make_learner(setting: Setting, run_folder: Path) -> Learner:
     """The method that the flags name.
 
     Args:
-        run_folder: where cloning keeps its checkpoints.
+        run_folder: where cloning keeps its last and best students.
 
     Raises:
         UserError: whatever does not fit: teacher, dataset, environment, BC run.

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from stable_baselines3.common.callbacks import CallbackList
@@ -19,18 +20,28 @@ from Distillation.flags import Flags, parse
 from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
 from Distillation.report import report
+from Distillation.resume import (
+    Checkpointer,
+    find_checkpoint,
+    is_finished,
+    mark_finished,
+    position,
+    restore,
+)
+from Distillation.signals import Stopped, StopSignals
 from Distillation.teaching import load_teaching
 from Enviroment import seeds
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.folder_lock import locked
 from Enviroment.tasks import Task, get_task
 from Evaluation import run_folder
 from Evaluation.callbacks import EvaluationCallback, ProgressBar
 from Evaluation.evaluate import EpisodeStats, policy_act
 from Evaluation.tracking import RunTracker, write_config
+from Models.checkpoint import Checkpoint, CheckpointStore
 from Models.device import resolve_device
 from Models.student_bundle import save_student
 
-EXIT_INTERRUPTED = 130
 _EVALUATION_ENVS = 10
 
 
@@ -44,9 +55,9 @@ def main(task_name: str, arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        print("\nInterrupted. The best student so far is in the run folder.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except Stopped as stop:
+        print(f"\n{stop} The same command with --resume goes on.", file=sys.stderr)
+        sys.exit(stop.exit_code)
 
 
 def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
@@ -57,34 +68,70 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
 
     Raises:
         UserError: before the first step and before anything is written, for whatever the flags
-            ask that cannot be done; later only for numbers that are not finite.
+            ask that cannot be done; later for numbers that are not finite and full disks.
+        Stopped: by SIGINT or SIGTERM, with a checkpoint if the training had begun.
     """
-    method = flags.method.name
-    flags, initial = _resolve(task, flags)
-    task = dataclasses.replace(task, frame_size=flags.frame_size)
-    device = resolve_device(flags.run.device)
-    torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
-    if flags.method.C_data:
-        return collect_dataset(task, flags, load_teaching(task, flags, torch.device("cpu")).teacher)
-    folder = run_folder.locate(flags.run.output, Path(task.name) / method / flags.run_name())
-    run_folder.check_free(folder, overwrite=flags.run.overwrite)
-    teaching = load_teaching(task, flags, device)
-    n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
     with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
+        flags, initial = _resolve(task, flags)
+        task = dataclasses.replace(task, frame_size=flags.frame_size)
+        device = resolve_device(flags.run.device)
+        torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
+        if flags.method.C_data:
+            teacher = load_teaching(task, flags, torch.device("cpu")).teacher
+            return collect_dataset(task, flags, teacher)
+        default = Path(task.name) / flags.method.name / flags.run_name()
+        folder = run_folder.locate(flags.run.output, default)
+        stack.enter_context(locked(folder))
+        may_hold_run = flags.run.overwrite or flags.run.resume
+        run_folder.check_free(folder, overwrite=may_hold_run, hint="Go on with it by --resume. ")
+        teaching = load_teaching(task, flags, device)
+        n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
         teaching.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teaching, device, env, initial)
+        _distil(setting, folder, command, signals)
+    return folder
+
+
+def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: StopSignals) -> None:
+    """Trains from the beginning, or with `--resume` from the newest checkpoint, and reports."""
+    config, sha256 = _configuration(setting), setting.teacher.description.sha256
+    store = CheckpointStore(folder / run_folder.CHECKPOINTS, setting.flags.run.keep)
+    found = None
+    if setting.flags.run.resume:
+        found = find_checkpoint(folder, store, config, sha256)
+        if is_finished(folder):
+            print(f"The run in {folder} is finished: nothing is left to do.", file=sys.stderr)
+            return
+        if found is None:
+            print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
         learner = make_learner(setting, folder)
         if learner.env is not None:
             stack.callback(learner.env.close)
         evaluation = _make_evaluation(setting, folder, learner)
-        tracker = _start_run(setting, folder, command)
+        if found is None:
+            run_folder.clear(folder)  # from here on the folder holds a run
+            write_config(folder, config, teacher_sha256=sha256, command=command)
+        tracker = _make_tracker(setting, folder, config, found)
         stack.callback(tracker.close)
         learner.model.set_logger(Logger(None, [tracker]))
-        learner.learn(CallbackList([evaluation, ProgressBar()]))
-        report(task, flags, folder, teaching, env, tracker)
-    return folder
+        checkpointer = Checkpointer(
+            *(store, learner, evaluation, tracker, signals),
+            every=setting.flags.checkpoint_every,
+            minutes=setting.flags.run.checkpoint_minutes,
+        )
+        if found is not None:
+            restore(found, learner, evaluation)
+            checkpointer.begin_at(found.step)
+        learner.model.on_boundary = checkpointer
+        with signals.held():
+            learner.learn(CallbackList([evaluation, ProgressBar()]))
+            checkpointer.save()
+        report(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker)
+        mark_finished(folder)
 
 
 def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
@@ -98,21 +145,22 @@ def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
     return initial.flags(flags), initial
 
 
-def _start_run(setting: Setting, folder: Path, command: Sequence[str]) -> RunTracker:
-    """Writes the run's configuration; from here on the folder holds a run."""
-    task, flags = setting.task, setting.flags
-    if flags.run.overwrite:
-        run_folder.clear(folder)
-    method = flags.method.name
-    config = {**dataclasses.asdict(flags), "task": task.name, "method": method, **setting.notes}
-    sha256 = setting.teacher.description.sha256
-    write_config(folder, config, teacher_sha256=sha256, command=command)
+def _configuration(setting: Setting) -> dict[str, Any]:
+    """What `config.json` says of the run."""
+    names = {"task": setting.task.name, "method": setting.flags.method.name}
+    return {**dataclasses.asdict(setting.flags), **names, **setting.notes}
+
+
+def _make_tracker(
+    setting: Setting, folder: Path, config: dict[str, Any], found: Checkpoint | None
+) -> RunTracker:
     return RunTracker(
         folder,
-        wandb_mode=flags.run.wandb,
+        wandb_mode=setting.flags.run.wandb,
         project="vision-distillation",
-        name=f"{task.name}-{method}-{folder.name}",
+        name=f"{setting.task.name}-{setting.flags.method.name}-{folder.name}",
         config=config,
+        position=None if found is None else position(found),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -114,24 +114,28 @@ def check_same(state: EnvState, made_with: dict[str, Any]) -> None:
     saved = state.values.get("made_with")
     if not isinstance(saved, dict):
         raise UserError("The saved environments are damaged: they do not say how they were made.")
-    saved, ours = _flat(saved), _flat(made_with)
-    differ = [
-        f"{name} was {json.dumps(saved.get(name))} and is {json.dumps(ours.get(name))}"
-        for name in sorted(saved.keys() | ours.keys())
-        if saved.get(name) != ours.get(name)
-    ]
-    if differ:
+    if differ := differences(saved, made_with):
         raise UserError(
             f"The saved state is of other environments: {'; '.join(differ)}. "
             "Resume with the settings that the run was started with."
         )
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def differences(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
+    """What two trees of JSON-like values do not have in common, a phrase each; sorted by name."""
+    old, new = _flat(saved), _flat(ours)
+    return [
+        f"{name} was {json.dumps(old.get(name))} and is {json.dumps(new.get(name))}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"task": {"name": ...}} -> {"task.name": ...}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value

@@ -58,12 +58,14 @@ class EvaluationCallback(BaseCallback):
         take_skill: called with the ID skill after each evaluation, for training that depends on
             it; OD seeds steer nothing. An estimate: of teacher and blind student the returns on ID
             seeds are not known, so those on OD seeds stand for them.
-        best_return: to be beaten; that of the run that is resumed.
+        best_return: to be beaten.
 
     Raises:
         UserError: fewer than 1 step or episode, baselines over fewer than `n_episodes` seeds, a
             teacher no better than blind, or skill that is wanted and cannot be known.
     """
+
+    _CAPTURED = ("best_return", "best_step", "_next", "_latest")
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class EvaluationCallback(BaseCallback):
                 f"--eval_every {eval_every} and --eval_episodes {n_episodes} must be at least 1."
             )
         self.best_return = best_return
+        self.best_step = -1  # env step of the evaluation that found it
         self.id_stats: EpisodeStats | None = None  # of the latest evaluation
         self.od_stats: EpisodeStats | None = None
         self._env = env
@@ -119,6 +122,15 @@ class EvaluationCallback(BaseCallback):
         if self._latest != self.num_timesteps:
             self.evaluate()
 
+    def capture(self) -> dict[str, Any]:
+        """What decides when to evaluate next, and what is the best student then."""
+        return {name: getattr(self, name) for name in self._CAPTURED}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `capture` gave."""
+        for name in self._CAPTURED:
+            setattr(self, name, state[name])
+
     def evaluate(self) -> None:
         """Play the episodes with the student as it is now, log, and keep it if it is the best."""
         started = time.perf_counter()
@@ -136,7 +148,7 @@ class EvaluationCallback(BaseCallback):
         self._log(self.id_stats, self.od_stats, time.perf_counter() - started)
         od_return = float(self.od_stats.returns.mean())
         if od_return > self.best_return:
-            self.best_return = od_return
+            self.best_return, self.best_step = od_return, self.num_timesteps
             if self._save_best is not None:
                 self._save_best(self.od_stats)
 

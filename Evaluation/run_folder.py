@@ -9,19 +9,22 @@ import os
 from pathlib import Path
 
 from Enviroment.dataset import RESULTS
-from Enviroment.durable import remove
+from Enviroment.durable import partial_path, remove
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE
 from Evaluation.plots import CURVES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
+# What a process that was killed leaves of a run that had not begun.
+_NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
 _LONGEST_NAME = 200  # bytes; file systems end at 255
 _LONGEST_PATH = 3000  # bytes; Linux ends at 4096
-# What runs write, so that --overwrite deletes nothing else.
+# What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
+# long as it is there, what is left counts as a run, and --overwrite can be said again.
 _CONTENTS = (
-    *(CONFIG_FILE, METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
-    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS),
+    *(METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
+    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, CONFIG_FILE),
 )
 
 
@@ -66,7 +69,7 @@ def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
     Raises:
         UserError: says what the folder holds, and which flag helps.
     """
-    if not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
+    if not folder.exists() or {path.name for path in folder.iterdir()} <= _NOTHING:
         return
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder} is not empty and holds no run. Name another --output.")

@@ -57,7 +57,10 @@ class Checkpoint:
             raise UserError(f"Checkpoint {self.path} has no {part}: {', '.join(self.parts)}.")
         path = self.path / f"{part}.safetensors"
         try:
-            return safetensors.torch.load_file(path)
+            # Copies: a file's tensors lie at any multiple of 8 bytes in memory, torch's and NumPy's
+            # own at one of 16, and the last bits of MKL's matrix products depend on that.
+            stored = safetensors.torch.load_file(path)
+            return {name: tensor.clone() for name, tensor in stored.items()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"Checkpoint {self.path} is damaged: {path.name}: {error}.") from error
 

@@ -1,7 +1,10 @@
 """Nested state, such as an optimizer's, as tensors by name and plain JSON, and back to the bit.
 
 Numbers, text and their containers go into the JSON; tensors and arrays leave their name there.
-Tuples, keys that are numbers, and infinities come back as what they were.
+Tuples, keys that are numbers, and infinities come back as what they were. So do channels-last
+tensors: torch's fused optimizers pair a weight with its moments by their place in memory, and would
+take those of other weights if the moments came back in another order. And so do arrays that lie
+column by column: the last bits of a matrix product depend on it.
 """
 
 from __future__ import annotations
@@ -72,10 +75,20 @@ def _pack(state: Any, where: str, tensors: dict[str, Tensor]) -> Any:
             return {"dict": items}
         return {"items": [[key, item] for key, item in items.items()]}
     if isinstance(state, Tensor):
-        return {"tensor": _add(tensors, where, host_tensor(state))}
+        kind = "channels_last" if _is_channels_last(state) else "tensor"
+        return {kind: _add(tensors, where, host_tensor(state))}
     if isinstance(state, np.ndarray) and state.dtype.kind in "biuf":
-        return {"array": _add(tensors, where, host_tensor(state))}
+        kind = "array" if state.flags.c_contiguous or not state.flags.f_contiguous else "columns"
+        return {kind: _add(tensors, where, host_tensor(state))}
     raise TypeError(f"{where} is a {type(state).__name__}, which cannot be stored: {state!r:.80}")
+
+
+def _is_channels_last(tensor: Tensor) -> bool:
+    return (
+        tensor.dim() == 4
+        and not tensor.is_contiguous()
+        and tensor.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def _check_keys(state: Mapping[Any, Any], where: str) -> None:
@@ -107,6 +120,10 @@ def _unpack(values: Any, tensors: Mapping[str, Tensor]) -> Any:
         return float(content)
     if kind == "tensor":
         return tensors[content]
+    if kind == "channels_last":
+        return tensors[content].contiguous(memory_format=torch.channels_last)
     if kind == "array":
         return tensors[content].numpy()
+    if kind == "columns":
+        return np.asfortranarray(tensors[content].numpy())
     raise ValueError(f"a {kind}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from typing import Any
 
@@ -48,6 +49,10 @@ class MemoryData:
         """The first episodes validate."""
         held_out = self.episodes < validation_fraction * (self.episodes[-1] + 1)
         return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def identity(self) -> dict[str, Any]:
+        content = b"".join(array.tobytes() for _, array in sorted(self.columns.items()))
+        return {"states": len(self), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def student(mode: str = "State", family: str = SquashedGaussian.family) -> StudentPolicy:

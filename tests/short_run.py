@@ -1,4 +1,4 @@
-"""Short runs of `Distillation/Pusher.py`: their flags, their teacher, and how they fail."""
+"""Short runs of `Distillation/Pusher.py`: flags, teacher, what comes of them, how they fail."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from Distillation.run import main
+from Evaluation.tracking import read_metrics
 from Models.teacher import save_teacher
 from tests.tiny_teacher import tiny_teacher
 
@@ -33,3 +34,23 @@ def failure(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err
     return captured.err
+
+
+def without_time(point: dict) -> dict:
+    """A logging point without what no two runs have in common."""
+    return {k: v for k, v in point.items() if not k.startswith("time/") and k != "eval/seconds"}
+
+
+def outcome(folder: Path) -> tuple:
+    """All that a run and its continuation must have in common with a run that never stopped: the
+    best student, every logging point, the final figures, and the state at the end of the training
+    (weights, optimizer, generators, simulators).
+    """
+    last = max((folder / "checkpoints").glob("step_*"))
+    return (
+        (folder / "student" / "student.safetensors").read_bytes(),
+        [without_time(point) for point in read_metrics(folder)],
+        (folder / "evaluation.json").read_bytes(),
+        last.name,
+        (last / "state.safetensors").read_bytes(),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,19 @@ def test_blind_students_learn_from_frames_of_zeros() -> None:
 def test_a_dataset_without_distributions() -> None:
     with pytest.raises(UserError, match="The dataset here does not name a family"):
         TeacherSamples(teacher_dataset({}))
+
+
+def test_what_tells_datasets_from_each_other(tmp_path: Path) -> None:
+    dataset = TeacherDataset.open(collect_tiny(tmp_path / "data"), TASK)
+    again = TeacherDataset.open(collect_tiny(tmp_path / "again"), TASK)
+    identity = TeacherSamples(dataset).identity()
+    assert identity["states"] == len(dataset)
+    assert TeacherSamples(again).identity() == identity
+    assert TeacherSamples(dataset, blind=True).identity() != identity
+    shards = [dataclasses.replace(shard, sha256="0" * 64) for shard in dataset.manifest.shards]
+    other = dataclasses.replace(dataset.manifest, shards=tuple(shards))
+    changed = TeacherSamples(TeacherDataset(dataset.folder, other, TASK)).identity()
+    assert changed["sha256"] != identity["sha256"]
 
 
 def test_batches_come_in_the_order_asked_for() -> None:

@@ -261,10 +261,10 @@ def test_frames_are_kept_once_and_stacked_as_they_were_seen() -> None:
         rows = np.arange(N_ENVS, 204)
         read = model.data.read(rows, ("frame",))["frame"]
         np.testing.assert_array_equal(read, np.concatenate(seen[:-1]))
-        state = model.data.state_dict()
+        state = model.data.capture()
         assert state["frames"].shape == (102, N_ENVS, 1, 16, 16)
         again = Aggregate(None, SquashedGaussian.family, 102, N_ENVS, FRAMES)
-        again.load_state_dict(state)
+        again.restore(state)
         np.testing.assert_array_equal(again.read(rows, ("frame",))["frame"], read)
     finally:
         env.close()

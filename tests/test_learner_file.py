@@ -1,4 +1,4 @@
-"""The file from which a training goes on, where it is damaged or the disk is full."""
+"""A saved training, where it is damaged, replaced, or the disk is full."""
 
 from __future__ import annotations
 
@@ -6,48 +6,68 @@ import resource
 from pathlib import Path
 
 import pytest
-import torch
 
 from Algorithm.cloning import BehaviouralCloning
-from Algorithm.learner_file import write_learner
+from Algorithm.cloning_config import CloningConfig
 from Enviroment.errors import UserError
 from tests.cloning_data import MemoryData, student
 
 
-def cloning() -> BehaviouralCloning:
-    return BehaviouralCloning(student(), MemoryData())
+def cloning(steps: int = 0) -> BehaviouralCloning:
+    config = CloningConfig(gradient_steps=steps, batch_size=16, held_out=0.1)
+    return BehaviouralCloning(student(), MemoryData(), config).learn()
+
+
+def test_there_is_no_code_in_it(tmp_path: Path) -> None:
+    cloning().save(tmp_path)
+    files = sorted(
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
+    )
+    checkpoint = "learner/step_000000000000"
+    assert files == [
+        *(f"{checkpoint}/{name}" for name in ("learner.safetensors", "manifest.json")),
+        *(f"{checkpoint}/state.json", "student.json", "student.safetensors"),
+    ]
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
-    model = cloning()
-    model.save(tmp_path)
-    before = (tmp_path / "learner.pt").read_bytes()
+    cloning(2).save(tmp_path)
+    model = cloning(4)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    # Room for the student, and not for its optimizer.
+    size = (tmp_path / "student.safetensors").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limits[1]))
     try:
-        with pytest.raises(UserError, match=r"learner\.pt cannot be written.*Make room"):
-            write_learner(tmp_path, model.state_dict())
+        with pytest.raises(UserError, match=r"learner.* cannot be written"):
+            model.save(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (tmp_path / "learner.pt").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        ["learner.pt", "student.json", "student.safetensors"]
-    )
+    assert BehaviouralCloning.load(tmp_path, MemoryData()).gradient_steps == 2
+    assert len(list((tmp_path / "learner").iterdir())) == 1
 
 
-def test_files_that_cannot_be_gone_on_from(tmp_path: Path) -> None:
-    model = cloning()
-    with pytest.raises(UserError, match="no training to go on with"):
+@pytest.mark.parametrize("steps", [2, 3])
+def test_another_training_takes_the_place_of_an_older_one(tmp_path: Path, steps: int) -> None:
+    cloning(3).save(tmp_path)
+    cloning(steps).save(tmp_path)
+    loaded = BehaviouralCloning.load(tmp_path, MemoryData())
+    assert loaded.config.gradient_steps == loaded.gradient_steps == steps
+    assert len(list((tmp_path / "learner").iterdir())) == 1
+
+
+def test_files_that_cannot_be_gone_on_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="no whole training to go on with"):
         BehaviouralCloning.load(tmp_path, MemoryData())
-    model.save(tmp_path)
-    with pytest.raises(UserError, match="trained on 200 labelled states, and there are 400"):
+    cloning().save(tmp_path)
+    with pytest.raises(UserError, match=r"dataset\.states was 200 and is 400"):
         BehaviouralCloning.load(tmp_path, MemoryData(40))
-    path = tmp_path / "learner.pt"
+    (path,) = (tmp_path / "learner").glob("*/learner.safetensors")
     whole = path.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", b"garbage", b"\x80\x04."):
+    flipped = bytes([whole[-1] ^ 1])
+    for damaged in (whole[: len(whole) // 2], b"", whole[:-1] + flipped):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"learner\.pt"):
+        with pytest.raises(UserError, match="no whole training"):
             BehaviouralCloning.load(tmp_path, MemoryData())
-    torch.save({"policy": 1}, path)
-    with pytest.raises(UserError, match="holds no training"):
-        BehaviouralCloning.load(tmp_path, MemoryData())
+        assert "learner.safetensors is not the file that was written" in capsys.readouterr().err

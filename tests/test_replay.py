@@ -297,7 +297,7 @@ def test_going_on_from_a_state_is_exact(alpha: float) -> None:
     for number in range(10):
         step(first, number)
     second = PrioritisedReplay(64, first.config, seed=99)
-    second.load_state_dict(first.state_dict())
+    second.restore(first.capture())
     assert [step(second, number) for number in range(10, 20)] == expected[10:]
 
 

@@ -25,7 +25,7 @@ from Evaluation.evaluate_tool import EvaluateFlags, evaluate
 from Evaluation.tracking import read_metrics
 from Models.student_bundle import load_student
 from Models.teacher import Teacher, record_baseline
-from tests.short_run import SHORT, failure, write_teacher
+from tests.short_run import SHORT, failure, without_time, write_teacher
 
 SCRIPT = Path(Distillation.__file__).parent / "Pusher.py"
 
@@ -34,6 +34,7 @@ def test_a_run_leaves_what_the_readme_promises(pusher: Callable[..., Path]) -> N
     folder = pusher("--PPD", "--mode", "ImpaalaSmall")
     assert {path.name for path in folder.iterdir()} == {
         *("config.json", "metrics.jsonl", "evaluation.json", "curves.png", "student"),
+        "checkpoints",
     }
     config = json.loads((folder / "config.json").read_text())
     assert config["config"]["student"]["mode"] == "ImpaalaSmall"
@@ -157,10 +158,6 @@ def test_same_command_same_run(pusher: Callable[..., Path]) -> None:
     pusher("--PPD", "--mode", "ImpaalaSmall", "--overwrite")
     assert (folder / "student" / "student.safetensors").read_bytes() == student
     assert [without_time(point) for point in read_metrics(folder)] == lines
-
-
-def without_time(point: dict) -> dict:
-    return {k: v for k, v in point.items() if not k.startswith("time/") and k != "eval/seconds"}
 
 
 def test_blind_return_goes_into_the_bundle(tmp_path: Path) -> None:

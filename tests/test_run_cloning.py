@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from Algorithm.supervised import SupervisedLearner
 from Distillation.run import main
 from Evaluation.tracking import read_metrics
-from tests.short_run import SHORT, failure, write_teacher
+from tests.short_run import SHORT, failure, outcome, write_teacher
 
 CLONING = ("--mode", "ImpaalaSmall", "--batch_size", "16", "--optimization_steps", "6")
 
@@ -33,7 +37,7 @@ def test_collection_goes_on_with_what_is_there(
     assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
     assert "--resume" in failure(capsys, *flags)
     assert "never deletes a dataset" in failure(capsys, *flags, "--overwrite")
-    assert "--resume goes on with --C_data only" in failure(capsys, "--PPD", "--resume")
+    assert "give only one" in failure(capsys, "--PPD", "--resume", "--overwrite")
 
 
 @pytest.mark.parametrize("loss_type", ["NLL", "KL", "MSE"])
@@ -67,6 +71,39 @@ def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
         if name == "from_bc":  # round 0 is the cloned student, seen with the same eyes
             best = max(od_returns(read_metrics(cloned)))
             assert od_returns(points)[0] == best
+
+
+def test_stopped_runs_go_on_to_the_bit(
+    teacher: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cloning, and DAgger from what was cloned, each with a SIGTERM in a gradient step."""
+    shared = ["--teacher", str(teacher), *SHORT, "--wandb", "disabled", "--batch_size", "16"]
+    clone = [*shared, "--BC_phase", "--dataset", str(dataset), *CLONING, "--alpha", "0.6"]
+    main("Pusher", [*clone, "--output", str(tmp_path / "bc")])
+    dagger = [*shared, "--Dagger_phase", "--folder_Dagger", str(tmp_path / "bc")]
+    dagger += ["--rounds", "2", "--round_env_steps", "40", "--round_gradient_steps", "3"]
+    main("Pusher", [*dagger, "--output", str(tmp_path / "dagger")])
+    for name, flags in {"bc": clone, "dagger": dagger}.items():
+        again = [*flags, "--output", str(tmp_path / f"{name}_again")]
+        with monkeypatch.context() as patch:
+            stop_at(patch, 4)  # DAgger: in the second round
+            with pytest.raises(SystemExit) as exit_:
+                main("Pusher", again)
+        assert exit_.value.code == 143
+        main("Pusher", [*again, "--resume"])
+        assert outcome(tmp_path / f"{name}_again") == outcome(tmp_path / name)
+
+
+def stop_at(patch: pytest.MonkeyPatch, number: int) -> None:
+    """SIGTERM in that gradient step, counted from 0."""
+    learn = SupervisedLearner._gradient_step
+
+    def learn_and_stop(model: SupervisedLearner, *arguments: Any) -> None:
+        if model.gradient_steps == number:
+            os.kill(os.getpid(), signal.SIGTERM)
+        learn(model, *arguments)
+
+    patch.setattr(SupervisedLearner, "_gradient_step", learn_and_stop)
 
 
 def od_returns(points: list[dict]) -> list[float]:

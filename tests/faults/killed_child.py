@@ -45,21 +45,26 @@ def kill_at_write(k: int) -> Callable[[], None]:
                 os.kill(os.getpid(), signal.SIGKILL)
             left -= 1
 
-        def audit(event: str, arguments: tuple) -> None:
-            if event not in _WRITES or (event == "open" and not arguments[2] & _WRITE_FLAGS):
-                return
-            count()
-
-        fsync = os.fsync
-
-        def counted_fsync(descriptor: int) -> None:
-            count()
-            fsync(descriptor)
-
-        os.fsync = counted_fsync
-        sys.addaudithook(audit)
+        on_write(count)
 
     return prepare
+
+
+def on_write(call: Callable[[], None]) -> None:
+    """From now on, calls it just before each change to the file system by this process."""
+
+    def audit(event: str, arguments: tuple) -> None:
+        if event in _WRITES and not (event == "open" and not arguments[2] & _WRITE_FLAGS):
+            call()
+
+    fsync = os.fsync
+
+    def counted_fsync(descriptor: int) -> None:
+        call()
+        fsync(descriptor)
+
+    os.fsync = counted_fsync
+    sys.addaudithook(audit)
 
 
 def largest_file(n_bytes: int, *, kill: bool = False) -> Callable[[], None]:
