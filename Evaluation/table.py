@@ -18,7 +18,8 @@ from Evaluation.runs import Run, find_runs
 
 # What does not make two runs another experiment.
 _SEED_FLAGS = {"run_index"}
-_NOT_THE_EXPERIMENT = {"run", "task", "method"}  # where and how it ran, and what has a column
+# Where and how it ran, what has a column, and a noise that depends on the seed: its size is a flag.
+_NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
 
@@ -43,7 +44,14 @@ class Row:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """Groups runs by their flags, seeds apart. Flags that are alike everywhere are not named."""
+    """Groups runs by their flags, seeds apart. Flags that are alike everywhere are not named.
+
+    Raises:
+        UserError: a run's configuration is of an older version.
+    """
+    for run in runs:
+        if not isinstance(run.method, str):
+            raise UserError(f"{run.folder} was written by an older version. Leave it out.")
     flags = [_experiment(run) for run in runs]
     differing = sorted(
         name
@@ -62,7 +70,9 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 
 def _experiment(run: Run) -> dict[str, Any]:
-    flags: dict[str, Any] = {"teacher_sha256": (run.teacher_sha256 or "none")[:8]}
+    without_noise = run.config.get("corruption", {}).get("uncorrupted_sha256")
+    sha256 = without_noise or run.teacher_sha256 or "none"
+    flags: dict[str, Any] = {"teacher_sha256": sha256[:8]}
     for group, values in run.config.items():
         if group not in _NOT_THE_EXPERIMENT and isinstance(values, Mapping):
             flags |= {n: v for n, v in values.items() if n not in _SEED_FLAGS and n != "mode"}
