@@ -85,5 +85,5 @@ def test_what_holds_no_run_is_named(tmp_path):
         rows_of(find_runs([tmp_path]))
     folder = write_run(tmp_path / "a", figures(0.8))
     (folder / "evaluation.json").write_text("{")
-    with pytest.raises(UserError, match="evaluation.json is not JSON"):
+    with pytest.raises(UserError, match="is not JSON"):
         read_run(folder)
