@@ -82,6 +82,11 @@ class PrioritisedReplay:
     The priority p is the sample's last loss, between a floor and a cap. Importance weights
     w_i = (N P(i))^-beta / max_batch w undo the preference to the degree beta.
 
+    Samples enter at the largest priority there is. Those that were there before any loss was
+    known take the largest of the first batch: a value off the losses' scale would stand for
+    thousands of times their priority until each sample has been drawn, and the weight of one that
+    was drawn before would leave nothing to the rest of its batch.
+
     With alpha 0 nothing is kept: indices come in shuffled epochs, so each sample is seen as
     often as any other.
 
@@ -95,6 +100,7 @@ class PrioritisedReplay:
         self.size = self.n_new = 0
         self.alpha, self.beta = config.alpha, config.beta_start
         self._rng = np.random.default_rng(seed)
+        self._loss_known = False  # of any sample
         if self.prioritised:
             self._tree = SumTree(capacity)
             self._priorities = np.zeros(capacity)
@@ -111,7 +117,7 @@ class PrioritisedReplay:
         return self.size - self.n_new
 
     def add(self, count: int, *, new: bool) -> None:
-        """Takes the next `count` indices in, at the largest priority there is, or at the cap.
+        """Takes the next `count` indices in, at the largest priority there is.
 
         Args:
             new: they are the new ones, and all before are old; otherwise they are old too.
@@ -171,6 +177,10 @@ class PrioritisedReplay:
             raise ValueError("Priorities must be finite.")
         config = self.config
         priorities = np.clip(losses.astype(float), config.priority_floor, config.priority_cap)
+        if not self._loss_known:
+            self._loss_known = True
+            self._priorities[: self.size] = priorities.max()
+            self._rebuild()
         self._priorities[indices] = priorities
         self._tree.set(indices, priorities**self.alpha)
 
@@ -213,6 +223,7 @@ class PrioritisedReplay:
             "epochs": [epochs.capture() for epochs in self._epochs],
         }
         if self.prioritised:
+            state["loss_known"] = self._loss_known
             state["priorities"] = self._priorities[: self.size].copy()
             # Not computed anew, so that the last bit of every sum is the same too.
             state["leaves"] = self._tree.leaves[: self.size].copy()
@@ -226,6 +237,7 @@ class PrioritisedReplay:
         for epochs, inner in zip(self._epochs, state["epochs"], strict=True):
             epochs.restore(inner)
         if self.prioritised:
+            self._loss_known = state["loss_known"]
             self._priorities[: self.size] = state["priorities"]
             self._tree.fill(state["leaves"])
 

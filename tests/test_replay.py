@@ -158,6 +158,20 @@ def test_new_samples_enter_at_the_largest_priority() -> None:
     assert (sampled.n_old, sampled.n_new) == (2, 2)
 
 
+def test_the_first_losses_tell_the_scale() -> None:
+    """Small losses, as MSE's: what was not drawn yet must not stand above them at the cap."""
+    sampled = PrioritisedReplay(10, ReplayConfig(alpha=1.0, priority_cap=10.0), 0)
+    sampled.add(4, new=False)
+    sampled.update(np.array([0, 1]), np.array([0.1, 0.3]))
+    np.testing.assert_allclose(sampled.probabilities(), np.array([1, 3, 3, 3]) / 10)
+    sampled.update(np.array([2]), np.array([0.9]))  # later ones change their own alone
+    np.testing.assert_allclose(sampled.probabilities(), np.array([1, 3, 9, 3]) / 16)
+    resumed = PrioritisedReplay(10, ReplayConfig(alpha=1.0, priority_cap=10.0), 0)
+    resumed.restore(sampled.capture())
+    resumed.update(np.array([3]), np.array([0.3]))
+    np.testing.assert_allclose(resumed.probabilities(), np.array([1, 3, 9, 3]) / 16)
+
+
 def test_of_duplicates_the_last_loss_counts() -> None:
     sampled = replay(n_old=2, alpha=1.0)
     sampled.update(np.array([0, 0, 1, 0]), np.array([9.0, 5.0, 1.0, 3.0]))
