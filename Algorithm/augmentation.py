@@ -73,6 +73,13 @@ class Augmenter:
                 f"{config} is not for mode State: it has no frames to shift, and one modality "
                 "alone, which cannot be left out. Choose an Impaala mode."
             )
+        if not config.modality_dropout:
+            return
+        if PROPRIO not in policy.config.groups:
+            raise UserError(
+                f"modality_dropout {config.modality_dropout} is not for a student of frames alone: "
+                "they are the one modality it has. Leave it out; random_shift works."
+            )
         normaliser = policy.normalisers[PROPRIO]
         assert isinstance(normaliser, FrozenNormaliser)
         self._proprio = normaliser
@@ -84,11 +91,12 @@ class Augmenter:
         if not self.config.is_active:
             return obs
         assert isinstance(obs, dict)  # a StudentPolicy's observations are
-        frames, proprio = obs[FRAME], obs[PROPRIO]
+        frames = obs[FRAME]
         if self.config.random_shift:
             frames = random_shift(frames, self.config.random_shift)
-        if self.config.modality_dropout:
-            frames, proprio = self._drop(frames, proprio)
+        if not self.config.modality_dropout:
+            return {**obs, FRAME: frames}
+        frames, proprio = self._drop(frames, obs[PROPRIO])
         return {**obs, FRAME: frames, PROPRIO: proprio}
 
     def _drop(self, frames: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor]:

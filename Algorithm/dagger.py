@@ -27,6 +27,7 @@ from Algorithm.cloning_data import CloningData, split_episodes
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy
 from Algorithm.dagger_round import Round
 from Algorithm.env_state import capture_env, restore_env
+from Algorithm.finite import check_teacher
 from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
@@ -249,12 +250,7 @@ class DAgger(SupervisedLearner):
     def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
         tensors: Any = obs_as_tensor(obs, self.device)
         labels = self.teacher.distribution(tensors[STATE])
-        for name, value in labels.params().items():
-            if not value.isfinite().all():
-                raise UserError(
-                    f"The teacher's {name} is not finite at environment step {self.env_steps}. "
-                    "The student was not trained on this round."
-                )
+        check_teacher(labels, self.env_steps)
         return self.policy.distribution(tensors), labels
 
     def _actions(self, student: Distribution, teacher: Distribution, beta: float) -> np.ndarray:

@@ -61,6 +61,11 @@ def restore_env(env: VecEnv, state: dict[str, Any]) -> Obs:
     return obs
 
 
+def all_statistics(env: VecEnv) -> list[RunningMeanStd]:
+    """Those of each `VecNormalize`, themselves."""
+    return [rms for normaliser in _normalisers(env) for rms in _statistics(normaliser).values()]
+
+
 def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
     """Outermost first."""
     while isinstance(env, VecEnvWrapper):

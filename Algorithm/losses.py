@@ -72,8 +72,13 @@ def clip_values(values: Tensor, old_values: Tensor, clip_range: float) -> Tensor
     return old_values + (values - old_values).clamp(-clip_range, clip_range)
 
 
-def normalise_advantages(advantages: Tensor) -> Tensor:
-    """Zero mean and unit deviation over the minibatch; unchanged if it is a single sample."""
-    if len(advantages) < 2:
+def normalise_advantages(advantages: Tensor, joint: Tensor | None = None) -> Tensor:
+    """Zero mean and unit deviation over the minibatch; unchanged if it is a single sample.
+
+    Args:
+        joint: the whole minibatch's advantages, where these are a part of it.
+    """
+    joint = advantages if joint is None else joint
+    if len(joint) < 2:
         return advantages
-    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    return (advantages - joint.mean()) / (joint.std() + 1e-8)

@@ -24,14 +24,17 @@ from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from Algorithm import distributed
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.critic_warmup import check_warmup, critic_parameters
+from Algorithm.finite import check_step, check_teacher
+from Algorithm.joint_statistics import join_statistics, moments
 from Algorithm.losses import Losses
 from Algorithm.on_policy_state import ResumableOnPolicy
 from Algorithm.rollout import Minibatch, StudentRolloutBuffer
-from Algorithm.rollout_log import log_critic, log_episodes, log_student
+from Algorithm.rollout_log import log_clock, log_critic, log_episodes, log_student
 from Algorithm.sb3_arguments import check_policy, tensorboard_folder
-from Algorithm.teacher_view import check_finite, live_teacher, normaliser_of, raw_observations
+from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
@@ -55,6 +58,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     A subclass gives `minibatch_losses`. Everything else is here once: acting, truncation,
     labelling a rollout with the teacher, minibatches, clipping, checks for NaN, logging.
+    In a run of several ranks (`Algorithm.distributed`) `env`, `n_steps` and `batch_size` are of
+    one, and alike on each; `num_timesteps` and what is logged are of all.
 
     Args:
         teacher: labels every state; None where the subclass can do without.
@@ -172,8 +177,9 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self.policy_kwargs.setdefault("config", config)
         self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
+        distributed.seed_apart(self.seed)
         speed_up(self.policy)
-        check_warmup(self.critic_warmup, self.n_steps * self.n_envs)
+        check_warmup(self.critic_warmup, self.n_steps * self.n_envs * distributed.world_size())
         self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
         self._augmenter = Augmenter(self.augmentation, self.policy)
         if self.teacher is not None:
@@ -227,9 +233,13 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
         assert self.env is not None
+        distributed.share_weights(self.policy)
         callback.on_training_start(locals(), globals())
         while self.num_timesteps < total_timesteps:
-            if not self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps):
+            before = moments(self.env)
+            goes_on = self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
+            join_statistics(self.env, before)
+            if not all(distributed.everyones(goes_on)):
                 break
             self._iteration += 1
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -268,7 +278,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             new_obs, rewards, dones, infos = env.step(
                 within_bounds(self.policy, actor.to_env_action(raw))
             )
-            self.num_timesteps += env.num_envs
+            self.num_timesteps += env.num_envs * distributed.world_size()
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
@@ -303,7 +313,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             return
         obs = self._teacher_obs()
         teacher = self.teacher.distribution(obs)
-        check_finite(teacher, self.num_timesteps)
+        check_teacher(teacher, self.num_timesteps)
         buffer.teacher = teacher
         if self.uses_teacher_values:
             buffer.teacher_values = self.teacher.value(obs)
@@ -330,8 +340,9 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._n_updates += 1
             if not goes_on:
                 break
-        for name, values_ in logged.items():
-            self.logger.record(f"train/{name}", float(np.mean(values_)))
+        averages = {name: float(np.mean(values_)) for name, values_ in logged.items()}
+        for name, value in distributed.means(averages).items():
+            self.logger.record(f"train/{name}", value)
         self._update_seconds = time.perf_counter() - started
 
     def _epoch(self, logged: dict[str, list[float]]) -> bool:
@@ -343,7 +354,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
                 return False
             if not logged:
                 log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
-                self.logger.record("train/ratio_first", log_ratio.exp().mean().item())
+                logged["ratio_first"].append(log_ratio.exp().mean().item())
             grad_norm = self._gradient_step(losses)
             for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
                 logged[name].append(value.item())
@@ -360,13 +371,10 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.policy.optimizer.zero_grad()
         # Without a gradient, not with one of zero: by that Adam's moments would still move others.
         loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
+        loss = distributed.average_gradients(self.policy.parameters(), loss)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not (loss.isfinite() and norm.isfinite()):
-            raise UserError(
-                f"The {'gradient' if loss.isfinite() else 'loss'} is not finite at gradient step "
-                f"{self.gradient_steps} (environment step {self.num_timesteps}). The weights are "
-                "those of the step before. A smaller learning rate or lambda may help."
-            )
+        when = f"gradient step {self.gradient_steps} (environment step {self.num_timesteps})"
+        check_step(loss, norm, when, "A smaller learning rate or lambda may help.")
         self.policy.optimizer.step()
         self.gradient_steps += 1
         return norm
@@ -382,14 +390,5 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         """One logging point: what the rollout, the update and the clock have to say."""
         log_episodes(self.logger, list(self.ep_info_buffer or ()), self.return_key)
         log_critic(self.logger, self.rollout_buffer)
-        seconds = self._rollout_seconds + self._update_seconds
-        for name, value in {
-            "env_steps": self.num_timesteps,
-            "gradient_steps": self.gradient_steps,
-            "rollout_seconds": self._rollout_seconds,
-            "update_seconds": self._update_seconds,
-            "steps_per_second": self.n_steps * self.n_envs / seconds,
-            "seconds": (time.time_ns() - self.start_time) / 1e9,
-        }.items():
-            self.logger.record(f"time/{name}", value)
+        log_clock(self.logger, self, self._rollout_seconds, self._update_seconds)
         self.logger.dump(step=self.num_timesteps)

@@ -30,6 +30,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from Algorithm.episodes import EpisodeRecorder, Episodes
+from Algorithm.finite import check_step
 from Algorithm.losses import Losses
 from Algorithm.policy_gradient_config import PolicyGradientConfig
 from Algorithm.rollout_log import log_episodes
@@ -225,12 +226,9 @@ class PolicyGradient(BaseAlgorithm, ABC):
         self.policy.optimizer.zero_grad()
         losses.total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        if not (losses.total.isfinite() and norm.isfinite()):
-            raise UserError(
-                f"The loss or its gradient is not finite at gradient step {self.gradient_steps} "
-                f"(environment step {self.num_timesteps}). The weights are those of the step "
-                "before. A smaller learning rate or a finite max_grad_norm may help."
-            )
+        when = f"gradient step {self.gradient_steps} (environment step {self.num_timesteps})"
+        advice = "A smaller learning rate or a finite max_grad_norm may help."
+        check_step(losses.total, norm, when, advice)
         self.policy.optimizer.step()
         self.gradient_steps += 1
         self._n_updates += 1

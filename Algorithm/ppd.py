@@ -18,6 +18,7 @@ from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
 from Algorithm.augmentation import AugmentationConfig
+from Algorithm.distributed import everyones, means, of_all_ranks
 from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.losses import (
     KL_DIRECTIONS,
@@ -208,12 +209,18 @@ class PPD(OnPolicyStudent):
             raise UserError(f"lambda is {weight} after {self.num_timesteps} env steps, below 0.")
         return weight
 
+    def train(self) -> None:
+        schedule = self.distill_lambda.value_schedule
+        if isinstance(schedule, LambdaSchedule):  # only rank 0 is told the skill
+            schedule.skill = everyones(schedule.skill)[0]
+        super().train()
+
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
         clip_range = self.clip_range(self._current_progress_remaining)
         weight = self.current_lambda()
         advantages = batch.advantages
         if self.normalize_advantage:
-            advantages = normalise_advantages(advantages)
+            advantages = normalise_advantages(advantages, of_all_ranks(advantages))
         log_prob = student.log_prob(batch.raw_actions)
         ratio = probability_ratio(log_prob, batch.old_log_prob)
         pg_loss = ppo_loss(ratio, advantages, clip_range)
@@ -242,5 +249,7 @@ class PPD(OnPolicyStudent):
         return Losses(total, terms, critic)
 
     def ends_update(self, losses: Losses) -> bool:
-        limit = self.target_kl
-        return limit is not None and losses.terms["approx_kl"].item() > 1.5 * limit
+        if self.target_kl is None:
+            return False
+        kl = means({"approx_kl": losses.terms["approx_kl"].item()})
+        return kl["approx_kl"] > 1.5 * self.target_kl

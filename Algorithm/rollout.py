@@ -115,7 +115,8 @@ class StudentRolloutBuffer(RolloutBuffer):
         super().__init__(
             buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs
         )
-        if task is not None and isinstance(observation_space, spaces.Dict):
+        has_frames = self._is_dict and FRAME in observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
+        if task is not None and has_frames:
             self._history = FrameHistory(buffer_size, n_envs, task, self.device)
 
     def reset(self) -> None:
@@ -200,7 +201,10 @@ class StudentRolloutBuffer(RolloutBuffer):
         """One observation group of the whole rollout, as the teacher saw it:
         `(n_envs * n_steps, ...)`; None: the observation, where it is not a dictionary.
         """
-        return _env_major((self._teacher_obs or self._obs)[group or ""])
+        kept = self._teacher_obs or self._obs
+        if group == FRAME and self._history is not None and FRAME not in kept:
+            return self._read_frames(np.arange(self.buffer_size * self.n_envs))
+        return _env_major(kept[group or ""])
 
     def flat_student(self) -> Distribution:
         """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
@@ -250,9 +254,13 @@ class StudentRolloutBuffer(RolloutBuffer):
     def _read_obs(self, obs: dict[str, Tensor], rows: np.ndarray, index: Tensor) -> TensorObs:
         read = {group: tensor[index] for group, tensor in obs.items()}
         if self._history is not None:
-            envs, steps = np.divmod(rows, self.buffer_size)
-            read[FRAME] = self._history.read(steps, envs)
+            read[FRAME] = self._read_frames(rows)
         return read if self._is_dict else read[""]
+
+    def _read_frames(self, rows: np.ndarray) -> Tensor:
+        assert self._history is not None
+        envs, steps = np.divmod(rows, self.buffer_size)
+        return self._history.read(steps, envs)
 
 
 def _groups(obs: Obs) -> dict[str, np.ndarray]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import time
+
+import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance, safe_mean
 
+from Algorithm.distributed import everyones, means, of_all_ranks, world_size
+from Algorithm.on_policy_state import ResumableOnPolicy
 from Algorithm.rollout import StudentRolloutBuffer
 from Models.distributions import Distribution
 
 
 def log_student(logger: Logger, student: Distribution, teacher: Distribution | None) -> None:
     """The student as it acted in the rollout, and beside the teacher where there is one."""
-    logger.record("rollout/entropy", student.entropy().mean().item())
+    figures = {"entropy": student.entropy().mean().item()}
     if teacher is not None:
-        logger.record("rollout/kl", teacher.kl(student).mean().item())
-        logger.record("rollout/action_accuracy", action_accuracy(student, teacher))
+        figures["kl"] = teacher.kl(student).mean().item()
+        figures["action_accuracy"] = action_accuracy(student, teacher)
+    for name, value in means(figures).items():
+        logger.record(f"rollout/{name}", value)
 
 
 def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: str) -> None:
-    """Mean return and length of the training episodes that ended last."""
+    """Mean return and length of the training episodes that ended last, on every rank."""
+    episodes = [episode for of_rank in everyones(episodes) for episode in of_rank]
     if episodes:
         logger.record(return_key, safe_mean([info["r"] for info in episodes]))
         logger.record("rollout/ep_length", safe_mean([info["l"] for info in episodes]))
@@ -26,8 +34,27 @@ def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: s
 
 def log_critic(logger: Logger, buffer: StudentRolloutBuffer) -> None:
     """How much of the returns the critic explains: 1 all, 0 no more than their mean."""
-    variance = explained_variance(buffer.values.flatten(), buffer.returns.flatten())
-    logger.record("train/explained_variance", variance)
+    values, returns = (
+        of_all_ranks(torch.from_numpy(array.flatten())).numpy()
+        for array in (buffer.values, buffer.returns)
+    )
+    logger.record("train/explained_variance", explained_variance(values, returns))
+
+
+def log_clock(
+    logger: Logger, model: ResumableOnPolicy, rollout_seconds: float, update_seconds: float
+) -> None:
+    """The steps so far, and what the latest rollout and its update took."""
+    rollout = model.n_steps * model.n_envs * world_size()  # env steps
+    for name, value in {
+        "env_steps": model.num_timesteps,
+        "gradient_steps": model.gradient_steps,
+        "rollout_seconds": rollout_seconds,
+        "update_seconds": update_seconds,
+        "steps_per_second": rollout / (rollout_seconds + update_seconds),
+        "seconds": (time.time_ns() - model.start_time) / 1e9,
+    }.items():
+        logger.record(f"time/{name}", value)
 
 
 def action_accuracy(student: Distribution, teacher: Distribution) -> float:

@@ -24,6 +24,7 @@ from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
+from Algorithm.finite import check_step
 from Algorithm.learner_file import (
     GENERATORS,
     MADE_WITH,
@@ -205,12 +206,8 @@ class SupervisedLearner:
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        if not (loss + norm).isfinite():  # one question: each makes a GPU wait
-            raise UserError(
-                f"The {'gradient' if loss.isfinite() else 'loss'} is not finite at gradient step "
-                f"{self.gradient_steps}. The weights are those of the step before. A smaller "
-                "learning rate may help; so may a look at the dataset's values."
-            )
+        advice = "A smaller learning rate may help; so may a look at the dataset's values."
+        check_step(loss, norm, f"gradient step {self.gradient_steps}", advice)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
@@ -305,7 +302,7 @@ class SupervisedLearner:
         """What must be the same where a state is restored, as JSON."""
         return {
             METHOD: type(self).__name__,
-            "student": asdict(self.policy.config),
+            "student": self.policy.config.as_json(),
             "config": asdict(self.config),
             "replay": asdict(self.replay.config),
             "augmentation": asdict(self.augmenter.config),

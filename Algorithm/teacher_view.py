@@ -14,7 +14,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from Algorithm.rollout import Obs
 from Enviroment.errors import UserError
-from Models.distributions import Distribution
 from Models.teacher import Teacher
 
 
@@ -67,17 +66,3 @@ def live_teacher(model: BaseAlgorithm, env: VecEnv | None) -> Teacher:
         )
         return Teacher.from_sb3(model, normaliser)
     return Teacher.from_sb3(model)
-
-
-def check_finite(teacher: Distribution, env_steps: int) -> None:
-    """Refuses a teacher's answer to a rollout that holds NaN or infinity.
-
-    Raises:
-        UserError: names the parameter, and the env steps so far.
-    """
-    for name, value in teacher.params().items():
-        if not value.isfinite().all():
-            raise UserError(
-                f"The teacher's {name} is not finite at environment step {env_steps}. The "
-                "student's weights were not touched by this rollout."
-            )

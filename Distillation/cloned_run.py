@@ -11,6 +11,7 @@ import torch
 
 from Distillation.flags import Flags, StudentFlags
 from Enviroment.errors import UserError
+from Enviroment.tasks import script_of
 from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
@@ -60,7 +61,8 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         UserError: there is none, it is garbled, or it is a run of another task or method.
     """
     path = folder / CONFIG_FILE
-    remedy = f"Give the folder of a run of `python Distillation/{task_name}.py --{METHOD}`."
+    script = script_of(task_name)
+    remedy = f"Give the folder of a run of `python Distillation/{script} --{METHOD}`."
     try:
         data = json.loads(path.read_bytes())
         config, sha256 = data["config"], data["teacher_sha256"]

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from Distillation.flags import Flags
-from Enviroment.collect import check_content, collect
+from Enviroment.collect import check_content, collect, is_complete
 from Enviroment.dataset import TeacherDataset, dataset_folder, parse_count, resolve_dataset
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
@@ -28,20 +28,19 @@ def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
 
 
 def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
-    """The dataset that `--dataset` names; with `--collect_missing` it is collected first.
+    """The dataset that `--dataset` names; with `--collect_missing` it is collected first, or what
+    a stopped process left of that to do.
 
     Raises:
         UserError: it is not there, damaged, or of another task, frame size or teacher.
     """
     name = flags.cloning.dataset
-    try:
-        folder = resolve_dataset(task, name)
-    except UserError:
-        num_data = parse_count(name)
-        if not flags.cloning.collect_missing or num_data is None:
-            raise
+    num_data = parse_count(name)
+    if flags.cloning.collect_missing and num_data is not None:
         folder = dataset_folder(task, num_data)
-        _collect(task, flags, teacher, folder, num_data, resume=False)
+        if not is_complete(folder):
+            _collect(task, flags, teacher, folder, num_data, resume=True)
+    folder = resolve_dataset(task, name)
     dataset = TeacherDataset.open(folder, task)
     check_content(folder)  # a few tenths of a second for 100k steps; the training takes minutes
     _check_teacher(dataset, teacher)

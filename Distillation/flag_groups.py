@@ -11,6 +11,7 @@ from Enviroment.errors import UserError
 
 ON_POLICY = ("PPD", "Sdistillation", "Tdistillation", "PPO")  # methods that learn from rollouts
 Mode = Literal["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"]
+Size = Literal["", "smaller", "same", "larger"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,21 @@ class StudentFlags:
     """What the student sees, and with what network."""
 
     mode: Mode = "State"  # the network: an MLP on the state, or an IMPALA-CNN on frames
+    size: Size = ""  # the paper's network for the task's suite, in place of --mode's
     frame_size: str = "64x64"  # pixels, height x width
     pooling: int = 3  # side of the grid that the CNN's features are averaged to
     init_log_std: float = -1.6  # of its actions, before the tanh of a SAC teacher's student
     critic_on_state: bool = False  # the critic sees the state during training
     blind: bool = False  # zero the frames, in training and evaluation: the baseline of skill
+
+    def check_size(self) -> None:
+        """Refuses settings of a network where `size` names the whole of it. Raises UserError."""
+        plain = StudentFlags()
+        for name in ("pooling", "init_log_std"):
+            if self.size and getattr(self, name) != getattr(plain, name):
+                raise UserError(
+                    f"--size {self.size} names the paper's whole network: leave out --{name}."
+                )
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,8 @@ class TrainingFlags:
     num_epochs: int = 4  # passes over a rollout; the distillations make one
     batch_size: int | None = None  # samples; default 256, in cloning 128; distillations take all
     learning_rate: float | None = None  # default 1e-3; in the distillations 2e-3
-    final_learning_rate: float | None = None  # falls linearly to this; default 5% of the first
+    learning_rate_schedule: Literal["linear", "constant"] = "linear"  # falling, or staying
+    final_learning_rate: float | None = None  # of the linear one; default 5% of the first
     PPD_parameter: float = 5.0  # lambda, the weight of the KL to the teacher
     kl_direction: Literal["forward", "reverse"] = "forward"  # forward: KL(teacher || student)
     lambda_schedule: Literal["constant", "linear", "skill"] = "constant"  # what lambda follows
@@ -113,7 +125,7 @@ class CloningFlags:
 class TeacherFlags:
     """Who teaches."""
 
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac
+    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac, else .../ppo
     corrupt_teacher: float = 0.0  # deviation of the noise on each of its parameters (paper: 0.05)
     min_teacher_std: float = 0.2  # floor of its deviation: SAC's can vanish, and the KL explode
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import tyro
-import yaml
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
@@ -25,6 +23,7 @@ from Algorithm.distill import DistillConfig
 from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.ppd import PPDConfig
 from Algorithm.replay import ReplayConfig
+from Distillation.flag_file import read_flag_file, with_values
 from Distillation.flag_groups import (
     ON_POLICY,
     CloningFlags,
@@ -34,6 +33,7 @@ from Distillation.flag_groups import (
     TeacherFlags,
     TrainingFlags,
 )
+from Distillation.suite_defaults import check_task, suite_defaults
 from Enviroment import seeds
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
@@ -42,6 +42,14 @@ from Enviroment.tasks import Task
 _PPD_LEARNING_RATE = 1e-3
 _DISTILL_LEARNING_RATE = 2e-3
 _FINAL_SHARE = 0.05  # of the learning rate, at the end
+
+_DESCRIPTIONS = {
+    "gymnasium": (
+        "Turn a {} teacher that sees the simulator's state into a student that sees rendered "
+        "frames and its own joints."
+    ),
+    "envpool": "Turn a {} teacher into a student that sees the same frames.",
+}
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,7 @@ class Flags:
             raise UserError(f"--min_teacher_std {self.teaching.min_teacher_std} is below 0.")
         if self.student.blind and self.student.mode == "State":
             raise UserError("--blind zeroes the frames, and --mode State sees none.")
+        self.student.check_size()
         seeds.training(training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
         for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
@@ -98,6 +107,11 @@ class Flags:
         """Refuses options that the chosen method has no use for."""
         method, training = self.method, self.training
         learners = (*ON_POLICY, "BC_phase", "Dagger_phase")
+        if training.learning_rate_schedule == "constant" and training.final_learning_rate:
+            raise UserError(
+                "--final_learning_rate is where --learning_rate_schedule linear ends; the "
+                "constant one has none. Give only one of them."
+            )
         if training.critic_warmup:
             method.refuse("--critic_warmup", ON_POLICY)
         if training.lambda_schedule != "constant":
@@ -109,6 +123,8 @@ class Flags:
                     "--init_from."
                 )
             method.refuse("--init_from", (*ON_POLICY, "BC_phase"))
+            if self.student.size:
+                raise UserError("--init_from has a network already: leave out --size.")
         if self.teaching.corrupt_teacher:
             taught = tuple(f.name for f in dataclasses.fields(method) if f.name != "PPO")
             method.refuse("--corrupt_teacher", taught, "PPO has no teacher.")
@@ -171,8 +187,10 @@ class Flags:
         return math.ceil(t.optimization_steps / each) * self.rollout
 
     def learning_rate_schedule(self, first: float) -> Schedule:
-        """Linearly from `first` to the final one, along the progress that remains (1 to 0)."""
+        """From `first` to the final one, or staying, along the progress that remains (1 to 0)."""
         final = self.training.final_learning_rate
+        if self.training.learning_rate_schedule == "constant":
+            final = first
         final = _FINAL_SHARE * first if final is None else final
         return LinearSchedule(first, final, end_fraction=1.0)
 
@@ -241,7 +259,7 @@ class Flags:
     def run_name(self) -> str:
         """A name that tells runs apart: what most often differs between them."""
         s, t = self.student, self.training
-        parts = [s.mode]
+        parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
             parts.append("blind" if s.blind else s.frame_size)
         if self.method.PPD:
@@ -267,24 +285,23 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
-    known, _ = first.parse_known_args(arguments)
-    h, w = task.frame_size
-    defaults: Flags = _Unchecked(student=StudentFlags(frame_size=f"{h}x{w}"))
-    if known.config is not None:
-        defaults = _with_file(defaults, known.config)
+    file, _ = first.parse_known_args(arguments)
+    values = {} if file.config is None else read_flag_file(file.config)
+    defaults = _defaults(task, _methods(arguments, values))
+    if file.config is not None:
+        defaults = with_values(defaults, values, file.config)
     parsed = tyro.cli(
         Flags,
         args=arguments,
         default=defaults,
-        prog=f"Distillation/{task.name}.py",
-        description=(
-            f"Turn a {task.name} teacher that sees the simulator's state into a student that "
-            "sees rendered frames and its own joints."
-        ),
+        prog=f"Distillation/{task.script}",
+        description=_DESCRIPTIONS[task.simulator].format(task.name),
         config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
         use_underscores=True,
     )
-    return Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
+    flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
+    check_task(task, flags.method, flags.student)
+    return flags
 
 
 class _Unchecked(Flags):
@@ -294,37 +311,13 @@ class _Unchecked(Flags):
         pass
 
 
-def _with_file(defaults: Flags, path: Path) -> Flags:
-    values = _read_mapping(path)
-    groups: dict[str, Any] = {}
-    for group in dataclasses.fields(defaults):
-        current = getattr(defaults, group.name)
-        names = {f.name for f in dataclasses.fields(current)}
-        given = {name: values.pop(name) for name in list(values) if name in names}
-        paths = {n: Path(v) for n, v in given.items() if n in _PATHS and v}
-        groups[group.name] = dataclasses.replace(current, **{**given, **paths})
-    if values:
-        raise UserError(f"{path} names what is no flag: {', '.join(map(_with_hint, values))}.")
-    return dataclasses.replace(defaults, **groups)
+def _defaults(task: Task, methods: Collection[str]) -> Flags:
+    h, w = task.frame_size
+    groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
+    return _Unchecked(**groups)
 
 
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path} is neither YAML nor JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path} must hold flags and their values, `mode: State`.")
-    return values
-
-
-def _with_hint(name: Any) -> str:
-    flags = [f.name for group in _GROUPS for f in dataclasses.fields(group)]
-    near = difflib.get_close_matches(str(name), flags, n=1)
-    return f"{name} (did you mean {near[0]}?)" if near else str(name)
-
-
-_GROUPS = (MethodFlags, StudentFlags, TrainingFlags, CloningFlags, TeacherFlags, RunFlags)
-_PATHS = ("teacher", "output", "folder_Dagger", "init_from")
+def _methods(arguments: Sequence[str], values: Mapping[str, Any]) -> set[str]:
+    """What was asked for: settings of the paper differ between methods."""
+    names = {f.name for f in dataclasses.fields(MethodFlags)}
+    return {name for name in names if f"--{name}" in arguments or values.get(name)}

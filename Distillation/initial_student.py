@@ -10,6 +10,7 @@ from typing import Any
 from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
+from Enviroment.tasks import script_of
 from Evaluation.run_folder import STUDENT
 from Evaluation.tracking import CONFIG_FILE
 from Models.bundle import read_bundle
@@ -49,7 +50,7 @@ class InitialStudent:
         Raises:
             UserError: names both.
         """
-        self._compare("task", self.task, task, f"Run `python Distillation/{self.task}.py`.")
+        self._compare("task", self.task, task, f"Run `python Distillation/{script_of(self.task)}`.")
 
     def _check_fits(self, flags: Flags) -> None:
         mode = self.policy.config.mode

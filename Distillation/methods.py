@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from Algorithm.cloning import BehaviouralCloning
 from Algorithm.cloning_data import TeacherSamples
 from Algorithm.dagger import DAgger
 from Algorithm.distill import StudentDistill, TeacherDistill
+from Algorithm.distributed import share_of
 from Algorithm.on_policy import OnPolicyStudent
 from Algorithm.ppd import PPD
 from Distillation.cloned_run import read_cloned_run
@@ -24,12 +27,14 @@ from Distillation.flags import Flags
 from Distillation.initial_student import InitialStudent
 from Distillation.teaching import Teaching
 from Enviroment import seeds
-from Enviroment.make import make_env
+from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
 from Evaluation.run_folder import CHECKPOINTS
 from Models.impala import fastest_precision
-from Models.student import StudentConfig, StudentPolicy
+from Models.paper_networks import paper_student
+from Models.student import StudentPolicy
+from Models.student_config import StudentConfig
 from Models.teacher import Teacher
 
 _LOG_EVERY = 1_152  # env steps: a rollout of PPD
@@ -96,17 +101,21 @@ def make_student_env(
     task: Task, flags: Flags, n_envs: int, seed: int, *, stagger: bool = False
 ) -> VecEnv:
     """Environments as this run's student sees them."""
-    # A student of the state sees no frames, so none are drawn for it.
-    blind = flags.student.blind or flags.student.mode == "State"
+    if flags.student.mode == "State":
+        return make_state_env(task, n_envs, seed, grouped=True, stagger=stagger)
     threads = flags.run.threads
     workers = None if threads is None else min(threads, n_envs)
+    blind = flags.student.blind
     return make_env(task, n_envs, seed, blind=blind, n_workers=workers, stagger=stagger)
 
 
 def _make_on_policy(setting: Setting) -> Learner:
     flags, training = setting.flags, setting.flags.training
     id_seed = seeds.training(training.run_index).start
-    inner = make_student_env(setting.task, flags, training.num_envs, id_seed, stagger=True)
+    rows = share_of(training.num_envs, "--num_envs")
+    inner = make_student_env(setting.task, flags, len(rows), id_seed, stagger=True)
+    if len(rows) < training.num_envs:
+        inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
     env = VecNormalize(inner, norm_obs=False, gamma=training.gamma)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
@@ -129,6 +138,7 @@ def _make_on_policy(setting: Setting) -> Learner:
         else:
             algorithm = PPD
             settings = dataclasses.asdict(flags.ppd())
+            settings["batch_size"] = len(share_of(settings["batch_size"], "--batch_size"))
         schedule = flags.lambda_schedule()
         if schedule.kind != "constant":  # of PPD alone: the flags refuse it elsewhere
             settings["distill_lambda"] = schedule
@@ -200,7 +210,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
 
 
 def _fresh_student(setting: Setting) -> StudentPolicy:
-    torch.manual_seed(seeds.model(setting.flags.training.run_index))
+    set_random_seed(seeds.model(setting.flags.training.run_index))  # all: checkpoints hold them
     env = setting.eval_env
     policy = StudentPolicy(
         env.observation_space, env.action_space, lambda _: 0.0, **_policy_arguments(setting)
@@ -211,21 +221,33 @@ def _fresh_student(setting: Setting) -> StudentPolicy:
 
 
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
-    student, joints = setting.flags.student, setting.task.proprio_indices
-    mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
+    space, joints = setting.eval_env.observation_space, setting.task.proprio_indices
+    assert isinstance(space, spaces.Dict)  # `make_student_env` makes no other
+    arguments: dict[str, Any] = {"config": _student_config(setting)}
+    if STATE in space.spaces:  # a game has none
+        mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
+        for name, statistic in (("group_mean", mean), ("group_std", std)):
+            arguments[name] = {STATE: statistic.tolist(), PROPRIO: statistic[joints].tolist()}
+    return arguments
+
+
+def _student_config(setting: Setting) -> StudentConfig:
+    """The network: of --init_from, else the paper's of --size, else as the flags say."""
+    student, family = setting.flags.student, setting.teacher.description.family
     if setting.initial is not None:
-        config = setting.initial.config(critic_on_state=student.critic_on_state)
-    else:
-        config = StudentConfig(
-            mode=student.mode,
-            family=setting.teacher.description.family,
-            pooling=student.pooling,
-            init_log_std=student.init_log_std,
-            critic_on_state=student.critic_on_state,
-            precision=fastest_precision(setting.device),
+        return setting.initial.config(critic_on_state=student.critic_on_state)
+    precision = fastest_precision(setting.device)
+    if student.size:
+        paper = paper_student(setting.task.suite, student.size, family)
+        return dataclasses.replace(
+            paper, critic_on_state=student.critic_on_state, precision=precision
         )
-    return {
-        "config": config,
-        "group_mean": {STATE: mean.tolist(), PROPRIO: mean[joints].tolist()},
-        "group_std": {STATE: std.tolist(), PROPRIO: std[joints].tolist()},
-    }
+    return StudentConfig(
+        mode=student.mode,
+        family=family,
+        pooling=student.pooling,
+        proprio_features=StudentConfig.proprio_features if setting.task.proprio else 0,
+        init_log_std=student.init_log_std,
+        critic_on_state=student.critic_on_state,
+        precision=precision,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +14,8 @@ from Enviroment.tasks import Task
 from Evaluation import run_folder
 from Evaluation.evaluate import policy_act
 from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
-from Evaluation.plots import CURVES_FILE, draw_curves
+from Evaluation.plots import curves_or_warning
+from Evaluation.tool import write_json
 from Evaluation.tracking import METRICS_FILE, RunTracker
 from Evaluation.video import record_video
 from Models.student_bundle import load_student
@@ -34,16 +34,17 @@ def report(
     n_episodes = flags.run.final_episodes
     baselines = teaching.all_baselines(env, task, n_episodes)
     figures = evaluate_student(act, env, task, baselines, n_episodes)
-    (folder / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n")
+    write_json(folder / FIGURES_FILE, figures)
     left = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
-    if flags.run.video:
+    if flags.run.video and (task.camera is not None or task.simulator == "envpool"):
         path = folder / run_folder.VIDEOS / "student.mp4"
         video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
         if video is not None:
             tracker.video("eval/video", video, flags.total_timesteps)
             left["video"] = video
-    draw_curves(folder)
-    left["curves"] = folder / CURVES_FILE
+    curves = curves_or_warning(folder)
+    if curves is not None:
+        left["curves"] = curves
     console = Console()
     console.print(figures_table(figures, task))
     for what, path in left.items():

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import sys
+import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from torch import Tensor
 
+from Algorithm import distributed
 from Algorithm.on_policy import OnPolicyStudent
 from Distillation.methods import Learner
-from Distillation.signals import StopSignals
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.redaction import redact
+from Enviroment.signals import StopSignals
 from Enviroment.state import differences
 from Evaluation.callbacks import EvaluationCallback
 from Evaluation.run_folder import CHECKPOINTS
@@ -35,6 +38,7 @@ _MAY_DIFFER = {
     "training": ("init_from",),
 }
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
+_ALIKE = ("policy", "optimizer")  # of a learner's state, on every rank
 _FINISHED = "finished"  # in the folder of checkpoints, once the run has reported
 
 
@@ -43,9 +47,11 @@ class Checkpointer:
 
     One is due at the first boundary, then whenever the learner's `work_done` has passed a multiple
     of `every`, when `minutes` have gone by, when an evaluation has found a better student than any
-    before, and when a signal asks the run to stop.
+    before, and when a signal asks the run to stop. In a run of several ranks all of them call it:
+    rank 0 decides, and writes what each of them has of its own.
 
     Args:
+        tracker: None but on rank 0.
         every: steps, as `work_done` counts them.
         minutes: between two checkpoints at most.
         clock: gives seconds.
@@ -56,7 +62,7 @@ class Checkpointer:
         store: CheckpointStore,
         learner: Learner,
         evaluation: EvaluationCallback,
-        tracker: RunTracker,
+        tracker: RunTracker | None,
         signals: StopSignals,
         *,
         every: int,
@@ -71,11 +77,15 @@ class Checkpointer:
         self._best_step = -1  # of the evaluation that the latest checkpoint knew as the best
 
     def __call__(self) -> None:
-        """Raises `Stopped`, once all is saved, if a signal asked for it."""
-        stops = self._signals.requested is not None  # a later one waits for the next boundary
-        if self._learner.model.work_done > self._saved_step and (stops or self._is_due()):
+        """Raises `Stopped`, once all is saved, if a signal asked for it, on whatever rank."""
+        # One that comes later waits for the next boundary.
+        each = distributed.everyones((self._signals.requested, self._is_due()))
+        asked = [number for number, _ in each if number is not None]
+        is_due = bool(asked) or each[0][1]
+        if self._learner.model.work_done > self._saved_step and is_due:
             self.save()
-        if stops:
+        if asked:
+            self._signals.requested = signal.Signals(asked[0])
             self._signals.stop_if_requested()
 
     def save(self) -> None:
@@ -84,16 +94,19 @@ class Checkpointer:
         Raises:
             UserError: it cannot be written; the older ones stay.
         """
-        step = self._learner.model.work_done
-        tensors, state = pack(
-            {
-                "learner": self._learner.model.capture(),
+        step, learner = self._learner.model.work_done, self._learner.model.capture()
+        others = _states_of_other_ranks(learner)
+        if self._tracker is not None:
+            whole = {
+                "learner": learner,
                 "evaluation": self._evaluation.capture(),
                 "generators": capture_generators(),
             }
-        )
-        values = {_STATE: state, _RECORD: self._tracker.position(), _MACHINE: self._machine}
-        self._store.save(step, {_STATE: tensors}, values, best=self._is_best())
+            parts = {_STATE: pack(whole), **others}
+            values = {name: values for name, (_, values) in parts.items()}
+            values |= {_RECORD: self._tracker.position(), _MACHINE: self._machine}
+            tensors = {name: tensors for name, (tensors, _) in parts.items()}
+            self._store.save(step, tensors, values, best=self._is_best())
         self.begin_at(step)
 
     def begin_at(self, step: int) -> None:
@@ -124,17 +137,25 @@ def find_checkpoint(
         teacher: its SHA-256.
 
     Raises:
-        UserError: the run has another configuration, and what differs; or every checkpoint of it
-            is damaged.
+        UserError: the run has another configuration, and what differs; every checkpoint of it is
+            damaged; or it is of another number of ranks, or not seen by all of them.
     """
-    if not (folder / CONFIG_FILE).is_file():
-        return None
-    _check_same(folder / CONFIG_FILE, {**config, "teacher_sha256": teacher})
-    found = store.newest()
+    found = None
+    if (folder / CONFIG_FILE).is_file():
+        _check_same(folder / CONFIG_FILE, {**config, "teacher_sha256": teacher})
+        found = store.newest()
     if found is None and any(store.root.glob("step_*")):
         raise UserError(
             f"Every checkpoint in {store.root} is damaged. Restore one from a copy, or begin anew "
             "by --overwrite."
+        )
+    if len(set(distributed.everyones(None if found is None else found.step))) > 1:
+        raise UserError(f"Not all ranks see the same checkpoints in {store.root}. Share the disk.")
+    n_ranks = 1 if found is None else len(found.parts)
+    if found is not None and n_ranks != distributed.world_size():
+        raise UserError(
+            f"Checkpoint {found.path} is of a run of {n_ranks} ranks, and these are "
+            f"{distributed.world_size()}. Start {n_ranks}, or begin anew by --overwrite."
         )
     return found
 
@@ -145,7 +166,10 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     Raises:
         UserError: the checkpoint does not fit them.
     """
-    state = unpack(checkpoint.tensors(_STATE), checkpoint.values[_STATE])
+    state = _read(checkpoint, _STATE)
+    if distributed.rank() > 0:
+        own = _read(checkpoint, f"rank_{distributed.rank()}")
+        state |= {**own, "learner": {**state["learner"], **own["learner"]}}
     if isinstance(learner.model, OnPolicyStudent) and learner.env is not None:
         # For environments that cannot be saved: other episodes than at the beginning.
         learner.env.seed(learner.id_seed + checkpoint.step)
@@ -158,10 +182,32 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
             f"Checkpoint {checkpoint.path} does not fit this version ({error!r}). Use the version "
             f"that wrote it: {CONFIG_FILE} names it."
         ) from error
-    print(f"Going on from {checkpoint.path}.", file=sys.stderr)
+    distributed.tell(f"Going on from {checkpoint.path}.")
     differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
     if differ:
-        print(f"Not to the bit: {'; '.join(differ)}.", file=sys.stderr)
+        distributed.tell(f"Not to the bit: {'; '.join(differ)}.")
+
+
+def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[str, Tensor], Any]]:
+    """What ranks 1 and on have of their own, packed, by the name of their part of a checkpoint.
+
+    Args:
+        learner: the learner's state, on this rank.
+    """
+    if distributed.world_size() == 1:
+        return {}
+    own = {name: value for name, value in learner.items() if name not in _ALIKE}
+    tensors, values = pack({"learner": own, "generators": capture_generators()})
+    all_values = distributed.everyones(values)
+    all_tensors = distributed.everyones_bytes(safetensors.torch.save(tensors))
+    return {
+        f"rank_{rank}": (safetensors.torch.load(all_tensors[rank]), all_values[rank])
+        for rank in range(1, distributed.world_size())
+    }
+
+
+def _read(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
+    return unpack(checkpoint.tensors(part), checkpoint.values[part])
 
 
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -185,19 +231,27 @@ def is_finished(folder: Path) -> bool:
 
 
 def mark_finished(folder: Path) -> None:
-    """From now on `is_finished`."""
-    write_file(folder / CHECKPOINTS / _FINISHED, b"")
+    """From now on `is_finished`.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / CHECKPOINTS / _FINISHED
+    try:
+        write_file(path, b"")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
         written = json.loads(path.read_bytes())
-        was = _fixed({**written["config"], "teacher_sha256": written["teacher_sha256"]})
+        was = fixed_settings({**written["config"], "teacher_sha256": written["teacher_sha256"]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."
         ) from error
-    now = _fixed(redact(json.loads(json.dumps(config, default=str))))
+    now = fixed_settings(redact(json.loads(json.dumps(config, default=str))))
     if differ := differences(was, now):
         lines = "\n".join(f"  {difference}" for difference in differ)
         raise UserError(
@@ -206,7 +260,7 @@ def _check_same(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _fixed(config: dict[str, Any]) -> dict[str, Any]:
+def fixed_settings(config: dict[str, Any]) -> dict[str, Any]:
     """What must not change between a run and its continuation."""
     return {
         group: {name: value for name, value in settings.items() if name not in _MAY_DIFFER[group]}

@@ -14,11 +14,13 @@ import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
+from Algorithm import distributed
 from Distillation.cloned_run import read_cloned_run
 from Distillation.datasets import collect_dataset
 from Distillation.flags import Flags, parse
 from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
+from Distillation.ranks import flags_of_rank
 from Distillation.report import report
 from Distillation.resume import (
     Checkpointer,
@@ -28,11 +30,12 @@ from Distillation.resume import (
     position,
     restore,
 )
-from Distillation.signals import Stopped, StopSignals
 from Distillation.teaching import load_teaching
 from Enviroment import seeds
+from Enviroment.custom import describe_custom
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.folder_lock import locked
+from Enviroment.signals import Stopped, StopSignals
 from Enviroment.tasks import Task, get_task
 from Evaluation import run_folder
 from Evaluation.callbacks import EvaluationCallback, ProgressBar
@@ -45,18 +48,30 @@ from Models.student_bundle import save_student
 _EVALUATION_ENVS = 10
 
 
-def main(task_name: str, arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+def main(
+    task: str | Task,
+    arguments: Sequence[str] | None = None,
+    command: Sequence[str] | None = None,
+) -> None:
+    """The whole command. Bad input ends it with exit code 2 and one message on stderr.
+
+    Args:
+        task: its name, or a task that the registry does not have.
+        arguments: the flags; those of the command line if not given.
+        command: what was typed, where it is more than the task's script and the flags.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = ["python", f"Distillation/{task_name}.py", *arguments]
     try:
-        task = get_task(task_name)
-        run(task, parse(task, arguments), command)
+        task = get_task(task) if isinstance(task, str) else task
+        script = ["python", *f"Distillation/{task.script}".split()]
+        run(task, parse(task, arguments), command or [*script, *arguments])
+    except distributed.RankLostError:  # has spoken already
+        sys.exit(EXIT_BAD_INPUT)
     except UserError as error:
-        print(error, file=sys.stderr)
+        distributed.complain(error)
         sys.exit(EXIT_BAD_INPUT)
     except Stopped as stop:
-        print(f"\n{stop} The same command with --resume goes on.", file=sys.stderr)
+        distributed.tell(f"\n{stop} The same command with --resume goes on.")
         sys.exit(stop.exit_code)
 
 
@@ -73,7 +88,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        flags, initial = _resolve(task, flags)
+        stack.enter_context(distributed.joined())
+        flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
         device = resolve_device(flags.run.device)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
@@ -82,9 +98,11 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
             return collect_dataset(task, flags, teacher)
         default = Path(task.name) / flags.method.name / flags.run_name()
         folder = run_folder.locate(flags.run.output, default)
-        stack.enter_context(locked(folder))
-        may_hold_run = flags.run.overwrite or flags.run.resume
-        run_folder.check_free(folder, overwrite=may_hold_run, hint="Go on with it by --resume. ")
+        if distributed.is_first():  # which alone writes
+            stack.enter_context(locked(folder))
+            may_hold_run = flags.run.overwrite or flags.run.resume
+            hint = "Go on with it by --resume. "
+            run_folder.check_free(folder, overwrite=may_hold_run, hint=hint)
         teaching = load_teaching(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
@@ -103,21 +121,23 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
     if setting.flags.run.resume:
         found = find_checkpoint(folder, store, config, sha256)
         if is_finished(folder):
-            print(f"The run in {folder} is finished: nothing is left to do.", file=sys.stderr)
+            distributed.tell(f"The run in {folder} is finished: nothing is left to do.")
             return
         if found is None:
-            print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
+            distributed.tell(f"{folder} has no checkpoint: it starts from the beginning.")
     with contextlib.ExitStack() as stack:
         learner = make_learner(setting, folder)
         if learner.env is not None:
             stack.callback(learner.env.close)
         evaluation = _make_evaluation(setting, folder, learner)
-        if found is None:
-            run_folder.clear(folder)  # from here on the folder holds a run
-            write_config(folder, config, teacher_sha256=sha256, command=command)
-        tracker = _make_tracker(setting, folder, config, found)
-        stack.callback(tracker.close)
-        learner.model.set_logger(Logger(None, [tracker]))
+        tracker = None
+        if distributed.is_first():
+            if found is None:
+                run_folder.clear(folder)  # from here on the folder holds a run
+                write_config(folder, config, teacher_sha256=sha256, command=command)
+            tracker = _make_tracker(setting, folder, config, found)
+            stack.callback(tracker.close)
+        learner.model.set_logger(Logger(None, [] if tracker is None else [tracker]))
         checkpointer = Checkpointer(
             *(store, learner, evaluation, tracker, signals),
             every=setting.flags.checkpoint_every,
@@ -128,10 +148,11 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
             checkpointer.begin_at(found.step)
         learner.model.on_boundary = checkpointer
         with signals.held():
-            learner.learn(CallbackList([evaluation, ProgressBar()]))
+            learner.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
             checkpointer.save()
-        report(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker)
-        mark_finished(folder)
+        if tracker is not None:
+            report(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker)
+            mark_finished(folder)
 
 
 def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
@@ -148,7 +169,8 @@ def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
 def _configuration(setting: Setting) -> dict[str, Any]:
     """What `config.json` says of the run."""
     names = {"task": setting.task.name, "method": setting.flags.method.name}
-    return {**dataclasses.asdict(setting.flags), **names, **setting.notes}
+    own = describe_custom(setting.task)
+    return {**dataclasses.asdict(setting.flags), **names, **own, **setting.notes}
 
 
 def _make_tracker(
@@ -166,12 +188,17 @@ def _make_tracker(
 
 def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> EvaluationCallback:
     """Evaluates during training, and keeps the student with the best validation return."""
-    task, flags, baselines = setting.task, setting.flags, setting.teaching.baselines
+    task, flags, teaching = setting.task, setting.flags, setting.teaching
     notes = {
         "task": task.name,
+        **describe_custom(task),
         "frame_interval": task.frame_interval,
         "blind": flags.student.blind,
         "method": flags.method.name,
+        # So that `Evaluation.evaluate` repeats the figures of the bundle alone.
+        "id_seed": learner.id_seed,
+        "threads": torch.get_num_threads(),
+        "teacher": {"sha256": teaching.bundle.sha256, "min_std": setting.teacher.min_std},
         **setting.notes,
     }
 
@@ -185,7 +212,7 @@ def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> Evalua
         id_seed=learner.id_seed,
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
-        baselines={name: returns["validation"] for name, returns in baselines.items()},
+        baselines={name: returns["validation"] for name, returns in teaching.baselines.items()},
         teacher=policy_act(setting.teacher),
         save_best=save_best,
         take_skill=learner.take_skill,

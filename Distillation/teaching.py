@@ -13,6 +13,7 @@ from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation import run_folder
 from Evaluation.evaluate import policy_act, run_episodes
+from Models.adoption import adopt
 from Models.teacher import Baselines, Teacher, TeacherDescription, corrupt
 
 
@@ -38,14 +39,16 @@ class Teaching:
         return {"corruption": {**noise, "uncorrupted_sha256": self.bundle.sha256}}
 
     def all_baselines(self, env: VecEnv, task: Task, n_episodes: int) -> Baselines:
-        """The bundle's baselines, and where the teacher has noise its own return, which is played
-        for here: `corrupted_teacher`, on the first evaluation seeds.
+        """The bundle's baselines, and what it lacks, played for here on the first evaluation
+        seeds: the return of a teacher with noise, `corrupted_teacher`, or of one without that was
+        never measured on this task, `teacher`.
         """
-        if not self.notes:
+        name = "corrupted_teacher" if self.notes else "teacher"
+        if name in self.baselines:
             return self.baselines
         act = policy_act(self.teacher)
         stats = run_episodes(act, env, task, seeds.EVALUATION.start, n_episodes)
-        return {**self.baselines, "corrupted_teacher": {"evaluation": stats.returns.tolist()}}
+        return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}
 
 
 def load_teaching(task: Task, flags: Flags, device: torch.device) -> Teaching:
@@ -55,7 +58,7 @@ def load_teaching(task: Task, flags: Flags, device: torch.device) -> Teaching:
         UserError: there is no such bundle, it is damaged, or has such noise already.
     """
     folder = flags.teaching.teacher or run_folder.default_teacher(task.name)
-    teacher = Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std)
+    teacher = adopt(Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std), task)
     bundle, sigma = teacher.description, flags.teaching.corrupt_teacher
     if sigma:
         teacher = corrupt(teacher, sigma, seeds.model(flags.training.run_index))

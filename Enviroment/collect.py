@@ -6,16 +6,13 @@ environments, nor a restart, nor collecting a shard alone changes a bit.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
@@ -42,15 +39,19 @@ from Enviroment.dataset_format import (
 )
 from Enviroment.durable import partial_path
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import LOCK_FILE, locked
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME, STATE
 from Enviroment.recording import LABEL_ROWS, Labeller, record
 from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
+from Enviroment.simulation import time_limit
 from Enviroment.tasks import Task
 from Enviroment.vector import FrameVecEnv
 from Enviroment.workers import WorkerKind
 
 _SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
+# What a process that was killed leaves of a dataset that had not begun.
+_NOTHING = {LOCK_FILE, partial_path(Path(MANIFEST)).name}
 _PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
 
 Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
@@ -89,15 +90,14 @@ def collect(
     recipe = _recipe(task, labeller, num_data, behaviour_noise, first_seed)
     needed = -(-num_data // recipe.max_steps)
     _check_seeds(recipe, needed)
-    manifest = _check_folder(folder, recipe, resume)
-    n_envs = min(n_envs, needed, recipe.episodes_per_shard)
-    env = _make_env(task, n_envs, workers, n_workers)
-    try:
-        labeller.check_fits(task.name, _state_space(env), env.action_space)
-        manifest = manifest or _first_manifest(recipe, env, labeller)
-        _check_room(folder, manifest)
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
+    check_folder(folder)
+    with locked(folder):
+        manifest = _find_begun(folder, recipe, resume)
+        n_envs = min(n_envs, needed, recipe.episodes_per_shard)
+        with closing(_make_env(task, n_envs, workers, n_workers)) as env:
+            labeller.check_fits(task.name, _state_space(env), env.action_space)
+            manifest = manifest or _first_manifest(recipe, env, labeller)
+            _check_room(folder, manifest)
             for leftover in folder.glob(partial_path(folder / SHARDS).name):
                 leftover.unlink()
             manifest.write(folder)
@@ -105,9 +105,16 @@ def collect(
                 manifest = _add_shard(folder, manifest, env, labeller)
                 if progress is not None:
                     progress(manifest.steps, max(num_data, manifest.steps))
-    finally:
-        env.close()
     return folder
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a folder holds a dataset with nothing left to collect; its shards are not looked at.
+
+    Raises:
+        UserError: the manifest cannot be used.
+    """
+    return (folder / MANIFEST).is_file() and Manifest.read(folder).complete
 
 
 def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
@@ -130,12 +137,9 @@ def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
     with locked(folder):
         for index in indices:
             entry = manifest.shards[index]
-            env = _make_env(task, min(10, len(entry.lengths)), "thread", None)
-            try:
-                episodes = range(entry.first_episode, entry.first_episode + len(entry.lengths))
+            episodes = range(entry.first_episode, entry.first_episode + len(entry.lengths))
+            with closing(_make_env(task, min(10, len(episodes)), "thread", None)) as env:
                 arrays, lengths = record(env, labeller, manifest, episodes)
-            finally:
-                env.close()
             again = replace(entry, lengths=tuple(lengths.tolist()))
             layout = manifest.layout(index, again)
             write_shard(folder / shard_name(index), layout, arrays, sha256=entry.sha256)
@@ -187,7 +191,7 @@ def _recipe(
 ) -> Recipe:
     if num_data < 1:
         raise UserError(f"--num_data {num_data} must be at least 1.")
-    max_steps = gym.spec(task.env_id).max_episode_steps
+    max_steps = time_limit(task)
     if max_steps is None:
         raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
     return Recipe(
@@ -218,12 +222,25 @@ def _check_seeds(recipe: Recipe, n_episodes: int) -> None:
         )
 
 
-def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
-    """What the folder holds of this dataset. Changes nothing."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return None
-    if not folder.is_dir():
+def check_folder(folder: Path) -> None:
+    """Refuses a file in the place of a dataset's folder. Changes nothing.
+
+    Raises:
+        UserError: it is one.
+    """
+    if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder for the dataset by --output.")
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder, which is locked, holds nothing that a new dataset would mix with."""
+    return {path.name for path in folder.iterdir()} <= _NOTHING
+
+
+def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
+    """What the folder holds of this dataset. Changes nothing."""
+    if is_free(folder):
+        return None
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is not empty and holds no dataset. Name another --output.")
     if not resume:
@@ -269,23 +286,11 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
         )
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep two processes from collecting into one folder; the lock dies with its process."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another process is collecting into {folder}.") from None
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _make_env(task: Task, n_envs: int, workers: WorkerKind, n_workers: int | None) -> FrameVecEnv:
     single = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
-    return make_env(single, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
+    env = make_env(single, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
+    assert isinstance(env, FrameVecEnv)  # games, which have no states to label, are refused before
+    return env
 
 
 def _state_space(env: FrameVecEnv) -> spaces.Box:

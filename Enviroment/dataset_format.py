@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from Enviroment.bounded_read import read_bounded
+from Enviroment.custom import describe_custom, task_of
 from Enviroment.errors import UserError
 from Enviroment.observations import frame_channels
 from Enviroment.shards import Column, ShardLayout, publish
-from Enviroment.tasks import Camera, Task, get_task
+from Enviroment.task import Camera, Task
 
 FORMAT = 1
 KIND = "teacher_dataset"
 MANIFEST = "manifest.json"
 SHARDS = "shard_*.safetensors"
+_MAX_MANIFEST = 2**28  # bytes
 
 # Columns with an entry a step ...
 ACTION = "action"  # the teacher's, deterministic, in the environment's units
@@ -148,7 +151,7 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            data = json.loads(path.read_bytes())
+            data = json.loads(read_bounded(path, _MAX_MANIFEST))
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/<Task>.py "
@@ -231,9 +234,10 @@ def describe_task(task: Task) -> dict[str, Any]:
     return {
         "name": task.name,
         "env_id": task.env_id,
-        "camera": json.loads(json.dumps(dataclasses.asdict(task.camera))),  # tuples to lists
+        "camera": None if task.camera is None else task.camera.described(),
         "frame_size": list(task.frame_size),
         "grayscale": task.grayscale,
+        **describe_custom(task),
     }
 
 
@@ -246,7 +250,7 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
     try:
         camera = Camera(**{**data["camera"], "lookat": tuple(data["camera"]["lookat"])})
         return dataclasses.replace(
-            get_task(data["name"]),
+            task_of({**data, "task": data["name"]}),
             env_id=data["env_id"],
             camera=camera,
             frame_size=tuple(data["frame_size"]),
@@ -271,7 +275,7 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
             f"The dataset {folder} is not one of this task as it is set up:\n"
             + "\n".join(lines)
             + f"\nGive the flags that it was collected with, or collect another by `python "
-            f"Distillation/{task.name}.py --C_data --num_data {manifest.recipe.num_data} "
+            f"Distillation/{task.script} --C_data --num_data {manifest.recipe.num_data} "
             f"--frame_size {h}x{w} --output DIR` and name it by --dataset DIR."
         )
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
+import gymnasium as gym
+import mujoco
 import numpy as np
 from gymnasium import spaces
 
 from Enviroment.errors import UserError
-from Enviroment.observations import observation_space, state_space
-from Enviroment.render import Quality, check_quality
+from Enviroment.observations import STATE, observation_space, state_space
+from Enviroment.render import Quality, check_quality, find_body
 from Enviroment.simulation import Layout, make_simulation
+from Enviroment.suites import EnvPoolVecEnv, make_envpool_env
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
 from Enviroment.workers import SerialWorkers, WorkerKind, make_workers
@@ -29,8 +33,11 @@ def make_env(
     stagger: bool = False,
     worker_timeout: float = 120.0,
     max_divergences: int = MAX_DIVERGENCES,
-) -> FrameVecEnv:
+) -> FrameVecEnv | EnvPoolVecEnv:
     """Environments that show frames, the robot's joints and the simulator's state.
+
+    Games of EnvPool show frames alone. Of `quality`, `workers`, `stagger` and `max_divergences`
+    they know nothing; `n_workers` are their threads.
 
     Args:
         task: its name, or a `Task`; `dataclasses.replace(task, frame_size=...)` changes the frames.
@@ -52,6 +59,12 @@ def make_env(
         UserError: an argument is out of range, or the machine has no usable OpenGL.
     """
     check_quality(quality)
+    task = get_task(task) if isinstance(task, str) else task
+    if task.simulator == "envpool":
+        n_threads = _worker_count(n_workers, n_envs)
+        return make_envpool_env(
+            task, n_envs, seed, n_threads=n_threads, blind=blind, worker_timeout=worker_timeout
+        )
     task, layout, action_space = _plan(task, n_envs, seed, None if blind else quality)
     _check_max_divergences(max_divergences)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
@@ -60,18 +73,29 @@ def make_env(
 
 
 def make_state_env(
-    task: str | Task, n_envs: int, seed: int, *, max_divergences: int = MAX_DIVERGENCES
+    task: str | Task,
+    n_envs: int,
+    seed: int,
+    *,
+    grouped: bool = False,
+    stagger: bool = False,
+    max_divergences: int = MAX_DIVERGENCES,
 ) -> StateVecEnv:
-    """Environments that show the simulator's state only, for teachers. Nothing is drawn.
+    """Environments that show the simulator's state only. Nothing is drawn.
 
-    Args and raises: as `make_env`, with the same episodes for the same seeds.
+    Args:
+        grouped: observations are dictionaries with the one group `state`, for students; off: the
+            state itself, for teachers.
+
+    The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
     task, layout, action_space = _plan(task, n_envs, seed, None)
     _check_max_divergences(max_divergences)
     # A step without a frame is mostly Python, which threads cannot share.
     pool = SerialWorkers(layout)
     space = state_space(layout.state_dim)
-    return StateVecEnv(task, pool, space, action_space, seed, max_divergences=max_divergences)
+    observations = spaces.Dict({STATE: space}) if grouped else space
+    return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)
 
 
 def _plan(
@@ -83,20 +107,50 @@ def _plan(
         raise UserError(f"--num_envs {n_envs}: at least one environment is needed.")
     if seed < 0:
         raise UserError(f"Seed {seed}: seeds start at 0.")
-    probe = make_simulation(task)
-    observations, actions = probe.observation_space, probe.action_space
-    probe.close()
+    with contextlib.closing(make_simulation(task)) as probe:
+        observations, actions = probe.observation_space, probe.action_space
+        if quality is not None:
+            _check_visible(task, probe)
     if not isinstance(observations, spaces.Box) or not isinstance(actions, spaces.Box):
         raise UserError(f"Task {task.name}: {task.env_id} needs Box observations and actions.")
+    state_dim = int(np.prod(observations.shape))
+    _check_proprio(task, state_dim)
     layout = Layout(
         task=task,
         n_envs=n_envs,
-        state_dim=int(np.prod(observations.shape)),
+        state_dim=state_dim,
         action_shape=actions.shape,
         action_dtype=np.dtype(actions.dtype),
         quality=quality,
     )
     return task, layout, actions
+
+
+def _check_visible(task: Task, env: gym.Env) -> None:
+    """Raises UserError where frames of this environment cannot be drawn."""
+    if task.camera is None:
+        raise UserError(
+            f"Task {task.name} has no camera, so there are no frames to learn from. Give one by "
+            "--camera where there is that flag, or train a student of the state: --mode State."
+        )
+    model = getattr(env.unwrapped, "model", None)
+    if not isinstance(model, mujoco.MjModel):  # pyright: ignore[reportAttributeAccessIssue]
+        raise UserError(
+            f"Task {task.name}: {task.env_id} is no MuJoCo environment, so its frames cannot be "
+            "drawn. Train a student of the state: --mode State."
+        )
+    if task.camera.track is not None:
+        find_body(model, task.camera.track)
+
+
+def _check_proprio(task: Task, state_dim: int) -> None:
+    """Raises UserError where proprioception is no part of the state."""
+    for first, end in task.proprio:
+        if not 0 <= first < end <= state_dim:
+            raise UserError(
+                f"Task {task.name}: proprioception {first}:{end} is no range of the state of "
+                f"{task.env_id}, which has the places 0 to {state_dim - 1}."
+            )
 
 
 def _check_max_divergences(limit: int) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from Enviroment.collect import episodes_per_shard, locked, publish_shard
+from Enviroment.collect import check_folder, episodes_per_shard, is_free, publish_shard
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import (
     ACTION,
@@ -39,6 +39,7 @@ from Enviroment.dataset_format import (
     frame_column,
 )
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import locked
 from Enviroment.observations import FRAME, STATE
 from Enviroment.shards import Column
 from Enviroment.simulation import make_simulation
@@ -150,8 +151,7 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
         UserError: it cannot be read, or does not fit; names the episode.
     """
     minari = _minari()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is not empty. Name another --output.")
+    check_folder(folder)
     path = Path(source)
     if not (path / "metadata.json").is_file():
         _check_id(source)
@@ -159,13 +159,14 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
     try:
         dataset = minari.MinariDataset(path)
         storage = _storage().read(path)
+        metadata = list(storage.get_episode_metadata(dataset.episode_indices))
     except (ValueError, OSError, KeyError, AssertionError) as error:
         raise UserError(
             f"There is no Minari dataset that can be read at {path}: {error}"
         ) from error
     if dataset.total_steps < 1:
         raise UserError(f"The Minari dataset at {path} holds no steps.")
-    lengths = [int(m["total_steps"]) for m in storage.get_episode_metadata(dataset.episode_indices)]
+    lengths = [int(episode["total_steps"]) for episode in metadata]
     recipe = _recipe(storage.metadata.get(_RECIPE), source, task, lengths)
     episodes = _episodes(storage, task, range(len(lengths)))
     first = next(episodes)
@@ -174,8 +175,9 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
         del step_columns[BEHAVIOUR_ACTION]  # as in what was exported
     manifest = Manifest(recipe, step_columns, episode_columns)
     check_task(path, manifest, task)
-    folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
+        if not is_free(folder):
+            raise UserError(f"{folder} is not empty. Name another --output.")
         waiting = [first]
         for episode in episodes:
             if len(waiting) == recipe.episodes_per_shard:
@@ -208,14 +210,15 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
 def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
     """Each episode as columns, in `TeacherDataset`'s terms."""
     for index in indices:
-        (data,) = storage.get_episodes([index])
-        (metadata,) = storage.get_episode_metadata([index])  # the seed is only there
         try:
-            yield _episode(data, metadata.get("seed"), task)
-        except (KeyError, TypeError, ValueError) as error:
+            (data,) = storage.get_episodes([index])
+            (metadata,) = storage.get_episode_metadata([index])  # the seed is only there
+            episode = _episode(data, metadata.get("seed"), task)
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"Episode {index} of {storage.data_path} does not fit {task.name}: {error}"
             ) from error
+        yield episode
 
 
 def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from Enviroment.tasks import Task
+from Enviroment.task import Task
 
 FRAME = "frame"
 PROPRIO = "proprio"
@@ -29,17 +29,17 @@ def state_space(state_dim: int) -> spaces.Box:
 def observation_space(task: Task, state_dim: int) -> spaces.Dict:
     """The groups of a vision environment.
 
-    `frame` uint8 (stack * channels, H, W), newest last; `proprio` float32 (P,); `state` float32
-    (state_dim,), in the units and the order of Gymnasium's environment.
+    `frame` uint8 (stack * channels, H, W), newest last; `proprio` float32 (P,), unless the task
+    has none; `state` float32 (state_dim,), in the units and the order of Gymnasium's environment.
     """
     channels = task.stack * frame_channels(task)
-    return spaces.Dict(
-        {
-            FRAME: spaces.Box(0, 255, (channels, *task.frame_size), np.uint8),
-            PROPRIO: spaces.Box(-np.inf, np.inf, task.proprio_indices.shape, np.float32),
-            STATE: state_space(state_dim),
-        }
-    )
+    groups: dict[str, spaces.Space] = {
+        FRAME: spaces.Box(0, 255, (channels, *task.frame_size), np.uint8)
+    }
+    if task.proprio:
+        groups[PROPRIO] = spaces.Box(-np.inf, np.inf, task.proprio_indices.shape, np.float32)
+    groups[STATE] = state_space(state_dim)
+    return spaces.Dict(groups)
 
 
 class FrameStack:

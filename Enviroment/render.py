@@ -20,7 +20,8 @@ import numpy as np
 
 from Enviroment.errors import UserError
 from Enviroment.gl import gl_errors, open_context
-from Enviroment.tasks import Camera
+from Enviroment.names import nearest
+from Enviroment.task import Camera
 
 Quality = Literal["fast", "reference"]
 
@@ -60,7 +61,7 @@ class Renderer:
         grayscale: one channel (ITU-R BT.601 luma) in place of red, green and blue.
 
     Raises:
-        UserError: unknown quality, or no usable OpenGL.
+        UserError: unknown quality, no body of the name that the camera tracks, or no usable OpenGL.
     """
 
     def __init__(
@@ -78,6 +79,8 @@ class Renderer:
         self._option = mujoco.MjvOption()
         self._perturbation = mujoco.MjvPerturb()
         self._camera = _free_camera(camera)
+        self._tracked = None if camera.track is None else find_body(model, camera.track)
+        self._lookat = camera.lookat
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), np.uint8)
         self._gray = np.empty((height, width), np.uint8) if grayscale else None
@@ -98,6 +101,10 @@ class Renderer:
             A new uint8 array, (H, W) or, in colour, (H, W, 3); the top row comes first.
         """
         self._check_usable()
+        if self._tracked is not None:
+            # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
+            # on those before it, and all the environments of a worker share this renderer.
+            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + self._lookat[:2]
         self._gl.make_current()  # another renderer of this thread may have been
         mujoco.mjv_updateScene(
             self._model,
@@ -131,6 +138,23 @@ class Renderer:
             raise RuntimeError("This renderer has been closed.")
         if threading.get_ident() != self._thread:
             raise RuntimeError("A renderer belongs to the thread that made it.")
+
+
+def find_body(model: mujoco.MjModel, name: str) -> int:
+    """The index of a body.
+
+    Raises:
+        UserError: there is none of that name; the nearest names are listed.
+    """
+    index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
+    if index < 0:
+        bodies = [model.body(i).name for i in range(1, model.nbody)]  # 0 is the world
+        known = [body for body in bodies if body]
+        raise UserError(
+            f"The camera cannot track {name!r}: the model has no such body. "
+            f"Did you mean {nearest(name, known)}?"
+        )
+    return index
 
 
 def _model_for(model: mujoco.MjModel, height: int, width: int, quality: Quality) -> mujoco.MjModel:

@@ -168,6 +168,8 @@ def map_shard(path: Path, layout: ShardLayout) -> dict[str, np.ndarray]:
 def shard_problem(path: Path, layout: ShardLayout) -> str | None:
     """What is wrong with a shard, as far as its size and header tell; None: nothing."""
     header = layout.header()
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        return f"{path} is no regular file."
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -5,6 +5,7 @@ This module loads no deep-learning library, so worker processes start light.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,16 +17,42 @@ import numpy as np
 
 from Enviroment.divergence import DivergenceWatch
 from Enviroment.errors import UserError, WorkerError
+from Enviroment.names import nearest
 from Enviroment.observations import frame_channels
 from Enviroment.physics import Snapshot, find_time_limit, restore_snapshot, take_snapshot
 from Enviroment.render import Quality, Renderer
-from Enviroment.tasks import Task
+from Enviroment.task import Task
 
 
 def make_simulation(task: Task) -> gym.Env:
-    """Gymnasium's own environment of the task, with its time limit."""
-    # The checker only warns, and costs a quarter of a step.
-    return gym.make(task.env_id, disable_env_checker=True)
+    """Gymnasium's own environment of the task, with its time limit.
+
+    Raises:
+        UserError: Gymnasium has none of that id, or cannot make it.
+    """
+    try:
+        # The checker only warns, and costs a quarter of a step.
+        return gym.make(task.env_id, disable_env_checker=True)
+    except gym.error.UnregisteredEnv as error:
+        package, _, name = task.env_id.rpartition(":")
+        hint = "" if package else " One of a package of its own is named package:Id-v0."
+        raise UserError(
+            f"Gymnasium knows no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
+            f"{hint}"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{task.env_id} cannot be made: {error} Install the package, or tell Python where it "
+            "is (PYTHONPATH)."
+        ) from error
+    except gym.error.Error as error:
+        raise UserError(f"Gymnasium cannot make {task.env_id!r}: {error}") from error
+
+
+def time_limit(task: Task) -> int | None:
+    """Env steps after which an episode of the task is cut off; None: never."""
+    with contextlib.closing(make_simulation(task)) as env:
+        return None if env.spec is None else env.spec.max_episode_steps
 
 
 @dataclass(frozen=True)
@@ -119,6 +146,7 @@ class Part:
         self._watches = [DivergenceWatch(env) for env in self._envs]
         self._renderer = None
         if layout.quality is not None:
+            assert task.camera is not None  # `make_env` has refused the task without
             model = getattr(self._envs[0].unwrapped, "model")  # noqa: B009 (not in gym.Env's type)
             self._renderer = Renderer(
                 model, task.camera, *task.frame_size, layout.quality, task.grayscale

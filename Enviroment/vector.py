@@ -23,7 +23,7 @@ from Enviroment.observations import (
 )
 from Enviroment.simulation import describe_environment
 from Enviroment.state import EnvState, check_same, load_array, load_number, pack, unpack
-from Enviroment.tasks import Task
+from Enviroment.task import Task
 from Enviroment.workers import Workers
 
 DictObs = dict[str, np.ndarray]
@@ -78,6 +78,7 @@ class SeededVecEnv(VecEnv):
         self._exchange = workers.exchange
         n_envs = len(self._exchange.rewards)
         self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
+        self._first_row, self._total_rows = 0, n_envs
         super().__init__(n_envs, space, action_space)
         self._returns = np.zeros(n_envs)  # of the running episodes
         self._lengths = np.zeros(n_envs, np.int64)  # env steps
@@ -90,14 +91,24 @@ class SeededVecEnv(VecEnv):
 
         Without one, a random one is drawn from NumPy's global generator, as in SB3.
         """
-        seeds = super().seed(seed)
+        first = super().seed(seed)[0]
+        assert first is not None  # SB3 draws one where none is given
+        seeds = range(first + self._first_row, first + self._first_row + self.num_envs)
         self._exchange.seeds[:] = seeds
-        return seeds
+        return list(seeds)
+
+    def take_rows(self, first: int, total: int) -> None:
+        """These are the environments from `first` on of `total`; other processes have the rest.
+
+        Seeds and staggering are as if all were together: `seed + k * total + first + i`. Call it
+        before `seed` and `reset`.
+        """
+        self._first_row, self._total_rows = first, total
 
     def reset(self) -> Any:
         self._workers.start("reset")
         self._workers.wait()
-        self._exchange.seeds += self.num_envs
+        self._exchange.seeds += self._total_rows
         self._reset_seeds()
         self._returns[:] = 0
         self._lengths[:] = 0
@@ -245,7 +256,7 @@ class SeededVecEnv(VecEnv):
                 f"{describe_environment(self.task, worst)}: its simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
-                f"{exchange.seeds[worst] - self.num_envs}. MuJoCo met positions, velocities or "
+                f"{exchange.seeds[worst] - self._total_rows}. MuJoCo met positions, velocities or "
                 "accelerations that are not finite or too large. Smaller actions or a shorter "
                 "time step of the model may help; so may a larger max_divergences, where such "
                 "episodes are few."
@@ -264,14 +275,14 @@ class SeededVecEnv(VecEnv):
                 "t": round(time.time() - self._start_time, 6),
             },
         }
-        exchange.seeds[index] += self.num_envs
+        exchange.seeds[index] += self._total_rows
         self._returns[index] = self._lengths[index] = 0
         self._begin_episode(index)
         return info
 
     def _shorten_episode(self, index: int) -> None:
         """Let only (index + 1) / n_envs of the time limit remain."""
-        share = (index + 1) / self.num_envs
+        share = (self._first_row + index + 1) / self._total_rows
         self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
 
     def _observation(self) -> Any:
@@ -290,17 +301,23 @@ class SeededVecEnv(VecEnv):
 
 
 class StateVecEnv(SeededVecEnv):
-    """Observations are the simulator's state: float32 (n_envs, state_dim)."""
+    """Observations are the simulator's state, float32 (n_envs, state_dim): alone, or where `space`
+    is a dictionary as its only group.
+    """
 
-    def _observation(self) -> np.ndarray:
-        return self._exchange.states.copy()
+    def _observation(self) -> Any:
+        return self._grouped(self._exchange.states.copy())
 
-    def _terminal_observation(self, index: int) -> np.ndarray:
-        return self._exchange.last_states[index].copy()
+    def _terminal_observation(self, index: int) -> Any:
+        return self._grouped(self._exchange.last_states[index].copy())
+
+    def _grouped(self, states: np.ndarray) -> np.ndarray | DictObs:
+        return {STATE: states} if isinstance(self.observation_space, spaces.Dict) else states
 
 
 class FrameVecEnv(SeededVecEnv):
-    """Observations are the groups `frame`, `proprio` and `state` (see `observations`).
+    """Observations are the groups `frame`, `proprio` and `state` (see `observations`), without
+    `proprio` where the task has none.
 
     Args:
         blind: frames are zero, and nothing is drawn.
@@ -328,7 +345,7 @@ class FrameVecEnv(SeededVecEnv):
             frames = np.zeros((self.num_envs, *self._frame_shape), np.uint8)
         else:
             frames = self._stack.stacks()
-        return {FRAME: frames, PROPRIO: states[:, self._proprio], STATE: states}
+        return self._groups(frames, states)
 
     def _terminal_observation(self, index: int) -> DictObs:
         state = self._exchange.last_states[index].copy()
@@ -336,7 +353,12 @@ class FrameVecEnv(SeededVecEnv):
             frame = np.zeros(self._frame_shape, np.uint8)
         else:
             frame = self._stack.stack(index)
-        return {FRAME: frame, PROPRIO: state[self._proprio], STATE: state}
+        return self._groups(frame, state)
+
+    def _groups(self, frames: np.ndarray, states: np.ndarray) -> DictObs:
+        """All groups; `proprio` is none where the task has no proprioception."""
+        joints = {PROPRIO: states[..., self._proprio]} if len(self._proprio) else {}
+        return {FRAME: frames, **joints, STATE: states}
 
     def _take_step(self) -> None:
         if self._stack is not None:

@@ -7,27 +7,20 @@ whoever has the bundle can tell skill.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from Enviroment import seeds
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
-from Enviroment.make import make_env
-from Enviroment.observations import FRAME
-from Enviroment.tasks import get_task
+from Enviroment.errors import UserError
 from Evaluation.evaluate import policy_act, run_episodes
-from Evaluation.run_folder import STUDENT, default_teacher
-from Evaluation.tracking import CONFIG_FILE
-from Models.student_bundle import load_student
+from Evaluation.run_folder import default_teacher
+from Evaluation.runs import read_run
+from Evaluation.subject import open_subject
+from Evaluation.tool import run_tool
 from Models.teacher import Teacher, record_baseline
-
-_ENVS = 10
 
 
 @dataclass(frozen=True)
@@ -45,21 +38,18 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     Raises:
         UserError: the run is not blind, or had another teacher.
     """
-    config = _read_config(flags.run)
-    if not config["config"]["student"]["blind"]:
+    run = read_run(flags.run)
+    if not run.config["student"].get("blind"):
         raise UserError(f"{flags.run} is no blind run: its student saw frames. Train with --blind.")
-    task = get_task(config["config"]["task"])
+    subject = open_subject(flags.run)
+    task, act = subject.task, policy_act(subject.student)
     folder = flags.teacher or default_teacher(task.name)
-    if Teacher.load(folder).description.sha256 != config["teacher_sha256"]:
+    if Teacher.load(folder).description.sha256 != run.teacher_sha256:
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
-    student = load_student(flags.run / STUDENT)
-    h, w = student.all_groups()[FRAME].shape[1:]  # pyright: ignore[reportOptionalSubscript]
-    env = make_env(
-        dataclasses.replace(task, frame_size=(h, w)), _ENVS, seeds.VALIDATION.start, blind=True
-    )
+    env = subject.make_env(flags.episodes)
     try:
         stats = {
-            name: run_episodes(policy_act(student), env, task, block.start, flags.episodes)
+            name: run_episodes(act, env, task, block.start, flags.episodes)
             for name, block in {
                 "validation": seeds.VALIDATION,
                 "evaluation": seeds.EVALUATION,
@@ -74,26 +64,5 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     return returns
 
 
-def _read_config(run: Path) -> dict[str, Any]:
-    path = run / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        _ = config["config"]["student"]["blind"], config["config"]["task"], config["teacher_sha256"]
-    except OSError:
-        raise UserError(f"{run} holds no {CONFIG_FILE}, so it is no run folder.") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not the configuration of a student's run: {error}") from None
-    return config
-
-
-def main() -> None:
-    """The command. Bad input ends it with exit code 2 and one message on stderr."""
-    try:
-        measure_blind(tyro.cli(BlindFlags, prog="python -m Evaluation.blind", use_underscores=True))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-
-
 if __name__ == "__main__":
-    main()
+    run_tool(BlindFlags, "Evaluation.blind", measure_blind)

@@ -197,6 +197,25 @@ def skill_interval(
     return _percentiles((means[0] - means[2]) / (means[1] - means[2]), level)
 
 
+def ratio_interval(
+    student: np.ndarray, teacher: np.ndarray, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Bootstrap interval of `mean S / mean T`: the seeds are drawn anew, for both alike.
+
+    Args:
+        student, teacher: returns `(episodes,)` on the same seeds in the same order.
+
+    Returns:
+        None where a mean is 0 or below, the teacher's also if it is so of some seeds that were
+        drawn: what a ratio of such returns says is not how good the student is.
+    """
+    returns = _matching(student, teacher)
+    means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (2, resamples)
+    if min(returns.mean(axis=1)) <= 0 or means[1].min() <= 0:
+        return None
+    return _percentiles(means[0] / means[1], level)
+
+
 def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean of `values`, `(n,)`.
 
@@ -210,7 +229,7 @@ def _matching(*returns: np.ndarray) -> np.ndarray:
     lengths = {len(row) for row in returns}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"Skill needs returns on the same seeds; got {sorted(lengths)} episodes.")
-    return np.asarray(returns, np.float64)  # (3, episodes)
+    return np.asarray(returns, np.float64)  # (policies, episodes)
 
 
 def _resampled(n: int) -> np.ndarray:

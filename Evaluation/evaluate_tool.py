@@ -2,77 +2,161 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+import torch
+from gymnasium import spaces
 from rich.console import Console
+from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
-from Enviroment.make import make_env
-from Enviroment.observations import FRAME
-from Enviroment.tasks import get_task
-from Evaluation.evaluate import policy_act
-from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
-from Evaluation.run_folder import STUDENT, default_teacher
-from Models.bundle import read_bundle
-from Models.student_bundle import load_student
-from Models.teacher import Teacher
+from Evaluation.agreement import agreement_measures, has_kl
+from Evaluation.evaluate import policy_act, run_episodes
+from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
+from Evaluation.figures import FIGURES_FILE, ID, evaluate_student, figures_table
+from Evaluation.latency import measure_latency, measure_size
+from Evaluation.seed_range import describe_seeds
+from Evaluation.subject import Subject, SubjectFlags, Taught, find_teacher, open_subject
+from Evaluation.tool import note, run_tool, torch_threads, write_json
 
-_ENVS = 10
+TEACHER_STATES = "teacher_states_"
+Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class EvaluateFlags:
-    """Evaluate a student on seeds that neither trained nor chose it."""
+class EvaluateFlags(SubjectFlags):
+    """Evaluate a student: return, skill, agreement with its teacher, time an action, size.
 
-    run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac
-    episodes: int = 50
-    blind: bool = False  # zero the frames, as a blind student was trained
+    On seeds that neither trained nor chose it, and beside them on those that it began to train
+    with. A run's evaluation.json is replaced if it is this evaluation over no fewer episodes.
+    """
+
+    output: Path | None = None  # JSON; default: a run's evaluation.json
+    stochastic: bool = False  # sample actions instead of taking the most probable one
+    blind: bool = False  # zero the frames, for a blind student whose bundle does not say so
+    export: Format | None = None  # write the deployed student beside its bundle's weights, too
 
 
-def evaluate(flags: EvaluateFlags) -> dict[str, float]:
-    """Prints the table; for a run folder writes `evaluation.json` too.
+def evaluate(flags: EvaluateFlags) -> Figures:
+    """Prints the table and writes the figures.
+
+    Returns:
+        `figures.evaluate_student` and, where they are known, `action_accuracy` and `kl` in the
+        student's states; the same in the teacher's as `teacher_states_*`; all of it on training's
+        seeds as `id_*`; `latency_*_ms`, `parameters`, `bytes`, and `threads`, on which the last
+        digits depend. `stochastic` is there if it is on.
 
     Raises:
-        UserError: the bundle or the teacher is missing or damaged, or of another task.
+        UserError: there is no student, the seeds are not known, the teacher that was given is
+            missing or of another task, or what `export` needs is not installed.
     """
-    if flags.episodes < 1:
-        raise UserError(f"--episodes {flags.episodes} must be at least 1.")
-    is_run = (flags.run / STUDENT).is_dir()
-    bundle = flags.run / STUDENT if is_run else flags.run
-    student = load_student(bundle)
-    task = get_task(read_bundle(bundle, "student")[1].get("task", ""))
-    groups = student.all_groups().spaces
-    if FRAME in groups:
-        shape = groups[FRAME].shape or (0, 0, 0)  # (stack, H, W)
-        task = dataclasses.replace(task, frame_size=(shape[1], shape[2]))
-    teacher = Teacher.load(flags.teacher or default_teacher(task.name))
-    blind = flags.blind or FRAME not in groups
-    env = make_env(task, min(_ENVS, flags.episodes), seeds.EVALUATION.start, blind=blind)
-    try:
-        baselines = teacher.description.baselines
-        figures = evaluate_student(policy_act(student), env, task, baselines, flags.episodes)
-    finally:
-        env.close()
-    if is_run:
-        (flags.run / FIGURES_FILE).write_text(json.dumps(figures, indent=1) + "\n")
-    Console().print(figures_table(figures, task))
+    episodes = flags.seed_range()
+    if flags.export is not None:
+        check_format(flags.export)
+    subject = open_subject(flags.run)
+    if flags.export is not None:
+        export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
+    threads = flags.threads or subject.threads
+    with torch_threads(threads):
+        env = subject.make_env(len(episodes), blind=flags.blind)
+        try:
+            taught = find_teacher(subject, flags.teacher)
+            if taught is not None and not _is_comparable(taught, env, subject):
+                taught = None
+            figures = _figures(subject, taught, env, episodes, flags.stochastic)
+        finally:
+            env.close()
+    figures |= measure_latency(subject.student)
+    figures |= {**measure_size(subject.student, subject.bundle), "threads": threads}
+    if flags.stochastic:
+        figures["stochastic"] = True
+    _write(figures, subject, flags, episodes)
+    title = f"The student on {describe_seeds(episodes)}"
+    Console().print(figures_table(figures, subject.task, title))
     return figures
 
 
-def main() -> None:
-    """The command. Bad input ends it with exit code 2 and one message on stderr."""
-    try:
-        evaluate(
-            tyro.cli(EvaluateFlags, prog="python -m Evaluation.evaluate", use_underscores=True)
+def _is_comparable(taught: Taught, env: VecEnv, subject: Subject) -> bool:
+    """Whether the teacher can be asked in these environments; what cannot be told is said."""
+    groups, space = taught.teacher.observation_groups, env.observation_space
+    assert isinstance(space, spaces.Dict)
+    if not set(groups) <= space.spaces.keys():
+        note(f"The teacher reads {', '.join(groups)}, the student's environments show it not.")
+        return False
+    taught.teacher.check_fits(subject.task.name, space, env.action_space)
+    if not has_kl(taught.teacher, subject.student):
+        note(
+            f"A {subject.student.config.family} student has no exact KL to a "
+            f"{taught.teacher.description.family} teacher: it is left out."
         )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+    return True
+
+
+def _figures(
+    subject: Subject, taught: Taught | None, env: VecEnv, episodes: range, stochastic: bool
+) -> Figures:
+    """On the seeds that were asked for, and on those of training."""
+    figures = _on_seeds(subject, taught, env, episodes, stochastic)
+    first = subject.id_seed
+    if first is None:
+        note(f"{subject.folder} does not say which seeds it trained on: they are left out.")
+        return figures
+    trained = range(first, first + len(episodes))
+    return figures | _prefixed(ID, _on_seeds(subject, taught, env, trained, stochastic))
+
+
+def _on_seeds(
+    subject: Subject, taught: Taught | None, env: VecEnv, episodes: range, stochastic: bool
+) -> Figures:
+    # Sampling is from torch's own generator.
+    torch.manual_seed(seeds.model(0))
+    student = subject.student
+    act = policy_act(student, deterministic=not stochastic)
+    where = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
+    if taught is None:
+        return evaluate_student(act, env, baselines={}, **where)
+    teacher = policy_act(taught.teacher)
+    measures = agreement_measures(taught.teacher, student, env, other=teacher)
+    figures = evaluate_student(act, env, baselines=taught.baselines, measures=measures, **where)
+    measures = agreement_measures(taught.teacher, student, env, other=policy_act(student))
+    stats = run_episodes(teacher, env, measures=measures, **where)
+    name = "corrupted_teacher" if taught.is_corrupted else "teacher"
+    played = {f"{name}_return": float(stats.returns.mean())}
+    means = {measure: float(values.mean()) for measure, values in stats.measures.items()}
+    return played | figures | _prefixed(TEACHER_STATES, means)
+
+
+def _prefixed(prefix: str, figures: Figures) -> Figures:
+    return {prefix + name: value for name, value in figures.items()}
+
+
+def _write(figures: Figures, subject: Subject, flags: EvaluateFlags, episodes: range) -> None:
+    """To `--output`; to a run's own file only what says no less than what is there."""
+    path = flags.output or subject.folder / FIGURES_FILE
+    if flags.output is None:
+        if subject.run is None:
+            return
+        is_the_runs = episodes.start == seeds.EVALUATION.start and not flags.stochastic
+        if not is_the_runs or _is_less(figures, path):
+            note(f"{path} stays as it is: it holds another evaluation. --output writes this one.")
+            return
+    write_json(path, figures)
+    print(f"Written to {path}")
+
+
+def _is_less(figures: Mapping[str, float], path: Path) -> bool:
+    """Whether a file holds figures over more episodes, or some that these lack."""
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    is_shorter = figures["episodes"] < there.get("episodes", 0)
+    return is_shorter or not there.keys() <= figures.keys()
+
+
+def main() -> None:
+    """The command."""
+    run_tool(EvaluateFlags, "Evaluation.evaluate", evaluate)

@@ -8,7 +8,9 @@ the picture survives a black-and-white printer.
 from __future__ import annotations
 
 import fnmatch
+import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Evaluation.tracking import METRICS_FILE, read_metrics
 
@@ -108,7 +111,8 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
     """Draw a run's metrics into `run_dir/curves.png`, and return that path.
 
     Raises:
-        UserError: there is no `metrics.jsonl`, or it holds none of the metrics to be drawn.
+        UserError: there is no `metrics.jsonl`, or it holds none of the metrics to be drawn; or the
+            picture cannot be written.
     """
     metrics = collect_series(read_metrics(run_dir))
     drawn = [panel for panel in panels if any(_matches(line, metrics) for line in panel.lines)]
@@ -127,9 +131,24 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
     for panel, (row, column) in zip(drawn, places, strict=True):
         draw_panel(figure.add_subplot(grid[row, column : column + panel.columns]), panel, metrics)
     figure.suptitle(run_dir.resolve().name, fontsize=11)
-    path = run_dir / CURVES_FILE
-    figure.savefig(path, dpi=120)
+    path, picture = run_dir / CURVES_FILE, io.BytesIO()
+    figure.savefig(picture, dpi=120)
+    try:
+        write_file(path, picture.getvalue())
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
     return path
+
+
+def curves_or_warning(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path | None:
+    """`draw_curves` at the end of a run, which has done its work: None, after one warning, where
+    they cannot be drawn.
+    """
+    try:
+        return draw_curves(run_dir, panels)
+    except UserError as error:
+        print(f"No curves: {error}", file=sys.stderr)
+        return None
 
 
 def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
@@ -224,3 +243,10 @@ def _places(panels: Sequence[Panel]) -> list[tuple[int, int]]:
         places.append((row, column))
         column += panel.columns
     return places
+
+
+if __name__ == "__main__":
+    # The tool stands above this module: it reads runs.
+    from Evaluation.curves_tool import main
+
+    main()

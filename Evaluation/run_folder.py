@@ -12,10 +12,12 @@ from Enviroment.dataset import RESULTS
 from Enviroment.durable import partial_path, remove
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE
+from Enviroment.tasks import TASKS
 from Evaluation.plots import CURVES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
+DIAGNOSTICS = "diagnostics"
 # What a process that was killed leaves of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
 _LONGEST_NAME = 200  # bytes; file systems end at 255
@@ -24,7 +26,7 @@ _LONGEST_PATH = 3000  # bytes; Linux ends at 4096
 # long as it is there, what is left counts as a run, and --overwrite can be said again.
 _CONTENTS = (
     *(METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
-    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, CONFIG_FILE),
+    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
 )
 
 
@@ -56,8 +58,24 @@ def _check_names(path: Path, what: str) -> None:
 
 
 def default_teacher(task_name: str) -> Path:
-    """The bundle of the teacher that is shipped for a task."""
-    return RESULTS / task_name / "teachers" / "sac"
+    """The bundle of a task's teacher: the SAC agent, or where there is none the PPO agent.
+
+    Raises:
+        UserError: there is neither; says how to make one.
+    """
+    folder = RESULTS / task_name / "teachers"
+    for algo in ("sac", "ppo"):
+        if (folder / algo).is_dir():
+            return folder / algo
+    task = TASKS.get(task_name)
+    how = "Give --teacher BUNDLE."
+    if task is not None:
+        run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
+        how = (
+            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle by "
+            f"--teacher {run / TEACHER}, or copy that to {folder / 'ppo'}."
+        )
+    raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")
 
 
 def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from Evaluation.runs import Run, find_runs
 _SEED_FLAGS = {"run_index"}
 # Where and how it ran, what has a column, and a noise that depends on the seed: its size is a flag.
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
+_OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that name one
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
 
@@ -77,6 +79,9 @@ def _experiment(run: Run) -> dict[str, Any]:
         if group not in _NOT_THE_EXPERIMENT and isinstance(values, Mapping):
             flags |= {n: v for n, v in values.items() if n not in _SEED_FLAGS and n != "mode"}
     flags.pop("teacher", None)  # a path; the hash tells teachers apart
+    for name in _OTHER_RUNS & {n for n, path in flags.items() if path}:
+        # A run that began with the one of its own seed: `bc_0` and `bc_1` are one experiment.
+        flags[name] = re.sub(rf"(?<!\d){run.run_index}$", "", str(flags[name]))
     return flags
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset is a third as high as the video ...
 _BORDER = 2  # pixels, of white around it
 _MARGIN = 10  # pixels between it and the video's edges
+_GAME_FPS = {"atari": 60, "procgen": 15}  # env steps a second, as people play them
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,15 @@ def record_video(
         path: ends in `.mp4`; an older file is replaced when the new one is complete.
         height: pixels; the width has the proportions of the task's frames.
     """
-    played = _play(act, env, task, seed)
+    played = play(act, env, task, seed)
     recording = Recording(path, sum(played.rewards), len(played.actions))
     unfinished = path.with_suffix(".unfinished.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _draw(played, task, seed, height, unfinished)
+        width = video_width(task, height)
+        pictures = episode_pictures(played, task, seed, (width, height))
+        with contextlib.closing(pictures):
+            encode(pictures, (width, height), video_fps(task), unfinished)
         os.replace(unfinished, path)
     except (OSError, RuntimeError, UserError) as error:
         if unfinished.exists():
@@ -67,14 +71,17 @@ def record_video(
 
 
 @dataclass(frozen=True)
-class _Played:
+class Played:
+    """An episode that was played and not drawn yet."""
+
     actions: list[np.ndarray]  # one a step
     rewards: list[float]  # one a step
     views: list[np.ndarray]  # what the student saw, one more than steps; empty in State mode
 
 
-def _play(act: Act, env: VecEnv, task: Task, seed: int) -> _Played:
-    played = _Played([], [], [])
+def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
+    """Plays the episode of `seed` in worker 0; nothing is drawn but what a student sees."""
+    played = Played([], [], [])
     env.seed(seed)
     obs: Any = env.reset()
     done = False
@@ -99,37 +106,64 @@ def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
     return stack[-3:].transpose(1, 2, 0).copy()
 
 
-def _draw(played: _Played, task: Task, seed: int, height: int, path: Path) -> None:
-    width = video_width(task, height)
-    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
-        env.reset(seed=seed)
-        model = env.get_wrapper_attr("model")
-        with contextlib.closing(
-            Renderer(model, task.camera, height, width, quality="reference", grayscale=False)
-        ) as renderer:
-            pictures = _pictures(played, seed, env, renderer)
-            _encode(pictures, (width, height), env.metadata["render_fps"], path)
+def episode_pictures(
+    played: Played, task: Task, seed: int, size: tuple[int, int]
+) -> Generator[np.ndarray, None, None]:
+    """The episode's pictures `(H, W, 3)` in reference quality, one more than steps.
 
+    Of a game they are the frames that were played from, enlarged.
 
-def _pictures(played: _Played, seed: int, env: gym.Env, renderer: Renderer) -> Iterator[np.ndarray]:
-    """The episode's pictures `(H, W, 3)`, one more than steps.
+    Args:
+        size: pixels, `(W, H)`.
 
     Raises:
         RuntimeError: Gymnasium's rewards differ from those of the episode that was played.
+        UserError: the task has no camera, or the machine no usable OpenGL.
     """
-    data = env.get_wrapper_attr("data")
-    yield _with_inset(renderer.render(data), played, 0)
-    for step, (action, reward) in enumerate(zip(played.actions, played.rewards, strict=True)):
-        replayed = float(env.step(action)[1])
-        if not np.isclose(replayed, reward, rtol=1e-4, atol=1e-5):
-            raise RuntimeError(
-                f"step {step} of seed {seed} gave the reward {reward} when it was played, "
-                f"but {replayed} when it was repeated to be drawn"
-            )
-        yield _with_inset(renderer.render(data), played, step + 1)
+    width, height = size
+    if task.simulator == "envpool":
+        yield from (_enlarged(view, height, width) for view in played.views)
+        return
+    if task.camera is None:
+        raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
+    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+        env.reset(seed=seed)
+        model, data = env.get_wrapper_attr("model"), env.get_wrapper_attr("data")
+        with contextlib.closing(
+            Renderer(model, task.camera, height, width, quality="reference", grayscale=False)
+        ) as renderer:
+            yield _with_inset(renderer.render(data), played, 0)
+            for step, (action, reward) in enumerate(
+                zip(played.actions, played.rewards, strict=True)
+            ):
+                _check_repeated(seed, step, reward, float(env.step(action)[1]))
+                yield _with_inset(renderer.render(data), played, step + 1)
 
 
-def _with_inset(picture: np.ndarray, played: _Played, index: int) -> np.ndarray:
+def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`(h, w, 3)` -> `(H, W, 3)`, by the nearest pixel."""
+    rows = np.arange(height) * view.shape[0] // height
+    columns = np.arange(width) * view.shape[1] // width
+    return np.ascontiguousarray(view[rows][:, columns])  # as ffmpeg takes it
+
+
+def _check_repeated(seed: int, step: int, reward: float, repeated: float) -> None:
+    if not np.isclose(repeated, reward, rtol=1e-4, atol=1e-5):
+        raise RuntimeError(
+            f"step {step} of seed {seed} gave the reward {reward} when it was played, "
+            f"but {repeated} when it was repeated to be drawn"
+        )
+
+
+def video_fps(task: Task) -> int:
+    """Pictures a second at the task's own speed."""
+    if task.simulator == "envpool":
+        return _GAME_FPS[task.suite]
+    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+        return env.metadata["render_fps"]
+
+
+def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:
     if played.views:
         draw_inset(picture, played.views[index])
     return picture
@@ -165,7 +199,7 @@ def video_width(task: Task, height: int) -> int:
     return min(max(width, _WIDTHS[0]), _WIDTHS[1]) // 2 * 2
 
 
-def _encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: int, path: Path) -> None:
+def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: int, path: Path) -> None:
     """Write pictures `(H, W, 3)` as H.264 that browsers can play; `size` is (W, H), even."""
     encoder = imageio_ffmpeg.write_frames(
         str(path),

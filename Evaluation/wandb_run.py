@@ -16,6 +16,7 @@ from Enviroment.durable import remove
 WandbMode = Literal["offline", "online", "disabled"]
 
 _INIT_TIMEOUT = 30.0  # s; W&B's own 90 are long to wait for a run without a network
+_FINISH_TIMEOUT = 60.0  # s for what is not sent yet; W&B itself waits without an end
 
 
 def or_warn(what: str, call: Callable[[], object]) -> bool:
@@ -94,6 +95,8 @@ def _wandb_settings() -> wandb.Settings:
         console="off",
         silent=True,
         init_timeout=_INIT_TIMEOUT,
+        finish_timeout=_FINISH_TIMEOUT,
+        finish_timeout_raises=True,
         x_disable_meta=True,  # the command line, user, host and directory
         x_disable_stats=True,
         x_disable_machine_info=True,

@@ -106,6 +106,30 @@ def read_bundle(
     return {name: tensor.to(device) for name, tensor in tensors.items()}, description
 
 
+def check_tensors(kind: Kind, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+    """Whether a bundle's tensors are those of the network that it describes.
+
+    Args:
+        expected: the network's own, which may be on the meta device.
+
+    Raises:
+        UserError: their names, sizes or types differ, or they are not finite.
+    """
+    if expected.keys() != given.keys():
+        missing = sorted(expected.keys() - given.keys())
+        surplus = sorted(given.keys() - expected.keys())
+        raise UserError(f"the {kind}'s weights lack {missing} and have {surplus} too many.")
+    for name, tensor in sorted(given.items()):
+        want = expected[name]
+        if tensor.shape != want.shape or tensor.dtype != want.dtype:
+            raise UserError(
+                f"the {kind}'s {name} is {tensor.dtype} {tuple(tensor.shape)}, "
+                f"described as {want.dtype} {tuple(want.shape)}."
+            )
+        if not tensor.isfinite().all():
+            raise UserError(f"the {kind}'s {name} holds NaN or infinity.")
+
+
 def _waiting(folder: Path, kind: Kind) -> Path:
     """Where the description is until the weights that it describes have taken their place."""
     return folder / f".{kind}.json.next"

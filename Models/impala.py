@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,22 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
+def impala_sequences(in_channels: int, filters: tuple[int, ...]) -> nn.Sequential:
+    """Conv 3x3, max pool 3 stride 2, two residual blocks: once for each of `filters`."""
+    channels = (in_channels, *filters)
+    return nn.Sequential(
+        *(
+            nn.Sequential(
+                nn.Conv2d(inner, outer, 3, padding=1),
+                nn.MaxPool2d(3, stride=2, padding=1),
+                ResidualBlock(outer),
+                ResidualBlock(outer),
+            )
+            for inner, outer in zip(channels, filters, strict=False)
+        )
+    )
+
+
 class ImpalaEncoder(nn.Module):
     """Frames -> features, whatever the frames' size.
 
@@ -42,18 +58,7 @@ class ImpalaEncoder(nn.Module):
         self, in_channels: int, filters: tuple[int, ...], pooling: int, precision: str
     ) -> None:
         super().__init__()
-        channels = (in_channels, *filters)
-        self.sequences = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(inner, outer, 3, padding=1),
-                    nn.MaxPool2d(3, stride=2, padding=1),
-                    ResidualBlock(outer),
-                    ResidualBlock(outer),
-                )
-                for inner, outer in zip(channels, filters, strict=False)
-            )
-        )
+        self.sequences = impala_sequences(in_channels, filters)
         self.pooling = pooling
         self.features_dim = filters[-1] * pooling**2
         self.precision = precision
@@ -62,20 +67,25 @@ class ImpalaEncoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
-        x = frames.contiguous(memory_format=torch.channels_last)
-        with self._autocast(frames.device):
-            x = F.relu(self.sequences(x.to(self._dtype) / 255))
-        # float32 from here on: (B, C, pooling, pooling) -> (B, features_dim)
-        return F.adaptive_avg_pool2d(x.float(), self.pooling).flatten(1)
+        x = convolve(frames, lambda x: F.relu(self.sequences(x)), self.precision)
+        # (B, C, h, w) -> (B, C, pooling, pooling) -> (B, features_dim)
+        return F.adaptive_avg_pool2d(x, self.pooling).flatten(1)
 
-    @property
-    def _dtype(self) -> torch.dtype:
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
 
-    def _autocast(self, device: torch.device) -> AbstractContextManager:
-        return torch.autocast(
-            device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
-        )
+def convolve(
+    images: Tensor, network: Callable[[Tensor], Tensor], precision: str, white: float = 255.0
+) -> Tensor:
+    """`(B, C, H, W)` of any type through convolutions, as values in [0, 1] -> float32.
+
+    Channels last, and in bfloat16 where that is the precision.
+
+    Args:
+        white: the value that becomes 1.
+    """
+    is_half = precision == "bfloat16"
+    x = images.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=is_half):
+        return network(x.to(torch.bfloat16 if is_half else torch.float32) / white).float()
 
 
 def fastest_precision(device: torch.device) -> str:

@@ -8,6 +8,7 @@ outside training) and the mean over QR-DQN's quantiles.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -26,11 +27,10 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
+from Models.sb3_layers import Layer, fold, folded, layer, numbered
 from Models.teacher_description import ObservationGroup
+from Models.teacher_networks import make_cnn
 from Models.vecnormalize import Normaliser
-
-Layer = tuple[Tensor, Tensor]  # weight (outputs, inputs), bias (outputs,)
-Affine = tuple[Tensor, Tensor]  # scale, shift
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,13 @@ def _actor_critic(agent: Agent) -> Network:
     state, shared = agent.state, _layers(agent, "mlp_extractor.shared_net.")
     own = any(name.startswith("pi_features_extractor.") for name in state)
     family = _FAMILY_OF_ACTIONS[type(agent.action_space)]
-    value = [*shared, *_layers(agent, "mlp_extractor.value_net."), _layer(state, "value_net.")]
+    value = [*shared, *_layers(agent, "mlp_extractor.value_net."), layer(state, "value_net.")]
     critics = [] if agent.algo == "reinforce" else [value]  # SB3's head is there, but untrained
     return Network(
         family=family,
         encoder="pi_features_extractor." if own else "features_extractor.",
         hidden=[*shared, *_layers(agent, "mlp_extractor.policy_net.")],
-        heads={"head": _layer(state, "action_net.")},
+        heads={"head": layer(state, "action_net.")},
         critics=critics,
         value_kind="state" if critics else None,
         default_activation="Tanh",
@@ -149,13 +149,13 @@ def _actor_critic(agent: Agent) -> Network:
 
 def _squashed(agent: Agent) -> Network:
     """SAC, TQC, CrossQ."""
-    hidden, last = _folded(agent, "actor.latent_pi.")
+    hidden, last = folded(agent.state, "actor.latent_pi.", agent.batch_norm_eps)
     heads = {"head": "actor.mu.", "log_std_head": "actor.log_std."}
     return Network(
         family=SquashedGaussian.family,
         encoder="actor.features_extractor.",
         hidden=hidden,
-        heads={name: _fold(_layer(agent.state, at), last) for name, at in heads.items()},
+        heads={name: fold(layer(agent.state, at), last) for name, at in heads.items()},
         critics=_q_critics(agent),
         value_kind="action",
         default_activation="ReLU",
@@ -212,52 +212,13 @@ POLICY_KINDS = {"ddpg": "td3"} | dict.fromkeys(
 )
 
 
+def _layers(agent: Agent, prefix: str) -> list[Layer]:
+    return folded(agent.state, prefix, agent.batch_norm_eps)[0]
+
+
 def _q_critics(agent: Agent) -> list[list[Layer]]:
     named = {name.split(".")[1] for name in agent.state if name.startswith("critic.qf")}
     return [_layers(agent, f"critic.qf{i}.") for i in range(len(named))]
-
-
-# -- layers ----------------------------------------------------------------------------------------
-
-
-def _layer(state: Mapping[str, Tensor], at: str) -> Layer:
-    return state[f"{at}weight"], state[f"{at}bias"]
-
-
-def _layers(agent: Agent, prefix: str) -> list[Layer]:
-    return _folded(agent, prefix)[0]
-
-
-def _folded(agent: Agent, prefix: str) -> tuple[list[Layer], Affine | None]:
-    """The linear layers of a Sequential, each with the normalisation before it folded in; and a
-    normalisation after the last of them.
-    """
-    names = [name.removeprefix(prefix) for name in agent.state if name.startswith(prefix)]
-    layers, pending = [], None
-    for index in sorted({int(name.split(".")[0]) for name in names}):
-        at = f"{prefix}{index}."
-        if f"{at}ra_mean" in agent.state:
-            pending = _affine(agent.state, at, agent.batch_norm_eps)
-        else:
-            layers.append(_fold(_layer(agent.state, at), pending))
-            pending = None
-    return layers, pending
-
-
-def _affine(state: Mapping[str, Tensor], at: str, eps: float) -> Affine:
-    """Batch renormalisation outside training: scale (x - mean) / sqrt(var + eps) + bias."""
-    mean, var = state[f"{at}ra_mean"].double(), state[f"{at}ra_var"].double()
-    scale = state[f"{at}scale"].double() / (var + eps).sqrt()
-    return scale, state[f"{at}bias"].double() - scale * mean
-
-
-def _fold(layer: Layer, before: Affine | None) -> Layer:
-    """W (scale x + shift) + b = (W scale) x + (W shift + b)."""
-    if before is None:
-        return layer
-    (weight, bias), (scale, shift) = layer, before
-    folded = weight.double() * scale, bias.double() + weight.double() @ shift
-    return folded[0].to(weight.dtype), folded[1].to(bias.dtype)
 
 
 # -- a teacher's tensors and fields -------------------------------------------------------------
@@ -266,20 +227,25 @@ def _fold(layer: Layer, before: Affine | None) -> Layer:
 def _groups(agent: Agent, encoder: str, normaliser: Normaliser) -> tuple[ObservationGroup, ...]:
     space = agent.observation_space
     if not isinstance(space, spaces.Dict):
-        group = _group(agent, "", space, f"{encoder}")
+        group = _group(agent, "", space, encoder)
         # As a plain vector always was, with statistics that change nothing where there are none.
         plain = isinstance(space, spaces.Box) and not group.is_image and not group.cnn_features
         return (replace(group, normalised=plain or len(normaliser.mean) > 0),)
     names = normaliser.groups or {}
     return tuple(
-        replace(
-            _group(agent, name, inner, f"{encoder}extractors.{name}."), normalised=name in names
-        )
+        replace(_group(agent, name, inner, encoder), normalised=name in names)
         for name, inner in space.spaces.items()
     )
 
 
-def _group(agent: Agent, name: str, space: spaces.Space, extractor: str) -> ObservationGroup:
+def _cnn_prefix(state: Mapping[str, Tensor], encoder: str, group: str) -> str:
+    """Where the CNN of a group has its tensors, if it has one."""
+    if f"{encoder}cnn.linear.0.bias" in state:
+        return f"{encoder}cnn."  # Models.impala_extractor's, of one group alone
+    return f"{encoder}extractors.{group}." if group else encoder
+
+
+def _group(agent: Agent, name: str, space: spaces.Space, encoder: str) -> ObservationGroup:
     if isinstance(space, spaces.Discrete):
         return ObservationGroup(name, (), choices=(int(space.n),))
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
@@ -287,13 +253,24 @@ def _group(agent: Agent, name: str, space: spaces.Space, extractor: str) -> Obse
         return ObservationGroup(name, (len(choices),), choices=choices)
     if not isinstance(space, (spaces.Box, spaces.MultiBinary)):
         raise UserError(f"{agent.source}: observations in {space} have no adapter.")
-    linear = agent.state.get(f"{extractor}linear.0.bias")
+    cnn = _cnn_prefix(agent.state, encoder, name)
+    linear = agent.state.get(f"{cnn}linear.0.bias")
     return ObservationGroup(
         name,
         tuple(space.shape or (1,)),
         is_image=agent.normalize_images and is_image_space(space),
         cnn_features=0 if linear is None else len(linear),
+        cnn_filters=_filters(agent.state, cnn),
     )
+
+
+def _filters(state: Mapping[str, Tensor], cnn: str) -> tuple[int, ...]:
+    """Of an IMPALA-CNN's sequences; none, where it is none."""
+    pattern = re.compile(re.escape(cnn) + r"sequences\.(\d+)\.0\.bias")
+    found = {
+        int(match[1]): len(state[name]) for name in state if (match := pattern.fullmatch(name))
+    }
+    return tuple(found[i] for i in sorted(found))
 
 
 def _statistics(
@@ -324,13 +301,13 @@ def _sizes(groups: Mapping[str, int]) -> str:
 def _tensors(
     agent: Agent, network: Network, groups: tuple[ObservationGroup, ...]
 ) -> dict[str, Tensor]:
-    tensors = _numbered("actor.", network.hidden)
+    tensors = numbered("actor.", network.hidden)
     for name, (weight, bias) in network.heads.items():
         tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
     if network.log_std is not None:
         tensors["log_std"] = network.log_std
     for k, critic in enumerate(network.critics):
-        tensors |= _numbered(f"critics.{k}.", critic)
+        tensors |= numbered(f"critics.{k}.", critic)
     encoder = _encoder(agent.state, network.encoder, groups)
     tensors |= {f"encoder.{name}": tensor for name, tensor in encoder.items()}
     if network.critic_encoder and network.critics:
@@ -340,25 +317,16 @@ def _tensors(
     return tensors
 
 
-def _numbered(prefix: str, layers: list[Layer]) -> dict[str, Tensor]:
-    """Named as in a Sequential with an activation after each layer."""
-    return {
-        f"{prefix}{2 * i}.{name}": tensor
-        for i, layer in enumerate(layers)
-        for name, tensor in zip(("weight", "bias"), layer, strict=True)
-    }
-
-
 def _encoder(
     state: Mapping[str, Tensor], prefix: str, groups: tuple[ObservationGroup, ...]
 ) -> dict[str, Tensor]:
-    names = ("cnn.0", "cnn.2", "cnn.4", "linear.0")
     tensors = {}
     for i, group in enumerate(groups):
         if group.cnn_features:
-            inner = f"{prefix}extractors.{group.name}." if group.name else prefix
-            for name in (f"{name}.{kind}" for name in names for kind in ("weight", "bias")):
-                tensors[f"parts.{i}.{name}"] = state[inner + name]
+            inner = _cnn_prefix(state, prefix, group.name)
+            with torch.device("meta"):  # for the names only
+                names = make_cnn(group).state_dict()
+            tensors |= {f"parts.{i}.{name}": state[inner + name] for name in names}
     return tensors
 
 

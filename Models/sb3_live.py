@@ -26,6 +26,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from Enviroment.errors import UserError
+from Models.impala_extractor import ImpalaExtractor
 from Models.sb3_agent import ADAPTERS, POLICY_KINDS, Agent
 
 _ACTOR_CRITICS = (ActorCriticPolicy, ActorCriticCnnPolicy, MultiInputActorCriticPolicy)
@@ -37,7 +38,7 @@ _POLICIES: dict[type[nn.Module], str] = {
     DQNPolicy: "dqn",
     QRDQNPolicy: "qrdqn",
 }
-_EXTRACTORS = (FlattenExtractor, NatureCNN, CombinedExtractor)
+_EXTRACTORS = (FlattenExtractor, NatureCNN, CombinedExtractor, ImpalaExtractor)
 
 
 def live_agent(model: BaseAlgorithm) -> Agent:
@@ -92,7 +93,8 @@ def _check_parts(policy: nn.Module, source: str) -> None:
             continue
         raise UserError(
             f"{source} has a {part} of its own, for which there is no adapter: only SB3's own "
-            "FlattenExtractor, NatureCNN and CombinedExtractor can teach."
+            "FlattenExtractor, NatureCNN and CombinedExtractor, and the ImpalaExtractor here, can "
+            "teach."
         )
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from Enviroment.bounded_read import read_bounded
 from Enviroment.errors import UserError
+from Models.impala_extractor import ImpalaExtractor
 from Models.sb3_agent import POLICY_KINDS, Agent, Softening, adapt, identity_dim
 from Models.sb3_live import live_agent
 from Models.sb3_spaces import UnreadableSpaceError, read_space
@@ -38,7 +39,7 @@ _POLICY_MODULES = frozenset(
 _EXTRACTORS = frozenset(
     f"<class 'stable_baselines3.common.torch_layers.{name}'>"
     for name in ("FlattenExtractor", "NatureCNN", "CombinedExtractor")
-)
+) | {str(ImpalaExtractor)}
 _CLASSES: dict[str, type[BaseAlgorithm]] = {
     cls.__name__.lower(): cls for cls in (PPO, A2C, TRPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QRDQN)
 }

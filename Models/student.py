@@ -1,8 +1,8 @@
-"""The student: an SB3 policy over frames and proprioception, or over the state."""
+"""The student: an SB3 policy over frames, with proprioception or without, or over the state."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import (
-    FAMILIES,
     Bernoulli,
     Categorical,
     DiagGaussian,
@@ -24,9 +23,13 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.impala import FILTERS, ImpalaEncoder, fastest_precision
+from Models.impala import fastest_precision
+from Models.student_config import MODES, StudentConfig
+from Models.student_networks import make_encoder, mlp
+from Models.teacher_description import activation_class
 
-MODES = ("State", *FILTERS)
+__all__ = ["MODES", "StudentConfig", "StudentPolicy"]
+
 _SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
     DiagGaussian.family: spaces.Box,
     SquashedGaussian.family: spaces.Box,
@@ -36,37 +39,6 @@ _SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
 }
 _MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
 _OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
-
-
-@dataclass(frozen=True)
-class StudentConfig:
-    """The student's network. The same heads serve every encoder."""
-
-    mode: str = "ImpaalaSmall"
-    family: str = "gaussian"
-    pooling: int = 3  # side of the grid that the encoder's features are averaged to
-    proprio_features: int = 64
-    head: tuple[int, ...] = (128, 128)
-    critic_on_state: bool = False  # during training only; the deployed student never needs it
-    init_log_std: float = -1.5  # near a teacher's: far wider, a student learns where none goes
-    precision: str = "auto"  # of the convolutions: float32, bfloat16, or what is fastest here
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
-        if self.family not in FAMILIES:
-            raise UserError(
-                f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILIES)}."
-            )
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise UserError(f"--precision {self.precision!r} is not auto, float32 or bfloat16.")
-        if self.pooling < 1:
-            raise UserError(f"--pooling {self.pooling} must be at least 1.")
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """The observation groups that the deployed student reads."""
-        return (STATE,) if self.mode == "State" else (FRAME, PROPRIO)
 
 
 class FrozenNormaliser(nn.Module):
@@ -93,8 +65,9 @@ class StudentPolicy(ActorCriticPolicy):
     more groups than the student reads; the others are ignored.
 
     For a squashed Gaussian, SB3's "actions" are in [-1, 1] and `predict` scales them to the
-    bounds. The actor of a Gaussian gives state-dependent standard deviations, as SAC's does;
-    that of discrete actions their logits, those of the first action first.
+    bounds. The actor of a Gaussian gives state-dependent standard deviations, as SAC's does, or
+    has them as a parameter, as PPO's; that of discrete actions gives their logits, those of the
+    first action first.
 
     Args:
         observation_space: at least the groups that `config` needs.
@@ -140,34 +113,50 @@ class StudentPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Called by SB3's constructor in place of its own networks."""
-        config, sizes = self.config, _vector_sizes(self.observation_space)
+        sizes = _vector_sizes(self.observation_space)
         # SB3 made extractors for arbitrary dictionaries; ours are below.
         del self.features_extractor, self.pi_features_extractor, self.vf_features_extractor
         self.normalisers = nn.ModuleDict({g: self._normaliser(g, n) for g, n in sizes.items()})
-        if config.mode == "State":
-            features_dim = sizes[STATE]
-        else:
-            if config.precision == "auto":
-                # Resolved once: a bundle computes in what its student was trained in.
-                config = replace(config, precision=fastest_precision(get_device("auto")))
-                self.config = config
-            frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
-            self.encoder = ImpalaEncoder(
-                frame.shape[0], FILTERS[config.mode], config.pooling, config.precision
-            )
-            self.proprio_net = nn.Sequential(
-                nn.Linear(sizes[PROPRIO], config.proprio_features), nn.SiLU()
-            )
-            features_dim = self.encoder.features_dim + config.proprio_features
-        self.actor = _mlp(features_dim, config.head, self._n_action_params(), last_gain=0.01)
+        features_dim = sizes[STATE] if self.config.mode == "State" else self._build_encoder(sizes)
+        config = self.config
+        self.actor = mlp(
+            features_dim, config.head, self._n_action_params(), config.activation, last_gain=0.01
+        )
+        if isinstance(self.action_space, spaces.Box) and not config.std_by_state:
+            n_actions = _size(self.action_space)
+            self.log_std = nn.Parameter(torch.full((n_actions,), config.init_log_std))
         critic_dim = features_dim
         if self.state_space is not None:
             critic_dim = _size(self.state_space)
             self.critic_normaliser = self._normaliser(STATE, critic_dim)
-        self.critic = _mlp(critic_dim, config.head, 1, last_gain=1.0)
+        hidden = config.head if config.critic_head is None else config.critic_head
+        self.critic = mlp(critic_dim, hidden, 1, config.activation, last_gain=1.0)
+        self.make_optimizer(lr_schedule(1))  # pyright: ignore[reportCallIssue]
+
+    def _build_encoder(self, sizes: dict[str, int]) -> int:
+        """The part that sees frames, and the proprioception beside it; its features' number."""
+        if self.config.precision == "auto":
+            # Resolved once: a bundle computes in what its student was trained in.
+            precision = fastest_precision(get_device("auto"))
+            self.config = replace(self.config, precision=precision)
+        config = self.config
+        frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
+        self.encoder = make_encoder(config, frame.shape)
+        if config.separate_critic:
+            self.critic_encoder = make_encoder(config, frame.shape)
+        if not config.proprio_features:
+            return self.encoder.features_dim
+        self.proprio_net = nn.Sequential(
+            nn.Linear(sizes[PROPRIO], config.proprio_features),
+            activation_class(config.activation)(),
+        )
+        return self.encoder.features_dim + config.proprio_features
+
+    def make_optimizer(self, learning_rate: float) -> None:
+        """A new optimizer of all parameters, without moments."""
         self.optimizer = self.optimizer_class(
             self.parameters(),
-            lr=lr_schedule(1),  # pyright: ignore[reportCallIssue]
+            lr=learning_rate,  # pyright: ignore[reportCallIssue]
             **self.optimizer_kwargs,
         )
 
@@ -183,14 +172,17 @@ class StudentPolicy(ActorCriticPolicy):
             return int(space.n)
         if isinstance(space, spaces.MultiDiscrete):
             return int(space.nvec.sum())
-        return _size(space) * (2 if isinstance(space, spaces.Box) else 1)
+        with_std = isinstance(space, spaces.Box) and self.config.std_by_state
+        return _size(space) * (2 if with_std else 1)
 
     # -- what the algorithms call -------------------------------------------------------------
 
     def features(self, obs: dict[str, Tensor]) -> Tensor:
-        """`(B, features_dim)`, float32."""
+        """What the actor sees, `(B, features_dim)` float32."""
         if self.config.mode == "State":
             return self.normalisers[STATE](obs[STATE])
+        if not self.config.proprio_features:
+            return self.encoder(obs[FRAME])
         proprio = self.proprio_net(self.normalisers[PROPRIO](obs[PROPRIO]))
         return torch.cat([self.encoder(obs[FRAME]), proprio], dim=-1)
 
@@ -209,14 +201,23 @@ class StudentPolicy(ActorCriticPolicy):
             return MultiCategorical.from_flat(params, tuple(space.nvec.tolist()))
         if not isinstance(space, spaces.Box):
             return (Categorical if family == Categorical.family else Bernoulli)(params)
-        mean, log_std = params.chunk(2, dim=-1)  # (B, 2A) -> (B, A), (B, A)
-        log_std = (log_std + self.config.init_log_std).clamp(_MIN_LOG_STD, _MAX_LOG_STD)
+        if self.config.std_by_state:
+            mean, log_std = params.chunk(2, dim=-1)  # (B, 2A) -> (B, A), (B, A)
+            log_std = log_std + self.config.init_log_std
+        else:
+            mean, log_std = params, self.log_std.expand_as(params)  # (B, A), (A,) -> (B, A)
+        log_std = log_std.clamp(_MIN_LOG_STD, _MAX_LOG_STD)
         return (SquashedGaussian if self.squash_output else DiagGaussian)(mean, log_std)
 
     def _values(self, features: Tensor, obs: dict[str, Tensor]) -> Tensor:
+        own = self._own_critic_features(obs)
+        return self.critic(features if own is None else own).squeeze(-1)
+
+    def _own_critic_features(self, obs: dict[str, Tensor]) -> Tensor | None:
+        """What the critic alone sees; None where it sees what the actor does."""
         if self.state_space is not None:
-            features = self.critic_normaliser(obs[STATE])
-        return self.critic(features).squeeze(-1)
+            return self.critic_normaliser(obs[STATE])
+        return self.critic_encoder(obs[FRAME]) if self.config.separate_critic else None
 
     # -- SB3's policy interface -----------------------------------------------------------------
 
@@ -249,9 +250,8 @@ class StudentPolicy(ActorCriticPolicy):
 
     def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
         """`(B, 1)`."""
-        if self.state_space is not None:
-            return self.critic(self.critic_normaliser(obs[STATE]))
-        return self.critic(self.features(obs))
+        own = self._own_critic_features(obs)
+        return self.critic(self.features(obs) if own is None else own)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         dist = self.distribution(observation)
@@ -278,20 +278,6 @@ class StudentPolicy(ActorCriticPolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
-
-
-def _mlp(inputs: int, hidden: tuple[int, ...], outputs: int, last_gain: float) -> nn.Sequential:
-    """Linear layers with SiLU between them, initialised orthogonally as SB3 does."""
-    sizes, layers = (inputs, *hidden), []
-    for i, o in zip(sizes, hidden, strict=False):
-        layers += [_orthogonal(nn.Linear(i, o), gain=2**0.5), nn.SiLU()]
-    return nn.Sequential(*layers, _orthogonal(nn.Linear(sizes[-1], outputs), gain=last_gain))
-
-
-def _orthogonal(layer: nn.Linear, gain: float) -> nn.Linear:
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def _dict_space(space: spaces.Space) -> spaces.Dict:

@@ -23,8 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from Enviroment.errors import UserError
-from Enviroment.observations import STATE
-from Models.bundle import read_bundle, weights_sha256
+from Models.bundle import check_tensors, read_bundle, weights_sha256
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -66,8 +65,8 @@ class Teacher(nn.Module):
 
     It stays in evaluation mode, none of its tensors takes a gradient, and nothing it computes
     keeps a graph. An observation is a tensor `(B, *shape)`, or a dictionary of them, of which the
-    teacher reads what it was trained on: the groups of its own names, or `state` where it was
-    trained on no dictionary.
+    teacher reads what it was trained on: the groups of its own names; or `state`, and an image
+    teacher `frame`, where it was trained on no dictionary.
 
     Args:
         description: the shape of the network.
@@ -96,7 +95,7 @@ class Teacher(nn.Module):
         # description allocates nothing.
         with torch.device("meta"):
             self._build(description)
-        _check_tensors(self.state_dict(), tensors)
+        check_tensors("teacher", self.state_dict(), tensors)
         self.load_state_dict(dict(tensors), assign=True)
         for name in ("action_low", "action_high"):
             bounds = torch.tensor(getattr(description, name), device=self.device)
@@ -240,7 +239,7 @@ class Teacher(nn.Module):
         if isinstance(observation, Tensor):
             observation = {groups[0].name: observation}
         elif not groups[0].name:
-            observation = {"": observation[STATE]}
+            observation = {"": observation[self.observation_groups[0]]}
         return prepare(observation, groups, self.state_normaliser)
 
     def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -366,22 +365,6 @@ def _array(
     """One group; images channels first, as SB3's own `predict` brings them."""
     whole = observation[name] if isinstance(observation, Mapping) else observation
     return maybe_transpose(np.asarray(whole), group.space)
-
-
-def _check_tensors(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    if expected.keys() != given.keys():
-        missing = sorted(expected.keys() - given.keys())
-        surplus = sorted(given.keys() - expected.keys())
-        raise UserError(f"the teacher's weights lack {missing} and have {surplus} too many.")
-    for name, tensor in given.items():
-        want = expected[name]
-        if tensor.shape != want.shape or tensor.dtype != want.dtype:
-            raise UserError(
-                f"the teacher's {name} is {tensor.dtype} {tuple(tensor.shape)}, "
-                f"described as {want.dtype} {tuple(want.shape)}."
-            )
-        if not tensor.isfinite().all():
-            raise UserError(f"the teacher's {name} holds NaN or infinity.")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ from typing import Annotated
 
 import tyro
 
+from Enviroment.custom import named_task
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.make import make_state_env
 from Enviroment.redaction import command_line
-from Enviroment.tasks import get_task
 from Models import hub
 from Models.sb3_agent import Softening
 from Models.sb3_zip import read_sb3_zip
@@ -36,7 +36,7 @@ class Convert:
     archive: tyro.conf.Positional[str]
     """SB3's file, or hf://OWNER/REPOSITORY[@REVISION] on the Hugging Face hub."""
     task: str
-    """The task that it was trained on."""
+    """The task that it was trained on, or Gymnasium's id of an environment of your own."""
     output: Path
     """Folder of the bundle; it must not hold one."""
     vecnormalize: Path | None = None
@@ -91,7 +91,7 @@ def convert(flags: Convert, command: str) -> None:
     Raises:
         UserError: before anything is written.
     """
-    task = get_task(flags.task)
+    task = named_task(flags.task)
     if (flags.output / "teacher.json").exists():
         raise UserError(f"{flags.output} holds a teacher already. Choose another --output.")
     archive, vecnormalize = Path(flags.archive), flags.vecnormalize

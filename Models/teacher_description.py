@@ -14,7 +14,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 from torch import nn
 
 from Enviroment.errors import UserError
-from Enviroment.observations import STATE
+from Enviroment.observations import FRAME, STATE
 from Models.distributions import (
     FAMILIES,
     Bernoulli,
@@ -59,9 +59,10 @@ class ObservationGroup:
     is_image: bool = False  # uint8, divided by 255
     cnn_features: int = 0  # outputs of the CNN that reads it; 0: it is flattened
     normalised: bool = False  # by the teacher's own statistics
+    cnn_filters: tuple[int, ...] = ()  # of an IMPALA-CNN's sequences; empty: a Nature-CNN
 
     def __post_init__(self) -> None:
-        sizes = (*self.shape, *self.choices)
+        sizes = (*self.shape, *self.choices, *self.cnn_filters)
         if not all(type(size) is int and size > 0 for size in sizes):
             raise UserError(f"observation {self.name!r}: its sizes {sizes} must be above 0.")
         if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
@@ -204,8 +205,10 @@ class TeacherDescription:
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """The groups that it reads of a dictionary of observations."""
-        return tuple(group.name or STATE for group in self.groups)
+        """The groups that it reads of a dictionary of observations. What has no name is the
+        state, or the frames if it is an image.
+        """
+        return tuple(group.name or (FRAME if group.is_image else STATE) for group in self.groups)
 
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space

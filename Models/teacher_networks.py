@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from Enviroment.errors import UserError
+from Models.cnn import FlatCNN, ImpalaCNN, NatureCNN
 from Models.teacher_description import ObservationGroup, activation_class
+
+_CHUNK = 256  # images
 
 
 class StateNormaliser(nn.Module):
@@ -69,37 +71,30 @@ class Encoder(nn.Module):
     def __init__(self, groups: Sequence[ObservationGroup]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(
-            NatureCNN(group.shape, group.cnn_features) if group.cnn_features else nn.Flatten()
-            for group in groups
+            make_cnn(group) if group.cnn_features else nn.Flatten() for group in groups
         )
 
     def forward(self, prepared: Sequence[Tensor]) -> Tensor:
         """The prepared groups -> `(B, n_features)`."""
-        features = [part(x) for part, x in zip(self.parts, prepared, strict=True)]
+        features = [
+            # In chunks: a rollout's images at once would fill the memory with what lies between.
+            torch.cat([part(images) for images in x.split(_CHUNK)])
+            if isinstance(part, FlatCNN)
+            else part(x)
+            for part, x in zip(self.parts, prepared, strict=True)
+        ]
         return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
 
 
-class NatureCNN(nn.Module):
-    """The network of Mnih et al., "Human-level control through deep RL", 2015, as SB3 has it."""
+def make_cnn(group: ObservationGroup) -> FlatCNN:
+    """The CNN that reads a group of images.
 
-    def __init__(self, shape: tuple[int, ...], n_features: int) -> None:
-        super().__init__()
-        channels, *sides = shape
-        for kernel, stride in ((8, 4), (4, 2), (3, 1)):
-            sides = [(side - kernel) // stride + 1 for side in sides]
-        if min(sides) < 1:
-            raise UserError(f"images of {shape[1]}x{shape[2]} pixels are too small for the CNN.")
-        self.cnn = nn.Sequential(
-            *(nn.Conv2d(channels, 32, 8, stride=4), nn.ReLU()),
-            *(nn.Conv2d(32, 64, 4, stride=2), nn.ReLU()),
-            *(nn.Conv2d(64, 64, 3, stride=1), nn.ReLU()),
-            nn.Flatten(),
-        )
-        self.linear = nn.Sequential(nn.Linear(64 * sides[0] * sides[1], n_features), nn.ReLU())
-
-    def forward(self, image: Tensor) -> Tensor:
-        """`(B, C, H, W)` -> `(B, n_features)`."""
-        return self.linear(self.cnn(image))
+    Raises:
+        UserError: the images are too small for it.
+    """
+    if group.cnn_filters:
+        return ImpalaCNN(group.shape, group.cnn_filters, group.cnn_features)
+    return NatureCNN(group.shape, group.cnn_features)
 
 
 def hidden_layers(inputs: int, units: tuple[int, ...], activation: str) -> list[nn.Module]:

@@ -1,33 +1,94 @@
-"""A fresh SB3 agent and its normalised environment, from the settings alone."""
+"""A fresh agent and its environments, from the settings alone."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import fields
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from Train_Teacher.config import PPOTeacherConfig, TeacherConfig, activation_class
+from Algorithm.policy_gradient import REINFORCE, ActorCritic
+from Algorithm.policy_gradient_loop import PolicyGradient
+from Enviroment.make import make_env, make_state_env
+from Enviroment.task import Task
+from Models.impala import fastest_precision
+from Models.impala_extractor import ImpalaExtractor
+from Train_Teacher.config import (
+    PPOTeacherConfig,
+    SB3Config,
+    TeacherConfig,
+    activation_class,
+)
+from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations
 
 
+def make_teacher_env(task: Task, n_envs: int, seed: int) -> VecEnv:
+    """Environments as a teacher sees them: the state, or of a game its frames."""
+    if task.simulator == "envpool":
+        return make_env(task, n_envs, seed)
+    return make_state_env(task, n_envs, seed)
+
+
 def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
-    """`env` with running normalisation of states and, if the settings ask for it, rewards."""
+    """`env` with running normalisation of states and, if the settings ask for it, rewards.
+
+    Frames stay as they are, and all that the policy gradient methods see.
+    """
+    if not isinstance(config, SB3Config):
+        return VecNormalize(
+            env,
+            norm_obs=False,
+            norm_reward=False,
+            clip_obs=math.inf,
+            gamma=config.gamma,
+            epsilon=0.0,
+        )
     return VecNormalize(
-        env, norm_reward=config.norm_reward, clip_obs=CLIP_OBSERVATION, gamma=config.gamma
+        env,
+        norm_obs=not _sees_frames(env),
+        norm_reward=config.norm_reward,
+        clip_obs=CLIP_OBSERVATION,
+        gamma=config.gamma,
     )
+
+
+def _sees_frames(env: VecEnv) -> bool:
+    return isinstance(env.observation_space, spaces.Dict)
 
 
 def make_agent(
     config: TeacherConfig, env: VecNormalize, device: torch.device, seed: int
-) -> PPO | SAC:
+) -> PPO | SAC | PolicyGradient:
     """An untrained agent.
 
     SB3 seeds `env` with `seed` as well: seed the environments anew before learning.
     """
+    if isinstance(config, SB3Config):
+        return _sb3_agent(config, env, device, seed)
+    agent_class = REINFORCE if isinstance(config, ReinforceTeacherConfig) else ActorCritic
+    names = [field.name for field in fields(agent_class.config_class)]
+    policy_kwargs = {
+        "net_arch": list(config.net_arch),
+        "activation_fn": activation_class(config.activation),
+    }
+    return agent_class(
+        "MlpPolicy",
+        env,
+        policy_kwargs=policy_kwargs,
+        device=device,
+        seed=seed,
+        **{name: getattr(config, name) for name in names},
+    )
+
+
+def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed: int) -> PPO | SAC:
     shared: dict[str, Any] = {
         "learning_rate": LinearSchedule(config.learning_rate, config.final_learning_rate, 1.0),
         "batch_size": config.batch_size,
@@ -44,8 +105,10 @@ def make_agent(
     if isinstance(config, PPOTeacherConfig):
         # SB3's own default for PPO, which passing any optimizer_kwargs would drop.
         policy_kwargs["optimizer_kwargs"]["eps"] = 1e-5
+        if _sees_frames(env):
+            policy_kwargs |= _impala(config, device)
         return PPO(
-            "MlpPolicy",
+            "MultiInputPolicy" if _sees_frames(env) else "MlpPolicy",
             env,
             n_steps=config.n_steps,
             n_epochs=config.n_epochs,
@@ -66,6 +129,18 @@ def make_agent(
         policy_kwargs=policy_kwargs,
         **shared,
     )
+
+
+def _impala(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:
+    """The paper's IMPALA-CNN, for actor and critic each, with the hidden layers after it."""
+    connected, *rest = config.net_arch
+    precision = fastest_precision(device)
+    return {
+        "features_extractor_class": ImpalaExtractor,
+        "features_extractor_kwargs": {"features_dim": connected, "precision": precision},
+        "share_features_extractor": False,
+        "net_arch": rest,
+    }
 
 
 def _ent_coef(value: str) -> str | float:

@@ -1,19 +1,21 @@
-"""Evaluation on validation seeds, and checkpoints, while an SB3 agent learns."""
+"""Evaluation on validation seeds, and checkpoints, while an agent learns."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from Enviroment import seeds
+from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task
 from Evaluation.callbacks import ProgressBar
 from Evaluation.evaluate import Act, run_episodes
+from Evaluation.tracking import RunTracker
 from Train_Teacher.checkpoint import Progress, prune, save_checkpoint
 
 
@@ -22,6 +24,10 @@ class EvaluateAndCheckpoint(BaseCallback):
 
     It acts between a gradient step and the next rollout, where the agent is whole: no rollout is
     half collected, and the weights and the normaliser are the ones the next rollout starts with.
+    There it also ends the training, after a checkpoint, if a signal has asked for that.
+
+    Beside what the agent logs it records `time/episodes` that ended, and `time/training_seconds`,
+    evaluations and checkpoints left out.
 
     Args:
         env: separate from the training environments, not normalised.
@@ -29,6 +35,8 @@ class EvaluateAndCheckpoint(BaseCallback):
         every: env steps.
         episodes: the first so many validation seeds, the same ones each time.
         start: counters of the checkpoint that the run goes on from.
+        tracker: what the agent logs to.
+        signals: held while the agent learns.
     """
 
     def __init__(
@@ -39,38 +47,67 @@ class EvaluateAndCheckpoint(BaseCallback):
         every: int,
         episodes: int,
         start: Progress,
+        tracker: RunTracker,
+        signals: StopSignals,
     ) -> None:
         super().__init__()
+        self._tracker, self._signals = tracker, signals
         self._task, self._env, self._folder = task, env, folder
         self._every, self._episodes = every, episodes
         self._best = start.best_return
         self._evaluation = start.evaluation
         self._first_episode = start.episodes
+        self._finished = start.finished_episodes
+        self._seconds = start.training_seconds
+        self._resumed_at = 0.0  # of the clock, when training last went on
         self._saved_at = start.steps if start.evaluation else None
 
     def _on_training_start(self) -> None:
         # Every environment starts an episode at the reset that learning begins with.
         self._episodes_done = np.zeros(self.training_env.num_envs, dtype=np.int64)
+        self._resumed_at = time.perf_counter()
 
     def _on_step(self) -> bool:
         self._episodes_done += self.locals["dones"]
+        self._finished += int(self.locals["dones"].sum())
         return True
 
+    def _on_rollout_end(self) -> None:
+        self.logger.record("time/episodes", self._finished)
+        self.logger.record("time/training_seconds", self._training_seconds())
+
     def _on_rollout_start(self) -> None:
+        self._seconds = self._training_seconds()
+        self._evaluate_or_stop()
+        self._resumed_at = time.perf_counter()
+
+    def _evaluate_or_stop(self) -> None:
         due = self._saved_at is None or (
             self.num_timesteps // self._every > self._saved_at // self._every
         )
         if due:
             self._evaluate_and_save()
+        elif self._signals.requested is not None and self._saved_at != self.num_timesteps:
+            if self.logger.name_to_value:  # of the update just made
+                self.logger.dump(self.num_timesteps)
+            self._save(is_best=False)
+        self._signals.stop_if_requested()
 
     def _on_training_end(self) -> None:
+        self._seconds = self._training_seconds()
         if self._saved_at != self.num_timesteps:
             self._evaluate_and_save()
 
+    def _training_seconds(self) -> float:
+        return self._seconds + time.perf_counter() - self._resumed_at
+
     def _evaluate_and_save(self) -> None:
-        agent = cast(PPO | SAC, self.model)
         stats = run_episodes(
-            normalised_act(agent), self._env, self._task, seeds.VALIDATION.start, self._episodes
+            normalised_act(self.model),
+            self._env,
+            self._task,
+            seeds.VALIDATION.start,
+            self._episodes,
         )
         self._evaluation = stats.summary("eval/")
         for key, value in self._evaluation.items():
@@ -78,17 +115,24 @@ class EvaluateAndCheckpoint(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
         mean_return = float(stats.returns.mean())
-        improved = self._best is None or mean_return > self._best
-        if improved:
+        is_best = self._best is None or mean_return > self._best
+        if is_best:
             self._best = mean_return
+        self._save(is_best)
+
+    def _save(self, is_best: bool) -> None:
+        agent = self.model
         progress = Progress(
             steps=self.num_timesteps,
             updates=agent._n_updates,
             episodes=self._first_episode + int(self._episodes_done.max()) + 1,
             best_return=self._best,
             evaluation=self._evaluation,
+            record=self._tracker.position(),
+            finished_episodes=self._finished,
+            training_seconds=self._seconds,
         )
-        if improved:
+        if is_best:
             # First: a run killed in between must not know of a best that was never written.
             name = f"best_{self.num_timesteps:012d}"
             save_checkpoint(self._folder, name, agent, progress, resumable=False)
@@ -101,10 +145,13 @@ class EvaluateAndCheckpoint(BaseCallback):
 class TeacherProgressBar(ProgressBar):
     """With SB3's own names of the training return and of PPO's KL."""
 
-    _SHOWN = (("return", "rollout/ep_rew_mean"), ("KL", "train/approx_kl"))
+    _SHOWN = (
+        *(("return", "rollout/ep_rew_mean"), ("return", "rollout/ep_return")),
+        ("KL", "train/approx_kl"),
+    )
 
 
-def normalised_act(agent: PPO | SAC) -> Act:
+def normalised_act(agent: BaseAlgorithm) -> Act:
     """The agent's deterministic action for raw states, with its normaliser as it is now."""
     normaliser = agent.get_vec_normalize_env()
     assert isinstance(normaliser, VecNormalize)

@@ -3,11 +3,12 @@
 checkpoints/step_000000400000/   to go on from: the two newest are kept
 checkpoints/best_000000300000/   the best evaluation so far, without replay buffer: one is kept
 
-model.zip         SB3's own; only its tensors are ever read here
-normaliser.npz    VecNormalize's statistics
-generators.npz    states of the random generators
-replay.npz        SAC's replay buffer
-state.json        counters, and size and SHA-256 of each file above
+model.zip                SB3's own; only its tensors are ever read here
+normaliser.npz           VecNormalize's statistics
+generators.safetensors   states of the random generators: tensors ...
+generators.json          ... and the rest of them, as `Models.packing` has it
+replay.npz               SAC's replay buffer
+state.json               counters, and size and SHA-256 of each file above
 """
 
 from __future__ import annotations
@@ -24,35 +25,48 @@ from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
-import torch
-from stable_baselines3 import PPO, SAC
+import safetensors.torch
+from safetensors import SafetensorError
+from stable_baselines3 import SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
-from Enviroment.durable import discard, publishing
+from Algorithm.policy_gradient_loop import PolicyGradient
+from Enviroment.bounded_read import read_bounded
+from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
+from Models.generators import capture_generators, restore_generators
+from Models.packing import pack, unpack
 from Models.sb3_zip import Normaliser
 
+FORMAT = 2
 KEEP_NEWEST = 2
-_FILES = frozenset({"model.zip", "normaliser.npz", "generators.npz", "replay.npz"})
+_FILES = frozenset(
+    {"model.zip", "normaliser.npz", "generators.safetensors", "generators.json", "replay.npz"}
+)
+_MAX_JSON = 2**24  # bytes
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Counters of a run at a checkpoint."""
+    """How far a run is at a checkpoint."""
 
     steps: int  # env steps
-    updates: int  # as SB3 counts them: PPO epochs, SAC gradient steps
+    updates: int  # as SB3 counts them: PPO epochs, gradient steps of the others
     episodes: int  # started in the environment that started most
     best_return: float | None  # mean validation return of the best checkpoint
     evaluation: dict[str, float]  # the last evaluation
+    record: dict[str, Any] | None = None  # `RunTracker.position`; None: nothing is recorded
+    finished_episodes: int = 0  # in all environments
+    training_seconds: float = 0.0  # without evaluations and checkpoints
 
 
 def save_checkpoint(
-    folder: Path, name: str, agent: PPO | SAC, progress: Progress, *, resumable: bool
+    folder: Path, name: str, agent: BaseAlgorithm, progress: Progress, *, resumable: bool
 ) -> Path:
     """Writes `folder/name`, complete or not at all.
 
@@ -77,24 +91,26 @@ def save_checkpoint(
     return final
 
 
-def _write(folder: Path, agent: PPO | SAC, progress: Progress, resumable: bool) -> None:
+def _write(folder: Path, agent: BaseAlgorithm, progress: Progress, resumable: bool) -> None:
     agent.save(folder / "model.zip")
-    arrays = {
-        "normaliser": _normaliser_arrays(_normaliser_of(agent)),
-        "generators": _generator_arrays(agent),
-    }
+    arrays = {"normaliser": _normaliser_arrays(_normaliser_of(agent))}
     if resumable and isinstance(agent, SAC):
         assert agent.replay_buffer is not None
         arrays["replay"] = _replay_arrays(agent.replay_buffer)
     for name, group in arrays.items():
         np.savez(folder / f"{name}.npz", allow_pickle=False, **group)
+    tensors, rest = pack(capture_generators(_own_generators(agent)))
+    safetensors.torch.save_file(tensors, folder / "generators.safetensors")
+    (folder / "generators.json").write_text(json.dumps(rest, allow_nan=False))
     files = {path.name: _fingerprint(path) for path in sorted(folder.iterdir())}
-    state = {"format": 1, "progress": asdict(progress), "files": files}
+    state = {"format": FORMAT, "progress": asdict(progress), "files": files}
     (folder / "state.json").write_text(json.dumps(state, indent=1, allow_nan=False))
 
 
 def prune(folder: Path) -> None:
-    """Removes all but the newest `step_*` checkpoints and the best `best_*`."""
+    """Removes all but the newest `step_*` and the best `best_*`, and what kills have left."""
+    for unfinished in folder.glob(partial_path(folder / "*_*").name):
+        remove(unfinished)
     for old in _named(folder, "step_")[:-KEEP_NEWEST]:
         discard(old)
     best = find_best(folder)
@@ -104,8 +120,18 @@ def prune(folder: Path) -> None:
 
 
 def find_newest(folder: Path) -> tuple[Path, Progress] | None:
-    """The newest undamaged checkpoint to go on from."""
-    return next(_undamaged(folder, "step_"), None)
+    """The newest undamaged checkpoint to go on from; None: there is none at all yet.
+
+    Raises:
+        UserError: there are some, and none can be used.
+    """
+    found = next(_undamaged(folder, "step_"), None)
+    if found is None and _named(folder, "step_"):
+        raise UserError(
+            f"No checkpoint in {folder} can be used. Restore one from a copy, or begin anew by "
+            "--overwrite."
+        )
+    return found
 
 
 def find_best(folder: Path) -> tuple[Path, Progress] | None:
@@ -114,8 +140,12 @@ def find_best(folder: Path) -> tuple[Path, Progress] | None:
     return max(candidates, key=lambda found: found[1].best_return or -math.inf, default=None)
 
 
-def restore(path: Path, agent: PPO | SAC, progress: Progress) -> None:
-    """Puts a verified checkpoint into a fresh agent made from the same settings."""
+def restore(path: Path, agent: BaseAlgorithm, progress: Progress) -> None:
+    """Puts a verified checkpoint into a fresh agent made from the same settings.
+
+    Raises:
+        UserError: a file holds what no checkpoint does, such as code.
+    """
     try:
         # load_data=False leaves the pickled part of the zip unread; tensors come by weights_only.
         _, parameters, variables = load_from_zip_file(
@@ -133,9 +163,12 @@ def restore(path: Path, agent: PPO | SAC, progress: Progress) -> None:
             assert agent.replay_buffer is not None
             _fill_replay(agent.replay_buffer, _arrays(path / "replay.npz"))
     _fill_normaliser(_normaliser_of(agent), _arrays(path / "normaliser.npz"))
-    _set_generators(agent, _arrays(path / "generators.npz"))
+    restore_generators(_generator_states(path), _own_generators(agent))
     agent.num_timesteps = progress.steps
     agent._n_updates = progress.updates
+    if isinstance(agent, PolicyGradient):
+        agent.gradient_steps = progress.updates
+        agent._episode_num = progress.finished_episodes
 
 
 def stored_normaliser(path: Path, norm_reward: bool) -> Normaliser:
@@ -143,7 +176,10 @@ def stored_normaliser(path: Path, norm_reward: bool) -> Normaliser:
     arrays = _arrays(path / "normaliser.npz")
     epsilon = float(arrays["epsilon"])
     scale = float(np.sqrt(arrays["return_var"] + epsilon)) if norm_reward else 1.0
-    return Normaliser(arrays["mean"], arrays["var"], float(arrays["clip"]), epsilon, scale)
+    clip = float(arrays["clip"])
+    return Normaliser(
+        arrays["mean"], arrays["var"], clip if clip < math.inf else None, epsilon, scale
+    )
 
 
 def _undamaged(folder: Path, prefix: str) -> Iterator[tuple[Path, Progress]]:
@@ -162,7 +198,12 @@ def _named(folder: Path, prefix: str) -> list[Path]:
 
 def _verify(path: Path) -> Progress:
     try:
-        state = json.loads((path / "state.json").read_text())
+        state = json.loads(read_bounded(path / "state.json", _MAX_JSON))
+        if state["format"] != FORMAT:
+            raise UserError(
+                f"Checkpoint {path} has format {state['format']!r:.20}, and this version reads "
+                f"{FORMAT}: the version that wrote it is in config.json."
+            )
         files = {file.name for file in path.iterdir()} - {"state.json"}
         if files != state["files"].keys():
             raise UserError(f"Checkpoint {path} is damaged: state.json lists other files.")
@@ -172,7 +213,7 @@ def _verify(path: Path) -> Progress:
             if _fingerprint(path / name) != fingerprint:
                 raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
         return Progress(**state["progress"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
 
 
@@ -200,15 +241,14 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path} is refused: {error}.") from error
 
 
-def _normaliser_of(agent: PPO | SAC) -> VecNormalize:
+def _normaliser_of(agent: BaseAlgorithm) -> VecNormalize:
     normaliser = agent.get_vec_normalize_env()
     assert normaliser is not None
     return normaliser
 
 
 def _normaliser_arrays(normaliser: VecNormalize) -> dict[str, np.ndarray]:
-    states, returns = normaliser.obs_rms, normaliser.ret_rms
-    assert isinstance(states, RunningMeanStd)
+    states, returns = _state_statistics(normaliser), normaliser.ret_rms
     return {
         "mean": states.mean,
         "var": states.var,
@@ -221,9 +261,18 @@ def _normaliser_arrays(normaliser: VecNormalize) -> dict[str, np.ndarray]:
     }
 
 
-def _fill_normaliser(normaliser: VecNormalize, arrays: dict[str, np.ndarray]) -> None:
-    states, returns = normaliser.obs_rms, normaliser.ret_rms
+def _state_statistics(normaliser: VecNormalize) -> RunningMeanStd:
+    """What is not normalised has none: of states the identity's stand for them, of frames none."""
+    if normaliser.norm_obs:
+        states = normaliser.obs_rms
+    else:
+        states = RunningMeanStd(epsilon=0.0, shape=normaliser.observation_space.shape or (0,))
     assert isinstance(states, RunningMeanStd)
+    return states
+
+
+def _fill_normaliser(normaliser: VecNormalize, arrays: dict[str, np.ndarray]) -> None:
+    states, returns = _state_statistics(normaliser), normaliser.ret_rms
     states.mean, states.var = arrays["mean"], arrays["var"]
     states.count = float(arrays["count"])
     returns.mean, returns.var = arrays["return_mean"], arrays["return_var"]
@@ -242,27 +291,15 @@ def _fill_replay(buffer: ReplayBuffer, arrays: dict[str, np.ndarray]) -> None:
     buffer.pos, buffer.full = int(arrays["pos"]), bool(arrays["full"])
 
 
-def _generator_arrays(agent: PPO | SAC) -> dict[str, np.ndarray]:
-    """States of the generators that SB3 draws from: torch's, NumPy's global, the warm-up's."""
-    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    assert kind == "MT19937"
-    arrays = {
-        "torch": torch.get_rng_state().numpy(),
-        "numpy_keys": np.asarray(keys),
-        "numpy_rest": np.array([position, has_gauss, cached], dtype=np.float64),
-        "actions": np.array(json.dumps(agent.action_space.np_random.bit_generator.state)),
-    }
-    if agent.device.type == "cuda":
-        arrays["cuda"] = torch.cuda.get_rng_state(agent.device).numpy()
-    return arrays
+def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
+    """What SB3 draws from beside the global ones: SAC's first actions."""
+    return {"actions": agent.action_space.np_random}
 
 
-def _set_generators(agent: PPO | SAC, arrays: dict[str, np.ndarray]) -> None:
-    torch.set_rng_state(torch.from_numpy(arrays["torch"]))
-    position, has_gauss, cached = arrays["numpy_rest"]
-    np.random.set_state(
-        ("MT19937", arrays["numpy_keys"], int(position), int(has_gauss), float(cached))
-    )
-    agent.action_space.np_random.bit_generator.state = json.loads(str(arrays["actions"]))
-    if agent.device.type == "cuda" and "cuda" in arrays:
-        torch.cuda.set_rng_state(torch.from_numpy(arrays["cuda"]), agent.device)
+def _generator_states(path: Path) -> Any:
+    try:
+        tensors = safetensors.torch.load_file(path / "generators.safetensors")
+        rest = json.loads(read_bounded(path / "generators.json", _MAX_JSON))
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise UserError(f"The generators in {path} are refused: {error}.") from error
+    return unpack(tensors, rest)

@@ -9,8 +9,12 @@ from typing import Generic, Literal, TypeVar
 from Enviroment import seeds
 from Enviroment.errors import UserError
 from Models.teacher import activation_class
+from Train_Teacher.policy_gradient_settings import (
+    ActorCriticTeacherConfig,
+    ReinforceTeacherConfig,
+)
 
-Algo = Literal["sac", "ppo"]
+Algo = Literal["sac", "ppo", "reinforce", "actor_critic"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class PPOTeacherConfig:
     ent_coef: float = 0.0  # weight of the entropy bonus
     learning_rate: float = 6e-4  # at the start; falls linearly
     final_learning_rate: float = 2e-5  # at the end
-    net_arch: tuple[int, ...] = (256, 256)  # units of the hidden layers, actor and critic each
+    # Units of the hidden layers, actor and critic each; on frames, of those after the CNN.
+    net_arch: tuple[int, ...] = (256, 256)
     activation: str = "ELU"  # a class of torch.nn
     norm_reward: bool = True  # divide rewards by the running std of the discounted return
 
@@ -83,11 +88,18 @@ class SACTeacherConfig:
         _check_ent_coef(self.ent_coef)
 
 
-TeacherConfig = PPOTeacherConfig | SACTeacherConfig
+SB3Config = PPOTeacherConfig | SACTeacherConfig
+TeacherConfig = SB3Config | ReinforceTeacherConfig | ActorCriticTeacherConfig
+SETTINGS: dict[Algo, type[TeacherConfig]] = {
+    "sac": SACTeacherConfig,
+    "ppo": PPOTeacherConfig,
+    "reinforce": ReinforceTeacherConfig,
+    "actor_critic": ActorCriticTeacherConfig,
+}
 
 
-def _check(config: TeacherConfig) -> None:
-    """What holds for every algorithm. Raises UserError."""
+def _check(config: SB3Config) -> None:
+    """What holds for both of SB3's algorithms. Raises UserError."""
     for name in ("total_timesteps", "num_envs", "batch_size"):
         if getattr(config, name) < 1:
             raise UserError(f"--{name} {getattr(config, name)} must be at least 1.")
@@ -126,7 +138,7 @@ _TASK_SETTINGS: dict[tuple[str, Algo], TeacherConfig] = {
 
 def default_settings(task: str, algo: Algo) -> TeacherConfig:
     """What `Train_Teacher/<task>.py --algo <algo>` uses where no flag says otherwise."""
-    return _TASK_SETTINGS.get((task, algo), _PPO if algo == "ppo" else _SAC)
+    return _TASK_SETTINGS.get((task, algo)) or SETTINGS[algo]()
 
 
 Settings = TypeVar("Settings", bound=TeacherConfig)

@@ -14,7 +14,7 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.errors import UserError
-from Enviroment.make import make_env, make_state_env
+from Enviroment.make import make_env
 from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
 from Evaluation.evaluate import (
@@ -35,12 +35,13 @@ from Evaluation.plots import (
     Level,
     Line,
     Panel,
-    draw_curves,
+    curves_or_warning,
 )
 from Evaluation.tracking import CONFIG_FILE, RunTracker, package_versions
 from Evaluation.video import record_video
 from Models.sb3_zip import read_sb3_zip
 from Models.teacher import Teacher, TeacherDescription, save_teacher
+from Train_Teacher.agent import make_teacher_env
 from Train_Teacher.checkpoint import Progress, stored_normaliser
 from Train_Teacher.config import TeacherRun
 
@@ -90,21 +91,23 @@ def finish(
         for key, value in stats.summary(f"final/{name}_").items():
             logger.record(key, value)
     logger.dump(progress.steps)
-    draw_curves(folder, _panels(task, results))
+    curves = curves_or_warning(folder, _panels(task, results))
     video = _record(task, teacher, folder, progress) if run.video else None
     if video is not None:
         tracker.video("final/episode", video, progress.steps)
-    _print_summary(task, folder, progress, results)
+    _print_summary(task, progress, results)
+    print(f"Teacher: {folder / 'teacher'}" + (f"\nCurves:  {curves}" if curves else ""))
 
 
 def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
-    env = make_state_env(task, min(_ENVS, n_episodes), 0)
+    env = make_teacher_env(task, min(_ENVS, n_episodes), 0)
     space = env.action_space
     policies: dict[str, Callable[[int], Act]] = {
         "teacher": lambda seed: policy_act(teacher),
         "random": lambda seed: random_policy(space, seed),
-        "nothing": lambda seed: do_nothing(space),
     }
+    if task.simulator == "gymnasium":  # a game may wait for its player for hours
+        policies["nothing"] = lambda seed: do_nothing(space)
     try:
         teacher.check_fits(task.name, env.observation_space, space)
         return {
@@ -137,7 +140,7 @@ def _notes(task: Task, run: TeacherRun, progress: Progress, results: Results) ->
         "settings": asdict(run.settings),
         "run_index": run.run_index,
         "trained_env_steps": progress.steps,
-        "observation": {"state": "raw float32, as Gymnasium's " + task.env_id + " gives it"},
+        "observation": _observation(task),
         "seeds": {
             name: [block.start, block.start + n_episodes - 1] for name, block in _SEEDS.items()
         },
@@ -148,17 +151,26 @@ def _notes(task: Task, run: TeacherRun, progress: Progress, results: Results) ->
     }
 
 
+def _observation(task: Task) -> dict[str, str]:
+    if task.simulator == "envpool":
+        return {"frame": f"uint8, as EnvPool's {task.env_id} draws it, newest last"}
+    return {"state": f"raw float32, as Gymnasium's {task.env_id} gives it"}
+
+
 def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
-    nothing = float(np.mean(results["nothing"]["validation"].returns))
+    nothing = results.get("nothing")
+    baseline = "random" if nothing is None else "do nothing"
+    level = float(np.mean((nothing or results["random"])["validation"].returns))
     distance = "distance" if task.distance is None else task.distance.name
     return (
         Panel(
             "Return of an episode",
             (
                 Line("rollout/ep_rew_mean", "training, exploring", SKY, "-."),
+                Line("rollout/ep_return", "training, exploring", SKY, "-."),
                 Line("eval/return", "validation seeds (95%)", BLUE),
             ),
-            (Level(nothing, "do nothing", GRAY, ":"),),
+            (Level(level, baseline, GRAY, ":"),),
             columns=2,
         ),
         Panel("Final distance, validation seeds [m]", (Line(f"eval/{distance}", "", BLUE),)),
@@ -188,7 +200,7 @@ def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> P
         env.close()
 
 
-def _print_summary(task: Task, folder: Path, progress: Progress, results: Results) -> None:
+def _print_summary(task: Task, progress: Progress, results: Results) -> None:
     distance = None if task.distance is None else task.distance.name
     columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
     n_episodes = len(results["teacher"]["validation"].returns)
@@ -199,4 +211,3 @@ def _print_summary(task: Task, folder: Path, progress: Progress, results: Result
             figures = stats.summary()
             cells = "".join(f"{figures[column]:>22.3f}" for column in columns)
             print(f"{policy + ', ' + name:24}{cells}")
-    print(f"Teacher: {folder / 'teacher'}\nCurves:  {folder / 'curves.png'}")

@@ -32,17 +32,14 @@ def check(folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool
     Raises:
         UserError: says what the folder holds, and which flag helps.
     """
-    if resume:
+    hint = "Go on with it by --resume. "
+    run_folder.check_free(folder, overwrite=overwrite or resume, hint=hint)
+    if resume and (folder / CONFIG_FILE).is_file():
         _check_same(folder, config)
-    else:
-        hint = "Go on with it by --resume. "
-        run_folder.check_free(folder, overwrite=overwrite, hint=hint)
 
 
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise UserError(f"There is no run to --resume in {folder}: it has no {CONFIG_FILE}.")
     try:
         old = _flat(json.loads(path.read_text())["config"])
     except (ValueError, LookupError, TypeError) as error:

@@ -1,14 +1,17 @@
-"""Trains a state teacher with SB3's SAC or PPO, and ends with its bundle.
+"""Trains a state teacher with SB3's SAC or PPO, or with the study's REINFORCE or actor-critic, and
+ends with its bundle.
 
-`python Train_Teacher/<Task>.py --algo {sac,ppo}`; `--help` lists every flag.
+`python Train_Teacher/<Task>.py --algo {sac,ppo,reinforce,actor_critic}`; `--help` lists every flag.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 import tyro
@@ -17,27 +20,23 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
-from Enviroment.make import make_state_env
+from Enviroment.folder_lock import locked
+from Enviroment.signals import Stopped, StopSignals
 from Enviroment.tasks import Task, get_task
-from Evaluation.run_folder import clear
+from Evaluation.run_folder import CHECKPOINTS, clear
 from Evaluation.tracking import RunTracker, write_config
 from Models.device import resolve_device
 from Train_Teacher import run_folder
-from Train_Teacher.agent import make_agent, normalise
+from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.config import (
-    Algo,
-    PPOTeacherConfig,
-    SACTeacherConfig,
-    TeacherRun,
-    default_settings,
-)
+from Train_Teacher.config import SETTINGS, Algo, TeacherRun
 from Train_Teacher.finish import finish
+from Train_Teacher.suite_settings import default_algo, default_run
 
-EXIT_INTERRUPTED = 130
 _EVALUATION_ENVS = 10
-_LOG_EVERY = {"ppo": 1, "sac": 100}  # rollouts; episodes
+# rollouts; episodes; updates, of an episode each
+_LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
 _FRESH = Progress(steps=0, updates=0, episodes=0, best_return=None, evaluation={})
 
 
@@ -46,33 +45,40 @@ def main(task_name: str, arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         run = parse(task_name, arguments)
-        command = ["python", f"Train_Teacher/{task_name}.py", *arguments]
-        train(get_task(task_name), run, command)
+        task = get_task(task_name)
+        command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
+        train(task, run, command)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
-    except KeyboardInterrupt:
-        print("\nInterrupted. The same command with --resume goes on.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+    except Stopped as stop:
+        print(f"\n{stop} The same command with --resume goes on.", file=sys.stderr)
+        sys.exit(stop.exit_code)
 
 
 def parse(task_name: str, arguments: list[str]) -> TeacherRun:
-    """The flags; those of the settings default to what suits the task and algorithm."""
+    """The flags; those of the settings default to what suits the task and algorithm.
+
+    Raises:
+        UserError: the algorithm is not for the task; or values that contradict each other.
+        SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
+    """
+    task = get_task(task_name)
     # The algorithm decides which further flags there are, so it is read first.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--algo", default="sac")
-    algo: Algo = "ppo" if first.parse_known_args(arguments)[0].algo == "ppo" else "sac"
-    other = "sac" if algo == "ppo" else "ppo"
-    settings_class = PPOTeacherConfig if algo == "ppo" else SACTeacherConfig
+    first.add_argument("--algo", default=default_algo(task))
+    given = first.parse_known_args(arguments)[0].algo
+    algo: Algo = given if given in SETTINGS else "sac"  # of another one tyro says what there is
+    sees = "the state" if task.simulator == "gymnasium" else "frames"
     return tyro.cli(
-        TeacherRun[settings_class],
+        TeacherRun[SETTINGS[algo]],
         args=arguments,
-        prog=f"Train_Teacher/{task_name}.py",
+        prog=f"Train_Teacher/{task.script}",
         description=(
-            f"Train a {task_name} teacher that sees the state. The settings below are those of "
-            f"--algo {algo}; add --help to --algo {other} for the other's."
+            f"Train a {task_name} teacher that sees {sees}. The settings below are those of "
+            f"--algo {algo}; add --help to another --algo for its own."
         ),
-        default=TeacherRun(algo=algo, settings=default_settings(task_name, algo)),
+        default=default_run(task, algo),
         config=(tyro.conf.OmitArgPrefixes,),
         use_underscores=True,
     )
@@ -84,38 +90,52 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
     Returns: the run folder, whose `teacher/` is the bundle.
 
     Raises:
-        UserError: before any work, for whatever the flags ask that cannot be done.
+        UserError: before any work, for whatever the flags ask that cannot be done; later for full
+            disks.
+        Stopped: by SIGINT or SIGTERM, with a checkpoint if the training had begun.
     """
-    folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
-    config = {"task": task.name, "run": asdict(run)}
-    run_folder.check(folder, config, resume=run.resume, overwrite=run.overwrite)
-    device = resolve_device(run.device)
-    torch.set_num_threads(run.threads)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
+        folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
+        stack.enter_context(locked(folder))
+        config = {"task": task.name, "run": asdict(run)}
+        run_folder.check(folder, config, resume=run.resume, overwrite=run.overwrite)
+        device = resolve_device(run.device)
+        torch.set_num_threads(run.threads)
 
-    found = find_newest(folder / "checkpoints") if run.resume else None
-    if run.resume and found is None:
-        print(f"{folder} has no checkpoint to go on from: it starts anew.", file=sys.stderr)
-    if run.overwrite:
-        clear(folder)
-    if not run.resume:  # the record of how the run began stays
-        write_config(folder, config, teacher_sha256=None, command=command)
-    tracker = RunTracker(
+        checkpoints = folder / CHECKPOINTS
+        found = find_newest(checkpoints) if run.resume else None
+        if found is None:
+            if run.resume:
+                print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
+            clear(folder)  # from here on the folder holds a run
+            write_config(folder, config, teacher_sha256=None, command=command)
+        tracker = _make_tracker(task, run, folder, config, found)
+        stack.callback(tracker.close)
+        if found is None or found[1].steps < run.settings.total_timesteps:
+            _learn(task, run, checkpoints, device, found, tracker, signals)
+        best = find_best(checkpoints)
+        if best is None:
+            raise UserError(f"{folder} has no undamaged best checkpoint. Train anew.")
+        finish(task, run, folder, best, command, tracker)
+    return folder
+
+
+def _make_tracker(
+    task: Task,
+    run: TeacherRun,
+    folder: Path,
+    config: dict[str, Any],
+    found: tuple[Path, Progress] | None,
+) -> RunTracker:
+    return RunTracker(
         folder,
         wandb_mode=run.wandb,
         project=f"teacher-{task.name.lower()}",
         name=folder.name,
         config=config,
+        position=None if found is None else found[1].record,
     )
-    try:
-        if found is None or found[1].steps < run.settings.total_timesteps:
-            _learn(task, run, folder / "checkpoints", device, found, tracker)
-        best = find_best(folder / "checkpoints")
-        if best is None:
-            raise UserError(f"{folder} has no undamaged best checkpoint. Train anew.")
-        finish(task, run, folder, best, command, tracker)
-    finally:
-        tracker.close()
-    return folder
 
 
 def _learn(
@@ -125,12 +145,13 @@ def _learn(
     device: torch.device,
     found: tuple[Path, Progress] | None,
     tracker: RunTracker,
+    signals: StopSignals,
 ) -> None:
     """Learns from the checkpoint `found`, or from the beginning, up to the run's total."""
     settings = run.settings
     start = _FRESH if found is None else found[1]
-    env = normalise(make_state_env(task, settings.num_envs, 0), settings)
-    eval_env = make_state_env(task, min(_EVALUATION_ENVS, run.eval_episodes), 0)
+    env = normalise(make_teacher_env(task, settings.num_envs, 0), settings)
+    eval_env = make_teacher_env(task, min(_EVALUATION_ENVS, run.eval_episodes), 0)
     try:
         agent = make_agent(settings, env, device, seeds.model(run.run_index))
         if found is not None:
@@ -138,15 +159,17 @@ def _learn(
         env.seed(_first_seed(run, start))
         agent.set_logger(Logger(None, [tracker]))
         watch = EvaluateAndCheckpoint(
-            task, eval_env, checkpoints, run.eval_every, run.eval_episodes, start
+            *(task, eval_env, checkpoints, run.eval_every, run.eval_episodes),
+            *(start, tracker, signals),
         )
-        agent.learn(
-            # SB3 adds the steps already made, so that its schedules see the same total as before.
-            settings.total_timesteps - agent.num_timesteps,
-            callback=CallbackList([watch, TeacherProgressBar()]),
-            log_interval=_LOG_EVERY[run.algo],
-            reset_num_timesteps=False,
-        )
+        with signals.held():
+            agent.learn(
+                # SB3 adds the steps already made, so its schedules see the same total as before.
+                settings.total_timesteps - agent.num_timesteps,
+                callback=CallbackList([watch, TeacherProgressBar()]),
+                log_interval=_LOG_EVERY[run.algo],
+                reset_num_timesteps=False,
+            )
     finally:
         env.close()
         eval_env.close()

@@ -20,7 +20,7 @@ def write_run(
     size: str | None = "larger",
     mode: str = "State",
     run_index: int = 0,
-    teacher: str = "a",
+    teacher: str | None = "a",
     blind: bool = False,
     corrupt: float = 0.0,
     training: Mapping[str, Any] | None = None,
@@ -38,7 +38,7 @@ def write_run(
     }
     if corrupt:
         config["corruption"] = {"sigma": corrupt, "seed": run_index, "uncorrupted_sha256": teacher}
-        teacher += str(run_index)
+        teacher = f"{teacher}{run_index}"
     (folder / CONFIG_FILE).write_text(json.dumps({"config": config, "teacher_sha256": teacher}))
     (folder / METRICS_FILE).write_text(json.dumps({"step": 1, "time/env_steps": env_steps}) + "\n")
     if figures is not None:

@@ -15,6 +15,7 @@ from Enviroment.collect import repair, verify
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import Manifest, shard_name
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import LOCK_FILE, locked
 from Enviroment.make import make_env
 from Enviroment.recording import LABEL_ROWS, ask
 from tests.tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny, content, length_of
@@ -129,6 +130,26 @@ def test_a_shard_that_the_manifest_does_not_list_yet_is_collected_again(whole, t
     assert content(tmp_path / "a") == whole[1]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_what_a_kill_leaves_of_a_dataset_that_had_not_begun_is_in_nobodys_way(
+    whole, tmp_path, resume
+):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / LOCK_FILE).write_text("process 1 on another")
+    (folder / ".manifest.json.partial").write_text('{"format"')
+    collect_tiny(folder, resume=resume)
+    assert content(folder) == whole[1]
+
+
+def test_what_a_kill_leaves_of_a_shard_is_removed(whole, copy):
+    (copy / LOCK_FILE).write_text("process 1 on another")
+    (copy / ".shard_00001.safetensors.partial").write_bytes(b"half")
+    assert verify(copy) == {}
+    collect_tiny(copy, resume=True)
+    assert content(copy) == whole[1]
+
+
 def test_resuming_what_is_complete_changes_nothing(whole, copy):
     collect_tiny(copy, resume=True)
     assert content(copy) == whole[1]
@@ -202,6 +223,27 @@ def test_a_damaged_shard_is_named_and_repaired(whole, copy, damage):
     assert content(copy) == whole[1]
 
 
+def test_flipped_bits_and_truncations_of_a_shard_are_named(copy):
+    path = copy / shard_name(1)
+    original = path.read_bytes()
+    damaged = [original[:size] for size in range(0, len(original), 499)]
+    for position in range(0, len(original), 41):
+        flipped = bytearray(original)
+        flipped[position] ^= 1 << position % 8
+        damaged.append(bytes(flipped))
+    for data in damaged:
+        path.write_bytes(data)
+        assert list(verify(copy)) == [shard_name(1)]
+
+
+def test_a_pipe_in_the_place_of_a_shard_is_named_unread(copy):
+    path = copy / shard_name(1)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(UserError, match="is no regular file"):
+        TeacherDataset.open(copy, TASK)
+
+
 def test_repair_by_another_teacher_is_refused(whole, copy):
     (copy / shard_name(0)).unlink()
     with pytest.raises(UserError, match="another teacher"):
@@ -252,7 +294,7 @@ def test_folders_are_not_mixed(copy, tmp_path):
 
 
 def test_two_processes_do_not_share_a_folder(copy):
-    with collection.locked(copy), pytest.raises(UserError, match="Another process"):
+    with locked(copy), pytest.raises(UserError, match=f"written by process {os.getpid()} on"):
         collect_tiny(copy, resume=True)
 
 

@@ -238,6 +238,26 @@ def test_collect_missing_leaves_the_teacher_where_it_is(
     assert moved and id(loaded) not in moved
 
 
+def test_collect_missing_goes_on_with_what_a_stopped_run_left(
+    whole: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection, "_SHARD_BYTES", ONE_EPISODE)
+    monkeypatch.setattr(reader, "RESULTS", tmp_path)
+    loaded = Teacher.load(teacher, min_std=0.2)
+    folder = reader.dataset_folder(TASK, 300)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    labeller = TeacherLabeller(loaded)
+    with pytest.raises(KeyboardInterrupt):
+        collection.collect(TASK, labeller, folder, 300, n_workers=1, progress=stop)
+    assert len(Manifest.read(folder).shards) == 1
+    given = ("--BC_phase", "--dataset", "300", "--collect_missing", "--threads", "1")
+    datasets.find_dataset(TASK, parse(TASK, given), loaded)
+    assert content(folder) == content(whole)
+
+
 # -- a full disk ----------------------------------------------------------------------
 
 _FULL_AFTER_ONE = """

@@ -17,14 +17,23 @@ from Enviroment.render import Renderer, check_gl
 from Enviroment.tasks import TASKS, Task
 
 # Mean absolute difference between the fast and the reference picture, in gray levels (of 255), over
-# ten scenes, as measured: missing shadows and unsmoothed edges.
-MEASURED_DIFFERENCE = {"Pusher": 2.90, "Reacher": 0.82}
+# ten scenes, as measured: missing shadows and unsmoothed edges; and on MuJoCo's suite missing
+# reflections, in a floor that mirrors the sky.
+MEASURED_DIFFERENCE = {"Pusher": 2.90, "Reacher": 0.82, "Ant": 17.30, "Hopper": 3.93}
+SEEN = [TASKS[name] for name in MEASURED_DIFFERENCE]
 
 
 def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym.Env:
     """Gymnasium's environment with the task's camera, some random steps into an episode."""
-    height, width = task.frame_size
     camera = task.camera
+    assert camera is not None
+    lookat = np.array(camera.lookat)
+    if camera.track is not None and render_mode is not None:
+        # Gymnasium's free camera stays where it is set up: where the body will have come to.
+        there = make_scene(task, None, seed)
+        lookat[:2] += there.get_wrapper_attr("data").body(camera.track).xpos[:2]
+        there.close()
+    height, width = task.frame_size
     env = gym.make(
         task.env_id,
         disable_env_checker=True,
@@ -34,7 +43,7 @@ def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym
         default_camera_config={
             "type": 0,
             "distance": camera.distance,
-            "lookat": np.array(camera.lookat),
+            "lookat": lookat,
             "azimuth": camera.azimuth,
             "elevation": camera.elevation,
         },
@@ -55,7 +64,7 @@ def draw(env: gym.Env, task: Task, quality: Any, grayscale: bool = True) -> np.n
     return picture
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", SEEN, ids=MEASURED_DIFFERENCE)
 def test_reference_quality_is_gymnasiums_own_picture(task):
     env = make_scene(task, "rgb_array")
     expected = np.asarray(env.render()).astype(int)
@@ -72,7 +81,7 @@ def test_reference_quality_is_gymnasiums_own_picture(task):
     assert np.abs(gray - luma).max() < 1.0
 
 
-@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+@pytest.mark.parametrize("task", SEEN, ids=MEASURED_DIFFERENCE)
 def test_fast_quality_is_close_to_reference(task):
     differences = []
     for seed in range(10):

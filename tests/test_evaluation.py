@@ -17,10 +17,12 @@ from Evaluation.evaluate import (
     mean_interval,
     policy_act,
     random_policy,
+    ratio_interval,
     run_episodes,
     skill,
     skill_interval,
 )
+from Evaluation.figures import baselines_on, evaluate_student
 
 
 def constant(value):
@@ -173,6 +175,77 @@ def test_skill_interval_of_paired_returns_is_narrow():
     low, high = skill_interval(teacher - 1, teacher, teacher - 10)
     assert low == pytest.approx(0.9)
     assert high == pytest.approx(0.9)
+
+
+def test_ratio_interval_of_a_constant_ratio_is_that_ratio():
+    teacher = np.random.default_rng(4).uniform(1000, 3000, size=30)
+    low, high = ratio_interval(0.9 * teacher, teacher)  # type: ignore[misc]
+    assert low == pytest.approx(0.9)
+    assert high == pytest.approx(0.9)
+
+
+def test_ratio_interval_is_paired_and_repeatable():
+    rng = np.random.default_rng(5)
+    teacher = rng.normal(2000, 300, size=200)
+    student = 0.8 * teacher + rng.normal(0, 100, size=200)
+    low, high = ratio_interval(student, teacher)  # type: ignore[misc]
+    # d(S/T) = (dS - 0.8 dT) / T: 100 / (2000 sqrt(200)) = 0.00354 is its standard error.
+    assert (low, high) == pytest.approx((0.8 - 0.0069, 0.8 + 0.0069), abs=0.006)
+    assert high - low == pytest.approx(2 * 1.96 * 0.00354, rel=0.15)
+    assert ratio_interval(student, teacher) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [([1.0, 1.0], [-1.0, -1.0]), ([-1.0, 0.5], [1.0, 1.0]), ([1.0, 1.0], [-1.0, 9.0])],
+)
+def test_returns_that_are_not_above_zero_have_no_ratio(student, teacher):
+    # In the last case one of the two seeds, drawn twice, has a teacher's mean of -1.
+    assert ratio_interval(np.array(student), np.array(teacher)) is None
+
+
+def test_baselines_are_those_of_the_same_seeds():
+    known = {
+        "teacher": {"evaluation": [1.0, 2.0, 3.0], "validation": [7.0]},
+        "blind": {"evaluation": [0.0]},
+        "corrupted_teacher": {"evaluation": [4.0, 5.0, 6.0]},
+    }
+    on = baselines_on(known, range(80_000_001, 80_000_003))
+    assert {name: returns.tolist() for name, returns in on.items()} == {
+        "teacher": [2.0, 3.0],
+        "corrupted_teacher": [5.0, 6.0],
+    }
+    assert baselines_on(known, range(70_000_000, 70_000_001))["teacher"].tolist() == [7.0]
+    assert baselines_on(known, range(20_000_000, 20_000_001)) == {}
+
+
+def test_a_students_figures_by_hand():
+    # From seed 80,000,000 on, which is 0 mod 4 and mod 100: lengths 3, 4, 5, 6, and doing 1 every
+    # step returns length + seed % 100 = 3, 5, 7, 9; the mean is 6, of a teacher's 8 three quarters.
+    teacher, blind = {"evaluation": [8.0] * 4}, {"evaluation": [4.0] * 4}
+    figures = evaluate_student(
+        constant(1.0), FakeVecEnv(2, grouped=True), TASK, {"teacher": teacher, "blind": blind}, 4
+    )
+    assert figures["return"] == 6.0
+    assert figures["ratio"] == 0.75
+    assert figures["ratio_low"] < 0.75 < figures["ratio_high"]
+    assert figures["skill"] == 0.5  # (6 - 4) / (8 - 4)
+    assert (figures["first_seed"], figures["episodes"]) == (80_000_000, 4)
+
+
+@pytest.mark.parametrize("blind", [8.0, 9.0])
+def test_a_teacher_no_better_than_blind_leaves_skill_out(blind):
+    baselines = {"teacher": {"evaluation": [8.0] * 4}, "blind": {"evaluation": [blind] * 4}}
+    figures = evaluate_student(constant(1.0), FakeVecEnv(2, True), TASK, baselines, 4)
+    assert "skill" not in figures
+    assert figures["blind_return"] == blind
+
+
+def test_returns_below_zero_have_skill_and_no_ratio():
+    baselines = {"teacher": {"evaluation": [-8.0] * 4}, "blind": {"evaluation": [-40.0] * 4}}
+    figures = evaluate_student(constant(-9.0), FakeVecEnv(2, True), TASK, baselines, 4)
+    assert "ratio" not in figures
+    assert figures["skill"] == pytest.approx((figures["return"] + 40) / 32)
 
 
 def test_action_accuracy_by_hand():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 
 import gymnasium as gym
@@ -12,8 +13,17 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from Enviroment.errors import UserError
+from Enviroment.make import make_env, make_state_env
 from Enviroment.tasks import TASKS
-from Evaluation.video import draw_inset, record_video, video_width
+from Evaluation.evaluate import policy_act, run_episodes
+from Evaluation.gif import write_gif
+from Evaluation.side_by_side import SideBySideFlags, film
+from Evaluation.video import draw_inset, encode, record_video, video_width
+from Models.student import StudentConfig, StudentPolicy
+from Models.student_bundle import save_student
+from Models.teacher import save_teacher
+from tests.tiny_teacher import tiny_teacher
 
 TASK = dataclasses.replace(TASKS["Reacher"], frame_size=(16, 24))
 STEPS = 50  # of an episode of Reacher
@@ -62,7 +72,9 @@ def decode(path):
 
 def gymnasium_episode(seed):
     """Return, first picture and last picture."""
+    assert TASK.camera is not None
     camera = dataclasses.asdict(TASK.camera) | {"lookat": np.array(TASK.camera.lookat)}
+    camera.pop("track", None)  # of ours alone
     env = gym.make(
         "Reacher-v5",
         render_mode="rgb_array",
@@ -163,3 +175,112 @@ def test_a_large_view_is_made_smaller(size):
 )
 def test_the_video_has_the_proportions_of_the_frames(frame_size, width):
     assert video_width(dataclasses.replace(TASK, frame_size=frame_size), 480) == width
+
+
+# -- side by side ----------------------------------------------------------------------------------
+
+SMALL = dataclasses.replace(TASKS["Reacher"], frame_size=(16, 16))
+
+
+def write_student(folder, task="Reacher"):
+    env = make_env(SMALL, 1, 0)
+    try:
+        config = StudentConfig(mode="ImpaalaSmall", family="squashed_gaussian")
+        student = StudentPolicy(
+            env.observation_space, env.action_space, lambda _: 0.0, config=config
+        )
+    finally:
+        env.close()
+    save_student(student, folder, {"task": task, "method": "PPD"})
+    return folder
+
+
+@pytest.fixture
+def players(tmp_path):
+    """A student's bundle, and a teacher's."""
+    teacher = tiny_teacher(state_dim=10, action_dim=2, bound=1.0, task="Reacher")
+    save_teacher(tmp_path / "teacher", teacher.state_dict(), teacher.description, {})
+    return write_student(tmp_path / "student"), tmp_path / "teacher", teacher
+
+
+def test_teacher_and_student_play_the_same_episode_beside_each_other(players, tmp_path, capsys):
+    student, folder, teacher = players
+    output, gif = tmp_path / "out.mp4", tmp_path / "out.gif"
+    film(SideBySideFlags((student, student), folder, seed=5, height=64, output=output, gif=gif))
+
+    described = json.loads((tmp_path / "out.json").read_text())
+    names = [player["name"] for player in described["players"]]
+    assert names == ["Teacher", "PPD, Small (student)", "PPD, Small (student)"]
+    env = make_state_env(SMALL, 1, 0)
+    expected = run_episodes(policy_act(teacher), env, SMALL, 5, 1).returns[0]
+    env.close()
+    assert described["players"][0]["return"] == pytest.approx(expected, abs=1e-4)
+    assert described["players"][1] == described["players"][2]
+    assert described["players"][1]["return"] != pytest.approx(expected, abs=0.1)
+
+    meta, frames = decode(output)
+    assert meta["codec"] == "h264"
+    assert meta["pix_fmt"].startswith("yuv420p")
+    # 51 pictures, and 1.5 s of the last one at 50 a second; a title of 56 rows; 240 is the least.
+    assert frames.shape == (51 + 75, 56 + 64, 3 * 240 + 2 * 4, 3)
+    teacher_panel, left, right = frames[:, :, :240], frames[:, :, 244:484], frames[:, :, 488:]
+    assert np.abs(left - right).mean() < 1
+    assert np.abs(frames[50, 56:] - frames[-1, 56:]).mean() < 1
+    assert np.abs(teacher_panel[50] - left[50]).mean() > 3
+    title = frames[0, :56, :240]
+    assert title.max() > 200  # a name is written in white ...
+    assert np.median(title) < 60  # ... on dark ground
+    assert gif.stat().st_size < 2_000_000
+    assert "out.gif" in capsys.readouterr().out
+
+
+def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys):
+    output = tmp_path / "out.mp4"
+    student = players[0]
+    film(SideBySideFlags((student,), names=("mine",), height=64, output=output))
+    assert "--teacher BUNDLE names one" in capsys.readouterr().err
+    described = json.loads((tmp_path / "out.json").read_text())
+    assert [player["name"] for player in described["players"]] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"runs": ("nowhere",)}, "nowhere"),
+        ({"teacher": "nowhere"}, "no teacher at"),
+        ({"runs": ("student", "pusher")}, "A video shows one task"),
+        ({"names": ("a", "b")}, "2 names for 1 runs"),
+        ({"seed": -1}, "seeds start at 0"),
+        ({"height": 20}, "outside 64 to 1080"),
+        ({"output": "out.avi"}, "ends in .mp4"),
+        ({"gif": "out.png"}, "ends in .gif"),
+        ({"output": "no/out.mp4"}, "folder that exists"),
+        ({"output": "evaluation.mp4"}, "would be written over"),
+    ],
+)
+def test_a_film_that_cannot_be_is_refused_at_once(players, tmp_path, change, said):
+    write_student(tmp_path / "pusher", "Pusher")
+    (tmp_path / "evaluation.json").write_text("{}")
+    flags = {"runs": ("student",), "teacher": "teacher", "output": "out.mp4"} | change
+    flags["runs"] = tuple(tmp_path / run for run in flags["runs"])
+    for name in {"teacher", "output", "gif"} & flags.keys():
+        flags[name] = tmp_path / flags[name]
+    with pytest.raises(UserError, match=said):
+        film(SideBySideFlags(**flags))
+    assert not list(tmp_path.glob("out.*"))
+    assert (tmp_path / "evaluation.json").read_text() == "{}"
+
+
+def test_a_gif_gets_narrower_until_it_fits(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = (rng.integers(0, 256, (160, 320, 3), np.uint8) for _ in range(8))
+    encode(pictures, (320, 160), 20, tmp_path / "noise.mp4")
+    path = tmp_path / "noise.gif"
+    assert write_gif(tmp_path / "noise.mp4", path, 320, max_bytes=10_000_000) == 320
+    size = path.stat().st_size
+    assert path.read_bytes()[:6] == b"GIF89a"
+    width = write_gif(tmp_path / "noise.mp4", path, 320, max_bytes=size - 1)
+    assert 240 <= width < 320
+    assert path.stat().st_size < size
+    with pytest.raises(UserError, match="does not fit"):
+        write_gif(tmp_path / "noise.mp4", path, 320, max_bytes=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,36 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"mode": "ImpaalaSmall"', '"mode": "ImpaalaMid"'))
     with pytest.raises(UserError, match=r"student\.json describes no student"):
         load_student(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("config", "head", [10**7, 10**7], r"described as .*10000000"),  # 400 TB
+        ("config", "head", [10**30], "describes no student"),
+        ("config", "head", "128", "describes no student"),
+        ("config", "proprio_features", 10**12, r"described as .*1000000000288"),
+        ("config", "pooling", 10**6, r"described as .*32000000000064"),
+        ("config", "filters", [16], "filters"),
+        ("observations", "frame", [4, 10**6, 10**6], "'frame' has the shape"),
+        ("observations", "frame", [4, 0, 24], "'frame' has the shape"),
+        ("observations", "proprio", [10**12], "'proprio' has the shape"),
+        ("observations", "proprio", [6], r"described as .*\(6,\)"),
+        ("actions", "low", [0.0], "shape"),
+    ],
+)
+def test_false_sizes_in_a_description_allocate_nothing(
+    tmp_path: Path, part: str, key: str, value: Any, message: str
+) -> None:
+    """They are compared with the weights' before any network of theirs is made."""
+    save_student(make_student(), tmp_path, {"task": "none"})
+    path = tmp_path / "student.json"
+    description = json.loads(path.read_text())
+    description[part][key] = value
+    path.write_text(json.dumps(description))
+    with pytest.raises(UserError, match=message) as caught:
+        load_student(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_bundle_of_actions_that_are_not_its_familys_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from Enviroment.errors import UserError
+from Models.impala_extractor import ImpalaExtractor
 from Models.sb3_agent import Softening
 from Models.sb3_zip import read_sb3_zip
 from Models.teacher import Teacher, TeacherDescription, save_teacher
@@ -70,6 +71,9 @@ class Case:
 
 KEYS = {"norm_obs_keys": ["m", "v"]}
 SEPARATE = {"share_features_extractor": False}
+IMPALA = {"features_extractor_class": ImpalaExtractor, "net_arch": []}
+SMALL = {"features_extractor_kwargs": {"filters": [4, 6], "features_dim": 10}}
+FRAMES = spaces.Dict({"frame": spaces.Box(0, 255, (4, 21, 30), np.uint8)})
 CASES = {
     "ppo": Case(PPO, VECTOR, BOX, PPO_ON, normalise={}),
     "ppo_matrix": Case(PPO, MATRIX, spaces.Box(-1, 1, (2, 2)), PPO_ON, normalise={}),
@@ -88,6 +92,14 @@ CASES = {
         PPO, FLOAT_IMAGE, BOX, PPO_ON, "CnnPolicy", {}, {"normalize_images": False}
     ),
     "ppo_groups": Case(PPO, GROUPS, BOX, PPO_ON, "MultiInputPolicy", KEYS, SEPARATE),
+    "ppo_impala": Case(
+        PPO, IMAGE, spaces.Discrete(3), PPO_ON, "CnnPolicy", {"norm_obs": False}, IMPALA | SMALL
+    ),
+    "ppo_impala_frames": Case(
+        *(PPO, FRAMES, spaces.Discrete(15), PPO_ON, "MultiInputPolicy", {"norm_obs": False}),
+        network=IMPALA | SEPARATE,
+    ),
+    "dqn_impala": Case(DQN, FRAMES, spaces.Discrete(4), OFF, "MultiInputPolicy", None, IMPALA),
     "sac": Case(SAC, VECTOR, BOX, OFF, normalise={}),
     "sac_cnn": Case(SAC, IMAGE, BOX, OFF, "CnnPolicy"),
     "sac_groups": Case(SAC, GROUPS, BOX, OFF, "MultiInputPolicy", KEYS),

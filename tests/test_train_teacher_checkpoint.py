@@ -104,7 +104,8 @@ def test_the_best_is_the_one_with_the_highest_return(tmp_path):
         lambda path: (path / "state.json").write_text("{"),
         lambda path: (path / "state.json").unlink(),
         lambda path: (path / "normaliser.npz").unlink(),
-        lambda path: (path / "generators.npz").write_bytes(b""),
+        lambda path: (path / "generators.safetensors").write_bytes(b""),
+        lambda path: (path / "generators.json").write_text("{}"),
     ],
 )
 def test_every_damaged_file_is_noticed(tmp_path, capsys, damage):

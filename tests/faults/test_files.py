@@ -12,6 +12,8 @@ import torch
 
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE, locked
+from Evaluation.plots import CURVES_FILE, curves_or_warning
+from Evaluation.tracking import METRICS_FILE
 from Models.bundle import read_bundle, write_bundle
 from Models.checkpoint import CheckpointStore
 from tests.faults.killed_child import kill_at_write, largest_file, run_child
@@ -123,6 +125,18 @@ def test_a_bundle_on_a_full_disk_is_the_older_one(tmp_path, capfd):
     assert "cannot be written" in capfd.readouterr().err
     weights, description = read_bundle(tmp_path, "teacher")
     assert (description["step"], len(weights["w"])) == (1, 10)
+
+
+def test_curves_on_a_full_disk_cost_a_warning_only(tmp_path, capfd):
+    (tmp_path / METRICS_FILE).write_text('{"step": 1, "eval/od_return": 1.0}\n' * 2)
+
+    def draw():
+        assert curves_or_warning(tmp_path) is None
+
+    assert run_child(draw, largest_file(1000)) == 0
+    assert "No curves: " in capfd.readouterr().err
+    assert os.listdir(tmp_path) == [METRICS_FILE]
+    assert curves_or_warning(tmp_path) == tmp_path / CURVES_FILE
 
 
 # -- damage --------------------------------------------------------------------------------------

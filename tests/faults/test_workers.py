@@ -129,6 +129,19 @@ def test_a_stopped_process_is_noticed_without_the_timeout():
     assert mp.active_children() == []
 
 
+@linux_only
+def test_a_process_that_is_stopped_between_steps_is_named():
+    env = faulty_env("process", LONG)
+    env.reset()
+    victim = mp.active_children()[0]
+    assert victim.pid is not None
+    os.kill(victim.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerError, match=rf"Environment \d of .* hangs in step: .*{victim.pid}"):
+        do(env, GO_ON)
+    env.close()
+    assert mp.active_children() == []
+
+
 def test_a_blocked_process_is_ended_after_the_timeout():
     env = faulty_env("process", TIMEOUT)
     env.reset()
@@ -181,9 +194,11 @@ def test_bad_timeouts(timeout):
         faulty_env("thread", timeout)
 
 
-BLOCKED = """
+ORPHANS = """
 if __name__ == "__main__":  # the workers import what stands above this
     import multiprocessing as mp
+    import signal
+    import sys
     import numpy as np
     from Enviroment.make import make_env
     from tests.faults.faulty_env import BLOCK, FAULTY
@@ -191,16 +206,19 @@ if __name__ == "__main__":  # the workers import what stands above this
     env = make_env(FAULTY, 2, 0, blind=True, workers="process", n_workers=2)
     env.reset()
     print(*(child.pid for child in mp.active_children()), flush=True)
-    env.step(np.full((2, 1), BLOCK))
+    if sys.argv[1] == "blocked":
+        env.step(np.full((2, 1), BLOCK))
+    signal.pause()
 """
 
 
 @linux_only
-def test_blocked_processes_end_with_a_killed_parent(tmp_path):
-    script = tmp_path / "blocked.py"
-    script.write_text(BLOCKED)
+@pytest.mark.parametrize("state", ["waiting", "blocked"])
+def test_processes_end_with_a_killed_parent(state, tmp_path):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
     parent = subprocess.Popen(
-        [sys.executable, str(script)],
+        [sys.executable, str(script), state],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -1,0 +1,58 @@
+"""Running statistics of `VecNormalize` that are of all ranks' environments.
+
+Between two rollouts they are the same on every rank, and those that one process with all
+environments would have. Within a rollout each rank's move by its own environments alone: to join
+them at every step would make each step wait for the slowest rank.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+
+from Algorithm.distributed import everyones, world_size
+from Algorithm.env_state import all_statistics
+
+Moments = list[tuple[np.ndarray, np.ndarray, float]]  # mean, variance and count of each statistic
+
+
+def moments(env: VecEnv) -> Moments:
+    """Those of every statistic around the environments, for `join_statistics`; none in a run of
+    one process, where nothing is to be joined.
+    """
+    if world_size() == 1:
+        return []
+    return [(np.array(rms.mean), np.array(rms.var), rms.count) for rms in all_statistics(env)]
+
+
+def join_statistics(env: VecEnv, before: Moments) -> None:
+    """Gives every rank the statistics of all ranks' samples.
+
+    Args:
+        before: `moments` when all ranks had the same.
+    """
+    if world_size() == 1:
+        return
+    now = [(mean.tolist(), var.tolist(), float(count)) for mean, var, count in moments(env)]
+    each = everyones(now)
+    for index, (rms, old) in enumerate(zip(all_statistics(env), before, strict=True)):
+        mean, var, count = joint_moments(old, [of_rank[index] for of_rank in each])
+        rms.mean, rms.var, rms.count = mean[()], var[()], count
+
+
+def joint_moments(before: Any, each: list[Any]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Mean, variance and count of the samples of `before` and of what each rank has added to them.
+
+    With m, v and c before, and m_r, v_r and c_r now on rank r, that rank's own samples x have
+    sum (x - m) = c_r (m_r - m) and sum (x - m)^2 = c_r (v_r + (m_r - m)^2) - c v.
+    """
+    old_mean, old_var, old_count = before
+    first, second, count = np.zeros_like(old_mean), old_count * old_var, old_count
+    for rank_mean, rank_var, rank_count in each:
+        shift = np.asarray(rank_mean) - old_mean
+        first = first + rank_count * shift
+        second = second + rank_count * (np.asarray(rank_var) + shift**2) - old_count * old_var
+        count += rank_count - old_count
+    return old_mean + first / count, second / count - (first / count) ** 2, count

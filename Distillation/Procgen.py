@@ -1,0 +1,6 @@
+"""The Procgen suite, `--env Miner`; `--help` lists the environments, with `--env` the flags."""
+
+from Distillation.suite_run import main_suite
+
+if __name__ == "__main__":
+    main_suite("procgen")

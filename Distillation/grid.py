@@ -1,0 +1,345 @@
+"""Grids of runs: a YAML file -> for each combination one command with a run folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from Distillation.flag_groups import MethodFlags
+from Distillation.flags import Flags
+from Distillation.suite_defaults import suite_defaults
+from Enviroment.errors import UserError
+from Enviroment.names import nearest
+from Enviroment.task import Task
+from Enviroment.tasks import TASKS
+from Evaluation import run_folder
+
+_SETTINGS = ("output", "threads", "retries", "resources", "grids")
+# Axes with a key of their own: the flag, and how a value is told in the name of a run.
+_AXES = {
+    "modes": ("mode", "{}"),
+    "sizes": ("size", "{}"),
+    "lambda": ("PPD_parameter", "lambda{}"),
+    "corruption": ("corrupt_teacher", "corrupt{}"),
+    "teachers": ("teacher", "{}"),
+    "seeds": ("run_index", "run{}"),
+}
+_BLOCK = ("name", "tasks", "methods", *_AXES, "teacher_seeds", "axes", "flags")
+METHODS = tuple(field.name for field in dataclasses.fields(MethodFlags))
+# What is the grid's to say, and where.
+_NOT_A_FLAG = {
+    "teacher": "Name teachers under `teachers`.",
+    "run_index": "Name indices under `seeds`.",
+    "threads": "Give `threads` of the whole grid.",
+    "output": "Give `output` of the whole grid: each run has a folder below it.",
+    "config": "Write what that file says under `flags`.",
+    **dict.fromkeys(("resume", "overwrite"), "Runs that were cut short go on by themselves."),
+    "collect_missing": "Runs at the same time would all collect it: collect it first, by --C_data.",
+    **dict.fromkeys(METHODS, "Name methods under `methods`."),
+}
+_SEED_FIELD = "{teacher_seed}"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a grid."""
+
+    task: Task
+    method: str
+    settings: Mapping[str, Any]  # flag -> value; None: its default
+    name: str  # of its folder, below the grid's
+
+    def arguments(self, *left_out: str) -> tuple[str, ...]:
+        """The flags as a command line has them."""
+        given = ((k, v) for k, v in self.settings.items() if k not in left_out)
+        tokens = itertools.chain.from_iterable(self._tokens(k, v) for k, v in given)
+        return (f"--{self.method}", *tokens)
+
+    def _tokens(self, flag: str, value: Any) -> tuple[str, ...]:
+        if value is None:
+            return ()
+        default = known_flags()[flag].default
+        if not (isinstance(default, bool) and isinstance(value, bool)):
+            return (f"--{flag}", str(value))
+        for group in suite_defaults(self.task, (self.method,)).values():
+            default = getattr(group, flag, default)
+        # Of a switch there is only the side that is not its default.
+        return () if value == default else (f"--{'' if value else 'no_'}{flag}",)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid's file says; `Distillation.grid_checks` asks the scripts' parser about it."""
+
+    source: Path
+    output: Path  # holds the folders of its runs
+    threads: int  # of each run
+    retries: int  # of a run that fails
+    cpus: float  # that Ray reserves for each run
+    gpus: float
+    runs: tuple[Planned, ...]
+    problems: tuple[str, ...] = ()  # mistakes in the file, a line each
+
+
+def known_flags() -> dict[str, dataclasses.Field[Any]]:
+    """The flags of the scripts, by name."""
+    groups = (f.default_factory for f in dataclasses.fields(Flags))
+    return {f.name: f for group in groups for f in dataclasses.fields(group)}  # pyright: ignore[reportArgumentType]
+
+
+def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Grid:
+    """The grid of a file.
+
+    Args:
+        changes: keys of a grid, or flags, with values that take the place of the file's.
+        output: takes the place of the file's.
+
+    Raises:
+        UserError: the file cannot be read, or is no grid at all.
+    """
+    content, problems = _read(path), []
+    blocks = content.get("grids", [{}])
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise UserError(f"{path}: `grids` is a list of mappings, each with keys of a grid.")
+    for where, keys in [("", content), *(("grids: ", block) for block in blocks)]:
+        known = (*_SETTINGS, *_BLOCK) if keys is content else _BLOCK
+        problems += [f"{where}{_unknown('key', key, known)}" for key in keys if key not in known]
+    shared = {key: content[key] for key in content if key in _BLOCK}
+    runs: list[Planned] = []
+    for block in blocks:
+        runs += _Block(_merged(shared, block, changes), problems).runs()
+    problems += _twice(runs)
+    # A whole comparison of seed 0 comes before anything of seed 1.
+    runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
+    settings = _settings({**content, **changes}, problems)
+    named = content.get("output") if output is None else output
+    folder = run_folder.locate(
+        None if named is None else Path(str(named)), Path("sweeps") / path.stem
+    )
+    unique = tuple(dict.fromkeys(problems))
+    return Grid(path, folder, **settings, runs=tuple(runs), problems=unique)
+
+
+class _Block:
+    """One block of a grid, what all blocks share included: the product of its axes.
+
+    Args:
+        problems: mistakes are added to it.
+    """
+
+    def __init__(self, keys: Mapping[str, Any], problems: list[str]) -> None:
+        self._keys, self._problems = keys, problems
+
+    def runs(self) -> Iterator[Planned]:
+        """Every combination."""
+        fixed, axes = self._fixed(), self._axes()
+        for flag in fixed.keys() & axes.keys():
+            self._problems.append(f"{flag} is given twice: under `flags`, and as an axis.")
+        tasks, methods = list(self._tasks()), list(self._methods())
+        label = self._keys.get("name")
+        values_of = list(itertools.product(*axes.values()))
+        for task, method, values in itertools.product(tasks, methods, values_of):
+            settings = {**fixed, **{flag: v for flag, (v, _) in zip(axes, values, strict=True)}}
+            if isinstance(teacher := settings.get("teacher"), str):
+                settings["teacher"] = str(Path(teacher.replace("{task}", task.name)).absolute())
+            words = [_plain(label)] if label is not None else []
+            words += [word for _, word in values if word]
+            name = f"{task.name}/{method}/{'_'.join(words)}"
+            yield Planned(task, method, settings, name)
+
+    def _tasks(self) -> Iterator[Task]:
+        for name in _values(self._keys.get("tasks")):
+            if isinstance(name, str) and name in TASKS:
+                yield TASKS[name]
+            else:
+                self._problems.append(f"tasks: {_unknown('task', name, TASKS)}")
+        if not _values(self._keys.get("tasks")):
+            self._problems.append(f"`tasks` is missing: one or more of {', '.join(TASKS)}.")
+
+    def _methods(self) -> Iterator[str]:
+        students = [name for name in METHODS if name != "C_data"]
+        for name in _values(self._keys.get("methods")):
+            if name in students:
+                yield name
+            elif name == "C_data":
+                self._problems.append("methods: C_data makes no student. Collect datasets first.")
+            else:
+                self._problems.append(f"methods: {_unknown('method', name, students)}")
+        if not _values(self._keys.get("methods")):
+            self._problems.append(f"`methods` is missing: one or more of {', '.join(students)}.")
+
+    def _fixed(self) -> dict[str, Any]:
+        given = self._mapping("flags")
+        for flag in list(given):
+            if not self._is_flag(flag, "flags"):
+                del given[flag]
+            elif isinstance(given[flag], (list, dict)):
+                self._problems.append(f"flags: {flag} has one value; list values under `axes`.")
+                del given[flag]
+        return given
+
+    def _axes(self) -> dict[str, list[tuple[Any, str]]]:
+        """Each flag with its values, and what the names of runs say of each."""
+        axes: dict[str, list[tuple[Any, str]]] = {}
+        for key, (flag, form) in _AXES.items():
+            if key == "seeds":
+                axes |= self._further_axes(axes)  # a name ends with the seed
+            given = self._teachers() if key == "teachers" else self._keys.get(key)
+            if key == "seeds" and given is None:
+                given = 0
+            if given is None:
+                continue
+            pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
+            axes[flag] = [(v, form.format(_plain(word))) for word, v in pairs]
+            if not axes[flag]:
+                self._problems.append(f"{key} has no values.")
+        return axes
+
+    def _further_axes(self, known: Iterable[str]) -> dict[str, list[tuple[Any, str]]]:
+        axes = {}
+        for flag, given in self._mapping("axes").items():
+            if flag in known:
+                self._problems.append(f"axes: {flag} has a key of its own, which is given too.")
+            elif self._is_flag(flag, "axes"):
+                axes[flag] = [(v, f"{flag}{_plain(v)}") for v in _values(given)]
+                if not axes[flag]:
+                    self._problems.append(f"axes: {flag} has no values.")
+        return axes
+
+    def _teachers(self) -> dict[str, str] | None:
+        """Paths by the word that names them: the last part of a path, unless the grid gives one."""
+        given, seeds = self._keys.get("teachers"), _values(self._keys.get("teacher_seeds"))
+        if given is None:
+            if seeds:
+                self._problems.append(f"teacher_seeds fill {_SEED_FIELD} in `teachers`: name them.")
+            return None
+        paths = given.items() if isinstance(given, dict) else ((None, p) for p in _values(given))
+        teachers: dict[str, str] = {}
+        for word, path in paths:
+            text = str(path)
+            if (_SEED_FIELD in text) != bool(seeds):
+                what = "and no teacher_seeds are given" if not seeds else "for teacher_seeds"
+                where = "has" if not seeds else "lacks"
+                self._problems.append(f"teachers: {text} {where} {_SEED_FIELD}, {what}.")
+            for seed in seeds or [""]:
+                filled = text.replace(_SEED_FIELD, str(seed))
+                last = f"{word}{seed}" if word is not None else _last_part(filled)
+                if teachers.setdefault(last, filled) != filled:
+                    self._problems.append(
+                        f"teachers: {filled} and {teachers[last]} would have the same name in run "
+                        "folders. Name them: `teachers: {one: PATH, other: PATH}`."
+                    )
+        return teachers
+
+    def _mapping(self, key: str) -> dict[str, Any]:
+        given = self._keys.get(key) or {}
+        if not isinstance(given, dict):
+            self._problems.append(f"`{key}` holds flags and their values, such as `num_envs: 8`.")
+            return {}
+        return dict(given)
+
+    def _is_flag(self, flag: str, where: str) -> bool:
+        if flag in _NOT_A_FLAG:
+            self._problems.append(f"{where}: {flag} is set otherwise. {_NOT_A_FLAG[flag]}")
+            return False
+        if flag not in (flags := known_flags()):
+            usable = [name for name in flags if name not in _NOT_A_FLAG]
+            self._problems.append(f"{where}: {_unknown('flag', flag, usable)}")
+            return False
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The grid {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"The grid {path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise UserError(f"The grid {path} must hold keys and values, such as `tasks: Pusher`.")
+    return content
+
+
+def _merged(
+    shared: Mapping[str, Any], block: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A block over what all blocks share, and changes over both; flags and axes one by one."""
+    merged = {**shared, **block}
+    for key in ("flags", "axes"):
+        both = (shared.get(key) or {}, block.get(key) or {})
+        if key in merged and all(isinstance(part, dict) for part in both):
+            merged[key] = {**both[0], **both[1]}
+    flags = {k: v for k, v in changes.items() if k not in _BLOCK and k not in _SETTINGS}
+    if flags:
+        merged["flags"] = {**(merged.get("flags") or {}), **flags}
+        # A flag that is changed is no axis any more.
+        axes = merged.get("axes") or {}
+        merged["axes"] = {flag: values for flag, values in axes.items() if flag not in flags}
+    return {**merged, **{key: value for key, value in changes.items() if key in _BLOCK}}
+
+
+def _settings(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Threads, retries and resources; where one is wrong, its default."""
+    counts = {"threads": (1, 1), "retries": (1, 0)}  # default, least
+    settings: dict[str, Any] = {}
+    for name, (default, least) in counts.items():
+        value = settings[name] = given.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            problems.append(f"{name}: {value!r} is no whole number of {least} or more.")
+            settings[name] = default
+    resources = given.get("resources") or {}
+    if not isinstance(resources, dict):
+        problems.append("resources: give `{cpus: 1, gpus: 0.25}`, for each run.")
+        resources = {}
+    known = {"cpus": settings["threads"], "gpus": 0}
+    problems += [f"resources: {_unknown('key', k, known)}" for k in resources if k not in known]
+    for name, default in known.items():
+        value = settings[name] = resources.get(name, default)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Ray shares one processor or GPU out in parts, and several only as whole ones.
+        if not number or not value >= 0 or (value > 1 and value != int(value)):
+            problems.append(f"resources: {name}: {value!r} is neither 0 to 1 nor a whole number.")
+    return settings
+
+
+def _twice(runs: Iterable[Planned]) -> list[str]:
+    seen: dict[str, Planned] = {}
+    problems = []
+    for run in runs:
+        if seen.setdefault(run.name, run) is not run:
+            same = seen[run.name].settings == run.settings
+            problems.append(
+                f"{run.name} comes twice: "
+                + ("name each value once." if same else "give one of the blocks a `name`.")
+            )
+    return problems
+
+
+def _values(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]
+
+
+def _plain(value: Any) -> str:
+    """A value as part of a folder's name."""
+    text = "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    text = _last_part(text) if "/" in text else text
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
+
+
+def _last_part(path: str) -> str:
+    # "Results/Pusher/teachers/ppo" -> "ppo"; "{task}" stands for what the folders above say.
+    return Path(path.replace("{task}", "")).name
+
+
+def _unknown(what: str, name: Any, known: Iterable[str]) -> str:
+    return f"there is no {what} {str(name)!r}. Did you mean {nearest(str(name), known)}?"

@@ -1,0 +1,106 @@
+"""What a task is, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from Enviroment.errors import UserError
+
+Simulator = Literal["gymnasium", "envpool"]
+Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]
+
+# Suites share a script; other tasks have one of their own.
+SUITE_SCRIPTS = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """MuJoCo's free camera (Gymnasium's `default_camera_config`), which may travel with a body.
+
+    A camera that tracks moves with the body in the plane alone: how high the body stands can be
+    seen in the picture, and how far it has come cannot, as a robot's own camera would have it.
+    """
+
+    distance: float  # m
+    lookat: tuple[float, float, float]  # m; x and y from the tracked body, if there is one
+    azimuth: float  # degrees
+    elevation: float  # degrees
+    track: str | None = None  # name of the body that it travels with
+
+    def described(self) -> dict[str, Any]:
+        """Plain JSON, as datasets have it. Those that are older than `track` say nothing of it."""
+        values = {**dataclasses.asdict(self), "lookat": list(self.lookat)}
+        if self.track is None:
+            del values["track"]
+        return values
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A distance in the plane that tells how far an episode got, read off the state.
+
+    `|state[a] - state[b]|`, or `|state[a]|` where the state already holds a difference.
+    """
+
+    name: str  # metric key
+    a: tuple[int, int]  # state[a0:a1]
+    b: tuple[int, int] | None
+    success_below: float  # m
+
+    def __call__(self, state: np.ndarray) -> np.ndarray:
+        """`(..., state_dim)` -> `(...)`, in metres."""
+        difference = state[..., slice(*self.a)]
+        if self.b is not None:
+            difference = difference - state[..., slice(*self.b)]
+        return np.linalg.norm(difference, axis=-1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is simulated, what each observation group holds, and how success is told."""
+
+    name: str
+    env_id: str  # of Gymnasium; `package:Id-v0` imports the package that registers it
+    camera: Camera | None  # None: there are no pixels, and students see the state
+    proprio: tuple[tuple[int, int], ...]  # ranges of the state that a robot's own joints give
+    distance: Distance | None
+    frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
+    grayscale: bool = True
+    stack: int = 4  # frames an observation
+    frame_interval: int = 2  # env steps between the frames of a stack
+    suite: Suite = ""  # whose networks and settings of the paper apply
+    simulator: Simulator = "gymnasium"
+    custom: bool = False  # a user's own, that the registry does not have
+
+    def __post_init__(self) -> None:
+        if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
+            raise UserError(
+                f"--frame_size {self.frame_size[0]}x{self.frame_size[1]}: "
+                "height and width must lie between 16 and 1024 pixels."
+            )
+        if self.stack < 1 or self.frame_interval < 1:
+            raise UserError("A task needs a frame stack and a frame interval of at least 1.")
+
+    @property
+    def script(self) -> str:
+        """What to type after `python Distillation/` or `python Train_Teacher/` for this task."""
+        if self.custom:
+            return f"Custom.py --env_id {self.env_id}"
+        if self.suite:
+            return f"{SUITE_SCRIPTS[self.suite]}.py --env {self.name}"
+        return f"{self.name}.py"
+
+    @property
+    def history(self) -> int:
+        """How many frames back a full stack reaches."""
+        return (self.stack - 1) * self.frame_interval
+
+    @property
+    def proprio_indices(self) -> np.ndarray:
+        """Places in the state, int64 (P,); none where the task has no proprioception."""
+        ranges = [np.arange(*bounds) for bounds in self.proprio]
+        return np.concatenate([np.empty(0, np.int64), *ranges])

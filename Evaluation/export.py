@@ -1,0 +1,233 @@
+"""`python -m Evaluation.export RUN --format onnx --output FILE`: the student for a robot.
+
+One file that needs no part of this package: see docs/deploy.md.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from gymnasium import spaces
+
+from Enviroment.durable import write_file
+from Enviroment.errors import UserError
+from Enviroment.observations import FRAME, PROPRIO, frame_channels
+from Evaluation.subject import Subject, open_subject
+from Evaluation.tool import note, run_tool
+from Models.deployed import ACTION, Deployed, to_onnx, to_torchscript
+
+Format = Literal["onnx", "torchscript"]
+FILE_NAMES: dict[Format, str] = {"onnx": "student.onnx", "torchscript": "student.pt"}
+METADATA_FILE = "metadata.json"  # among TorchScript's extra files
+INSTALL = "pip install -e '.[export]'"
+_CHECKED = 32  # observations
+# How far an ONNX file may be from the student in float32: of the actions' range; of discrete
+# actions the share that differ, where two are as good but for rounding.
+_TOLERANCE, _TIES = 1e-4, 0.1
+# Observations of each group in order, `(B, ...)` -> actions `(B, ...)`.
+Runner = Callable[[list[np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class ExportFlags:
+    """Write the deployed student to one file: frame stack and proprioception in, action out.
+
+    The most probable action, in the environment's units. Before the file is there, its actions
+    are compared to the student's.
+    """
+
+    run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
+    format: Format  # onnx computes in float32; torchscript as the student, to the bit
+    output: Path  # the file
+    overwrite: bool = False  # replace the file
+
+
+def export(flags: ExportFlags) -> Path:
+    """Writes the file.
+
+    Returns: its path.
+
+    Raises:
+        UserError: there is no student, it is damaged, the file is there already or cannot be
+            written, or a package is missing.
+    """
+    check_format(flags.format)
+    if flags.output.is_dir():
+        raise UserError(f"--output {flags.output} is a folder. Name a file in it.")
+    if os.path.lexists(flags.output) and not flags.overwrite:
+        raise UserError(
+            f"{flags.output} is there already. Replace it by --overwrite, or name another --output."
+        )
+    return export_subject(open_subject(flags.run), flags.format, flags.output)
+
+
+def check_format(format_: Format) -> None:
+    """Raises UserError where what the format needs is not installed."""
+    if format_ == "onnx":
+        for package in ("onnx", "onnxruntime"):
+            _onnx(package)
+
+
+def export_subject(subject: Subject, format_: Format, path: Path) -> Path:
+    """Writes a student's file, replacing an older one, and says how far it is from the student.
+
+    Raises:
+        UserError: as `export`, but for the file that is there already.
+    """
+    about = describe(subject, format_)
+    if format_ == "onnx":
+        content = _with_metadata(to_onnx(subject.student), about)
+        run = _onnx_runner(content)
+    else:
+        content = to_torchscript(subject.student, {METADATA_FILE: json.dumps(about, indent=1)})
+        run = _torchscript_runner(content)
+    said = _check(subject, format_, run)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    print(f"Written to {path} ({len(content) / 1e6:.2f} MB). {said}")
+    if subject.blind:
+        note("This student was trained blind: give it frames of zeros.")
+    return path
+
+
+def describe(subject: Subject, format_: Format) -> dict[str, str]:
+    """What whoever deploys the file must know. Values are JSON, but for plain names and numbers.
+
+    Returns:
+        `task`, `student_sha256` of the bundle, `family` of its distribution, `inputs` in order
+        with type and shape (without the batch), `output` with the actions' bounds or number,
+        `precision` of the convolutions; where there are frames, `frame_stack`,
+        `frame_interval` in env steps, `frame_channels` and `camera`; where there is
+        proprioception, `proprio`: ranges of the task's state.
+    """
+    task, student = subject.task, subject.student
+    shapes = {name: list(space.shape or ()) for name, space in subject.groups.items()}
+    dtypes = {name: str(space.dtype) for name, space in subject.groups.items()}
+    inputs = {
+        name: {"dtype": dtypes[name], "shape": shapes[name]} for name in student.config.groups
+    }
+    dtype = "float32" if isinstance(student.action_space, spaces.Box) else "int64"
+    shape = list(student.action_space.shape or ())
+    output = {"name": ACTION, "dtype": dtype, "shape": shape, **subject.description["actions"]}
+    about = {
+        "task": task.name,
+        "student_sha256": subject.description["sha256"],
+        "family": student.config.family,
+        "inputs": json.dumps(inputs),
+        "output": json.dumps(output),
+        "precision": "float32" if format_ == "onnx" else student.config.precision,
+    }
+    if FRAME in inputs:
+        channels = frame_channels(task)
+        about["frame_stack"] = str(shapes[FRAME][0] // channels)
+        about["frame_interval"] = str(task.frame_interval)
+        about["frame_channels"] = str(channels)
+        if task.camera is not None:
+            about["camera"] = json.dumps(task.camera.described())
+        if subject.blind:
+            about["blind"] = "true"
+    else:
+        about["precision"] = "float32"  # nothing is convolved
+    if PROPRIO in inputs:
+        about["proprio"] = json.dumps(task.proprio)
+    return about
+
+
+def _check(subject: Subject, format_: Format, run: Runner) -> str:
+    """Asks the file and the student for actions in random observations.
+
+    Returns: in words, how far they are from each other.
+
+    Raises:
+        UserError: farther than rounding explains.
+    """
+    student = subject.student
+    space = student.observation_space
+    assert isinstance(space, spaces.Dict)
+    space.seed(0)
+    drawn = [space.sample() for _ in range(_CHECKED)]
+    groups = [np.stack([obs[name] for obs in drawn]) for name in student.config.groups]
+    actions = run(groups)
+    own = _actions(Deployed(student), groups)
+    same = Deployed.portable(student) if format_ == "onnx" else None
+    reference = own if same is None else _actions(same, groups)
+    is_box = isinstance(student.action_space, spaces.Box)
+    limit = 0.0 if same is None else _TOLERANCE if is_box else _TIES
+    if (far := _distance(actions, reference, student.action_space)) > limit:
+        raise UserError(
+            f"Nothing is written: the {format_} file's actions are {far:.2g} of their range from "
+            f"the student's, and rounding explains {limit:.2g}. Please report this student."
+        )
+    if same is None:
+        return "Its actions are the student's to the bit."
+    apart = _distance(actions, own, student.action_space)
+    what = "of the actions' range" if is_box else "of the actions differ"
+    precision = student.config.precision if FRAME in subject.groups else "float32"
+    return f"Its float32 against the student's {precision}: at most {apart:.1g} {what}."
+
+
+def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:
+    """Largest difference over the range of actions; of discrete ones, the share that differ."""
+    if isinstance(space, spaces.Box):
+        return float((np.abs(a.astype(np.float64) - b) / (space.high - space.low)).max())
+    return float((a != b).mean())
+
+
+def _actions(network: torch.nn.Module, groups: list[np.ndarray]) -> np.ndarray:
+    with torch.no_grad():
+        return network(*map(torch.as_tensor, groups)).numpy()
+
+
+def _torchscript_runner(content: bytes) -> Runner:
+    loaded = torch.jit.load(io.BytesIO(content))
+    return lambda groups: _actions(loaded, groups)
+
+
+def _onnx_runner(content: bytes) -> Runner:
+    session = _onnx("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
+    names = [node.name for node in session.get_inputs()]
+    return lambda groups: session.run([ACTION], dict(zip(names, groups, strict=True)))[0]
+
+
+def _with_metadata(content: bytes, about: dict[str, str]) -> bytes:
+    onnx = _onnx("onnx")
+    model = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(model, about)
+    # The exporter knows only the inputs' sizes.
+    sizes = json.loads(about["output"])["shape"]
+    for dim, size in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], sizes, strict=True):
+        dim.dim_value = size
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _onnx(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"--format onnx needs {package}, which is not installed. `{INSTALL}` installs it; "
+            "torchscript needs nothing more."
+        ) from error
+
+
+def main() -> None:
+    """The command."""
+    run_tool(ExportFlags, "Evaluation.export", export)
+
+
+if __name__ == "__main__":
+    main()

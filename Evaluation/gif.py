@@ -1,0 +1,56 @@
+"""A video as a GIF that a README can show."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import imageio_ffmpeg
+
+from Enviroment.durable import write_file
+from Enviroment.errors import UserError
+
+MAX_BYTES = 2_000_000
+_FPS = 10
+_SHRINK = 0.85  # of the width, until the file is small enough
+_NARROWEST = 240  # pixels
+
+
+def write_gif(video: Path, path: Path, width: int, max_bytes: int = MAX_BYTES) -> int:
+    """Writes the video as a GIF, as wide as fits into `max_bytes`; returns the width in pixels.
+
+    Args:
+        width: pixels, the widest to try.
+
+    Raises:
+        UserError: even the narrowest GIF is too large, or it cannot be made.
+    """
+    content = b""
+    while width >= _NARROWEST:
+        content = _convert(video, width)
+        if len(content) <= max_bytes:
+            try:
+                write_file(path, content)
+            except OSError as error:
+                raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+            return width
+        width = int(width * _SHRINK)
+    raise UserError(
+        f"{video} does not fit into a GIF of {max_bytes:,} bytes: {_NARROWEST} pixels wide it has "
+        f"{len(content):,}. Show fewer players, or a shorter episode."
+    )
+
+
+def _convert(video: Path, width: int) -> bytes:
+    # A palette of the whole video, and only what has changed from one picture to the next.
+    graph = (
+        f"fps={_FPS},scale={width}:-2:flags=lanczos,split[a][b];"
+        "[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4:"
+        "diff_mode=rectangle"
+    )
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(video)]
+    command += ["-filter_complex", graph, "-f", "gif", "-"]
+    made = subprocess.run(command, capture_output=True, check=False)
+    if made.returncode != 0:
+        raise UserError(f"No GIF of {video}: {made.stderr.decode(errors='replace').strip()}")
+    return made.stdout

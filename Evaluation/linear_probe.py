@@ -1,0 +1,215 @@
+"""`python -m Evaluation.linear_probe --task T`: does proprioception tell what is to be seen?
+
+Frames are worth something where they alone tell where things are. If a linear map of the `proprio`
+group gives the object's position, a student can go blind and still do well; then the group holds
+too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from Enviroment import seeds
+from Enviroment.dataset import TeacherDataset
+from Enviroment.errors import UserError
+from Enviroment.make import make_state_env
+from Enviroment.observations import STATE
+from Enviroment.tasks import Task, get_task
+from Evaluation.evaluate import Obs, random_policy, run_episodes
+from Evaluation.tool import run_tool, write_json
+
+# R^2 from which proprioception counts as telling. What holds a position tells all of it; random
+# swings of Reacher's arm alone tell 0.5 of where the target lies from the fingertip.
+THRESHOLD = 0.9
+_RIDGE = 1e-3  # of the standardised features' variance
+_HELD_OUT = 0.25  # of the episodes
+_MIN_EPISODES = 4  # of random actions
+_EPISODES_A_FEATURE = 2  # of a dataset, which has one step of each
+_CONSTANT = 1e-6  # a deviation in units of the state, below which nothing varies
+
+
+@dataclass(frozen=True)
+class ProbeFlags:
+    """Predict the rest of the state from proprioception by ridge regression, and warn if it works.
+
+    With --task random actions are played. With --dataset the first step of each episode decides:
+    later the teacher's arm is where the object is, because the teacher knew.
+    """
+
+    task: str | None = None  # its name; with --dataset that of the dataset
+    dataset: Path | None = None  # folder of a teacher's dataset, instead of random actions
+    episodes: int = 100  # of random actions
+    output: Path | None = None  # JSON
+
+
+@dataclass(frozen=True)
+class Steps:
+    """States of whole episodes: `(steps, state_dim)`, and the episode's number of each."""
+
+    states: np.ndarray
+    episodes: np.ndarray
+
+
+def probe(flags: ProbeFlags) -> dict[str, Any]:
+    """Prints the table and the verdict; with `--output` writes them.
+
+    Returns:
+        `verdict`, `warn`, `task`, `episodes`, `steps` and `r2`: by the place in the state, what
+        share of a number's variance in held-out episodes is predicted; None where it is constant.
+
+    Raises:
+        UserError: neither task nor dataset is given, the task has no proprioception beside what
+            is to be seen, or there are too few episodes.
+    """
+    task, steps = _first_steps(flags) if flags.dataset is not None else _random_steps(flags)
+    hidden = hidden_places(task, steps.states.shape[1])
+    r2 = dict(zip(hidden, held_out_r2(steps, task.proprio_indices, hidden), strict=True))
+    warn, verdict = judge(task, r2)
+    result = {
+        "verdict": verdict,
+        "warn": warn,
+        "task": task.name,
+        "episodes": len(np.unique(steps.episodes)),
+        "steps": len(steps.states),
+        "r2": {str(place): value for place, value in r2.items()},
+    }
+    if flags.output is not None:
+        write_json(flags.output, result)
+    Console().print(_table(task, r2, result["episodes"]))
+    print(verdict)
+    return result
+
+
+def _first_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
+    """Of each episode of a dataset, before the teacher's arm can follow what the teacher knows."""
+    task = None if flags.task is None else get_task(flags.task)
+    dataset = TeacherDataset.open(flags.dataset, task)  # pyright: ignore[reportArgumentType]
+    needed = _EPISODES_A_FEATURE * len(dataset.task.proprio_indices)
+    if dataset.n_episodes < needed:
+        raise UserError(
+            f"{flags.dataset} has {dataset.n_episodes} episodes, too few to tell: {needed} at "
+            f"least. `--task {dataset.task.name}` alone plays random actions instead."
+        )
+    states = dataset.read(dataset.starts[:-1], [STATE])[STATE]
+    return dataset.task, Steps(states, np.arange(dataset.n_episodes))
+
+
+def _random_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
+    """Of random actions, which know nothing."""
+    if flags.task is None:
+        raise UserError("Name a --task, or a --dataset.")
+    task = get_task(flags.task)
+    if not task.proprio:
+        raise UserError(f"{task.name} has no proprioception: there is nothing to predict from.")
+    if flags.episodes < _MIN_EPISODES:
+        raise UserError(f"--episodes {flags.episodes} must be at least {_MIN_EPISODES}.")
+    env = make_state_env(task, 1, seeds.VALIDATION.start)  # 1: steps come episode by episode
+    act, states = random_policy(env.action_space, seeds.model(0)), []
+
+    def recording(obs: Obs) -> np.ndarray:
+        assert isinstance(obs, np.ndarray)
+        states.append(obs[0].copy())
+        return act(obs)
+
+    try:
+        stats = run_episodes(recording, env, task, seeds.VALIDATION.start, flags.episodes)
+    finally:
+        env.close()
+    return task, Steps(np.array(states), np.repeat(np.arange(flags.episodes), stats.lengths))
+
+
+def hidden_places(task: Task, state_dim: int) -> list[int]:
+    """Places of the state that are no proprioception.
+
+    Raises:
+        UserError: there are none.
+    """
+    hidden = np.setdiff1d(np.arange(state_dim), task.proprio_indices)
+    if not len(hidden) or not task.proprio:
+        raise UserError(f"{task.name}: proprioception is all of the state, or none of it.")
+    return hidden.tolist()
+
+
+def held_out_r2(
+    steps: Steps, features: Sequence[int] | np.ndarray, targets: Sequence[int]
+) -> list[float | None]:
+    """R^2 of a ridge regression in episodes that it was not fitted to, for each target.
+
+    min_W |Y - X W|^2 / N + ridge |W|^2, with X standardised and Y centred on the episodes that
+    fit; R^2 = 1 - |Y - X W|^2 / |Y - mean Y|^2 on the others. Whole episodes are held out, since
+    the steps of one are too alike to be on both sides.
+
+    Args:
+        features, targets: places in the state.
+
+    Returns:
+        One a target; None where it does not vary on both sides.
+    """
+    order = np.random.default_rng(0).permutation(np.unique(steps.episodes))
+    held_out = np.isin(steps.episodes, order[: round(_HELD_OUT * len(order))])
+    states = steps.states.astype(np.float64)
+    x, y = states[:, features], states[:, targets]  # (N, P), (N, targets)
+    mean, std = x[~held_out].mean(axis=0), x[~held_out].std(axis=0)
+    x = (x - mean) / np.where(std < _CONSTANT, 1.0, std)
+    y = y - y[~held_out].mean(axis=0)
+    fit = x[~held_out]
+    penalty = _RIDGE * len(fit) * np.eye(fit.shape[1])
+    weights = np.linalg.solve(fit.T @ fit + penalty, fit.T @ y[~held_out])  # (P, targets)
+    left = y[held_out] - x[held_out] @ weights
+    centred = y[held_out] - y[held_out].mean(axis=0)
+    varies = np.minimum(y[~held_out].std(axis=0), centred.std(axis=0)) > _CONSTANT
+    return [
+        float(1 - np.square(left[:, i]).sum() / np.square(centred[:, i]).sum())
+        if varies[i]
+        else None
+        for i in range(len(targets))
+    ]
+
+
+def judge(task: Task, r2: dict[int, float | None]) -> tuple[bool, str]:
+    """Whether to warn, and a line for people.
+
+    Where the task says what success is told by (for Pusher the object and its goal), any of that
+    which is predicted is a reason; else all that varies outside proprioception has to be.
+    """
+    known = {place: value for place, value in r2.items() if value is not None}
+    if not known:
+        return False, "Nothing outside proprioception varies: there is nothing to be seen."
+    decisive = {place: known[place] for place in known.keys() & _places_of_success(task)}
+    place = max(decisive, key=decisive.__getitem__, default=min(known, key=known.__getitem__))
+    how = f"proprioception predicts state[{place}] with R^2 {known[place]:.2f}"
+    if known[place] >= THRESHOLD:
+        return True, (
+            f"WARNING: {how}, so frames may not be needed. Take out of the task's `proprio` what "
+            "gives it away, or measure what is left to see by a blind student (--blind)."
+        )
+    return False, f"Frames are needed: {how}, which is too little."
+
+
+def _places_of_success(task: Task) -> set[int]:
+    if task.distance is None:
+        return set()
+    ranges = [task.distance.a, *([] if task.distance.b is None else [task.distance.b])]
+    return {place for bounds in ranges for place in range(*bounds)}
+
+
+def _table(task: Task, r2: dict[int, float | None], n_episodes: int) -> Table:
+    table = Table(title=f"{task.name}: predicted from proprioception, {n_episodes} episodes")
+    table.add_column("outside proprioception")
+    table.add_column("R^2, held out", justify="right")
+    success = _places_of_success(task)
+    for place, value in r2.items():
+        name = f"state[{place}]" + (" (tells success)" if place in success else "")
+        table.add_row(name, "constant" if value is None else f"{value:.3f}")
+    return table
+
+
+if __name__ == "__main__":
+    run_tool(ProbeFlags, "Evaluation.linear_probe", probe)

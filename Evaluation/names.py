@@ -1,0 +1,71 @@
+"""What runs are called where people read of them: in legends, tables and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from Evaluation.table import Row
+
+_METHODS = {
+    "PPD": "PPD",
+    "Sdistillation": "student-distill",
+    "Tdistillation": "teacher-distill",
+    "PPO": "PPO",
+    "BC_phase": "BC",
+    "Dagger_phase": "DAgger",
+}
+_SIZE_PREFIX = "Impaala"
+_TITLES = 3  # of a row: task, method, mode
+_UNSAID = ("None", "False", "")  # values of a flag that was not given
+
+
+@dataclass(frozen=True)
+class RowName:
+    """One experiment's name, in parts."""
+
+    method: str
+    size: str
+    settings: tuple[str, ...]  # what tells it from others of this method and size
+
+    def __str__(self) -> str:
+        return ", ".join((self.method, self.size, *self.settings))
+
+
+def method_name(method: str) -> str:
+    """As the literature has it; a method without such a name keeps its flag."""
+    return _METHODS.get(method, method)
+
+
+def size_name(student: Mapping[str, Any]) -> str:
+    """Of the `student` group of a configuration: Small, Mid, Big, or the paper's, or State."""
+    return str(student.get("size") or str(student.get("mode", "")).removeprefix(_SIZE_PREFIX))
+
+
+def name_rows(rows: Sequence[Row]) -> list[RowName]:
+    """Short names that differ: a flag is named where rows of one task, method and mode differ by
+    it. Flags that are off, and the values that paths have in front of their last part, are not.
+    """
+    alike: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row.names.values())[:_TITLES], []).append(row)
+    names = []
+    for row in rows:
+        peers = alike[tuple(row.names.values())[:_TITLES]]
+        run = row.runs[0]
+        settings = tuple(
+            _setting(flag, value)
+            for flag, value in list(row.names.items())[_TITLES:]
+            if flag != "size" and value not in _UNSAID
+            if len({peer.names[flag] for peer in peers}) > 1
+        )
+        names.append(RowName(method_name(run.method), size_name(run.config["student"]), settings))
+    return names
+
+
+def _setting(flag: str, value: str) -> str:
+    if value == "True":
+        return flag
+    return f"{flag} {PurePath(value).name if '/' in value else value}"

@@ -1,0 +1,137 @@
+"""What goes wrong between a camera and a policy, as functions of observations.
+
+`PerturbedEnv` puts one of them between environments and whoever acts in them, so that
+`evaluate.run_episodes` plays with it as ever. The state, and with it rewards and distances, stays
+true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from Enviroment.observations import FRAME, PROPRIO, FrameStack, frame_channels
+from Enviroment.task import Task
+
+DictObs = dict[str, np.ndarray]
+# Observations, and which environments begin an episode with them, bool (n_envs,).
+Perturbation = Callable[[DictObs, np.ndarray], DictObs]
+
+
+# -- functions of arrays -------------------------------------------------------------------------
+
+
+def scale_brightness(frames: np.ndarray, factor: float) -> np.ndarray:
+    """uint8 of any shape, times `factor`, rounded and cut off at white."""
+    return np.clip(np.rint(frames * np.float32(factor)), 0, 255).astype(np.uint8)
+
+
+def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:
+    """Moves the picture `(..., H, W)` by whole pixels; the edge that it leaves is repeated."""
+    h, w = frames.shape[-2:]
+    rows = np.clip(np.arange(h) - down, 0, h - 1)
+    columns = np.clip(np.arange(w) - right, 0, w - 1)
+    return frames[..., rows[:, None], columns]
+
+
+def swap_environments(group: np.ndarray) -> np.ndarray:
+    """Each environment gets the next one's, the last the first's: `(n_envs, ...)`."""
+    return np.roll(group, -1, axis=0)
+
+
+def add_noise(group: np.ndarray, std: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Adds N(0, std^2), `std` `(P,)`, to a group `(n_envs, P)`."""
+    return (group + rng.standard_normal(group.shape) * std).astype(group.dtype)
+
+
+# -- perturbations -------------------------------------------------------------------------------
+
+
+def unperturbed(obs: DictObs, starts: np.ndarray) -> DictObs:
+    """As it is."""
+    return obs
+
+
+def on_group(group: str, change: Callable[[np.ndarray], np.ndarray]) -> Perturbation:
+    """Changes one group in every observation alike."""
+    return lambda obs, starts: {**obs, group: change(obs[group])}
+
+
+class FrozenFrames:
+    """The frames of an episode's first observation, until it ends."""
+
+    def __init__(self) -> None:
+        self._first: np.ndarray | None = None
+
+    def __call__(self, obs: DictObs, starts: np.ndarray) -> DictObs:
+        frames = obs[FRAME]
+        if self._first is None:
+            self._first = frames
+        else:
+            # (n_envs,) -> (n_envs, 1, 1, 1)
+            self._first = np.where(starts[:, None, None, None], frames, self._first)
+        return {**obs, FRAME: self._first}
+
+
+class DroppedFrames:
+    """A share of the frames never arrives; the one before is seen in its place.
+
+    An episode's first frame always does. What arrived is stacked as the task stacks frames.
+
+    Args:
+        share: 0 to 1.
+        rng: decides which, each step and environment by itself.
+    """
+
+    def __init__(self, task: Task, share: float, rng: np.random.Generator) -> None:
+        self._task, self._share, self._rng = task, share, rng
+        self._stack: FrameStack | None = None
+        self._latest = np.empty(0)
+
+    def __call__(self, obs: DictObs, starts: np.ndarray) -> DictObs:
+        newest = obs[FRAME][:, -frame_channels(self._task) :]  # (n_envs, channels, H, W)
+        if self._stack is None:
+            self._stack, self._latest = FrameStack(self._task, len(newest)), newest
+        arrives = starts | (self._rng.random(len(newest)) >= self._share)  # (n_envs,)
+        self._latest = np.where(arrives[:, None, None, None], newest, self._latest)
+        self._stack.push(self._latest)
+        for i in np.flatnonzero(starts):
+            self._stack.restart(int(i), newest[i])
+        return {**obs, FRAME: self._stack.stacks()}
+
+
+def noisy_proprio(std: np.ndarray, rng: np.random.Generator) -> Perturbation:
+    """Sensor noise on the joints, each step anew."""
+    return on_group(PROPRIO, lambda group: add_noise(group, std, rng))
+
+
+class PerturbedEnv(VecEnvWrapper):
+    """Environments whose observations pass through a perturbation.
+
+    Args:
+        venv: is not closed with this: it may serve under another perturbation.
+        perturb: with no memory yet; made anew for each evaluation.
+    """
+
+    def __init__(self, venv: VecEnv, perturb: Perturbation) -> None:
+        super().__init__(venv)
+        self._perturb = perturb
+
+    def reset(self) -> Any:
+        return self._perturb(self._grouped(self.venv.reset()), np.ones(self.num_envs, bool))
+
+    def step_wait(self) -> VecEnvStepReturn:
+        obs, rewards, dones, infos = self.venv.step_wait()
+        return self._perturb(self._grouped(obs), dones), rewards, dones, infos
+
+    def close(self) -> None:
+        pass
+
+    @staticmethod
+    def _grouped(obs: Any) -> DictObs:
+        assert isinstance(obs, dict)
+        return obs

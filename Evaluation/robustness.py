@@ -1,0 +1,189 @@
+"""`python -m Evaluation.robustness RUN`: how much goes wrong before a student does.
+
+Light, the camera's place, lost frames and sensor noise, each alone and ever stronger, on the same
+episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from Enviroment import seeds
+from Enviroment.observations import FRAME, PROPRIO
+from Evaluation.evaluate import EpisodeStats, policy_act, run_episodes, skill
+from Evaluation.figures import baselines_on, has_skill
+from Evaluation.perturbations import (
+    DroppedFrames,
+    Perturbation,
+    PerturbedEnv,
+    noisy_proprio,
+    on_group,
+    scale_brightness,
+    shift_frames,
+    unperturbed,
+)
+from Evaluation.robustness_picture import draw_robustness
+from Evaluation.seed_range import describe_seeds
+from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
+from Evaluation.tool import run_tool, torch_threads, write_json
+
+ROBUSTNESS_FILE, ROBUSTNESS_PICTURE = "robustness.json", "robustness.png"
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One way to go wrong, from harmless to hopeless."""
+
+    name: str
+    unit: str
+    group: str  # that it changes
+    none: float  # the level at which nothing changes
+    levels: tuple[float, ...]  # rising, `none` among them
+    make: Callable[[Subject, float], Perturbation]  # anew for each evaluation
+
+
+def _brightness(subject: Subject, factor: float) -> Perturbation:
+    return on_group(FRAME, lambda frames: scale_brightness(frames, factor))
+
+
+def _camera_shift(subject: Subject, pixels: float) -> Perturbation:
+    return on_group(FRAME, lambda frames: shift_frames(frames, 0, int(pixels)))
+
+
+def _dropped(subject: Subject, share: float) -> Perturbation:
+    return DroppedFrames(subject.task, share, _rng())
+
+
+def _noise(subject: Subject, deviations: float) -> Perturbation:
+    return noisy_proprio(deviations * subject.proprio_std, _rng())
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(seeds.model(0))
+
+
+DISTURBANCES = (
+    Disturbance(
+        *("brightness", "times as bright", FRAME, 1.0),
+        *((0.5, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5), _brightness),
+    ),
+    Disturbance(
+        *("camera_shift", "pixels to the right", FRAME, 0.0),
+        *((-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0), _camera_shift),
+    ),
+    Disturbance(
+        *("dropped_frames", "share of frames lost", FRAME, 0.0),
+        *((0.0, 0.25, 0.5, 0.75, 0.9, 0.97), _dropped),
+    ),
+    Disturbance(
+        *("proprio_noise", "deviations of each joint", PROPRIO, 0.0),
+        *((0.0, 0.03, 0.1, 0.2, 0.3), _noise),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class RobustnessFlags(SubjectFlags):
+    """How a student bears light, a shifted camera, lost frames and sensor noise."""
+
+    episodes: int | None = None  # default: 20, or all of FIRST:STOP
+    output: Path | None = None  # folder; default: RUN/diagnostics
+
+
+def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
+    """Plays every level, prints a table, writes robustness.json and robustness.png.
+
+    Returns:
+        `episodes`, `first_seed`, the returns of teacher and blind student on these seeds where
+        they are known, and `curves`: by name the `unit`, and `levels`, each with its `level`,
+        `EpisodeStats.summary`, and `skill` where it is known.
+
+    Raises:
+        UserError: there is no student, or it sees no frames.
+    """
+    episodes = flags.seed_range(default=20)
+    subject = open_subject(flags.run)
+    subject.check_sees()
+    taught = find_teacher(subject, flags.teacher)
+    baselines = {} if taught is None else baselines_on(taught.baselines, episodes)
+    with torch_threads(flags.threads or subject.threads):
+        stats = _play(subject, episodes)
+    result: dict[str, Any] = {"episodes": len(episodes), "first_seed": episodes.start}
+    known = {n: float(baselines[n].mean()) for n in ("teacher", "blind") if n in baselines}
+    result |= {f"{name}_return": value for name, value in known.items()}
+    result["curves"] = _curves(stats, baselines)
+    folder = flags.output or subject.diagnostics
+    write_json(folder / ROBUSTNESS_FILE, result)
+    draw_robustness(result, folder / ROBUSTNESS_PICTURE, subject.task.name)
+    Console().print(_table(result["curves"], f"Robustness on {describe_seeds(episodes)}"))
+    print(f"Written to {folder / ROBUSTNESS_FILE} and {ROBUSTNESS_PICTURE}")
+    return result
+
+
+def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeStats]]:
+    """Each level of each disturbance; what changes nothing is played once for all."""
+    act = policy_act(subject.student)
+    env = subject.make_env(len(episodes))
+
+    def play(perturb: Perturbation) -> EpisodeStats:
+        perturbed = PerturbedEnv(env, perturb)
+        return run_episodes(act, perturbed, subject.task, episodes.start, len(episodes))
+
+    try:
+        undisturbed = play(unperturbed)
+        return {
+            d.name: {
+                level: undisturbed if level == d.none else play(d.make(subject, level))
+                for level in d.levels
+            }
+            for d in DISTURBANCES
+            if d.group in subject.groups
+        }
+    finally:
+        env.close()
+
+
+def _curves(
+    stats: Mapping[str, Mapping[float, EpisodeStats]], baselines: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    def figures(level: float, of: EpisodeStats) -> dict[str, float]:
+        described = {"level": level, **of.summary()}
+        if has_skill(baselines):
+            described["skill"] = skill(of.returns, baselines["teacher"], baselines["blind"])
+        return described
+
+    return {
+        d.name: {
+            "unit": d.unit,
+            "none": d.none,
+            "levels": [figures(level, of) for level, of in stats[d.name].items()],
+        }
+        for d in DISTURBANCES
+        if d.name in stats
+    }
+
+
+def _table(curves: Mapping[str, Any], title: str) -> Table:
+    table = Table(title=title)
+    for column in ("disturbance", "level", "return (95% interval)", "skill", "success"):
+        table.add_column(column, justify="left" if column == "disturbance" else "right")
+    for name, curve in curves.items():
+        for at in curve["levels"]:
+            interval = f"{at['return']:.2f} ({at['return_low']:.2f} to {at['return_high']:.2f})"
+            others = [
+                format(at[c], form) if c in at else ""
+                for c, form in {"skill": ".3f", "success": ".0%"}.items()
+            ]
+            table.add_row(name.replace("_", " "), f"{at['level']:g}", interval, *others)
+    return table
+
+
+if __name__ == "__main__":
+    run_tool(RobustnessFlags, "Evaluation.robustness", measure_robustness)

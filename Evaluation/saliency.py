@@ -1,0 +1,155 @@
+"""`python -m Evaluation.saliency RUN`: which pixels an action hangs on, over an episode's frames.
+
+The length of the gradient of the mean action with respect to each pixel (Simonyan et al. 2014).
+It tells where a small change would change the action, not what the student understands; noise
+is part of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from Enviroment.errors import UserError
+from Enviroment.observations import FRAME
+from Enviroment.tasks import Task
+from Evaluation.evaluate import Obs, policy_act, run_episodes
+from Evaluation.saliency_picture import Pictures, draw_moments
+from Evaluation.subject import Subject, SubjectFlags, open_subject
+from Evaluation.tool import run_tool, torch_threads
+from Evaluation.video import encode, video_fps
+from Models.distributions import DiagGaussian, Distribution
+from Models.student import StudentPolicy
+
+SALIENCY_VIDEO, SALIENCY_PICTURE = "saliency.mp4", "saliency.png"
+_BATCH = 16  # observations, so that a long episode fits into memory
+_BRIGHTEST = 99.5  # percentile of an episode's gradients that gets the full colour
+_GAME_FPS = 30  # of tasks that have no speed of their own
+
+
+@dataclass(frozen=True)
+class SaliencyFlags(SubjectFlags):
+    """Show which pixels a student's actions hang on, as a video and a picture."""
+
+    episodes: int | None = None  # of which the first alone is played
+    output: Path | None = None  # folder; default: RUN/diagnostics
+
+
+def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
+    """Plays one episode, and writes saliency.mp4 and saliency.png.
+
+    Returns:
+        Their paths.
+
+    Raises:
+        UserError: there is no student, it sees no frames, or the files cannot be written.
+    """
+    seed = flags.seed_range(default=1).start
+    subject = open_subject(flags.run)
+    subject.check_sees()
+    with torch_threads(flags.threads or subject.threads):
+        obs = _play(subject, seed)
+        gradients = saliency(subject.student, obs)
+    pictures = Pictures(newest_frames(obs[FRAME], subject.task), _scaled(gradients))
+    folder = flags.output or subject.diagnostics
+    video, picture = folder / SALIENCY_VIDEO, folder / SALIENCY_PICTURE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}")
+        _write_video(pictures, subject.task, video)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+    print(f"Written to {video} and {picture}")
+    return video, picture
+
+
+def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
+    """What the student saw in the episode of a seed: `(steps, ...)` of each group."""
+    act = policy_act(subject.student)
+    seen: list[Mapping[str, np.ndarray]] = []
+
+    def recording(obs: Obs) -> np.ndarray:
+        assert isinstance(obs, dict)
+        seen.append({group: obs[group][0].copy() for group in subject.groups})
+        return act(obs)
+
+    env = subject.make_env(1)
+    try:
+        run_episodes(recording, env, subject.task, seed, 1)
+    finally:
+        env.close()
+    return {group: np.stack([obs[group] for obs in seen]) for group in subject.groups}
+
+
+def saliency(student: StudentPolicy, obs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How strongly the action hangs on each pixel of an observation.
+
+    sqrt(sum_a sum_c (d out_a / d frame_c)^2), over the outputs a and the channels c of the stack;
+    out is the mean of a Gaussian's raw action, and of discrete actions the log-probability of the
+    most probable ones.
+
+    Args:
+        obs: the groups that the student reads, `(B, ...)`.
+
+    Returns:
+        `(B, H, W)`, per step of a pixel's 0 to 255.
+    """
+    parts = [slice(at, at + _BATCH) for at in range(0, len(obs[FRAME]), _BATCH)]
+    return np.concatenate(
+        [
+            _saliency(student, {g: torch.as_tensor(of[part]) for g, of in obs.items()})
+            for part in parts
+        ]
+    )
+
+
+def _saliency(student: StudentPolicy, obs: dict[str, Tensor]) -> np.ndarray:
+    frames = obs[FRAME].float().requires_grad_()  # (B, channels, H, W)
+    outputs = _outputs(student.distribution({**obs, FRAME: frames}))  # (B, A)
+    squares = torch.zeros_like(frames)
+    for i in range(outputs.shape[1]):
+        # An observation's output hangs on its own frames alone, so the sum keeps them apart.
+        (gradient,) = torch.autograd.grad(outputs[:, i].sum(), frames, retain_graph=True)
+        squares += gradient.square()
+    return squares.sum(dim=1).sqrt().numpy()  # (B, H, W)
+
+
+def _outputs(dist: Distribution) -> Tensor:
+    """What the gradients are of, `(B, A)`."""
+    if isinstance(dist, DiagGaussian):
+        return dist.mean
+    return dist.log_prob(dist.mode())[:, None]
+
+
+def newest_frames(stacks: np.ndarray, task: Task) -> np.ndarray:
+    """`(T, stack * channels, H, W)` -> `(T, H, W, 3)`."""
+    if task.grayscale:
+        return np.repeat(stacks[:, -1, :, :, None], 3, axis=3)
+    return stacks[:, -3:].transpose(0, 2, 3, 1)
+
+
+def _scaled(gradients: np.ndarray) -> np.ndarray:
+    """To [0, 1], alike over the whole episode."""
+    top = np.percentile(gradients, _BRIGHTEST)
+    return np.clip(gradients / max(float(top), 1e-12), 0, 1)
+
+
+def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
+    fps = video_fps(task) if task.simulator == "gymnasium" else _GAME_FPS
+    unfinished = path.with_suffix(".unfinished.mp4")
+    frames: Iterator[np.ndarray] = (pictures.beside(t) for t in range(len(pictures)))
+    height, width = pictures.beside(0).shape[:2]
+    try:
+        encode(frames, (width, height), fps, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    run_tool(SaliencyFlags, "Evaluation.saliency", show_saliency)

@@ -1,0 +1,166 @@
+"""`python -m Evaluation.sight RUN`: does a student use what it sees?
+
+The same episodes are played with what it sees taken away or made false. A student that has
+learned to do without (proprioception may tell more than one thinks: `Evaluation.linear_probe`)
+does not notice. One that was trained on proprioception alone is a run with `--blind`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from Enviroment.errors import UserError
+from Enviroment.observations import FRAME, PROPRIO
+from Evaluation.evaluate import EpisodeStats, mean_interval, policy_act, run_episodes, skill
+from Evaluation.figures import baselines_on, has_skill
+from Evaluation.perturbations import (
+    FrozenFrames,
+    Perturbation,
+    PerturbedEnv,
+    on_group,
+    swap_environments,
+    unperturbed,
+)
+from Evaluation.seed_range import describe_seeds
+from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
+from Evaluation.tool import run_tool, torch_threads, write_json
+
+SIGHT_FILE = "sight.json"
+_AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
+# Made anew for each evaluation: some remember an episode.
+VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
+    _AS_IT_IS: lambda: unperturbed,
+    "frames zeroed": lambda: on_group(FRAME, np.zeros_like),
+    "frames frozen at the first": FrozenFrames,
+    _SHUFFLED: lambda: on_group(FRAME, swap_environments),
+    _NO_PROPRIO: lambda: on_group(PROPRIO, np.zeros_like),
+}
+
+
+@dataclass(frozen=True)
+class SightFlags(SubjectFlags):
+    """Is sight used? The same episodes with frames zeroed, frozen, or of another episode."""
+
+    episodes: int | None = None  # default: 20, or all of FIRST:STOP
+    output: Path | None = None  # JSON; default: RUN/diagnostics/sight.json
+
+
+def measure_sight(flags: SightFlags) -> dict[str, Any]:
+    """Prints the table and the verdict, and writes them.
+
+    Returns:
+        `verdict`, `used`, `episodes`, `first_seed` and `variants`: for each `EpisodeStats.summary`,
+        `drop` (by how much the return falls; on the same seeds, with `drop_low` and `drop_high`,
+        its 95% interval) and, where it is known, `skill`.
+
+    Raises:
+        UserError: there is no student, or it sees no frames; or fewer than 2 episodes.
+    """
+    episodes = flags.seed_range(default=20)
+    if len(episodes) < 2:
+        raise UserError("Frames of another episode need at least 2 episodes.")
+    subject = open_subject(flags.run)
+    subject.check_sees()
+    taught = find_teacher(subject, flags.teacher)
+    baselines = {} if taught is None else baselines_on(taught.baselines, episodes)
+    with torch_threads(flags.threads or subject.threads):
+        stats = _play(subject, episodes)
+    variants = compare(stats, baselines)
+    used, verdict = judge(variants)
+    result = {
+        "verdict": verdict,
+        "used": used,
+        "episodes": len(episodes),
+        "first_seed": episodes.start,
+        "variants": variants,
+    }
+    path = flags.output or subject.diagnostics / SIGHT_FILE
+    write_json(path, result)
+    Console().print(_table(variants, f"What is seen, on {describe_seeds(episodes)}"))
+    print(f"{verdict}\nWritten to {path}")
+    return result
+
+
+def _play(subject: Subject, episodes: range) -> dict[str, EpisodeStats]:
+    act, stats = policy_act(subject.student), {}
+    env = subject.make_env(len(episodes))
+    try:
+        for name, make in VARIANTS.items():
+            if name == _NO_PROPRIO and PROPRIO not in subject.groups:
+                continue
+            perturbed = PerturbedEnv(env, make())
+            stats[name] = run_episodes(act, perturbed, subject.task, episodes.start, len(episodes))
+    finally:
+        env.close()
+    return stats
+
+
+def compare(
+    stats: Mapping[str, EpisodeStats], baselines: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Figures of each variant, beside those of the student as it is.
+
+    Args:
+        stats: `as it is` among them, on the same seeds.
+        baselines: returns on these seeds; skill is told where those of teacher and blind are known.
+    """
+    variants = {}
+    for name, of in stats.items():
+        figures = of.summary()
+        if name != _AS_IT_IS:
+            drops = stats[_AS_IT_IS].returns - of.returns  # (episodes,), paired by seed
+            low, high = mean_interval(drops)
+            figures |= {"drop": float(drops.mean()), "drop_low": low, "drop_high": high}
+        if has_skill(baselines):
+            figures["skill"] = skill(of.returns, baselines["teacher"], baselines["blind"])
+        variants[name] = figures
+    return variants
+
+
+def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
+    """Whether sight is used, and a line for people.
+
+    Frames of another episode decide: they look like those of training, and only what they tell is
+    wrong. Black ones look like nothing that was ever seen, and alone they could upset anyone.
+    """
+    other, as_it_is = variants[_SHUFFLED], variants[_AS_IT_IS]
+    used = other["drop_low"] > 0
+    fall = (
+        f"with another episode's frames the return falls by {other['drop']:.2f} "
+        f"(95%: {other['drop_low']:.2f} to {other['drop_high']:.2f})"
+    )
+    if "skill" in other:
+        fall += f", skill from {as_it_is['skill']:.2f} to {other['skill']:.2f}"
+    if used:
+        return True, f"Sight is used: {fall}."
+    return False, (
+        f"Sight is not shown to be used: {fall}. Play more --episodes; or frames may not be "
+        "needed, which `python -m Evaluation.linear_probe` tells."
+    )
+
+
+def _table(variants: Mapping[str, Mapping[str, float]], title: str) -> Table:
+    table = Table(title=title)
+    columns = {"return": ".2f", "drop": ".2f", "skill": ".3f", "success": ".0%"}
+    shown = {c: f for c, f in columns.items() if any(c in v for v in variants.values())}
+    table.add_column("the student")
+    for column in shown:
+        title = "falls by (95%)" if column == "drop" else column
+        table.add_column(title, justify="right")
+    for name, figures in variants.items():
+        cells = [format(figures[c], f) if c in figures else "" for c, f in shown.items()]
+        if "drop" in figures:
+            cells[1] += f" ({figures['drop_low']:.2f} to {figures['drop_high']:.2f})"
+        table.add_row(name, *cells)
+    return table
+
+
+if __name__ == "__main__":
+    run_tool(SightFlags, "Evaluation.sight", measure_sight)

@@ -1,0 +1,463 @@
+"""The tools on a student of a short run, and on what is no student."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from Distillation.run import main
+from Enviroment import seeds
+from Enviroment.errors import UserError
+from Enviroment.make import make_env
+from Evaluation import evaluate_tool, latency, robustness
+from Evaluation.agreement import agreement_measures, kl_to_teacher
+from Evaluation.evaluate import EpisodeStats, policy_act, run_episodes
+from Evaluation.evaluate_tool import EvaluateFlags, evaluate
+from Evaluation.evaluate_tool import main as evaluate_main
+from Evaluation.robustness import RobustnessFlags, measure_robustness
+from Evaluation.saliency import SaliencyFlags, show_saliency
+from Evaluation.sight import SightFlags, compare, judge, measure_sight
+from Evaluation.subject import find_teacher, open_subject
+from Models.distributions import DiagGaussian
+from Models.student_bundle import load_student
+from Models.teacher import Teacher, record_baseline
+from tests.short_run import SHORT, write_teacher
+
+AGREEMENT = {"action_accuracy", "kl"}
+COST = {"latency_p50_ms", "latency_p99_ms", "parameters", "bytes", "threads"}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher whose blind student's return is known, so that there is skill."""
+    folder = write_teacher(tmp_path_factory.mktemp("teacher"))
+    returns = {"validation": [-100.0] * 100, "evaluation": [-100.0] * 100}
+    record_baseline(folder, "blind", returns)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run; not to be written to."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    flags = [
+        "--PPD",
+        "--mode",
+        "ImpaalaSmall",
+        "--teacher",
+        str(bundle),
+        *SHORT,
+        "--wandb",
+        "disabled",
+    ]
+    main("Pusher", [*flags, "--output", str(folder)])
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(autouse=True)
+def _few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_WARM_UP", 2)
+    monkeypatch.setattr(latency, "_TIMED", 5)
+
+
+@pytest.fixture
+def alone(run: Path, tmp_path: Path) -> Path:
+    """The student's bundle, of an unknown teacher: the quickest to evaluate."""
+    folder = shutil.copytree(run / "student", tmp_path / "alone")
+    change(folder / "student.json", lambda description: description["teacher"].update(sha256="x"))
+    return folder
+
+
+def change(path: Path, how: Callable[[dict], object]) -> None:
+    content = json.loads(path.read_text())
+    how(content)
+    path.write_text(json.dumps(content))
+
+
+def written(folder: Path, name: str = "evaluation.json") -> dict:
+    return json.loads((folder / name).read_text())
+
+
+# -- evaluate ------------------------------------------------------------------------------------
+
+
+def test_an_evaluation_repeats_the_runs_figures_and_adds_to_them(run: Path, capsys):
+    before = written(run)
+    figures = evaluate(EvaluateFlags(run, episodes=2))
+    assert {name: figures[name] for name in before} == before
+    assert written(run) == figures
+    more = AGREEMENT | {f"teacher_states_{name}" for name in AGREEMENT}
+    assert figures.keys() >= COST | more | {f"id_{name}" for name in more}
+    assert figures["id_first_seed"] == seeds.training(0).start
+    assert "id_skill" not in figures  # of the blind student nothing is known there
+    assert figures["latency_p50_ms"] <= figures["latency_p99_ms"]
+    assert figures["parameters"] == sum(
+        p.numel() for p in load_student(run / "student").parameters()
+    )
+    assert figures["bytes"] == (run / "student" / "student.safetensors").stat().st_size
+    shown = capsys.readouterr().out
+    assert "KL(teacher || student)" in shown
+    assert "training's seeds" in shown
+    assert torch.get_num_threads() == 1
+
+
+def test_a_bundle_is_evaluated_without_its_teacher(run: Path, bundle: Path, tmp_path, capsys):
+    student = tmp_path / "student"
+    shutil.copytree(run / "student", student)
+    description = json.loads((student / "student.json").read_text())
+    assert description["teacher"]["sha256"] == Teacher.load(bundle).description.sha256
+    # Its teacher is not the shipped one, so nothing is said of a teacher.
+    figures = evaluate(EvaluateFlags(student, episodes=2))
+    before = written(run)
+    assert figures["return"] == before["return"]
+    assert figures.keys() >= COST | {"id_return"}
+    assert not AGREEMENT & figures.keys()
+    assert "teacher_return" not in figures
+    assert "learned from another teacher" in capsys.readouterr().err
+    assert not (student / "evaluation.json").exists()
+    with_teacher = evaluate(EvaluateFlags(student, bundle, episodes=2))
+    assert {name: with_teacher[name] for name in before} == before
+
+
+def test_agreement_is_that_of_each_ones_own_episodes(run: Path, bundle: Path):
+    figures = evaluate(EvaluateFlags(run, episodes=2))
+    student = load_student(run / "student")
+    teacher = Teacher.load(bundle, min_std=0.2)  # Distillation's default floor
+    task = open_subject(run).task
+    kls: dict[str, list[float]] = {"": [], "teacher_states_": []}
+    env = make_env(task, 2, seeds.EVALUATION.start)
+    for name, actor in {"": student, "teacher_states_": teacher}.items():
+
+        def act(obs, actor=actor, name=name):
+            batch = {group: torch.as_tensor(values) for group, values in obs.items()}
+            with torch.no_grad():
+                ours, theirs = student.distribution(batch), teacher.distribution(batch)
+            s, t = ours.log_std.exp(), theirs.log_std.exp()
+            kl = (s / t).log() + (t**2 + (ours.mean - theirs.mean) ** 2) / (2 * s**2) - 0.5
+            kls[name].append(float(kl.sum(dim=1).mean()))
+            return actor.predict(obs, deterministic=True)[0]
+
+        run_episodes(act, env, task, seeds.EVALUATION.start, 2)
+    env.close()
+    for name, values in kls.items():
+        assert figures[f"{name}kl"] == pytest.approx(np.mean(values), rel=1e-4)
+    assert figures["kl"] != pytest.approx(figures["teacher_states_kl"], rel=1e-3)
+
+
+def test_kl_by_hand():
+    class Fixed:
+        def __init__(self, mean, log_std):
+            self.dist = DiagGaussian(torch.tensor([mean]), torch.tensor([log_std]))
+
+        def distribution(self, obs):
+            return self.dist
+
+    teacher, student = Fixed([0.0, 0.0], [0.0, 0.0]), Fixed([1.0, 0.0], [0.0, np.log(2.0)])
+    measure = kl_to_teacher(teacher, student)  # type: ignore[arg-type]
+    # 1/2 of the mean's difference; ln 2 + 1/8 - 1/2 of the deviations' 1 and 2.
+    kl = measure({"state": np.zeros((1, 1))}, np.zeros((1, 2)))
+    assert kl == pytest.approx([0.5 + np.log(2) + 0.125 - 0.5])
+
+
+def test_families_without_an_exact_kl_have_accuracy_alone(run: Path, tmp_path, capsys):
+    other = write_teacher(tmp_path / "gaussian", family="gaussian")
+    change(run / "student" / "student.json", lambda description: description.pop("id_seed"))
+    figures = evaluate(EvaluateFlags(run / "student", other, episodes=1))
+    assert "action_accuracy" in figures
+    assert "kl" not in figures
+    said = capsys.readouterr().err
+    assert said.count("no exact KL") == 1
+    assert "learned from another teacher" in said
+
+
+def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeypatch, capsys):
+    before = written(run)
+    fewer = {name: value for name, value in before.items() if name != "teacher_return"}
+    played = {**before, "return": -1.0}
+    for flags, figures in (
+        (EvaluateFlags(run, episodes=2), {**played, "episodes": 1}),
+        (EvaluateFlags(run, episodes=2), {**fewer, "return": -1.0}),
+        (EvaluateFlags(run, episodes=2, seeds="validation"), played),
+        (EvaluateFlags(run, episodes=2, stochastic=True), played),
+    ):
+        monkeypatch.setattr(evaluate_tool, "_figures", lambda *_, f=figures: dict(f))
+        evaluate(flags)
+        assert written(run) == before
+        assert "stays as it is" in capsys.readouterr().err
+        out = tmp_path / "new" / "out.json"
+        evaluate(dataclasses.replace(flags, output=out))
+        assert written(out.parent, out.name)["return"] == -1.0
+    monkeypatch.setattr(evaluate_tool, "_figures", lambda *_: dict(played))
+    evaluate(EvaluateFlags(run, episodes=2))
+    assert written(run)["return"] == -1.0
+
+
+def test_sampled_actions_are_others_and_the_same_each_time(alone: Path):
+    flags = EvaluateFlags(alone, episodes=1)
+    best, one, other = (
+        evaluate(dataclasses.replace(flags, stochastic=s)) for s in (False, True, True)
+    )
+    assert one["return"] == other["return"] != best["return"]
+    assert one["id_return"] == other["id_return"]
+    assert one["stochastic"] is True
+    assert "stochastic" not in best
+
+
+def test_the_seeds_that_are_asked_for_are_played(alone: Path, capsys):
+    text = f"{seeds.EVALUATION.start + 1}:{seeds.EVALUATION.start + 2}"
+    figures = evaluate(EvaluateFlags(alone, seeds=text))
+    assert (figures["first_seed"], figures["episodes"]) == (seeds.EVALUATION.start + 1, 1)
+    capsys.readouterr()
+    trained = seeds.training(0).start
+    text = f"{trained}:{trained + 1}"
+    with pytest.raises(UserError, match="--allow_training_seeds"):
+        evaluate(EvaluateFlags(alone, seeds=text))
+    allowed = evaluate(EvaluateFlags(alone, seeds=text, allow_training_seeds=True))
+    assert allowed["return"] == allowed["id_return"]
+    assert "1 training seeds" in capsys.readouterr().out
+
+
+def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: Path, capsys):
+    change(alone / "student.json", lambda description: description.pop("id_seed"))
+    figures = evaluate(EvaluateFlags(alone, episodes=1))
+    assert not any(name.startswith("id_") for name in figures)
+    assert "does not say which seeds it trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [("PPD", seeds.training(0).start), ("Dagger_phase", seeds.DATASET.start)],
+)
+def test_an_older_runs_seeds_are_those_of_its_method(run: Path, method, first):
+    change(run / "student" / "student.json", lambda description: description.pop("id_seed"))
+    change(run / "config.json", lambda config: config["config"].update(method=method))
+    assert open_subject(run).id_seed == first
+
+
+def test_latency_is_of_one_thread_after_a_warm_up(alone: Path, monkeypatch):
+    student, seen = load_student(alone), []
+    real = student.predict
+
+    def predict(obs, deterministic):
+        seen.append((torch.get_num_threads(), obs["frame"].shape, deterministic))
+        return real(obs, deterministic=deterministic)
+
+    monkeypatch.setattr(student, "predict", predict)
+    torch.set_num_threads(2)
+    try:
+        measured = latency.measure_latency(student)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert seen == [(1, (4, 16, 16), True)] * 7
+    assert 0 < measured["latency_p50_ms"] <= measured["latency_p99_ms"]
+
+
+# -- what is no student ----------------------------------------------------------------------------
+
+
+def failed(arguments: list[str], monkeypatch, capsys) -> str:
+    monkeypatch.setattr("sys.argv", ["evaluate", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        evaluate_main()
+    assert exit_.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_bad_input_ends_with_exit_code_2_and_says_why(run: Path, tmp_path, monkeypatch, capsys):
+    def said(*arguments: str) -> str:
+        return failed(list(arguments), monkeypatch, capsys)
+
+    assert "There is no folder" in said(str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    assert "There is no student" in said(str(tmp_path / "empty"))
+    assert "--threads 0" in said(str(run), "--threads", "0")
+    assert "none of evaluation, validation" in said(str(run), "--seeds", "test")
+    assert "There is no teacher" in said(str(run), "--teacher", str(tmp_path / "nobody"))
+    shutil.rmtree(run / "student")
+    assert "cut short before its first evaluation" in said(str(run))
+    (run / "config.json").write_text("{}")
+    assert "does not describe a student's run" in said(str(run))
+
+
+def test_a_teacher_of_another_task_is_refused_by_name(run: Path, tmp_path):
+    other = write_teacher(tmp_path / "other", task="Reacher")
+    with pytest.raises(UserError, match="Reacher"):
+        evaluate(EvaluateFlags(run, other, episodes=1))
+
+
+def test_a_student_of_other_frames_than_the_tasks_is_refused(run: Path):
+    subject = open_subject(run)
+    changed = dataclasses.replace(subject, task=dataclasses.replace(subject.task, stack=2))
+    with pytest.raises(UserError, match=r"reads frame \(4, 16, 16\)"):
+        changed.make_env(1)
+
+
+def test_a_missing_teacher_leaves_out_what_needs_it(run: Path, bundle: Path, tmp_path, capsys):
+    gone = str(tmp_path / "gone")
+    change(run / "config.json", lambda config: config["config"]["teaching"].update(teacher=gone))
+    assert find_teacher(open_subject(run), None) is None
+    assert "What needs a teacher is left out" in capsys.readouterr().err
+    figures = evaluate(EvaluateFlags(run, episodes=2))
+    assert "teacher_return" not in figures
+    assert "teacher_return" in written(run)  # what was known is not lost
+
+
+def test_a_noisy_teacher_is_asked_with_its_noise(bundle: Path, tmp_path):
+    folder = tmp_path / "run"
+    flags = ["--PPD", "--teacher", str(bundle), *SHORT, "--wandb", "disabled"]
+    main("Pusher", [*flags, "--output", str(folder), "--corrupt_teacher", "0.05"])
+    before = written(folder)
+    taught = find_teacher(open_subject(folder), None)
+    assert taught is not None
+    assert taught.teacher.description.corruption_sigma == 0.05
+    figures = evaluate(EvaluateFlags(folder, episodes=2))
+    assert {name: figures[name] for name in before} == before
+    assert figures["corrupted_teacher_return"] != figures["teacher_return"]
+
+
+# -- sight and robustness --------------------------------------------------------------------------
+
+
+def test_sight_tells_what_each_loss_costs(run: Path, capsys):
+    result = measure_sight(SightFlags(run, episodes=2))
+    assert written(run / "diagnostics", "sight.json") == result
+    variants = result["variants"]
+    assert list(variants) == [
+        *("as it is", "frames zeroed", "frames frozen at the first"),
+        *("frames of another episode", "proprio zeroed"),
+    ]
+    before = written(run)
+    assert variants["as it is"]["return"] == before["return"]
+    assert variants["as it is"]["skill"] == before["skill"]
+    for name, figures in variants.items():
+        if name != "as it is":
+            assert figures["drop"] == pytest.approx(before["return"] - figures["return"])
+    assert result["verdict"] in capsys.readouterr().out
+
+
+def stats(*returns: float) -> EpisodeStats:
+    return EpisodeStats(np.arange(len(returns)), np.array(returns), np.ones(len(returns), int))
+
+
+def test_the_verdict_is_by_the_frames_of_another_episode():
+    as_it_is = stats(-20.0, -24.0, -28.0)
+    # Whatever the frames are, the episodes differ by 4 a seed: what falls is paired with it.
+    blind = {"teacher": np.full(3, -22.0), "blind": np.full(3, -42.0)}
+    variants = compare(
+        {"as it is": as_it_is, "frames of another episode": stats(-30.0, -34.0, -38.0)}, blind
+    )
+    other = variants["frames of another episode"]
+    assert (other["drop"], other["drop_low"], other["drop_high"]) == (10.0, 10.0, 10.0)
+    assert variants["as it is"]["skill"] == pytest.approx(0.9)  # (-24 + 42) / 20
+    assert other["skill"] == pytest.approx(0.4)
+    used, said = judge(variants)
+    assert used
+    assert "falls by 10.00 (95%: 10.00 to 10.00), skill from 0.90 to 0.40" in said
+    used, said = judge(
+        compare({"as it is": as_it_is, "frames of another episode": stats(-19.0, -26.0, -28.0)}, {})
+    )
+    assert not used
+    assert said.startswith("Sight is not shown to be used")
+
+
+def test_robustness_draws_each_curve_and_plays_the_undisturbed_once(run: Path, monkeypatch):
+    few = tuple(
+        dataclasses.replace(d, levels=(d.none, d.levels[-1])) for d in robustness.DISTURBANCES
+    )
+    monkeypatch.setattr(robustness, "DISTURBANCES", few)
+    plays = []
+    real = robustness.run_episodes
+    monkeypatch.setattr(robustness, "run_episodes", lambda *a: plays.append(a) or real(*a))
+    result = measure_robustness(RobustnessFlags(run, episodes=1))
+    assert len(plays) == 1 + 4
+    assert written(run / "diagnostics", "robustness.json") == result
+    assert (run / "diagnostics" / "robustness.png").read_bytes().startswith(b"\x89PNG")
+    assert list(result["curves"]) == [
+        *("brightness", "camera_shift", "dropped_frames", "proprio_noise")
+    ]
+    undisturbed = {c["levels"][0]["return"] for c in result["curves"].values()}
+    disturbed = {c["levels"][1]["return"] for c in result["curves"].values()}
+    assert len(undisturbed) == 1
+    assert len(disturbed | undisturbed) == 5
+    assert (result["teacher_return"], result["blind_return"]) == (-20.0, -100.0)
+
+
+def test_levels_rise_and_hold_the_one_that_changes_nothing():
+    for d in robustness.DISTURBANCES:
+        assert list(d.levels) == sorted(d.levels)
+        assert d.none in d.levels
+
+
+def test_a_disturbance_of_no_strength_changes_no_observation(run: Path):
+    subject = open_subject(run)
+    rng = np.random.default_rng(0)
+    frames = np.repeat(rng.integers(0, 255, (2, 1, 16, 16), np.uint8), 4, axis=1)
+    obs = {"frame": frames, "proprio": rng.normal(size=(2, 17)).astype(np.float32)}
+    for d in robustness.DISTURBANCES:
+        perturbed = d.make(subject, d.none)(obs, np.ones(2, bool))
+        for group, values in obs.items():
+            np.testing.assert_array_equal(perturbed[group], values)
+        changed = d.make(subject, d.levels[-1])(obs, np.ones(2, bool))
+        if d.name != "dropped_frames":  # an episode's first frame always arrives
+            assert not np.array_equal(changed[d.group], obs[d.group])
+
+
+def test_saliency_leaves_a_video_and_a_picture(run: Path, capsys):
+    video, picture = show_saliency(SaliencyFlags(run))
+    assert sorted(path.name for path in (run / "diagnostics").iterdir()) == [
+        "saliency.mp4",
+        "saliency.png",
+    ]
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert b"ftyp" in video.read_bytes()[:16]
+    assert str(video) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--mode", "State"], ["--mode", "ImpaalaSmall", "--blind"]])
+def test_who_sees_no_frames_has_no_sight_to_look_at(bundle: Path, tmp_path, flags):
+    folder = tmp_path / "run"
+    common = ["--PPD", "--teacher", str(bundle), *SHORT, "--wandb", "disabled"]
+    main("Pusher", [*common, "--output", str(folder), *flags])
+    for tool in (
+        lambda: measure_sight(SightFlags(folder, episodes=2)),
+        lambda: measure_robustness(RobustnessFlags(folder, episodes=2)),
+        lambda: show_saliency(SaliencyFlags(folder)),
+    ):
+        with pytest.raises(UserError, match=r"sees no frames|is blind"):
+            tool()
+    before = written(folder)
+    figures = evaluate(EvaluateFlags(folder, episodes=2))
+    assert {name: figures[name] for name in before} == before
+
+
+def test_sight_needs_two_episodes(run: Path):
+    with pytest.raises(UserError, match="at least 2 episodes"):
+        measure_sight(SightFlags(run, episodes=1))
+
+
+def test_measures_cost_no_further_episodes(run: Path):
+    subject = open_subject(run)
+    taught = find_teacher(subject, None)
+    assert taught is not None
+    env = subject.make_env(2)
+    first = seeds.EVALUATION.start
+    act = policy_act(subject.student)
+    measures = agreement_measures(taught.teacher, subject.student, env, policy_act(taught.teacher))
+    plain = run_episodes(act, env, subject.task, first, 2)
+    measured = run_episodes(act, env, subject.task, first, 2, measures)
+    env.close()
+    np.testing.assert_array_equal(plain.returns, measured.returns)
+    assert measured.measures.keys() == AGREEMENT
