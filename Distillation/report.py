@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -30,7 +31,9 @@ def report(
 
     Writes `evaluation.json`, `videos/student.mp4` and `curves.png`, and prints the table.
     """
-    act = policy_act(load_student(folder / run_folder.STUDENT))
+    torch.manual_seed(seeds.model(0))  # what samples are drawn from
+    student = load_student(folder / run_folder.STUDENT)
+    act = policy_act(student, deterministic=task.judged_by_mode)
     n_episodes = flags.run.final_episodes
     baselines = teaching.all_baselines(env, task, n_episodes)
     figures = evaluate_student(act, env, task, baselines, n_episodes)

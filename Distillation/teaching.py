@@ -46,7 +46,7 @@ class Teaching:
         name = "corrupted_teacher" if self.notes else "teacher"
         if name in self.baselines:
             return self.baselines
-        act = policy_act(self.teacher)
+        act = policy_act(self.teacher, deterministic=task.judged_by_mode)
         stats = run_episodes(act, env, task, seeds.EVALUATION.start, n_episodes)
         return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}
 

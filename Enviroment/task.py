@@ -95,6 +95,14 @@ class Task:
         return f"{self.name}.py"
 
     @property
+    def judged_by_mode(self) -> bool:
+        """Whether policies are evaluated by the mode of what they would do, or by samples of it.
+
+        The paper samples in Procgen, where a policy that repeats itself can be stuck for good.
+        """
+        return self.suite != "procgen"
+
+    @property
     def history(self) -> int:
         """How many frames back a full stack reaches."""
         return (self.stack - 1) * self.frame_interval

@@ -135,7 +135,7 @@ class EvaluationCallback(BaseCallback):
         """Play the episodes with the student as it is now, log, and keep it if it is the best."""
         started = time.perf_counter()
         self._latest = self.num_timesteps
-        act = policy_act(self.model)
+        act = policy_act(self.model, deterministic=self._task.judged_by_mode)
         measures = {}
         if self._teacher is not None:
             measures["action_accuracy"] = action_accuracy(self._teacher, self._env.action_space)

@@ -214,9 +214,9 @@ def _with_metadata(content: bytes, about: dict[str, str]) -> bytes:
     return model.SerializeToString()
 
 
-def _onnx(package: str) -> Any:
+def _onnx(package: Literal["onnx", "onnxruntime"]) -> Any:
     try:
-        return import_module(package)
+        return import_module("onnx") if package == "onnx" else import_module("onnxruntime")
     except ImportError as error:
         raise UserError(
             f"--format onnx needs {package}, which is not installed. `{INSTALL}` installs it; "

@@ -162,14 +162,12 @@ def held_out_r2(
     fit = x[~held_out]
     penalty = _RIDGE * len(fit) * np.eye(fit.shape[1])
     weights = np.linalg.solve(fit.T @ fit + penalty, fit.T @ y[~held_out])  # (P, targets)
-    left = y[held_out] - x[held_out] @ weights
-    centred = y[held_out] - y[held_out].mean(axis=0)
-    varies = np.minimum(y[~held_out].std(axis=0), centred.std(axis=0)) > _CONSTANT
+    errors = np.square(y[held_out] - x[held_out] @ weights).mean(axis=0)
+    variances = y[held_out].var(axis=0)
+    varies = np.minimum(variances, y[~held_out].var(axis=0)) > _CONSTANT**2
     return [
-        float(1 - np.square(left[:, i]).sum() / np.square(centred[:, i]).sum())
-        if varies[i]
-        else None
-        for i in range(len(targets))
+        float(1 - error / variance) if known else None
+        for error, variance, known in zip(errors, variances, varies, strict=True)
     ]
 
 

@@ -1,7 +1,8 @@
 """Bundles: weights (safetensors) and their description (JSON), tied by a SHA-256.
 
 A bundle is `<kind>.safetensors` and `<kind>.json` in a folder. Neither can hold code. Nothing is
-used of a bundle whose weights are not the ones that its description was written for.
+used of a bundle whose weights are not the ones that its description was written for, or whose
+description is not the one that was written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from Enviroment.durable import sync, write_file
 from Enviroment.errors import UserError
 
 FORMAT = 1
+_OWN_SHA256 = "description_sha256"  # bundles from before it have none
 Kind = Literal["teacher", "student"]
 _MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
@@ -40,7 +42,8 @@ def write_bundle(
     finds it there.
 
     Args:
-        description: plain JSON. `format`, `kind` and `sha256` are added to it.
+        description: plain JSON. `format`, `kind`, `sha256` (of the weights) and
+            `description_sha256` are added to it.
 
     Returns: `folder`.
 
@@ -50,7 +53,9 @@ def write_bundle(
     """
     weights = _serialised(tensors)
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
-    text = json.dumps({**description, **head}, indent=1, allow_nan=False) + "\n"
+    whole = json.loads(json.dumps({**description, **head}, allow_nan=False))  # as it will be read
+    whole[_OWN_SHA256] = _description_sha256(whole)
+    text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         waiting = _waiting(folder, kind)
@@ -69,6 +74,12 @@ def write_bundle(
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     """The SHA-256 that a bundle of these tensors has."""
     return hashlib.sha256(_serialised(tensors)).hexdigest()
+
+
+def _description_sha256(description: Mapping[str, Any]) -> str:
+    """Of all else that a description says, however it is laid out."""
+    rest = {name: value for name, value in description.items() if name != _OWN_SHA256}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
@@ -157,5 +168,10 @@ def _parse(path: Path, text: bytes, kind: Kind) -> dict[str, Any]:
         raise UserError(
             f"{path} has format {description.get('format')!r}; this version reads {FORMAT}. "
             f"Use the version that wrote it, or make it anew. {_REMEDY[kind]}"
+        )
+    if _OWN_SHA256 in description and description[_OWN_SHA256] != _description_sha256(description):
+        raise UserError(
+            f"{path} was changed or damaged since it was written: its own SHA-256 differs. Copy it "
+            f"anew. {_REMEDY[kind]}"
         )
     return description

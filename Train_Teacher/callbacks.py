@@ -103,7 +103,7 @@ class EvaluateAndCheckpoint(BaseCallback):
 
     def _evaluate_and_save(self) -> None:
         stats = run_episodes(
-            normalised_act(self.model),
+            normalised_act(self.model, deterministic=self._task.judged_by_mode),
             self._env,
             self._task,
             seeds.VALIDATION.start,
@@ -151,8 +151,8 @@ class TeacherProgressBar(ProgressBar):
     )
 
 
-def normalised_act(agent: BaseAlgorithm) -> Act:
-    """The agent's deterministic action for raw states, with its normaliser as it is now."""
+def normalised_act(agent: BaseAlgorithm, deterministic: bool = True) -> Act:
+    """The agent's actions in raw states, with its normaliser as it is now."""
     normaliser = agent.get_vec_normalize_env()
     assert isinstance(normaliser, VecNormalize)
-    return lambda obs: agent.predict(normaliser.normalize_obs(obs), deterministic=True)[0]
+    return lambda obs: agent.predict(normaliser.normalize_obs(obs), deterministic=deterministic)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
@@ -103,7 +104,7 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
     env = make_teacher_env(task, min(_ENVS, n_episodes), 0)
     space = env.action_space
     policies: dict[str, Callable[[int], Act]] = {
-        "teacher": lambda seed: policy_act(teacher),
+        "teacher": lambda seed: _teacher_act(task, teacher, seed),
         "random": lambda seed: random_policy(space, seed),
     }
     if task.simulator == "gymnasium":  # a game may wait for its player for hours
@@ -119,6 +120,11 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
         }
     finally:
         env.close()
+
+
+def _teacher_act(task: Task, teacher: Teacher, seed: int) -> Act:
+    torch.manual_seed(seed)  # what samples are drawn from
+    return policy_act(teacher, deterministic=task.judged_by_mode)
 
 
 def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:

@@ -8,6 +8,7 @@ import torch
 
 from Enviroment.errors import UserError
 from Models.bundle import read_bundle, write_bundle
+from tests.bundle_edits import change_description
 
 TENSORS = {
     "b": torch.arange(6.0).reshape(2, 3).t(),
@@ -21,7 +22,7 @@ def bundle(tmp_path):
 
 
 def edit(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    change_description(path, lambda description: description.update(changes))
 
 
 def test_round_trip_is_exact(bundle):

@@ -126,6 +126,7 @@ def test_another_task_or_frame_size_is_refused(folder):
         TeacherDataset.open(folder, replace(TASK, frame_size=(16, 32)))
     with pytest.raises(UserError, match=r"(?s)name: Reacher, wanted Other"):
         TeacherDataset.open(folder, replace(TASK, name="Other"))
+    assert TASK.camera is not None
     camera = replace(TASK.camera, distance=9.0)
     with pytest.raises(UserError, match="camera"):
         TeacherDataset.open(folder, replace(TASK, camera=camera))

@@ -14,6 +14,7 @@ import pytest
 
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer, check_gl
+from Enviroment.task import Camera
 from Enviroment.tasks import TASKS, Task
 
 # Mean absolute difference between the fast and the reference picture, in gray levels (of 255), over
@@ -55,9 +56,14 @@ def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym
     return env
 
 
+def camera_of(task: Task) -> Camera:
+    assert task.camera is not None
+    return task.camera
+
+
 def draw(env: gym.Env, task: Task, quality: Any, grayscale: bool = True) -> np.ndarray:
     renderer = Renderer(
-        env.get_wrapper_attr("model"), task.camera, *task.frame_size, quality, grayscale
+        env.get_wrapper_attr("model"), camera_of(task), *task.frame_size, quality, grayscale
     )
     picture = renderer.render(env.get_wrapper_attr("data"))
     renderer.close()
@@ -113,7 +119,7 @@ def test_renderers_of_one_thread_do_not_disturb_each_other():
     alone = {task.name: draw(scenes[task.name], task, "fast") for task in (pusher, reacher)}
     renderers = {
         task.name: Renderer(
-            scenes[task.name].get_wrapper_attr("model"), task.camera, *task.frame_size
+            scenes[task.name].get_wrapper_attr("model"), camera_of(task), *task.frame_size
         )
         for task in (pusher, reacher)
     }
@@ -129,7 +135,7 @@ def test_renderers_of_one_thread_do_not_disturb_each_other():
 def test_pictures_are_not_overwritten_by_later_ones():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), task.camera, *task.frame_size)
+    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
     first = renderer.render(env.get_wrapper_attr("data"))
     kept = first.copy()
     env.reset(seed=1)
@@ -142,7 +148,7 @@ def test_pictures_are_not_overwritten_by_later_ones():
 def test_only_the_owning_thread_may_render_and_close():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), task.camera, *task.frame_size)
+    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
     errors = []
 
     def misuse() -> None:
@@ -161,7 +167,7 @@ def test_only_the_owning_thread_may_render_and_close():
 def test_closing_twice_is_harmless_and_rendering_after_it_is_not():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), task.camera, *task.frame_size)
+    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
     renderer.close()
     renderer.close()
     with pytest.raises(RuntimeError, match="closed"):

@@ -65,6 +65,7 @@ class Reference:
         if draws:
             model = self.env.get_wrapper_attr("model")
             gray = task.grayscale
+            assert task.camera is not None
             self.renderer = Renderer(model, task.camera, *task.frame_size, "fast", gray)
 
     def reset(self) -> np.ndarray:

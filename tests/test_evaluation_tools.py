@@ -28,6 +28,7 @@ from Evaluation.subject import find_teacher, open_subject
 from Models.distributions import DiagGaussian
 from Models.student_bundle import load_student
 from Models.teacher import Teacher, record_baseline
+from tests.bundle_edits import change_description
 from tests.short_run import SHORT, write_teacher
 
 AGREEMENT = {"action_accuracy", "kl"}
@@ -76,7 +77,9 @@ def _few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
 def alone(run: Path, tmp_path: Path) -> Path:
     """The student's bundle, of an unknown teacher: the quickest to evaluate."""
     folder = shutil.copytree(run / "student", tmp_path / "alone")
-    change(folder / "student.json", lambda description: description["teacher"].update(sha256="x"))
+    change_description(
+        folder / "student.json", lambda description: description["teacher"].update(sha256="x")
+    )
     return folder
 
 
@@ -144,6 +147,8 @@ def test_agreement_is_that_of_each_ones_own_episodes(run: Path, bundle: Path):
             batch = {group: torch.as_tensor(values) for group, values in obs.items()}
             with torch.no_grad():
                 ours, theirs = student.distribution(batch), teacher.distribution(batch)
+            assert isinstance(ours, DiagGaussian)
+            assert isinstance(theirs, DiagGaussian)
             s, t = ours.log_std.exp(), theirs.log_std.exp()
             kl = (s / t).log() + (t**2 + (ours.mean - theirs.mean) ** 2) / (2 * s**2) - 0.5
             kls[name].append(float(kl.sum(dim=1).mean()))
@@ -173,7 +178,7 @@ def test_kl_by_hand():
 
 def test_families_without_an_exact_kl_have_accuracy_alone(run: Path, tmp_path, capsys):
     other = write_teacher(tmp_path / "gaussian", family="gaussian")
-    change(run / "student" / "student.json", lambda description: description.pop("id_seed"))
+    change_description(run / "student" / "student.json", lambda said: said.pop("id_seed"))
     figures = evaluate(EvaluateFlags(run / "student", other, episodes=1))
     assert "action_accuracy" in figures
     assert "kl" not in figures
@@ -230,7 +235,7 @@ def test_the_seeds_that_are_asked_for_are_played(alone: Path, capsys):
 
 
 def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: Path, capsys):
-    change(alone / "student.json", lambda description: description.pop("id_seed"))
+    change_description(alone / "student.json", lambda said: said.pop("id_seed"))
     figures = evaluate(EvaluateFlags(alone, episodes=1))
     assert not any(name.startswith("id_") for name in figures)
     assert "does not say which seeds it trained on" in capsys.readouterr().err
@@ -241,7 +246,7 @@ def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: 
     [("PPD", seeds.training(0).start), ("Dagger_phase", seeds.DATASET.start)],
 )
 def test_an_older_runs_seeds_are_those_of_its_method(run: Path, method, first):
-    change(run / "student" / "student.json", lambda description: description.pop("id_seed"))
+    change_description(run / "student" / "student.json", lambda said: said.pop("id_seed"))
     change(run / "config.json", lambda config: config["config"].update(method=method))
     assert open_subject(run).id_seed == first
 

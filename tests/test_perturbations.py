@@ -70,7 +70,8 @@ def test_noise_differs_each_step_and_repeats_with_the_seed():
         perturb = noisy_proprio(np.ones(2), np.random.default_rng(3))
         return [perturb({"proprio": np.zeros((1, 2))}, NO_START)["proprio"] for _ in range(2)]
 
-    assert not np.array_equal(*steps())
+    first, second = steps()
+    assert not np.array_equal(first, second)
     np.testing.assert_array_equal(steps(), steps())
 
 

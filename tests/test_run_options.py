@@ -21,6 +21,7 @@ from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.tracking import read_metrics
 from Models.student_bundle import load_student, save_student
 from Models.teacher import Teacher, corrupt, record_baseline, save_teacher
+from tests.bundle_edits import change_description
 from tests.cloning_data import student
 from tests.short_run import SHORT, failure, write_teacher
 
@@ -133,9 +134,8 @@ def test_a_blind_student_stays_blind(
     assert "Give --blind" in failure(capsys, *start, *where)
     # Bundles from before this key was written: their run says it.
     bundle = blind / "student" / "student.json"
-    described = read(bundle)
-    assert described.pop("blind") is True
-    bundle.write_text(json.dumps(described))
+    assert read(bundle)["blind"] is True
+    change_description(bundle, lambda description: description.pop("blind"))
     assert "Give --blind" in failure(capsys, *start, *where)
     (blind / "config.json").write_text("{")
     assert "does not describe a run" in failure(capsys, *start, *where)

@@ -65,6 +65,7 @@ def test_saliency_of_a_student_agrees_with_finite_differences():
         dist = student.distribution(
             {"frame": torch.as_tensor(changed).float(), "proprio": proprio.float()}
         )
+        assert isinstance(dist, DiagGaussian)
         return dist.mean[0].detach().double().numpy()
 
     for y, x in [(3, 4), (10, 7)]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from Enviroment.make import make_env
 from Models.impala import FILTERS, ImpalaEncoder
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import load_student, save_student
+from tests.bundle_edits import change_description
 
 FRAMES = "ImpaalaSmall"  # a mode that sees them
 GROUPS = spaces.Dict(
@@ -256,7 +256,7 @@ def test_sb3_save_and_load(tmp_path: Path) -> None:
 def test_damaged_description_is_refused(tmp_path: Path) -> None:
     save_student(make_student(), tmp_path, {"task": "none"})
     path = tmp_path / "student.json"
-    path.write_text(path.read_text().replace('"mode": "ImpaalaSmall"', '"mode": "ImpaalaMid"'))
+    change_description(path, lambda description: description["config"].update(mode="ImpaalaMid"))
     with pytest.raises(UserError, match=r"student\.json describes no student"):
         load_student(tmp_path)
 
@@ -283,9 +283,7 @@ def test_false_sizes_in_a_description_allocate_nothing(
     """They are compared with the weights' before any network of theirs is made."""
     save_student(make_student(), tmp_path, {"task": "none"})
     path = tmp_path / "student.json"
-    description = json.loads(path.read_text())
-    description[part][key] = value
-    path.write_text(json.dumps(description))
+    change_description(path, lambda description: description[part].update({key: value}))
     with pytest.raises(UserError, match=message) as caught:
         load_student(tmp_path)
     assert "\n" not in str(caught.value)
@@ -294,7 +292,7 @@ def test_false_sizes_in_a_description_allocate_nothing(
 def test_a_bundle_of_actions_that_are_not_its_familys_is_refused(tmp_path: Path) -> None:
     save_student(of_family("bernoulli", mode="State"), tmp_path, {"task": "none"})
     path = tmp_path / "student.json"
-    path.write_text(path.read_text().replace('"switches": 3', '"n": 3'))
+    change_description(path, lambda description: description.update(actions={"n": 3}))
     with pytest.raises(UserError, match=r"student\.json describes no student.*bernoulli student"):
         load_student(tmp_path)
 

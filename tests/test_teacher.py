@@ -22,6 +22,7 @@ from Models.teacher import (
     record_baseline,
     save_teacher,
 )
+from tests.bundle_edits import change_description
 
 PROVENANCE = {"task": "Pusher", "command": "none", "versions": {}, "baselines": {}}
 NETWORK = {"net_arch": [32, 24], "activation_fn": torch.nn.ELU}
@@ -247,11 +248,13 @@ def test_a_baseline_is_added_and_the_weights_stay(bundle):
 def test_a_bundle_from_before_the_newer_fields_loads(bundle, states):
     expected = Teacher.load(bundle).predict(states)[0]
     path = bundle / "teacher.json"
-    data = json.loads(path.read_text())
     names = [field.name for field in dataclasses.fields(TeacherDescription)]
-    for name in names[names.index("sha256") + 1 :]:
-        del data[name]
-    path.write_text(json.dumps(data))
+
+    def forget(description):
+        for name in names[names.index("sha256") + 1 :]:
+            del description[name]
+
+    change_description(path, forget)
     np.testing.assert_array_equal(Teacher.load(bundle).predict(states)[0], expected)
 
 
@@ -306,8 +309,12 @@ def test_noise_of_no_size_is_refused(bundle, sigma):
 
 
 def edit(path, **changes):
-    data = {**json.loads(path.read_text()), **changes}
-    path.write_text(json.dumps({name: value for name, value in data.items() if value != "drop"}))
+    def apply(description):
+        description.update(changes)
+        for name in [name for name, value in changes.items() if value == "drop"]:
+            del description[name]
+
+    change_description(path, apply)
 
 
 @pytest.mark.parametrize(

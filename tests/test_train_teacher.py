@@ -20,7 +20,7 @@ from Train_Teacher.checkpoint import (
     Progress,
     find_best,
 )
-from Train_Teacher.config import default_settings
+from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
 from Train_Teacher.train import main, parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,6 +135,7 @@ def test_resume_goes_on_from_the_newest_checkpoint(finished, tmp_path):
     assert [p["step"] for p in points if "eval/return" in p] == [0, 200, 400, 600, 800]
     rates = [p["train/learning_rate"] for p in points if "train/learning_rate" in p]
     settings = default_settings("Pusher", algo)
+    assert isinstance(settings, PPOTeacherConfig | SACTeacherConfig)
     assert rates[-1] == pytest.approx(settings.final_learning_rate)
     command = Teacher.load(folder / "teacher").description.command
     assert command.count("Train_Teacher/Pusher.py") == 2
@@ -185,7 +186,9 @@ def test_settings_follow_algorithm_and_flags():
     run = parse("Pusher", ["--algo", "ppo", "--gamma", "0.9", "--net_arch", "8", "8", "8"])
     assert run.settings.gamma == 0.9
     assert run.settings.net_arch == (8, 8, 8)
-    assert run.settings.batch_size == default_settings("Pusher", "ppo").batch_size
+    default = default_settings("Pusher", "ppo")
+    assert isinstance(default, PPOTeacherConfig)
+    assert run.settings.batch_size == default.batch_size
 
 
 BAD_FLAGS = {

@@ -40,6 +40,7 @@ ALLOWED = {
     ("Models/sb3_zip.py", "_CLASSES[algo].load"): "only where the user gave the SHA-256",
     ("Models/inert_pickle.py", "import pickle"): "its unpickler imports and calls nothing",
     ("Models/inert_pickle.py", "_RecordUnpickler(content, allowed).load"): "that unpickler",
+    ("Evaluation/export.py", "torch.jit.load"): "of bytes that this process has just made",
     ("Train_Teacher/checkpoint.py", "load_from_zip_file"): "without its data: weights_only tensors",
     **{
         (file, "Teacher.load"): _BUNDLE

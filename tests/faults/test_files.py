@@ -1,5 +1,6 @@
 """Checkpoints and bundles through kills, full disks, flipped bits and truncation."""
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -200,6 +201,23 @@ def test_any_flipped_bit_or_truncation_of_a_bundles_weights_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(UserError, match=r"student\.safetensors is not the file"):
             read_bundle(tmp_path, "student")
+
+
+def test_any_flipped_bit_of_a_bundles_description_is_named(tmp_path):
+    said = {"gamma": 0.99, "layers": [64, 64], "command": "python train.py"}
+    write_bundle(tmp_path, "student", {"w": torch.arange(3.0)}, said)
+    path = tmp_path / "student.json"
+    original = path.read_bytes()
+    written = read_bundle(tmp_path, "student")[1]
+    kept = (*said, "sha256", "kind", "format")
+    for position in range(len(original)):
+        flip(path, position, position % 8)
+        with contextlib.suppress(UserError):  # otherwise: white space, or the hash's own name
+            description = read_bundle(tmp_path, "student")[1]
+            assert {name: description[name] for name in kept} == {
+                name: written[name] for name in kept
+            }
+        path.write_bytes(original)
 
 
 def test_a_checkpoint_of_a_matching_manifest_with_a_garbled_header_is_refused(tmp_path, capsys):
