@@ -12,7 +12,8 @@
 Atari is `<Game>NoFrameskip-v4` of Gymnasium: an env step is one frame, and actions are never
 repeated by chance. An episode begins after 1 to 30 steps of doing nothing, and with FIRE where the
 game knows it, as in SB3's `AtariWrapper`. In training the next episode goes on with the next life,
-and the game begins anew when all are lost, as there too. Evaluated are whole games, because the
+and the game begins anew when all are lost, as there too: evaluations on training seeds (`id`) are
+of lives. Evaluated are whole games, because the
 scores that the paper normalises by, of people and of random play, are of whole games, and SB3's
 `evaluate_policy` reports those whatever the wrapper calls an episode. Frames are scaled to 84x84
 by area. EnvPool stacks nothing: our own `FrameStack` begins each episode with its first frame.
@@ -39,7 +40,7 @@ from Enviroment.procgen_libraries import load_qt
 from Enviroment.task import Task
 
 TRAINING_LEVELS = range(200)  # Procgen's; seeds to be evaluated are levels far beyond them
-TIME_LIMITS = {"atari": 108_000, "procgen": 1000}  # env steps, of a whole game
+ATARI_TIME_LIMIT = 108_000  # env steps, of a whole game; Procgen has its own
 _PROCGEN_FRAME = (64, 64)  # pixels; it draws no other size
 
 Result = TypeVar("Result")
@@ -181,18 +182,18 @@ def _drawn(task: Task) -> dict[str, Any]:
 
 def _rules(task: Task, seed: int, evaluated: bool) -> dict[str, Any]:
     """EnvPool's options of what is played."""
-    time_limit = {"max_episode_steps": TIME_LIMITS[task.suite]}
     if task.suite == "atari":
-        return time_limit | {
+        return {
             "frame_skip": 1,
             "repeat_action_probability": 0.0,
             "noop_max": 30,
             "use_fire_reset": True,
             "reward_clip": False,
             "episodic_life": not evaluated,
+            "max_episode_steps": ATARI_TIME_LIMIT,
         }
     levels = range(seed, seed + 1) if evaluated else TRAINING_LEVELS
-    return time_limit | {"start_level": levels.start, "num_levels": len(levels)}
+    return {"start_level": levels.start, "num_levels": len(levels)}
 
 
 def _envpool(task: Task) -> Any:

@@ -15,7 +15,7 @@ import tyro
 
 from Enviroment import seeds
 from Enviroment.errors import UserError
-from Evaluation.evaluate import policy_act, run_episodes
+from Evaluation.evaluate import run_episodes
 from Evaluation.run_folder import default_teacher
 from Evaluation.runs import read_run
 from Evaluation.subject import open_subject
@@ -42,7 +42,7 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     if not run.config["student"].get("blind"):
         raise UserError(f"{flags.run} is no blind run: its student saw frames. Train with --blind.")
     subject = open_subject(flags.run)
-    task, act = subject.task, policy_act(subject.student)
+    task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
     if Teacher.load(folder).description.sha256 != run.teacher_sha256:
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from gymnasium import spaces
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
@@ -35,7 +34,7 @@ class EvaluateFlags(SubjectFlags):
     """
 
     output: Path | None = None  # JSON; default: a run's evaluation.json
-    stochastic: bool = False  # sample actions instead of taking the most probable one
+    stochastic: bool = False  # sample actions, as games are played anyway
     blind: bool = False  # zero the frames, for a blind student whose bundle does not say so
     export: Format | None = None  # write the deployed student beside its bundle's weights, too
 
@@ -111,18 +110,16 @@ def _figures(
 def _on_seeds(
     subject: Subject, taught: Taught | None, env: VecEnv, episodes: range, stochastic: bool
 ) -> Figures:
-    # Sampling is from torch's own generator.
-    torch.manual_seed(seeds.model(0))
-    student = subject.student
-    act = policy_act(student, deterministic=not stochastic)
+    student, act = subject.student, subject.act(stochastic=stochastic)
     where = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
     if taught is None:
         return evaluate_student(act, env, baselines={}, **where)
-    teacher = policy_act(taught.teacher)
+    teacher, by_mode = policy_act(taught.teacher), subject.task.judged_by_mode
     measures = agreement_measures(taught.teacher, student, env, other=teacher)
     figures = evaluate_student(act, env, baselines=taught.baselines, measures=measures, **where)
     measures = agreement_measures(taught.teacher, student, env, other=policy_act(student))
-    stats = run_episodes(teacher, env, measures=measures, **where)
+    teacher_act = policy_act(taught.teacher, deterministic=by_mode)
+    stats = run_episodes(teacher_act, env, measures=measures, **where)
     name = "corrupted_teacher" if taught.is_corrupted else "teacher"
     played = {f"{name}_return": float(stats.returns.mean())}
     means = {measure: float(values.mean()) for measure, values in stats.measures.items()}

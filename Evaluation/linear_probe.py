@@ -91,6 +91,7 @@ def _first_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
     """Of each episode of a dataset, before the teacher's arm can follow what the teacher knows."""
     task = None if flags.task is None else get_task(flags.task)
     dataset = TeacherDataset.open(flags.dataset, task)  # pyright: ignore[reportArgumentType]
+    _check_proprio(dataset.task)
     needed = _EPISODES_A_FEATURE * len(dataset.task.proprio_indices)
     if dataset.n_episodes < needed:
         raise UserError(
@@ -106,8 +107,7 @@ def _random_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
     if flags.task is None:
         raise UserError("Name a --task, or a --dataset.")
     task = get_task(flags.task)
-    if not task.proprio:
-        raise UserError(f"{task.name} has no proprioception: there is nothing to predict from.")
+    _check_proprio(task)
     if flags.episodes < _MIN_EPISODES:
         raise UserError(f"--episodes {flags.episodes} must be at least {_MIN_EPISODES}.")
     env = make_state_env(task, 1, seeds.VALIDATION.start)  # 1: steps come episode by episode
@@ -123,6 +123,11 @@ def _random_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
     finally:
         env.close()
     return task, Steps(np.array(states), np.repeat(np.arange(flags.episodes), stats.lengths))
+
+
+def _check_proprio(task: Task) -> None:
+    if not task.proprio:
+        raise UserError(f"{task.name} has no proprioception: there is nothing to predict from.")
 
 
 def hidden_places(task: Task, state_dim: int) -> list[int]:

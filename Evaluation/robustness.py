@@ -17,7 +17,7 @@ from rich.table import Table
 
 from Enviroment import seeds
 from Enviroment.observations import FRAME, PROPRIO
-from Evaluation.evaluate import EpisodeStats, policy_act, run_episodes, skill
+from Evaluation.evaluate import EpisodeStats, run_episodes, skill
 from Evaluation.figures import baselines_on, has_skill
 from Evaluation.perturbations import (
     DroppedFrames,
@@ -129,12 +129,12 @@ def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
 
 def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeStats]]:
     """Each level of each disturbance; what changes nothing is played once for all."""
-    act = policy_act(subject.student)
     env = subject.make_env(len(episodes))
 
     def play(perturb: Perturbation) -> EpisodeStats:
         perturbed = PerturbedEnv(env, perturb)
-        return run_episodes(act, perturbed, subject.task, episodes.start, len(episodes))
+        where = subject.task, episodes.start, len(episodes)
+        return run_episodes(subject.act(), perturbed, *where)
 
     try:
         undisturbed = play(unperturbed)

@@ -42,6 +42,8 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     figure.suptitle(
         f"{task_name}: {result['episodes']} episodes a point, the same seeds", fontsize=10
     )
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     figure.savefig(path, dpi=130)
 
 
@@ -60,5 +62,3 @@ def _draw_curve(axes: Axes, name: str, curve: Mapping[str, Any], result: Mapping
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    if name == next(iter(result["curves"])):
-        axes.legend(fontsize=8, frameon=False, loc="best")

@@ -18,7 +18,7 @@ from torch import Tensor
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
-from Evaluation.evaluate import Obs, policy_act, run_episodes
+from Evaluation.evaluate import Obs, run_episodes
 from Evaluation.saliency_picture import Pictures, draw_moments
 from Evaluation.subject import Subject, SubjectFlags, open_subject
 from Evaluation.tool import run_tool, torch_threads
@@ -70,7 +70,7 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
 
 def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
     """What the student saw in the episode of a seed: `(steps, ...)` of each group."""
-    act = policy_act(subject.student)
+    act = subject.act()
     seen: list[Mapping[str, np.ndarray]] = []
 
     def recording(obs: Obs) -> np.ndarray:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
-from Evaluation.evaluate import EpisodeStats, mean_interval, policy_act, run_episodes, skill
+from Evaluation.evaluate import EpisodeStats, mean_interval, run_episodes, skill
 from Evaluation.figures import baselines_on, has_skill
 from Evaluation.perturbations import (
     FrozenFrames,
@@ -89,14 +89,16 @@ def measure_sight(flags: SightFlags) -> dict[str, Any]:
 
 
 def _play(subject: Subject, episodes: range) -> dict[str, EpisodeStats]:
-    act, stats = policy_act(subject.student), {}
+    stats = {}
     env = subject.make_env(len(episodes))
     try:
         for name, make in VARIANTS.items():
             if name == _NO_PROPRIO and PROPRIO not in subject.groups:
                 continue
             perturbed = PerturbedEnv(env, make())
-            stats[name] = run_episodes(act, perturbed, subject.task, episodes.start, len(episodes))
+            stats[name] = run_episodes(
+                subject.act(), perturbed, subject.task, episodes.start, len(episodes)
+            )
     finally:
         env.close()
     return stats

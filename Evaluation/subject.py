@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
@@ -19,6 +20,7 @@ from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
+from Evaluation.evaluate import Act, policy_act
 from Evaluation.run_folder import DIAGNOSTICS, STUDENT, default_teacher
 from Evaluation.runs import Run, read_run
 from Evaluation.seed_range import parse_seeds
@@ -108,6 +110,18 @@ class Subject:
     def diagnostics(self) -> Path:
         """Where tools write what they find."""
         return self.folder / DIAGNOSTICS
+
+    def act(self, *, stochastic: bool = False) -> Act:
+        """Its policy as its task is judged: by the most probable actions, or by samples.
+
+        What samples are drawn from, torch's own generator, begins anew with this call.
+
+        Args:
+            stochastic: samples, however the task is judged.
+        """
+        torch.manual_seed(seeds.model(0))
+        deterministic = self.task.judged_by_mode and not stochastic
+        return policy_act(self.student, deterministic=deterministic)
 
     def make_env(self, n_episodes: int, *, blind: bool = False) -> VecEnv:
         """Environments for evaluation; the caller closes them.

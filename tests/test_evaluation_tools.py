@@ -25,6 +25,7 @@ from Evaluation.robustness import RobustnessFlags, measure_robustness
 from Evaluation.saliency import SaliencyFlags, show_saliency
 from Evaluation.sight import SightFlags, compare, judge, measure_sight
 from Evaluation.subject import find_teacher, open_subject
+from Models.bundle import read_bundle, write_bundle
 from Models.distributions import DiagGaussian
 from Models.student_bundle import load_student
 from Models.teacher import Teacher, record_baseline
@@ -81,6 +82,12 @@ def alone(run: Path, tmp_path: Path) -> Path:
         folder / "student.json", lambda description: description["teacher"].update(sha256="x")
     )
     return folder
+
+
+def change_student(folder: Path, how: Callable[[dict], object]) -> None:
+    tensors, description = read_bundle(folder, "student")
+    how(description)
+    write_bundle(folder, "student", tensors, description)
 
 
 def change(path: Path, how: Callable[[dict], object]) -> None:

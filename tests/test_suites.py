@@ -173,7 +173,7 @@ def test_frames_are_the_screen_in_gray_scaled_by_area():
 
 
 def test_the_time_limit_truncates(monkeypatch, coinrun):
-    monkeypatch.setitem(envpool_games.TIME_LIMITS, "atari", 40)
+    monkeypatch.setattr(envpool_games, "ATARI_TIME_LIMIT", 40)
     env = make_games("Freeway", 1, TRAIN)
     env.reset()
     for _ in range(40):
@@ -362,9 +362,9 @@ def test_a_game_that_hangs_is_an_error_and_so_is_what_follows():
 
 
 @pytest.mark.slow  # a minute: a teacher and its student, from the commands
-@pytest.mark.parametrize(("suite", "name"), [("atari", "Pong"), ("procgen", "CoinRun")])
+@pytest.mark.parametrize(("suite", "name"), [("atari", "Pong"), ("procgen", "Jumper")])
 def test_a_teacher_is_trained_and_distilled(suite, name, monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(envpool_games.TIME_LIMITS, suite, 40)
+    monkeypatch.setattr(envpool_games, "ATARI_TIME_LIMIT", 40)
     monkeypatch.chdir(tmp_path)
     small = "--num_envs 2 --batch_size 64 --wandb disabled"
     train_teacher(
@@ -384,7 +384,7 @@ def test_a_teacher_is_trained_and_distilled(suite, name, monkeypatch, tmp_path, 
     )
     figures = json.loads((tmp_path / "student" / "evaluation.json").read_text())
     assert figures["episodes"] == 3
-    assert figures["length"] <= 40
+    assert suite == "procgen" or figures["length"] == 40
     student = load_student(tmp_path / "student" / "student")
     env = make_games(name, 1, EVALUATE)
     actions, _ = student.predict(env.reset(), deterministic=True)
