@@ -60,7 +60,7 @@ class RayWorkers:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "10")
         try:
-            import ray
+            import ray  # pyright: ignore[reportMissingImports]
         except ModuleNotFoundError as error:
             raise UserError(f"A grid on Ray needs it installed: {INSTALL}") from error
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}

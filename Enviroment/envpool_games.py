@@ -12,13 +12,13 @@
 Atari is `<Game>NoFrameskip-v4` of Gymnasium: an env step is one frame, and actions are never
 repeated by chance. An episode begins after 1 to 30 steps of doing nothing, and with FIRE where the
 game knows it, as in SB3's `AtariWrapper`. In training the next episode goes on with the next life,
-and the game begins anew when all are lost, as there too: evaluations on training seeds (`id`) are
-of lives. Evaluated are whole games, because the
-scores that the paper normalises by, of people and of random play, are of whole games, and SB3's
-`evaluate_policy` reports those whatever the wrapper calls an episode. Frames are scaled to 84x84
-by area. EnvPool stacks nothing: our own `FrameStack` begins each episode with its first frame.
+and the game begins anew when all are lost, as there too. Frames are scaled to 84x84 by area.
+EnvPool stacks nothing: our own `FrameStack` begins each episode with its first frame.
 
-Seeds of `Enviroment.seeds.VALIDATION` and `EVALUATION` are evaluated, all others train.
+Seeds of `Enviroment.seeds.VALIDATION` and `EVALUATION` are evaluated, all others train: what is
+measured on training seeds (`id`) is of lives, and of training levels. Whole games are evaluated
+because the scores that the paper normalises by, of people and of random play, are of whole games,
+and because SB3's `evaluate_policy` reports those whatever its wrapper calls an episode.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def action_count(task: Task) -> int:
     Raises:
         UserError: EnvPool or Qt is missing, or the task asks for frames that there are not.
     """
-    spec = _envpool(task).make_spec(task.env_id, **_drawn(task))
+    spec = load_envpool(task).make_spec(task.env_id, **_drawn(task))
     return int(spec.action_space.n)
 
 
@@ -149,7 +149,7 @@ class Games:
         self._patience.end()
 
     def _make(self, episode_seeds: np.ndarray, n_threads: int) -> Any:
-        return _envpool(self._task).make_gymnasium(
+        return load_envpool(self._task).make_gymnasium(
             self._task.env_id,
             num_envs=len(episode_seeds),
             num_threads=n_threads if len(episode_seeds) > 1 else 1,
@@ -196,7 +196,7 @@ def _rules(task: Task, seed: int, evaluated: bool) -> dict[str, Any]:
     return {"start_level": levels.start, "num_levels": len(levels)}
 
 
-def _envpool(task: Task) -> Any:
+def load_envpool(task: Task) -> Any:
     """The module, ready to play the task.
 
     Raises:
@@ -207,7 +207,7 @@ def _envpool(task: Task) -> Any:
             f"{task.name} is played by EnvPool, which is not installed. "
             "Install it: pip install '.[suites]'"
         )
-    import envpool  # an extra, and slow to load
+    import envpool  # an extra, and slow to load  # pyright: ignore[reportMissingImports]
 
     if task.suite == "procgen":
         load_qt()

@@ -46,7 +46,7 @@ def start_wandb(
     config: dict[str, Any],
     run_id: str | None = None,
 ) -> wandb.Run | None:
-    """Starts W&B; None where it is disabled.
+    """Starts W&B; None where it is disabled, or where it cannot be used at all, with a warning.
 
     Args:
         run_id: of the run to go on with. Online, W&B then counts its rows on from those that it
@@ -84,7 +84,9 @@ def start_wandb(
                 RuntimeWarning,
                 stacklevel=3,
             )
-    return start("offline")
+    started: list[wandb.Run] = []
+    or_warn("be started", lambda: started.append(start("offline")))
+    return started[0] if started else None
 
 
 def _wandb_settings() -> wandb.Settings:

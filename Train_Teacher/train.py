@@ -19,6 +19,7 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
+from Enviroment.envpool_games import load_envpool
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
 from Enviroment.folder_lock import locked
 from Enviroment.signals import Stopped, StopSignals
@@ -96,6 +97,8 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
+        if task.simulator == "envpool":
+            load_envpool(task)  # or its error comes before the folder is made
         folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
         stack.enter_context(locked(folder))
         config = {"task": task.name, "run": asdict(run)}

@@ -1,7 +1,6 @@
 """Atari and Procgen by EnvPool, against EnvPool stepped by hand."""
 
 import dataclasses
-import json
 import threading
 from importlib import metadata, util
 
@@ -10,8 +9,9 @@ import imageio.v3
 import numpy as np
 import pytest
 from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecNormalize
 
-from Distillation.suite_run import main_suite as distil
+from Algorithm.env_state import capture_env, restore_env
 from Enviroment import envpool_games, procgen_libraries, seeds
 from Enviroment.envpool_tasks import ATARI_TASKS, PROCGEN_TASKS
 from Enviroment.errors import NoStateError, UserError, WorkerError
@@ -21,9 +21,6 @@ from Enviroment.tasks import Task, get_task
 from Evaluation.evaluate import run_episodes
 from Evaluation.paper_numbers import human_normalised, suite_of
 from Evaluation.video import record_video
-from Models.student_bundle import load_student
-from Models.teacher import Teacher
-from Train_Teacher.suite_train import main_suite as train_teacher
 
 # As a user might, before Qt is loaded: Procgen then fails at first.
 envpool = pytest.importorskip("envpool", reason="needs the extra 'suites'")
@@ -329,6 +326,19 @@ def test_what_is_not_there(coinrun):
         make_games(dataclasses.replace(get_task("CoinRun"), frame_size=(84, 84)), 1, TRAIN)
 
 
+def test_a_run_goes_on_at_an_episodes_start_and_says_so(coinrun):
+    coinrun.seed(TRAIN)
+    first = coinrun.reset()["frame"]
+    coinrun.step(np.full(2, 7))
+    env = VecNormalize(coinrun, norm_obs=False)
+    state = capture_env(env)
+    coinrun.seed(TRAIN)
+    with pytest.warns(UserWarning, match="at the start of an episode"):
+        obs = restore_env(env, state)
+    assert isinstance(obs, dict)
+    np.testing.assert_array_equal(obs["frame"], first)
+
+
 def test_without_envpool(monkeypatch):
     find = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == "envpool" else find(name))
@@ -359,34 +369,3 @@ def test_a_game_that_hangs_is_an_error_and_so_is_what_follows():
             patience.call(forever.wait)
     forever.set()
     patience.end()
-
-
-@pytest.mark.slow  # a minute: a teacher and its student, from the commands
-@pytest.mark.parametrize(("suite", "name"), [("atari", "Pong"), ("procgen", "Jumper")])
-def test_a_teacher_is_trained_and_distilled(suite, name, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(envpool_games, "ATARI_TIME_LIMIT", 40)
-    monkeypatch.chdir(tmp_path)
-    small = "--num_envs 2 --batch_size 64 --wandb disabled"
-    train_teacher(
-        suite,
-        f"--env {name} --output teacher --total_timesteps 256 --n_steps 64 --n_epochs 1 {small} "
-        "--eval_every 128 --eval_episodes 2 --baseline_episodes 3".split(),
-    )
-    teacher = Teacher.load(tmp_path / "teacher" / "teacher")
-    assert teacher.description.task == name
-    assert set(teacher.description.baselines) == {"teacher", "random"}
-    assert (tmp_path / "teacher" / "curves.png").is_file()
-    distil(
-        suite,
-        f"--env {name} --PPD --size smaller --teacher teacher/teacher --output student {small} "
-        "--total_timesteps 256 --num_steps 64 --num_epochs 1 --eval_every 128 "
-        "--eval_episodes 2 --final_episodes 3".split(),
-    )
-    figures = json.loads((tmp_path / "student" / "evaluation.json").read_text())
-    assert figures["episodes"] == 3
-    assert suite == "procgen" or figures["length"] == 40
-    student = load_student(tmp_path / "student" / "student")
-    env = make_games(name, 1, EVALUATE)
-    actions, _ = student.predict(env.reset(), deterministic=True)
-    env.close()
-    assert env.action_space.contains(actions[0])

@@ -119,7 +119,7 @@ while not os.path.exists(f"{here}/go"):
 def test_the_runs_of_a_node_that_dies_go_on_on_another(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
+    from ray.cluster_utils import Cluster  # pyright: ignore[reportMissingImports]
 
     over = threading.Event()
     cluster = Cluster(initialize_head=True, head_node_args=NODE)
@@ -171,7 +171,7 @@ def test_the_runs_of_a_node_that_dies_go_on_on_another(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_ray_on_this_machine(tmp_path, monkeypatch):
     pytest.importorskip("ray", reason="the extra `cluster` is not installed")
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]
 
     with pytest.raises(UserError, match="No node of the cluster has 1 CPU and 64 GPU"):
         RayWorkers.begin(None, cpus=1, gpus=64)

@@ -68,7 +68,8 @@ def wandb_history(run_dir: Path) -> list[dict]:
 @pytest.fixture
 def _no_wandb_account(monkeypatch, tmp_path):
     for name in list(os.environ):
-        if name.startswith("WANDB_"):
+        # WANDB_SERVICE names W&B's process: brought back afterwards, it would name a dead one.
+        if name.startswith("WANDB_") and name != "WANDB_SERVICE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
@@ -319,3 +320,14 @@ def test_versions_leave_out_what_is_not_installed(monkeypatch):
     monkeypatch.setattr(tracking, "PACKAGES", ("numpy", "no-such-package-here"))
     assert package_versions().keys() == {"python", "numpy"}
     assert package_versions()["numpy"] == np.__version__
+
+
+def test_a_client_of_wandb_that_cannot_start_costs_a_warning_only(tmp_path, monkeypatch):
+    def dead(**_):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(wandb, "init", dead)
+    with pytest.warns(RuntimeWarning, match=r"W&B could not be started \(FileNotFoundError"):
+        tracker = make_tracker(tmp_path, "offline")
+    log_two_points(tracker)
+    assert read_metrics(tmp_path) == TWO_POINTS

@@ -20,7 +20,8 @@ from tests.test_tracking import wandb_history
 def tracker(tmp_path, monkeypatch):
     """Makes a tracker of one run folder, without any account of W&B's."""
     for name in list(os.environ):
-        if name.startswith("WANDB_"):
+        # WANDB_SERVICE names W&B's process: brought back afterwards, it would name a dead one.
+        if name.startswith("WANDB_") and name != "WANDB_SERVICE":
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
