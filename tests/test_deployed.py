@@ -70,6 +70,7 @@ def run_onnx(content: bytes, obs: dict[str, np.ndarray]) -> np.ndarray:
 
 def check_onnx(student: StudentPolicy) -> np.ndarray:
     """Batches that it was not traced with; returns the actions."""
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
     content, obs = to_onnx(student), some_obs(student, 7)
     for n in (7, 1):
         batch = {name: values[:n] for name, values in obs.items()}
@@ -134,6 +135,7 @@ def test_onnx_of_a_bfloat16_student_is_its_float32_copy():
     in_float32 = copy.deepcopy(student)
     in_float32.encoder.precision = "float32"
     obs = some_obs(student, 5)
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
     actions = run_onnx(to_onnx(student), obs)
     expected = in_float32.predict(obs, deterministic=True)[0]
     np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
