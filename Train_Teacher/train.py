@@ -30,7 +30,7 @@ from Models.device import resolve_device
 from Train_Teacher import run_folder
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
-from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
+from Train_Teacher.checkpoint import Progress, find_best, find_newest, prune, restore
 from Train_Teacher.config import SETTINGS, Algo, TeacherRun
 from Train_Teacher.finish import finish
 from Train_Teacher.suite_settings import default_algo, default_run
@@ -117,6 +117,8 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         stack.callback(tracker.close)
         if found is None or found[1].steps < run.settings.total_timesteps:
             _learn(task, run, checkpoints, device, found, tracker, signals)
+        else:
+            prune(checkpoints)  # the kill may have come while the last one was pruned
         best = find_best(checkpoints)
         if best is None:
             raise UserError(f"{folder} has no undamaged best checkpoint. Train anew.")
