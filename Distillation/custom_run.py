@@ -11,7 +11,8 @@ from pathlib import Path
 from Distillation.camera_preview import write_preview
 from Distillation.run import main
 from Enviroment.custom import custom_task
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.task import Task
 
 _DESCRIPTION = """\
@@ -32,13 +33,10 @@ Without it a student of pixels sees only pixels"""
 def main_custom(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+    with exit_with_message():
         task, rest = _read_task(arguments)
         if task is None:
             return
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     main(task, rest, ["python", "Distillation/Custom.py", *arguments])
 
 

@@ -1,4 +1,4 @@
-"""The jobs of `Distillation.pool` on a Ray cluster, with what each reserves of it.
+"""The jobs of `Enviroment.jobs` on a Ray cluster, with what each reserves of it.
 
 The nodes share the folders that jobs write, and have this toolkit at the same path.
 """
@@ -14,8 +14,8 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, Self
 
-from Distillation.pool import Ended, Job, failure_of, kill, launch
 from Enviroment.errors import UserError
+from Enviroment.jobs import Ended, Job, failure_of, kill, launch
 
 INSTALL = "pip install -e '.[cluster]'"
 _ANSWER_SECONDS = 5.0  # of a cluster that lives; Ray itself waits for two minutes

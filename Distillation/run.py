@@ -33,9 +33,10 @@ from Distillation.resume import (
 from Distillation.teaching import load_teaching
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import EXIT_BAD_INPUT
+from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
-from Enviroment.signals import Stopped, StopSignals
+from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task, get_task
 from Evaluation import run_folder
 from Evaluation.callbacks import EvaluationCallback, ProgressBar
@@ -61,18 +62,17 @@ def main(
         command: what was typed, where it is more than the task's script and the flags.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        task = get_task(task) if isinstance(task, str) else task
-        script = ["python", *f"Distillation/{task.script}".split()]
-        run(task, parse(task, arguments), command or [*script, *arguments])
-    except distributed.RankLostError:  # has spoken already
-        sys.exit(EXIT_BAD_INPUT)
-    except UserError as error:
-        distributed.complain(error)
-        sys.exit(EXIT_BAD_INPUT)
-    except Stopped as stop:
-        distributed.tell(f"\n{stop} The same command with --resume goes on.")
-        sys.exit(stop.exit_code)
+    with exit_with_message(
+        "The same command with --resume goes on.",
+        complain=distributed.complain,
+        tell=distributed.tell,
+    ):
+        try:
+            task = get_task(task) if isinstance(task, str) else task
+            script = ["python", *f"Distillation/{task.script}".split()]
+            run(task, parse(task, arguments), command or [*script, *arguments])
+        except distributed.RankLostError:  # has spoken already
+            sys.exit(EXIT_BAD_INPUT)
 
 
 def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from Distillation.run import main
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.suite_choice import choose_task
 from Enviroment.task import Suite
 
@@ -14,9 +14,6 @@ from Enviroment.task import Suite
 def main_suite(suite: Suite, arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+    with exit_with_message():
         task, rest = choose_task("Distillation", suite, arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
     main(task, rest)

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from Distillation.pool import Ended, Job
+from Enviroment.jobs import Ended, Job
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.tracking import METRICS_FILE, read_metrics
 
@@ -42,7 +42,7 @@ class _Line:
 
 
 class Board:
-    """A `Distillation.pool.Watcher` for people.
+    """A `Enviroment.jobs.Watcher` for people.
 
     Args:
         folders: the run folder of each run, by its name, in the order of the table.

@@ -16,14 +16,15 @@ from rich.console import Console
 
 from Distillation.grid import Grid, Planned, read_grid
 from Distillation.grid_checks import check_grid, script_of
-from Distillation.pool import Job, LocalWorkers, Workers, run_jobs
 from Distillation.ray_pool import RayWorkers
 from Distillation.resume import is_finished
 from Distillation.sweep_board import Board
 from Enviroment.durable import write_file
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
-from Enviroment.signals import Stopped, StopSignals
+from Enviroment.jobs import Job, LocalWorkers, Workers, run_jobs
+from Enviroment.signals import StopSignals
 
 _ROOT = Path(__file__).resolve().parent.parent
 _FILE_WIDTH = 160  # characters
@@ -49,7 +50,7 @@ class SweepFlags:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Bad input ends it with exit code 2 and all that is wrong on stderr."""
-    try:
+    with exit_with_message("The same command goes on where it was."):
         flags = tyro.cli(
             SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
             config=(tyro.conf.FlagCreatePairsOff,),
@@ -57,12 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Into a file or a pipe without the width of a terminal, which nobody reads it in.
         console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
         sys.exit(sweep(flags, console))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-    except Stopped as stop:
-        print(f"\n{stop} The same command goes on where it was.", file=sys.stderr)
-        sys.exit(stop.exit_code)
 
 
 def sweep(flags: SweepFlags, console: Console) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,8 @@ import numpy as np
 from Enviroment.collect import check_content, repair, verify
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import ACTION, FINAL_STATE, Manifest, shard_name
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.minari_exchange import export_minari, import_minari
 from Enviroment.observations import FRAME, frame_channels
 from Enviroment.recording import Labeller
@@ -27,11 +27,8 @@ _SHEET = (8, 10)  # episodes x moments
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
     options = _parser().parse_args(arguments)
-    try:
+    with exit_with_message():
         options.run(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
 
 
 def _parser() -> argparse.ArgumentParser:

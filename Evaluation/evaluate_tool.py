@@ -19,7 +19,8 @@ from Evaluation.figures import FIGURES_FILE, ID, evaluate_student, figures_table
 from Evaluation.latency import measure_latency, measure_size
 from Evaluation.seed_range import describe_seeds
 from Evaluation.subject import Subject, SubjectFlags, Taught, find_teacher, open_subject
-from Evaluation.tool import note, run_tool, torch_threads, write_json
+from Evaluation.tool import note, run_tool, write_json
+from Models.device import torch_threads
 
 TEACHER_STATES = "teacher_states_"
 Figures = dict[str, float]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium import spaces
 
-from Evaluation.tool import torch_threads
+from Models.device import torch_threads
 from Models.student import StudentPolicy
 
 _WARM_UP, _TIMED = 50, 500  # actions

@@ -32,7 +32,8 @@ from Evaluation.perturbations import (
 from Evaluation.robustness_picture import draw_robustness
 from Evaluation.seed_range import describe_seeds
 from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
-from Evaluation.tool import run_tool, torch_threads, write_json
+from Evaluation.tool import run_tool, write_json
+from Models.device import torch_threads
 
 ROBUSTNESS_FILE, ROBUSTNESS_PICTURE = "robustness.json", "robustness.png"
 

@@ -21,8 +21,9 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate import Obs, run_episodes
 from Evaluation.saliency_picture import Pictures, draw_moments
 from Evaluation.subject import Subject, SubjectFlags, open_subject
-from Evaluation.tool import run_tool, torch_threads
+from Evaluation.tool import run_tool
 from Evaluation.video import encode, video_fps
+from Models.device import torch_threads
 from Models.distributions import DiagGaussian, Distribution
 from Models.student import StudentPolicy
 

@@ -30,7 +30,8 @@ from Evaluation.perturbations import (
 )
 from Evaluation.seed_range import describe_seeds
 from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
-from Evaluation.tool import run_tool, torch_threads, write_json
+from Evaluation.tool import run_tool, write_json
+from Models.device import torch_threads
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"

@@ -10,13 +10,14 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
 from Evaluation.aggregate_tables import Cell, PaperTable, make_table, runs_for
 from Evaluation.paper_numbers import TableNumber
 from Evaluation.runs import find_runs
 from Evaluation.scored_runs import score_runs
 from Evaluation.stats import Estimate
 from Evaluation.table import as_csv, as_markdown
+from Evaluation.tool import run_tool
 
 Format = Literal["markdown", "csv", "latex"]
 _MISSING = "-"
@@ -131,14 +132,14 @@ def _print(tables: Sequence[PaperTable], remarks: Sequence[str], form: Format) -
         print(line, file=sys.stderr)
 
 
+def show_stats(flags: StatsFlags) -> None:
+    """Prints the tables."""
+    _print(*stats_tables(flags), flags.format)
+
+
 def main() -> None:
     """The command. Bad input ends it with exit code 2 and one message on stderr."""
-    try:
-        flags = tyro.cli(StatsFlags, prog="python -m Evaluation.stats", use_underscores=True)
-        _print(*stats_tables(flags), flags.format)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+    run_tool(StatsFlags, "Evaluation.stats", show_stats)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
 from Evaluation.runs import Run, find_runs
+from Evaluation.tool import run_tool
 
 # What does not make two runs another experiment.
 _SEED_FLAGS = {"run_index"}
@@ -153,15 +153,15 @@ def as_csv(cells: Sequence[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
+def show_table(flags: TableFlags) -> None:
+    """Prints it."""
+    cells = table(find_runs(flags.runs))
+    print(as_csv(cells) if flags.format == "csv" else as_markdown(cells), end="")
+
+
 def main() -> None:
     """The command. Bad input ends it with exit code 2 and one message on stderr."""
-    try:
-        flags = tyro.cli(TableFlags, prog="python -m Evaluation.table", use_underscores=True)
-        cells = table(find_runs(flags.runs))
-        print(as_csv(cells) if flags.format == "csv" else as_markdown(cells), end="")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+    run_tool(TableFlags, "Evaluation.table", show_table)
 
 
 if __name__ == "__main__":

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 import tyro
 
 from Enviroment.durable import write_file
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message, say
 
 FlagsT = TypeVar("FlagsT")
 
@@ -23,16 +21,13 @@ def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], objec
 
     Bad input ends it with exit code 2 and one message on stderr.
     """
-    try:
+    with exit_with_message():
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
 
 
 def note(text: str) -> None:
     """Says on stderr what is left out, or not as usual, and why."""
-    print(f"Note: {text}", file=sys.stderr)
+    say(f"Note: {text}")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -46,14 +41,3 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         write_file(path, json.dumps(value, indent=1).encode() + b"\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-@contextlib.contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Torch computes with so many threads in the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,6 +1,9 @@
-"""Where tensors live, from the `--device` flag."""
+"""Where tensors live, from the `--device` flag, and in how many threads they are computed."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 
@@ -27,3 +30,14 @@ def resolve_device(name: str) -> torch.device:
             found = f"only {count}" if count else "none"
             raise UserError(f"--device {name}: this machine has {found}. Use --device auto or cpu.")
     return device
+
+
+@contextlib.contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Torch computes with so many threads in the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

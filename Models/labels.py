@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from gymnasium import spaces
 
 from Enviroment.dataset_format import ACTION, DISTRIBUTION, VALUE
+from Models.device import torch_threads
 from Models.teacher import Teacher
 
 
@@ -49,7 +49,7 @@ class TeacherLabeller:
 
     def __call__(self, states: np.ndarray) -> dict[str, np.ndarray]:
         """`(B, state_dim)` -> `action` (B, action_dim), `distribution.*`, `value` (B,); float32."""
-        with _one_thread():
+        with torch_threads(1):
             batch = torch.from_numpy(states)
             parameters = self._teacher.distribution(batch).params()
             value = self._teacher.value(batch)
@@ -62,13 +62,3 @@ class TeacherLabeller:
     def check_fits(self, task: str, state_space: spaces.Space, action_space: spaces.Space) -> None:
         """As `Teacher.check_fits`."""
         self._teacher.check_fits(task, state_space, action_space)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

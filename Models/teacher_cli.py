@@ -16,7 +16,8 @@ from typing import Annotated
 import tyro
 
 from Enviroment.custom import named_task
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.make import make_state_env
 from Enviroment.redaction import command_line
 from Models import hub
@@ -75,14 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
         args=arguments,
         use_underscores=True,
     )
-    try:
+    with exit_with_message():
         if isinstance(command, Convert):
             convert(command, command_line(["python", "-m", "Models.teacher", *arguments]))
             command = Inspect(command.output)
         print(describe(Teacher.load(command.bundle)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
 
 
 def convert(flags: Convert, command: str) -> None:

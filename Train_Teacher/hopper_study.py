@@ -9,11 +9,7 @@ OUTPUT/study.json table.md figure1_*.png figure2_*.png figure3_*.png
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,7 @@ from Enviroment import seeds
 from Enviroment.bounded_read import read_bounded
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import locked
+from Enviroment.jobs import Ended, Job, LocalWorkers, run_jobs
 from Enviroment.make import make_state_env
 from Enviroment.signals import StopSignals
 from Evaluation import run_folder
@@ -48,7 +45,6 @@ from Train_Teacher.train import parse
 _SCRIPT = Path(__file__).with_name("Hopper.py")
 _ENVS = 10  # of a test
 _MAX_JSON = 2**22  # bytes
-_POLL_SECONDS = 0.2
 
 
 def run_study(flags: StudyFlags) -> int:
@@ -112,48 +108,43 @@ def train_all(trainings: Sequence[Training], jobs: int, signals: StopSignals) ->
     Raises:
         Stopped: once a signal came and all processes have ended.
     """
-    waiting, failed, asked = deque(trainings), [], False
-    running: dict[subprocess.Popen[bytes], Training] = {}
+    told = _Told()
     with signals.held():
-        try:
-            while running or waiting:
-                if signals.requested is not None and not asked:
-                    asked = True
-                    waiting.clear()
-                    for process in running:
-                        process.terminate()  # once: it writes a checkpoint first
-                while waiting and len(running) < jobs:
-                    training = waiting.popleft()
-                    print(f"begins   {training.name}", flush=True)
-                    running[launch(training)] = training
-                time.sleep(_POLL_SECONDS)
-                for process in [p for p in running if p.poll() is not None]:
-                    training = running.pop(process)
-                    how = "FAILED" if process.returncode and not asked else "ends"
-                    print(f"{how:8} {training.name}", flush=True)
-                    if process.returncode:
-                        failed.append(training)
-        finally:
-            for process in running:
-                process.kill()
-    return failed
+        run_jobs(
+            *([job_of(training) for training in trainings], LocalWorkers(jobs), told),
+            retries=0,
+            stops=lambda: signals.requested is not None,
+        )
+    return [training for training in trainings if training.name in told.failed]
 
 
-def launch(training: Training) -> subprocess.Popen[bytes]:
-    """A process of its own, in a session of its own: Ctrl-C reaches it through this one, once."""
+def job_of(training: Training) -> Job:
+    """The process that trains, in one thread."""
     resumes = (training.folder / CONFIG_FILE).is_file()
     where = ("--env", training.task.name)
     command = [sys.executable, str(_SCRIPT), *where, *training.flags, "--threads", "1"]
-    training.log.parent.mkdir(parents=True, exist_ok=True)
-    with training.log.open("ab") as log:
-        return subprocess.Popen(
-            [*command, "--resume"] if resumes else command,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    return Job(
+        training.name,
+        [*command, "--resume"] if resumes else command,
+        log=training.log,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+
+
+class _Told:
+    """Prints a line when a training begins and ends, and keeps which of them failed."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    def started(self, job: Job) -> None:
+        print(f"begins   {job.name}", flush=True)
+
+    def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
+        fails = ended.failure is not None and not stopped
+        if fails:
+            self.failed.add(ended.job.name)
+        print(f"{'FAILED' if fails else 'ends':8} {ended.job.name}", flush=True)
 
 
 def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:

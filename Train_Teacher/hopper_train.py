@@ -13,8 +13,8 @@ from typing import TypeVar
 
 import tyro
 
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
-from Enviroment.signals import Stopped
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Evaluation.hopper_students import StudentsFlags, show_students
 from Train_Teacher import train
 from Train_Teacher.hopper_config import StudyFlags
@@ -35,7 +35,7 @@ python {_SCRIPT} --students --help
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with exit_with_message("The same command goes on."):
         if "--study" in arguments:
             flags = _flags(StudyFlags, arguments, "--study")
             sys.exit(run_study(flags))
@@ -43,12 +43,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             show_students(_flags(StudentsFlags, arguments, "--students"))
             return
         name, rest = choose_domain(arguments)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-    except Stopped as stop:
-        print(f"\n{stop} The same command goes on.", file=sys.stderr)
-        sys.exit(stop.exit_code)
     if name is None:
         main_suite("hopper", rest)
     else:

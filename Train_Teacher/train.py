@@ -20,9 +20,10 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.envpool_games import load_envpool
-from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.errors import UserError
+from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
-from Enviroment.signals import Stopped, StopSignals
+from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task, get_task
 from Evaluation.run_folder import CHECKPOINTS, clear
 from Evaluation.tracking import RunTracker, write_config
@@ -44,17 +45,11 @@ _FRESH = Progress(steps=0, updates=0, episodes=0, best_return=None, evaluation={
 def main(task_name: str, arguments: list[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
+    with exit_with_message("The same command with --resume goes on."):
         run = parse(task_name, arguments)
         task = get_task(task_name)
         command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
         train(task, run, command)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
-    except Stopped as stop:
-        print(f"\n{stop} The same command with --resume goes on.", file=sys.stderr)
-        sys.exit(stop.exit_code)
 
 
 def parse(task_name: str, arguments: list[str]) -> TeacherRun:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Enviroment.jobs import Job
 from Enviroment.signals import Stopped, StopSignals
 from Evaluation import hopper_domains, hopper_students
 from Evaluation.hopper_domains import Learning, Study, Transfer
@@ -188,11 +189,12 @@ def some(tmp_path, n):
 def scripted(monkeypatch, tmp_path, code):
     """Trainings are `python -c code SEED`."""
 
-    def launch(training):
+    def job_of(training):
         command = [sys.executable, "-c", code, str(training.seed), str(tmp_path)]
-        return subprocess.Popen(command, start_new_session=True)
+        log = tmp_path.with_name(f"{tmp_path.name}_logs") / str(training.seed)
+        return Job(training.name, command, log)
 
-    monkeypatch.setattr(hopper_study, "launch", launch)
+    monkeypatch.setattr(hopper_study, "job_of", job_of)
 
 
 def test_a_bounded_number_of_processes_and_those_that_fail(tmp_path, monkeypatch):

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from Distillation.pool import LocalWorkers
 from Distillation.sweep_tool import main
 from Enviroment.folder_lock import locked
+from Enviroment.jobs import LocalWorkers
 
 FLAGS = {
     "total_timesteps": 24,

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from Distillation.pool import Ended, Job, run_jobs
 from Distillation.ray_pool import RayWorkers, check_answers
 from Distillation.sweep_tool import main
 from Enviroment.errors import UserError
+from Enviroment.jobs import Ended, Job, run_jobs
 
 
 class Record:

@@ -1,4 +1,4 @@
-"""The pool of a sweep, with commands that train nothing."""
+"""Jobs in a bounded number of processes, with commands that train nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from Distillation.pool import Ended, Job, LocalWorkers, launch, run_jobs
 from Distillation.sweep_board import Board
+from Enviroment.jobs import Ended, Job, LocalWorkers, launch, run_jobs
 
 
 class Record:
@@ -192,7 +192,7 @@ WAIT = "import time\nwhile True: time.sleep(1)"
 DRIVER = """
 import sys
 from pathlib import Path
-from Distillation.pool import Job, LocalWorkers, run_jobs
+from Enviroment.jobs import Job, LocalWorkers, run_jobs
 class Quiet:
     def started(self, job): pass
     def ended(self, ended, **how): print("ended", ended.job.name, ended.failure, flush=True)

@@ -1,0 +1,39 @@
+"""How commands end: bad input and signals become a message and an exit code, not a traceback."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.signals import Stopped
+
+
+def say(message: object) -> None:
+    """A line on standard error."""
+    print(message, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def exit_with_message(
+    after_stop: str = "",
+    *,
+    complain: Callable[[object], None] = say,
+    tell: Callable[[object], None] = say,
+) -> Iterator[None]:
+    """The body of a command's `main`: a `UserError` in it exits with 2, a signal as shells tell it.
+
+    Args:
+        after_stop: what goes on where a signal stopped it; a sentence.
+        complain: says what was wrong. Of several processes each may be wrong in its own way.
+        tell: says that it was stopped. Of several processes all are.
+    """
+    try:
+        yield
+    except UserError as error:
+        complain(error)
+        sys.exit(EXIT_BAD_INPUT)
+    except Stopped as stop:
+        tell(f"\n{stop} {after_stop}".rstrip())
+        sys.exit(stop.exit_code)
