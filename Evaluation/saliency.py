@@ -22,7 +22,7 @@ from Evaluation.evaluate import Obs, run_episodes
 from Evaluation.saliency_picture import Pictures, draw_moments
 from Evaluation.subject import Subject, SubjectFlags, open_subject
 from Evaluation.tool import run_tool
-from Evaluation.video import encode, video_fps
+from Evaluation.video import drawn_steps, encode, video_fps
 from Models.device import torch_threads
 from Models.distributions import DiagGaussian, Distribution
 from Models.student import StudentPolicy
@@ -143,7 +143,8 @@ def _scaled(gradients: np.ndarray) -> np.ndarray:
 def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
     fps = video_fps(task) if task.simulator == "gymnasium" else _GAME_FPS
     unfinished = path.with_suffix(".unfinished.mp4")
-    frames: Iterator[np.ndarray] = (pictures.beside(t) for t in range(len(pictures)))
+    steps = drawn_steps(len(pictures) - 1, task)
+    frames: Iterator[np.ndarray] = (pictures.beside(t) for t in steps)
     height, width = pictures.beside(0).shape[:2]
     try:
         encode(frames, (width, height), fps, unfinished)

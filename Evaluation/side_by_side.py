@@ -31,7 +31,15 @@ from Evaluation.names import method_name, size_name
 from Evaluation.report_entries import FILM
 from Evaluation.subject import Subject, find_teacher, open_subject
 from Evaluation.tool import run_tool, write_json
-from Evaluation.video import Played, encode, episode_pictures, play, video_fps, video_width
+from Evaluation.video import (
+    Played,
+    drawn_steps,
+    encode,
+    episode_pictures,
+    play,
+    video_fps,
+    video_width,
+)
 
 _MODULE = "Evaluation.side_by_side"
 _SEES_STATE = "sees the simulator's state"
@@ -184,8 +192,9 @@ def _pictures(
 ) -> Generator[np.ndarray, None, None]:
     """Pictures `(H, W, 3)` of all players, until the last of them has ended, and a while more."""
     height -= height % 2
-    fps = video_fps(players[0].task)
-    longest = max(len(episode.rewards) for episode in episodes) + 1 + round(_LINGER * fps)
+    task = players[0].task
+    longest = max(len(drawn_steps(len(episode.rewards), task)) for episode in episodes)
+    longest += round(_LINGER * video_fps(task))
     with contextlib.ExitStack() as stack:
         columns = []
         for player, episode in zip(players, episodes, strict=True):
@@ -204,8 +213,9 @@ def _column(
     """One player's pictures, each below its title; the last one for ever."""
     returns = [0.0, *np.cumsum(episode.rewards)]
     panel = np.zeros((0, 0, 3), np.uint8)
-    for picture, so_far in zip(pictures, returns, strict=True):
-        panel = np.vstack([_title(player, picture.shape[1], so_far, ended=False), picture])
+    steps = drawn_steps(len(episode.rewards), player.task)
+    for picture, step in zip(pictures, steps, strict=True):
+        panel = np.vstack([_title(player, picture.shape[1], returns[step], ended=False), picture])
         yield panel
     header = _title(player, panel.shape[1], returns[-1], ended=True)
     yield from repeat(np.vstack([header, panel[header.shape[0] :]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 from collections.abc import Generator, Iterator
@@ -25,6 +26,7 @@ _INSET_SHARE = 3  # the inset is a third as high as the video ...
 _BORDER = 2  # pixels, of white around it
 _MARGIN = 10  # pixels between it and the video's edges
 _GAME_FPS = {"atari": 60, "procgen": 15}  # env steps a second, as people play them
+_MOST_FPS = 60  # pictures a second; drawing is what a video costs
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Recording:
 
     path: Path | None
     episode_return: float
-    length: int  # env steps; the video has one frame more, the initial one
+    length: int  # env steps
 
 
 def record_video(
@@ -109,7 +111,7 @@ def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
 def episode_pictures(
     played: Played, task: Task, seed: int, size: tuple[int, int]
 ) -> Generator[np.ndarray, None, None]:
-    """The episode's pictures `(H, W, 3)` in reference quality, one more than steps.
+    """The episode's pictures `(H, W, 3)` in reference quality, one of each of `drawn_steps`.
 
     Of a game they are the frames that were played from, enlarged.
 
@@ -121,8 +123,9 @@ def episode_pictures(
         UserError: the task has no camera, or the machine no usable OpenGL.
     """
     width, height = size
+    drawn = drawn_steps(len(played.actions), task)
     if task.simulator == "envpool":
-        yield from (_enlarged(view, height, width) for view in played.views)
+        yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
     if task.camera is None:
         raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
@@ -133,11 +136,11 @@ def episode_pictures(
             Renderer(model, task.camera, height, width, quality="reference", grayscale=False)
         ) as renderer:
             yield _with_inset(renderer.render(data), played, 0)
-            for step, (action, reward) in enumerate(
-                zip(played.actions, played.rewards, strict=True)
-            ):
+            moves = zip(played.actions, played.rewards, strict=True)
+            for step, (action, reward) in enumerate(moves, start=1):
                 _check_repeated(seed, step, reward, float(env.step(action)[1]))
-                yield _with_inset(renderer.render(data), played, step + 1)
+                if step in drawn:
+                    yield _with_inset(renderer.render(data), played, step)
 
 
 def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -155,8 +158,23 @@ def _check_repeated(seed: int, step: int, reward: float, repeated: float) -> Non
         )
 
 
-def video_fps(task: Task) -> int:
-    """Pictures a second at the task's own speed."""
+def video_fps(task: Task) -> float:
+    """Pictures a second, for the task's own speed."""
+    return _steps_a_second(task) / _steps_a_picture(task)
+
+
+def drawn_steps(length: int, task: Task) -> list[int]:
+    """Which of an episode's moments 0 to `length` are drawn: its start, its end, and of those
+    between all, or every second or third where steps are shorter than a screen can show.
+    """
+    return [*range(0, length, _steps_a_picture(task)), length]
+
+
+def _steps_a_picture(task: Task) -> int:
+    return math.ceil(_steps_a_second(task) / _MOST_FPS)
+
+
+def _steps_a_second(task: Task) -> int:
     if task.simulator == "envpool":
         return _GAME_FPS[task.suite]
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
@@ -199,7 +217,7 @@ def video_width(task: Task, height: int) -> int:
     return min(max(width, _WIDTHS[0]), _WIDTHS[1]) // 2 * 2
 
 
-def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: int, path: Path) -> None:
+def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: float, path: Path) -> None:
     """Write pictures `(H, W, 3)` as H.264 that browsers can play; `size` is (W, H), even."""
     encoder = imageio_ffmpeg.write_frames(
         str(path),

@@ -19,7 +19,14 @@ from Enviroment.tasks import TASKS
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.gif import write_gif
 from Evaluation.side_by_side import SideBySideFlags, film
-from Evaluation.video import draw_inset, encode, record_video, video_width
+from Evaluation.video import (
+    draw_inset,
+    drawn_steps,
+    encode,
+    record_video,
+    video_fps,
+    video_width,
+)
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import save_student
 from Models.teacher import save_teacher
@@ -148,6 +155,26 @@ def test_a_video_that_fails_warns_once_and_the_run_goes_on(tmp_path, monkeypatch
     assert recording.length == STEPS
     assert np.isfinite(recording.episode_return)
     assert list(tmp_path.rglob("*.mp4")) == []
+
+
+def test_a_task_of_short_steps_is_drawn_every_third_step_and_at_its_end():
+    hopper = TASKS["Hopper"]  # 125 steps a second
+    assert video_fps(hopper) == pytest.approx(125 / 3)
+    assert drawn_steps(7, hopper) == [0, 3, 6, 7]
+    assert drawn_steps(6, hopper) == [0, 3, 6]
+    assert drawn_steps(2, TASK) == [0, 1, 2]
+
+
+def test_a_fast_task_has_a_short_video_of_the_same_length_in_seconds(tmp_path):
+    hopper = dataclasses.replace(TASKS["Hopper"], frame_size=(16, 16))
+    env = make_state_env(hopper, 1, 0)
+    try:
+        stand = record_video(lambda _: np.zeros((1, 3)), env, hopper, tmp_path / "a.mp4", 3, 64)
+    finally:
+        env.close()
+    meta, frames = decode(tmp_path / "a.mp4")
+    assert len(frames) == len(drawn_steps(stand.length, hopper)) < stand.length / 2.5
+    assert len(frames) / meta["fps"] == pytest.approx(stand.length / 125, abs=0.06)
 
 
 def test_the_inset_is_enlarged_by_nearest_neighbour():
