@@ -15,7 +15,7 @@ from Enviroment.errors import UserError
 from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.render import Quality, check_quality, find_body
 from Enviroment.simulation import Layout, make_simulation
-from Enviroment.suites import EnvPoolVecEnv, make_envpool_env
+from Enviroment.suites import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
 from Enviroment.workers import SerialWorkers, WorkerKind, make_workers
@@ -42,7 +42,8 @@ def make_env(
     Args:
         task: its name, or a `Task`; `dataclasses.replace(task, frame_size=...)` changes the frames.
         n_envs: how many run side by side.
-        seed: episode k of environment i is reset with `seed + k * n_envs + i`.
+        seed: episode k of environment i is reset with `seed + k * n_envs + i`. It tells of games
+            whether they train or are evaluated too (see `envpool_games`).
         quality: "fast" frames, or "reference" ones as Gymnasium draws them.
         workers: "thread"; "process" for machines with many cores; or "serial", for debugging.
             All yield the same numbers.
@@ -56,16 +57,15 @@ def make_env(
             before the next one stops the run (see `SeededVecEnv`).
 
     Raises:
-        UserError: an argument is out of range, or the machine has no usable OpenGL.
+        UserError: an argument is out of range; the machine has no usable OpenGL; or EnvPool, or Qt
+            for Procgen, is not installed.
     """
     check_quality(quality)
-    task = get_task(task) if isinstance(task, str) else task
+    task = _checked_task(task, n_envs, seed)
     if task.simulator == "envpool":
         n_threads = _worker_count(n_workers, n_envs)
-        return make_envpool_env(
-            task, n_envs, seed, n_threads=n_threads, blind=blind, worker_timeout=worker_timeout
-        )
-    task, layout, action_space = _plan(task, n_envs, seed, None if blind else quality)
+        return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
+    layout, action_space = _plan(task, n_envs, None if blind else quality)
     _check_max_divergences(max_divergences)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
@@ -89,7 +89,10 @@ def make_state_env(
 
     The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
-    task, layout, action_space = _plan(task, n_envs, seed, None)
+    task = _checked_task(task, n_envs, seed)
+    if task.simulator == "envpool":
+        raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
+    layout, action_space = _plan(task, n_envs, None)
     _check_max_divergences(max_divergences)
     # A step without a frame is mostly Python, which threads cannot share.
     pool = SerialWorkers(layout)
@@ -98,15 +101,18 @@ def make_state_env(
     return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)
 
 
-def _plan(
-    task: str | Task, n_envs: int, seed: int, quality: Quality | None
-) -> tuple[Task, Layout, spaces.Box]:
-    """Check what was asked for, and read the sizes off one of the task's environments."""
+def _checked_task(task: str | Task, n_envs: int, seed: int) -> Task:
+    """The task itself, once what holds for every simulator is checked."""
     task = get_task(task) if isinstance(task, str) else task
     if n_envs < 1:
         raise UserError(f"--num_envs {n_envs}: at least one environment is needed.")
     if seed < 0:
         raise UserError(f"Seed {seed}: seeds start at 0.")
+    return task
+
+
+def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spaces.Box]:
+    """Read the sizes off one of the task's environments, and check that they are usable."""
     with contextlib.closing(make_simulation(task)) as probe:
         observations, actions = probe.observation_space, probe.action_space
         if quality is not None:
@@ -123,7 +129,7 @@ def _plan(
         action_dtype=np.dtype(actions.dtype),
         quality=quality,
     )
-    return task, layout, actions
+    return layout, actions
 
 
 def _check_visible(task: Task, env: gym.Env) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Enviroment.episode_env import DictObs, EpisodeVecEnv, Transition
 from Enviroment.errors import UserError
 from Enviroment.observations import (
     FRAME,
@@ -26,28 +24,20 @@ from Enviroment.state import EnvState, check_same, load_array, load_number, pack
 from Enviroment.task import Task
 from Enviroment.workers import Workers
 
-DictObs = dict[str, np.ndarray]
-
 MAX_DIVERGENCES = 10  # of one environment, over its whole life
 
 
-class SeededVecEnv(VecEnv):
-    """Environments that reset themselves, episode by episode, with seeds that can be named.
+class SeededVecEnv(EpisodeVecEnv):
+    """Simulations of Gymnasium's, stepped by workers. Each episode's seed is given to its reset.
 
-    After `env.seed(s); env.reset()`, the k-th episode of environment i is reset with seed
-    `s + k * n_envs + i`; a later `env.reset()` goes on with the next k.
-
-    At an episode's end `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (the time
-    limit ended it, and nothing else) and `episode`, as SB3's `Monitor` reports it. Gymnasium's own
-    infos, the terms of the reward, are left out.
+    Gymnasium's own infos, the terms of the reward, are left out.
 
     Where a simulation diverges (see `divergence`), its episode ends with the step and the next
     one begins. To a learner it looks as if the environment had stood still and been cut off: the
     terminal observation is the last good one, the reward is the episode's mean so far, and
     `TimeLimit.truncated` asks for the value of that observation, so the target of the step is
     nearly what the critic holds already. `infos[i]["diverged"]` is true, and there is no
-    `episode`, so that statistics, SB3's among them, leave it out. `divergences`, int64
-    (n_envs,), counts.
+    `episode`, so that statistics, SB3's among them, leave it out. `divergences` counts.
 
     Args:
         task: what is simulated.
@@ -71,57 +61,12 @@ class SeededVecEnv(VecEnv):
         stagger: bool = False,
         max_divergences: int = MAX_DIVERGENCES,
     ) -> None:
-        self.task = task
+        self._workers = workers  # before `super().__init__`, which asks them for their render mode
+        self._exchange = workers.exchange
+        self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
         self._stagger = stagger
         self._max_divergences = max_divergences
-        self._workers = workers
-        self._exchange = workers.exchange
-        n_envs = len(self._exchange.rewards)
-        self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
-        self._first_row, self._total_rows = 0, n_envs
-        super().__init__(n_envs, space, action_space)
-        self._returns = np.zeros(n_envs)  # of the running episodes
-        self._lengths = np.zeros(n_envs, np.int64)  # env steps
-        self.divergences = np.zeros(n_envs, np.int64)
-        self._start_time = time.time()
-        self.seed(seed)
-
-    def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Name the seeds from the next `reset` on: `seed + k * n_envs + i`.
-
-        Without one, a random one is drawn from NumPy's global generator, as in SB3.
-        """
-        first = super().seed(seed)[0]
-        assert first is not None  # SB3 draws one where none is given
-        seeds = range(first + self._first_row, first + self._first_row + self.num_envs)
-        self._exchange.seeds[:] = seeds
-        return list(seeds)
-
-    def take_rows(self, first: int, total: int) -> None:
-        """These are the environments from `first` on of `total`; other processes have the rest.
-
-        Seeds and staggering are as if all were together: `seed + k * total + first + i`. Call it
-        before `seed` and `reset`.
-        """
-        self._first_row, self._total_rows = first, total
-
-    def reset(self) -> Any:
-        self._workers.start("reset")
-        self._workers.wait()
-        self._exchange.seeds += self._total_rows
-        self._reset_seeds()
-        self._returns[:] = 0
-        self._lengths[:] = 0
-        for index in range(self.num_envs):
-            self._begin_episode(index)
-            if self._stagger:
-                self._shorten_episode(index)
-        return self._observation()
-
-    def step(self, actions: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
-        """One step everywhere: observation, rewards float32 (n_envs,), dones (n_envs,), infos."""
-        self.step_async(actions)
-        return self.step_wait()
+        super().__init__(task, space, action_space, self._exchange.seeds, seed)
 
     def step_async(self, actions: np.ndarray) -> None:
         actions = np.asarray(actions)
@@ -134,23 +79,19 @@ class SeededVecEnv(VecEnv):
         self._exchange.actions[:] = actions
         self._workers.start("step")
 
-    def step_wait(self) -> tuple[Any, np.ndarray, np.ndarray, list[dict]]:
+    def step_wait(self) -> Transition:
         self._workers.wait()
         exchange = self._exchange
         diverged = np.flatnonzero(exchange.diverged).tolist()
         if diverged:
             self._count_divergences(diverged)
-        self._returns += exchange.rewards
-        self._lengths += 1
         self._take_step()
-        dones = exchange.terminated | exchange.truncated
-        infos: list[dict] = [{} for _ in range(self.num_envs)]
-        for index in np.flatnonzero(dones).tolist():
-            infos[index] = self._end_episode(index)
+        transition = self._finish_step(exchange.rewards, exchange.terminated, exchange.truncated)
+        *_, infos = transition
         for index in diverged:
             infos[index]["diverged"] = True
             del infos[index]["episode"]
-        return self._observation(), exchange.rewards.astype(np.float32), dones, infos
+        return transition
 
     def save_state(self) -> EnvState:
         """Everything that decides what comes next. Call it between steps.
@@ -207,10 +148,6 @@ class SeededVecEnv(VecEnv):
     ) -> list[Any]:
         return self._ask_each(indices, "invoke", method_name, method_args, method_kwargs)
 
-    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """SB3 asks only for `Monitor`, whose report of each episode these environments give."""
-        return [wrapper_class is Monitor for _ in self._get_indices(indices)]
-
     def _ask_each(self, indices: VecEnvIndices, method: str, *args: Any) -> list[Any]:
         return [
             self._workers.ask(self._worker_of[index], method, index, *args)
@@ -231,7 +168,7 @@ class SeededVecEnv(VecEnv):
     def _saved_arrays(self) -> dict[str, np.ndarray]:
         """The arrays, themselves, that a state holds besides the simulations."""
         return {
-            "seeds": self._exchange.seeds,
+            "seeds": self._episode_seeds,
             "states": self._exchange.states,
             "returns": self._returns,
             "lengths": self._lengths,
@@ -262,42 +199,24 @@ class SeededVecEnv(VecEnv):
                 "episodes are few."
             )
 
-    def _end_episode(self, index: int) -> dict[str, Any]:
-        """Close the books on an episode; the worker has begun the next one already."""
-        exchange = self._exchange
-        timed_out = exchange.truncated[index] and not exchange.terminated[index]
-        info = {
-            "terminal_observation": self._terminal_observation(index),
-            "TimeLimit.truncated": bool(timed_out),
-            "episode": {
-                "r": round(float(self._returns[index]), 6),
-                "l": int(self._lengths[index]),
-                "t": round(time.time() - self._start_time, 6),
-            },
-        }
-        exchange.seeds[index] += self._total_rows
-        self._returns[index] = self._lengths[index] = 0
-        self._begin_episode(index)
-        return info
+    def _begin_all(self) -> None:
+        self._workers.start("reset")
+        self._workers.wait()
+        for index in range(self.num_envs):
+            self._begin_episode(index)
+            if self._stagger:
+                self._shorten_episode(index)
 
     def _shorten_episode(self, index: int) -> None:
         """Let only (index + 1) / n_envs of the time limit remain."""
         share = (self._first_row + index + 1) / self._total_rows
         self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
 
-    def _observation(self) -> Any:
-        """What all environments show now, in arrays that later steps leave alone."""
-        raise NotImplementedError
-
-    def _terminal_observation(self, index: int) -> Any:
-        """What a finished episode showed last. Called before `_begin_episode`."""
-        raise NotImplementedError
-
     def _take_step(self) -> None:
         """The workers have made a step everywhere."""
 
     def _begin_episode(self, index: int) -> None:
-        """The worker has begun an episode."""
+        """The worker has begun it already, in the step that ended the last one."""
 
 
 class StateVecEnv(SeededVecEnv):

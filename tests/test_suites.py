@@ -15,7 +15,7 @@ from Algorithm.env_state import capture_env, restore_env
 from Enviroment import envpool_games, procgen_libraries, seeds
 from Enviroment.envpool_tasks import ATARI_TASKS, PROCGEN_TASKS
 from Enviroment.errors import NoStateError, UserError, WorkerError
-from Enviroment.make import make_env
+from Enviroment.make import make_env, make_state_env
 from Enviroment.suites import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Evaluation.evaluate import run_episodes
@@ -337,6 +337,17 @@ def test_a_run_goes_on_at_an_episodes_start_and_says_so(coinrun):
         obs = restore_env(env, state)
     assert isinstance(obs, dict)
     np.testing.assert_array_equal(obs["frame"], first)
+
+
+def test_bad_arguments():
+    with pytest.raises(UserError, match=r"--num_envs 0.*at least one"):
+        make_env("Pong", 0, TRAIN, n_workers=1)
+    with pytest.raises(UserError, match=r"Seed -1.*start at 0"):
+        make_env("Pong", 1, -1)
+    with pytest.raises(UserError, match=r"n_workers 3.*1 to 2"):
+        make_env("Pong", 2, TRAIN, n_workers=3)
+    with pytest.raises(UserError, match="Pong is a game without a state: make_env"):
+        make_state_env("Pong", 1, TRAIN)
 
 
 def test_without_envpool(monkeypatch):
