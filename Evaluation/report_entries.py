@@ -30,7 +30,8 @@ class Entry:
     student_sha256: str | None
     video: Path | None
     pictures: tuple[Path, ...]  # curves of a shipped student, and diagnostics; .mp4 among them
-    diagnostics: Mapping[str, Any]  # JSON by the file's name without its end
+    diagnostics: Mapping[str, dict[str, Any] | str]  # by the file's name without its end: its
+    # JSON, or what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,12 @@ def _pictures(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if path.suffix in (".png", ".mp4")))
 
 
-def _diagnostics(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _diagnostics(folder: Path) -> dict[str, dict[str, Any] | str]:
+    found: dict[str, dict[str, Any] | str] = {}
     for path in sorted((folder / DIAGNOSTICS).glob("*.json")):
-        value = _object(path, [])
-        if value:
-            found[path.stem] = value
+        problems: list[str] = []
+        value = _object(path, problems)
+        found[path.stem] = value or next(iter(problems), f"{path} holds nothing.")
     return found
 
 

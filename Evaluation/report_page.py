@@ -18,9 +18,11 @@ from string import Template
 from typing import Any
 
 from Evaluation.report_curves import task_curves
+from Evaluation.report_diagnostics import diagnostics
 from Evaluation.report_entries import Film
 from Evaluation.report_headline import Claim, claims
-from Evaluation.report_parts import Media, diagnostics, films, run_details, videos
+from Evaluation.report_media import Media
+from Evaluation.report_parts import films, run_details, videos
 from Evaluation.report_rows import ReportRow
 from Evaluation.report_table import results_table, swatch
 

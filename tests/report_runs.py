@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+from matplotlib.image import imsave
 
 from Evaluation.report import ReportFlags, write_report
 from Evaluation.report_entries import find_entries
@@ -74,6 +75,34 @@ def nasty_run(folder):
     measured = {"verdict": NASTY, NASTY: {NASTY: 0.25}, "list": [NASTY]}
     (folder / "diagnostics" / "sight.json").write_text(json.dumps(measured))
     return folder
+
+
+def write_diagnostics(folder):
+    """What `Evaluation.sight`, `robustness` and `linear_probe` leave behind, with round numbers."""
+    folder.mkdir()
+    at = {"return_low": -32.0, "return_high": -28.0, "skill": 0.5, "success": 0.25, "length": 9.0}
+    fall = {"return": -40.0, "drop": 10.0, "drop_low": 8.0, "drop_high": 12.5}
+    sight = {
+        "verdict": "Sight is used: so it seems.",
+        "used": True,
+        "episodes": 4,
+        "variants": {"as it is": {"return": -30.0} | at, "frames <zeroed>": at | fall},
+    }
+    levels = [{"level": level, "return": -30.0 - level} | at for level in (-2.0, 0.0, 4.0)]
+    curve = {"unit": "pixels to the right", "none": 0.0, "levels": levels}
+    robustness = {"episodes": 4, "teacher_return": -26.0, "curves": {"camera_shift": curve}}
+    probe = {"verdict": "Look.", "warn": True, "r2": {"17": 0.95, "18": None}}
+    files = {"sight": sight, "robustness": robustness, "linear_probe": probe}
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    write_picture(folder / "robustness.png")
+    return folder
+
+
+def write_picture(path):
+    """A PNG of 8 by 8 pixels."""
+    imsave(path, np.zeros((8, 8, 3), np.uint8))
+    return path
 
 
 def write_video(path):

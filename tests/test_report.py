@@ -16,7 +16,16 @@ from Evaluation.report_entries import find_entries
 from Evaluation.report_headline import claims, difference
 from Evaluation.report_page import _json
 from Evaluation.tool import run_tool
-from tests.report_runs import NASTY, figures, nasty_run, rows_of_folder, write, write_runs
+from tests.report_runs import (
+    NASTY,
+    figures,
+    nasty_run,
+    rows_of_folder,
+    write,
+    write_picture,
+    write_runs,
+    write_video,
+)
 from tests.run_folders import write_run
 
 # -- what is claimed -------------------------------------------------------------------------------
@@ -128,8 +137,8 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
     write_runs(tmp_path / "r", "PPD", (0.9,))
     folder = next((tmp_path / "r").iterdir()) / "diagnostics"
     folder.mkdir()
-    for name in ("saliency.mp4", "saliency.png"):
-        (folder / name).write_bytes(name.encode())
+    write_video(folder / "saliency.mp4")
+    write_picture(folder / "saliency.png")
     measured = {"verdict": "used", "zeroed": {"skill": 0.125}, "curve": [1, 2]}
     (folder / "sight.json").write_text(json.dumps(measured))
     page = write(tmp_path / "r")
@@ -138,7 +147,8 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
         '<img loading="lazy" src="media/002.png" alt="saliency, PPD, Small: run_index 0">' in page
     )
     copies = {path.name: path.read_bytes() for path in (tmp_path / "report" / "media").iterdir()}
-    assert copies == {"001.mp4": b"saliency.mp4", "002.png": b"saliency.png"}
+    originals = {"001.mp4": "saliency.mp4", "002.png": "saliency.png"}
+    assert copies == {name: (folder / of).read_bytes() for name, of in originals.items()}
     assert "<dd>used</dd>" in page
     assert '<th scope="row">zeroed</th><td>0.125</td>' in page
 

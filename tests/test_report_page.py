@@ -6,7 +6,15 @@ import shutil
 
 import pytest
 
-from tests.report_runs import NASTY, nasty_run, write, write_curve, write_runs, write_video
+from tests.report_runs import (
+    NASTY,
+    nasty_run,
+    write,
+    write_curve,
+    write_diagnostics,
+    write_runs,
+    write_video,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +30,16 @@ def site(tmp_path_factory):
     write_curve(runs / "Pusher_BC_phase_ImpaalaSmall_2", (0.0, 0.25))
     write_video(runs / "Pusher_PPD_ImpaalaSmall_0" / "videos" / "student.mp4")
     nasty_run(runs / "nasty")
+    return write(runs) and runs.parent / "report" / "index.html"
+
+
+@pytest.fixture(scope="module")
+def measured_site(tmp_path_factory):
+    """A report of one run with diagnostics, of which one is cut short."""
+    runs = tmp_path_factory.mktemp("measured") / "runs"
+    write_runs(runs, "PPD", (0.90,))
+    folder = write_diagnostics(runs / "Pusher_PPD_ImpaalaSmall_0" / "diagnostics")
+    (folder / "more.json").write_text('{"a": 1, "b"')
     return write(runs) and runs.parent / "report" / "index.html"
 
 
@@ -47,15 +65,15 @@ def opened(browser, site):
         asked.append(route.request.url)
         route.abort()
 
-    def open_page(width=1280, fragment="", **options):
+    def open_page(width=1280, fragment="", at=site, **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         context.set_default_timeout(120_000)  # ms; a machine at work is slow
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
-        page.route(lambda url: not url.startswith((site.parent.as_uri(), "data:")), outside)
-        page.goto(site.as_uri() + fragment)
+        page.route(lambda url: not url.startswith((at.parent.as_uri(), "data:")), outside)
+        page.goto(at.as_uri() + fragment)
         return page
 
     yield open_page
@@ -156,6 +174,32 @@ def test_a_video_plays(opened):
         video.play().catch(failed);
     })""")
     assert player.evaluate("video => video.videoWidth") == 32
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_diagnostics_are_tables_that_fit_and_a_picture_that_shows(opened, measured_site, width):
+    page = opened(width, at=measured_site)
+    cards = page.locator("figure.wide")
+    titles = [title.split("\n")[0] for title in cards.locator("strong").all_inner_texts()]
+    assert titles == [
+        "linear probe frames may not be needed",
+        "more cut short or damaged",
+        "robustness",
+        "sight sight is used",
+    ]
+    row = cards.last.locator("tr", has=page.get_by_role("rowheader", name="frames <zeroed>"))
+    assert row.locator("td").all_inner_texts() == [
+        "\u221240.00\n\u221232.00 to\u00a0\u221228.00",
+        "\u221210.00\n\u221212.50 to\u00a0\u22128.00",
+        "0.500",
+        "25%",
+    ]
+    picture = cards.nth(2).locator("img")
+    picture.scroll_into_view_if_needed()
+    page.wait_for_function("picture => picture.naturalWidth === 8", arg=picture.element_handle())
+    hidden = "tables => tables.filter(e => e.scrollWidth > e.clientWidth).length"
+    assert page.locator("figure .scroll").evaluate_all(hidden) == 0
+    assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(opened):
