@@ -9,6 +9,7 @@ import pytest
 from Distillation.run import main
 from Evaluation.tracking import read_metrics
 from Models.teacher import save_teacher
+from tests.refusal import refusal
 from tests.tiny_teacher import tiny_teacher
 
 SHORT = (
@@ -28,12 +29,7 @@ def write_teacher(folder: Path, **changes: object) -> Path:
 
 def failure(capsys: pytest.CaptureFixture[str], *flags: str) -> str:
     """What a command that must fail says on standard error; its exit code is 2."""
-    with pytest.raises(SystemExit) as exit_:
-        main("Pusher", list(flags))
-    assert exit_.value.code == 2
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return captured.err
+    return refusal(capsys, lambda: main("Pusher", list(flags)))
 
 
 def without_time(point: dict) -> dict:

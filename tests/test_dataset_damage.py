@@ -24,6 +24,7 @@ from Enviroment.errors import UserError
 from Enviroment.tasks import get_task
 from Models.labels import TeacherLabeller
 from Models.teacher import Teacher, corrupt, save_teacher
+from tests.refusal import refusal
 from tests.short_run import SHORT, failure
 from tests.tiny_dataset import ArithmeticTeacher, collect_tiny, content
 from tests.tiny_teacher import tiny_teacher
@@ -35,10 +36,7 @@ ONE_EPISODE = 16 * 16 * 100  # bytes of its frames: a shard each
 
 def failed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """What `python -m Enviroment.dataset` says on standard error; its exit code is 2."""
-    with pytest.raises(SystemExit) as exit_:
-        dataset_tools.main(list(arguments))
-    assert exit_.value.code == 2
-    return capsys.readouterr().err
+    return refusal(capsys, lambda: dataset_tools.main(list(arguments)))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from Enviroment.errors import UserError
 from Models.hub import download_agent
 from Models.teacher import Teacher
 from Models.teacher_cli import main
+from tests.refusal import refusal
 
 
 @pytest.fixture
@@ -31,13 +32,6 @@ def saved(tmp_path):
 def convert(folder, *arguments, task="Pusher"):
     flags = ["--task", task, "--output", str(folder / "teacher"), *map(str, arguments)]
     main(["convert", str(folder / "agent.zip"), *flags])
-
-
-def refused(capsys, call):
-    with pytest.raises(SystemExit) as error:
-        call()
-    assert error.value.code == 2
-    return capsys.readouterr().err
 
 
 def test_convert_writes_a_bundle_and_inspect_prints_it(saved, capsys):
@@ -83,14 +77,14 @@ def test_what_cannot_be_done_is_one_message_and_nothing_written(
     saved, capsys, arguments, task, message
 ):
     folder, _, _ = saved
-    assert message in refused(capsys, lambda: convert(folder, *arguments, task=task))
+    assert message in refusal(capsys, lambda: convert(folder, *arguments, task=task))
     assert not (folder / "teacher").exists()
 
 
 def test_a_bundle_is_not_overwritten(saved, capsys):
     folder, _, _ = saved
     convert(folder)
-    assert "holds a teacher already" in refused(capsys, lambda: convert(folder))
+    assert "holds a teacher already" in refusal(capsys, lambda: convert(folder))
 
 
 def test_a_damaged_bundle_is_not_printed(saved, capsys):
@@ -98,7 +92,7 @@ def test_a_damaged_bundle_is_not_printed(saved, capsys):
     convert(folder)
     weights = folder / "teacher" / "teacher.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert "SHA-256" in refused(capsys, lambda: main(["inspect", str(folder / "teacher")]))
+    assert "SHA-256" in refusal(capsys, lambda: main(["inspect", str(folder / "teacher")]))
 
 
 # -- the hub, without a network ----------------------------------------------------------------
