@@ -211,9 +211,9 @@ def _print_summary(task: Task, progress: Progress, results: Results) -> None:
     columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
     n_episodes = len(results["teacher"]["validation"].returns)
     print(f"\nBest checkpoint: {progress.steps:,} steps. Over {n_episodes} episodes each:")
-    print(f"{'':24}" + "".join(f"{column:>22}" for column in columns))
+    print(f"{'':24}" + "".join(f"  {column:>20}" for column in columns))
     for policy, by_seeds in results.items():
         for name, stats in by_seeds.items():
             figures = stats.summary()
-            cells = "".join(f"{figures[column]:>22.3f}" for column in columns)
+            cells = "".join(f"  {figures[column]:>{max(20, len(column))}.3f}" for column in columns)
             print(f"{policy + ', ' + name:24}{cells}")
