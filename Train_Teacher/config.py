@@ -20,7 +20,8 @@ Algo = Literal["sac", "ppo", "reinforce", "actor_critic"]
 @dataclass(frozen=True)
 class PPOTeacherConfig:
     """SB3's PPO. The defaults suit the task: of Pusher and Reacher chosen on Pusher's validation
-    seeds, of the suites the PPD paper's."""
+    seeds, of the suites the PPD paper's.
+    """
 
     total_timesteps: int = 8_000_000  # env steps, all environments together
     num_envs: int = 32  # training environments
