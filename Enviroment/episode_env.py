@@ -15,6 +15,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from Enviroment.task import Task
 
+_RANDOM_SEEDS = 2**30  # and as many episodes after each
+
 DictObs = dict[str, np.ndarray]  # by group
 Transition = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]  # as `EpisodeVecEnv.step`
 
@@ -62,10 +64,11 @@ class EpisodeVecEnv(VecEnv):
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Name the seeds from the next `reset` on: `seed + k * n_envs + i`.
 
-        Without one, a random one is drawn from NumPy's global generator, as in SB3.
+        Without one, a random one is drawn from NumPy's global generator, as in SB3; of fewer than
+        SB3's, because games take no seed of 32 bits.
         """
-        first = super().seed(seed)[0]
-        assert first is not None  # SB3 draws one where none is given
+        first = int(np.random.randint(_RANDOM_SEEDS)) if seed is None else seed
+        super().seed(first)
         self._episode_seeds[:] = first + self._first_row + np.arange(self.num_envs)
         return self._episode_seeds.tolist()
 

@@ -380,3 +380,10 @@ def test_a_game_that_hangs_is_an_error_and_so_is_what_follows():
             patience.call(forever.wait)
     forever.set()
     patience.end()
+
+
+def test_without_a_seed_one_is_drawn_that_games_take(coinrun, monkeypatch):
+    monkeypatch.setattr(np.random, "randint", lambda high: high - 1)  # the worst draw
+    seeds = coinrun.seed()
+    assert seeds == [2**30 - 1, 2**30]
+    assert coinrun.reset()["frame"].any()
