@@ -32,7 +32,6 @@ from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Enviroment.errors import UserError
-from Enviroment.observations import STATE
 from Models.distributions import Distribution
 from Models.generators import restore_generators
 from Models.sb3_policy import within_bounds
@@ -109,7 +108,7 @@ class DAgger(SupervisedLearner):
 
     Args:
         policy: the student.
-        env: where it acts; its observations hold the teacher's `state` too.
+        env: where it acts; its observations hold the groups that the teacher reads too.
         teacher: labels every state that is visited.
         dataset: round 0 clones it; None begins from nothing.
         config: how to learn; its gradient steps are those of round 0.
@@ -249,7 +248,7 @@ class DAgger(SupervisedLearner):
     @torch.no_grad()
     def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
         tensors: Any = obs_as_tensor(obs, self.device)
-        labels = self.teacher.distribution(tensors[STATE])
+        labels = self.teacher.distribution(tensors)
         check_teacher(labels, self.env_steps)
         return self.policy.distribution(tensors), labels
 
@@ -352,11 +351,13 @@ class DAgger(SupervisedLearner):
 
 def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
     space = env.observation_space
-    if not isinstance(space, spaces.Dict) or STATE not in space.spaces:
-        raise UserError("DAgger's teacher needs the observation group `state`.")
+    shown = space.spaces if isinstance(space, spaces.Dict) else {}
+    for group in teacher.observation_groups:
+        if group not in shown:
+            raise UserError(f"DAgger's teacher needs the observation group `{group}`.")
     task = getattr(env, "task", None)
     name = teacher.description.task if task is None else task.name
-    teacher.check_fits(name, space[STATE], env.action_space)
+    teacher.check_fits(name, space, env.action_space)
     if dagger.env_steps < env.num_envs:
         raise UserError(
             f"A round of {dagger.env_steps} env steps is none for {env.num_envs} environments."

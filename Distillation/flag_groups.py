@@ -108,7 +108,7 @@ class CloningFlags:
     """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
 
     num_data: int = 100_000  # env steps to collect
-    behaviour_noise: float = 0.0  # on what is done while collecting, in half ranges of an action
+    behaviour_noise: float = 0.0  # while collecting, in half ranges of an action; games: a share
     dataset: str = "100k"  # 5k, 10k, 50k, 100k, any count of env steps, or a folder; DAgger: none
     collect_missing: bool = False  # collect the dataset if it is not there
     loss_type: Literal["NLL", "KL", "MSE"] = "NLL"  # to the teacher's action or distribution

@@ -196,7 +196,8 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
             setting.teacher,
             None if dataset is None else TeacherSamples(dataset, blind=flags.student.blind),
             flags.clone(),
-            flags.dagger(),
+            # The student acts as it is judged.
+            dataclasses.replace(flags.dagger(), deterministic=task.judged_by_mode),
             flags.replay(),
             seed=seed,
             first_seed=first_seed,

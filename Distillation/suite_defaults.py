@@ -12,6 +12,7 @@ from typing import Any
 
 from Distillation.flag_groups import (
     ON_POLICY,
+    CloningFlags,
     MethodFlags,
     RunFlags,
     StudentFlags,
@@ -30,6 +31,11 @@ _SHORT_HORIZON = ("Swimmer", "Hopper")
 # Episodes are up to 1,000 env steps: 10 each on ID and OD seeds, 20 times in 2M steps, play a
 # fifth of what is trained on.
 _EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
+# Atari is deterministic after at most 30 first steps of doing nothing: without random actions a
+# teacher would have some thirty different episodes. Procgen's can be stuck without.
+_GAME_NOISE = 0.1  # share of random actions
+_CLONING = ("C_data", "BC_phase", "Dagger_phase")
+_TAUGHT_BEFORE = ("PPO", "BC_phase")  # methods that label nothing while they act
 _FINAL_EPISODES: dict[Suite, int] = {"procgen": 200}
 
 
@@ -55,6 +61,8 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
             eval_episodes=_EVAL_EPISODES,
             final_episodes=_FINAL_EPISODES.get(task.suite, 50),
         )
+    if task.simulator == "envpool" and set(methods) & set(_CLONING):
+        groups["cloning"] = CloningFlags(behaviour_noise=_GAME_NOISE)
     return groups
 
 
@@ -91,9 +99,12 @@ def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
     """
     sees_state = student.mode == "State"
     if task.simulator == "envpool":
-        method.refuse(f"{task.name}, a game without a state,", ON_POLICY)
         if sees_state:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
+        if student.blind:  # what is labelled live would be labelled by a blind teacher
+            method.refuse(
+                f"--blind of {task.name}, whose teacher needs its frames,", _TAUGHT_BEFORE
+            )
     elif task.camera is None and not sees_state:
         raise UserError(
             f"{task.name} has no camera for --mode {student.mode}. Give one by --camera where "

@@ -17,11 +17,11 @@ import numpy as np
 from gymnasium import spaces
 
 from Enviroment import seeds
+from Enviroment.behaviour_noise import check_noise
 from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
-    FINAL_FRAME,
-    FINAL_STATE,
+    FINALS,
     IMPORTED_FROM,
     MANIFEST,
     REWARD,
@@ -38,13 +38,15 @@ from Enviroment.dataset_format import (
     shard_name,
 )
 from Enviroment.durable import partial_path
+from Enviroment.envpool_games import game_time_limit
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE, locked
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME, STATE
-from Enviroment.recording import LABEL_ROWS, Labeller, record
+from Enviroment.recording import Labeller, label_rows, record
 from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
 from Enviroment.simulation import time_limit
+from Enviroment.suites import EnvPoolVecEnv
 from Enviroment.tasks import Task
 from Enviroment.vector import FrameVecEnv
 from Enviroment.workers import WorkerKind
@@ -53,6 +55,11 @@ _SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
 # What a process that was killed leaves of a dataset that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(MANIFEST)).name}
 _PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
+_GAME_PACKAGES = ("envpool", "numpy", "torch")
+# A shard. Games end with lives and levels, long before their time limit: some 100 MB.
+_GAME_EPISODES = {"atari": 10, "procgen": 30}
+
+CollectedEnv = FrameVecEnv | EnvPoolVecEnv
 
 Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
 
@@ -76,7 +83,8 @@ def collect(
     Args:
         folder: of the dataset; new or empty, unless `resume`.
         behaviour_noise: standard deviation of Gaussian noise on what is done, in half ranges of
-            each action. Labels stay the teacher's.
+            each action; in games the share of steps whose action is drawn at random. Labels stay
+            the teacher's.
         resume: go on with what is there; what is complete already stays as it is.
         n_envs: how many run side by side; best a divisor of the episodes in a shard.
         progress: called after each shard.
@@ -93,9 +101,12 @@ def collect(
     check_folder(folder)
     with locked(folder):
         manifest = _find_begun(folder, recipe, resume)
-        n_envs = min(n_envs, needed, recipe.episodes_per_shard)
-        with closing(_make_env(task, n_envs, workers, n_workers)) as env:
-            labeller.check_fits(task.name, _state_space(env), env.action_space)
+        n_envs = min(n_envs, recipe.episodes_per_shard)
+        if task.simulator != "envpool":  # how long games are is not known before
+            n_envs = min(n_envs, needed)
+        with closing(_make_env(task, labeller, n_envs, workers, n_workers)) as env:
+            labeller.check_fits(task.name, env.observation_space, env.action_space)
+            check_noise(env.action_space, behaviour_noise)
             manifest = manifest or _first_manifest(recipe, env, labeller)
             _check_room(folder, manifest)
             for leftover in folder.glob(partial_path(folder / SHARDS).name):
@@ -138,7 +149,8 @@ def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
         for index in indices:
             entry = manifest.shards[index]
             episodes = range(entry.first_episode, entry.first_episode + len(entry.lengths))
-            with closing(_make_env(task, min(10, len(episodes)), "thread", None)) as env:
+            n_envs = min(10, len(episodes))
+            with closing(_make_env(task, labeller, n_envs, "thread", None)) as env:
                 arrays, lengths = record(env, labeller, manifest, episodes)
             again = replace(entry, lengths=tuple(lengths.tolist()))
             layout = manifest.layout(index, again)
@@ -191,23 +203,26 @@ def _recipe(
 ) -> Recipe:
     if num_data < 1:
         raise UserError(f"--num_data {num_data} must be at least 1.")
-    max_steps = time_limit(task)
+    is_game = task.simulator == "envpool"
+    max_steps = game_time_limit(task) if is_game else time_limit(task)
     if max_steps is None:
         raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
     return Recipe(
-        task=describe_task(task),
+        task=describe_task(task, labels_frames=FRAME in labeller.groups),
         teacher=dict(labeller.identity),
         num_data=num_data,
         behaviour_noise=float(behaviour_noise),
         first_seed=first_seed,
         max_steps=max_steps,
         episodes_per_shard=episodes_per_shard(task, max_steps),
-        versions={name: version(name) for name in _PACKAGES},
+        versions={name: version(name) for name in (_GAME_PACKAGES if is_game else _PACKAGES)},
     )
 
 
 def episodes_per_shard(task: Task, max_steps: int) -> int:
     """How many episodes of at most `max_steps` make a shard of a fitting size."""
+    if task.simulator == "envpool":
+        return _GAME_EPISODES[task.suite]
     episodes = max(1, _SHARD_BYTES // (frame_column(task).nbytes * max_steps))
     # So that ten environments have the same to do.
     return episodes - episodes % 10 if episodes > 10 else episodes
@@ -286,39 +301,39 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
         )
 
 
-def _make_env(task: Task, n_envs: int, workers: WorkerKind, n_workers: int | None) -> FrameVecEnv:
-    single = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
-    env = make_env(single, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
-    assert isinstance(env, FrameVecEnv)  # games, which have no states to label, are refused before
-    return env
+def _make_env(
+    task: Task, labeller: Labeller, n_envs: int, workers: WorkerKind, n_workers: int | None
+) -> CollectedEnv:
+    if FRAME not in labeller.groups:
+        task = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
+    return make_env(task, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
 
 
-def _state_space(env: FrameVecEnv) -> spaces.Box:
-    space = env.observation_space
-    assert isinstance(space, spaces.Dict) and isinstance(space[STATE], spaces.Box)
-    return space[STATE]  # type: ignore[return-value]
-
-
-def _first_manifest(recipe: Recipe, env: FrameVecEnv, labeller: Labeller) -> Manifest:
+def _first_manifest(recipe: Recipe, env: CollectedEnv, labeller: Labeller) -> Manifest:
     """The manifest before any shard: what there will be in them."""
-    state_shape = _state_space(env).shape
-    labels = labeller(np.zeros((LABEL_ROWS, *state_shape), np.float32))
-    frame, state = frame_column(env.task), Column("float32", state_shape)
+    space = env.observation_space
+    assert isinstance(space, spaces.Dict)
+    nothing = {
+        group: np.zeros((label_rows(labeller), *(space[group].shape or ())), space[group].dtype)
+        for group in labeller.groups
+    }
+    groups = {FRAME: frame_column(env.task)}
+    if STATE in space.spaces:  # games have none
+        groups[STATE] = Column("float32", space[STATE].shape or ())
     steps = {
-        FRAME: frame,
-        STATE: state,
-        **{name: Column("float32", value.shape[1:]) for name, value in labels.items()},
+        **groups,
+        **{name: Column(v.dtype.name, v.shape[1:]) for name, v in labeller(nothing).items()},
         REWARD: Column("float32", ()),
         TERMINATED: Column("bool", ()),
         TRUNCATED: Column("bool", ()),
     }
     if recipe.behaviour_noise > 0:
         steps[BEHAVIOUR_ACTION] = steps[ACTION]
-    episodes = {SEED: Column("int64", ()), FINAL_FRAME: frame, FINAL_STATE: state}
-    return Manifest(recipe, steps, episodes)
+    finals = {FINALS[group]: column for group, column in groups.items()}
+    return Manifest(recipe, steps, {SEED: Column("int64", ()), **finals})
 
 
-def _add_shard(folder: Path, manifest: Manifest, env: FrameVecEnv, labeller: Labeller) -> Manifest:
+def _add_shard(folder: Path, manifest: Manifest, env: CollectedEnv, labeller: Labeller) -> Manifest:
     """Collects and publishes the next shard; the manifest on disk lists it."""
     recipe, first = manifest.recipe, manifest.episodes
     wanted = recipe.num_data - manifest.steps  # env steps

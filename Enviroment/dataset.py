@@ -103,7 +103,8 @@ class TeacherDataset:
     @property
     def columns(self) -> tuple[str, ...]:
         """What `read` can give."""
-        derived = (PROPRIO, BEHAVIOUR_ACTION, EPISODE, STEP, SEED)
+        proprio = (PROPRIO,) if STATE in self.manifest.step_columns else ()
+        derived = (*proprio, BEHAVIOUR_ACTION, EPISODE, STEP, SEED)
         return tuple(dict.fromkeys([*self.manifest.step_columns, *derived]))
 
     def read(
@@ -117,8 +118,9 @@ class TeacherDataset:
 
         Returns: new arrays:
             frame: uint8 (B, stack * channels, H, W), newest last, as the environment showed them.
-            state, proprio: float32 (B, state_dim), (B, P).
-            action: the teacher's, float32 (B, action_dim); behaviour_action: what was done.
+            state, proprio: float32 (B, state_dim), (B, P); games have none.
+            action: the teacher's, float32 (B, action_dim), or int64 (B,) indices;
+                behaviour_action: what was done.
             distribution.<parameter>: of the teacher, float32 (B, ...).
             value, reward: float32 (B,).
             terminated, truncated: bool (B,); the episode ended with this step, and why.

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from Enviroment.bounded_read import read_bounded
 from Enviroment.custom import describe_custom, task_of
 from Enviroment.errors import UserError
-from Enviroment.observations import frame_channels
+from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.shards import Column, ShardLayout, publish
 from Enviroment.task import Camera, Task
 
@@ -30,7 +30,7 @@ SHARDS = "shard_*.safetensors"
 _MAX_MANIFEST = 2**28  # bytes
 
 # Columns with an entry a step ...
-ACTION = "action"  # the teacher's, deterministic, in the environment's units
+ACTION = "action"  # the teacher's, deterministic, in the environment's units or an index
 BEHAVIOUR_ACTION = "behaviour_action"  # what was done; stored only where it is another
 REWARD, TERMINATED, TRUNCATED = "reward", "terminated", "truncated"
 VALUE = "value"  # the teacher's; missing where it has none
@@ -38,6 +38,7 @@ DISTRIBUTION = "distribution."  # prefix of the parameters of the teacher's dist
 # ... and an entry an episode.
 SEED = "seed"  # that the episode was reset with; -1: unknown (imported)
 FINAL_FRAME, FINAL_STATE = "final_frame", "final_state"  # after the last step
+FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # of the observation groups that are stored
 
 IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, where no more is known of it
 
@@ -49,7 +50,7 @@ class Recipe:
     task: dict[str, Any]  # see `describe_task`
     teacher: dict[str, Any]  # which teacher, and how it was asked
     num_data: int  # env steps at least; episodes are whole
-    behaviour_noise: float  # standard deviation, in half ranges of an action
+    behaviour_noise: float  # deviation, in half ranges of an action; in games a share of steps
     first_seed: int  # episode e is reset with `first_seed + e`
     max_steps: int  # env steps an episode at most
     episodes_per_shard: int
@@ -229,14 +230,20 @@ def _refuse(path: Path, why: str) -> NoReturn:
     )
 
 
-def describe_task(task: Task) -> dict[str, Any]:
-    """What of a task decides the content of a dataset. Frames are stacked on reading."""
+def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
+    """What of a task decides the content of a dataset. Frames are stacked on reading.
+
+    Args:
+        labels_frames: the teacher read frames too, so its labels depend on how they were stacked.
+    """
+    stacking = {"stack": task.stack, "frame_interval": task.frame_interval}
     return {
         "name": task.name,
         "env_id": task.env_id,
         "camera": None if task.camera is None else task.camera.described(),
         "frame_size": list(task.frame_size),
         "grayscale": task.grayscale,
+        **(stacking if labels_frames else {}),
         **describe_custom(task),
     }
 
@@ -248,13 +255,17 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
         UserError: there is no task of that name, or the description is wrong.
     """
     try:
-        camera = Camera(**{**data["camera"], "lookat": tuple(data["camera"]["lookat"])})
+        camera = data["camera"]
+        if camera is not None:  # games have none
+            camera = Camera(**{**camera, "lookat": tuple(camera["lookat"])})
+        stacking = {name: data[name] for name in ("stack", "frame_interval") if name in data}
         return dataclasses.replace(
             task_of({**data, "task": data["name"]}),
             env_id=data["env_id"],
             camera=camera,
             frame_size=tuple(data["frame_size"]),
             grayscale=data["grayscale"],
+            **stacking,
         )
     except (KeyError, TypeError) as error:
         _refuse(path, f"its task is not described as it should be ({error!r})")
@@ -266,7 +277,8 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
     Raises:
         UserError: says what differs.
     """
-    has, wants = manifest.recipe.task, describe_task(task)
+    has = manifest.recipe.task
+    wants = describe_task(task, labels_frames="stack" in has)
     different = [name for name in wants if has.get(name) != wants[name]]
     if different:
         lines = [f"  {name}: {has.get(name)}, wanted {wants[name]}" for name in different]

@@ -143,21 +143,22 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
     """Figures about a dataset, for people."""
     manifest, recipe = dataset.manifest, dataset.manifest.recipe
     returns = dataset.returns()
-    actions = _Moments()
+    summary = _Shares() if manifest.step_columns[ACTION].dtype == "int64" else _Moments()
     finals: list[np.ndarray] = []
     for _, arrays in dataset.shards():
-        actions.add(arrays[ACTION])
-        finals.append(arrays[FINAL_STATE])
+        summary.add(arrays[ACTION])
+        finals += [arrays[FINAL_STATE]] if FINAL_STATE in arrays else []
+    noise_unit = "of the steps" if isinstance(summary, _Shares) else "half ranges"
     h, w = dataset.task.frame_size
     figures = {
         "task": f"{dataset.task.name}, {h}x{w}, {'gray' if dataset.task.grayscale else 'colour'}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
-        "behaviour noise": f"{recipe.behaviour_noise:g} half ranges",
+        "behaviour noise": f"{recipe.behaviour_noise:g} {noise_unit}",
         "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
         "seeds": f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}",
         "episode length": _spread(dataset.lengths),
         "return": _spread(returns),
-        "action": f"mean {_row(actions.mean)}, std {_row(actions.std)}",
+        "action": str(summary),
         "columns": ", ".join(sorted(manifest.step_columns)),
         "size": f"{manifest.nbytes / 1e6:.1f} MB in {len(manifest.shards)} shards",
     }
@@ -211,6 +212,24 @@ class _Moments:
     @property
     def std(self) -> np.ndarray:
         return np.sqrt(np.maximum(np.asarray(self._squares) / self._n - self.mean**2, 0))
+
+    def __str__(self) -> str:
+        return f"mean {_row(self.mean)}, std {_row(self.std)}"
+
+
+class _Shares:
+    """How often each discrete action comes, in rows that come in parts."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(0, np.int64)
+
+    def add(self, rows: np.ndarray) -> None:
+        counts = np.bincount(rows, minlength=len(self._counts))
+        counts[: len(self._counts)] += self._counts
+        self._counts = counts
+
+    def __str__(self) -> str:
+        return f"share of each from 0 on {_row(self._counts / self._counts.sum())}"
 
 
 def _spread(values: np.ndarray) -> str:

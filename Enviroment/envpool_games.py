@@ -16,7 +16,8 @@ and the game begins anew when all are lost, as there too. Frames are scaled to 8
 EnvPool stacks nothing: our own `FrameStack` begins each episode with its first frame.
 
 Seeds of `Enviroment.seeds.VALIDATION` and `EVALUATION` are evaluated, all others train: what is
-measured on training seeds (`id`) is of lives, and of training levels. Whole games are evaluated
+measured on training seeds (`id`) is of lives, and of training levels; so is what datasets
+(`DATASET`) hold. Whole games are evaluated
 because the scores that the paper normalises by, of people and of random play, are of whole games,
 and because SB3's `evaluate_policy` reports those whatever its wrapper calls an episode.
 """
@@ -40,7 +41,8 @@ from Enviroment.procgen_libraries import load_qt
 from Enviroment.task import Task
 
 TRAINING_LEVELS = range(200)  # Procgen's; seeds to be evaluated are levels far beyond them
-ATARI_TIME_LIMIT = 108_000  # env steps, of a whole game; Procgen has its own
+ATARI_TIME_LIMIT = 108_000  # env steps, of a whole game
+_PROCGEN_TIME_LIMIT = 1000  # env steps, which the game itself keeps
 _PROCGEN_FRAME = (64, 64)  # pixels; it draws no other size
 
 Result = TypeVar("Result")
@@ -49,6 +51,16 @@ Result = TypeVar("Result")
 def is_evaluated(seed: int) -> bool:
     """Whether the episode of that seed is to measure a policy, not to train it."""
     return seed in seeds.VALIDATION or seed in seeds.EVALUATION
+
+
+def is_alone(seed: int) -> bool:
+    """Whether that seed alone decides its episode, whatever was played before and beside it."""
+    return is_evaluated(seed) or seed in seeds.DATASET
+
+
+def game_time_limit(task: Task) -> int:
+    """Env steps after which an episode of the game is cut off."""
+    return ATARI_TIME_LIMIT if task.suite == "atari" else _PROCGEN_TIME_LIMIT
 
 
 def action_count(task: Task) -> int:
@@ -76,10 +88,11 @@ class Games:
     """As many running games as there are environments, each after its own seed.
 
     EnvPool seeds a pool when it makes it, and never again. Games that train share one pool, where
-    an environment's episodes follow from its first seed. An episode to be evaluated has a pool of
-    its own, so its seed alone decides it, whatever was played before and beside it. (A fresh game
-    of Miner has not yet counted its diamonds: a first step into an exit beside the start ends it
-    with the full reward, in 3 levels of 100.)
+    an environment's episodes follow from its first seed. An episode to be evaluated, or of a
+    dataset, has a pool of its own, so its seed alone decides it, whatever was played before and
+    beside it: one of a dataset is a game's first life, or one of the training levels. (A fresh
+    game of Miner has not yet counted its diamonds: a first step into an exit beside the start
+    ends it with the full reward, in 3 levels of 100.)
 
     Args:
         episode_seeds: int64 (n_envs,), of the first episodes.
@@ -91,10 +104,10 @@ class Games:
         self, task: Task, episode_seeds: np.ndarray, n_threads: int, timeout: float
     ) -> None:
         self._task = task
-        self._evaluated = is_evaluated(int(episode_seeds[0]))
+        self._alone = is_alone(int(episode_seeds[0]))
         self._patience = Patience(task, timeout)
         rows = np.arange(len(episode_seeds))
-        self._rows = [rows[i : i + 1] for i in rows] if self._evaluated else [rows]
+        self._rows = [rows[i : i + 1] for i in rows] if self._alone else [rows]
         self._pools = [self._make(episode_seeds[part], n_threads) for part in self._rows]
 
     def reset(self) -> np.ndarray:
@@ -105,9 +118,9 @@ class Games:
         """Begin the next episode of one environment: its first frame, uint8 (channels, H, W).
 
         Args:
-            seed: of the episode, where it is evaluated.
+            seed: of the episode, where it has a pool of its own.
         """
-        if self._evaluated:
+        if self._alone:
             self._pools[index] = self._make(np.array([seed]), n_threads=1)
             return self._first_frames(self._pools[index])[0]
         # The step after an episode's end ignores its action and begins the next one. EnvPool's
@@ -155,7 +168,7 @@ class Games:
             num_threads=n_threads if len(episode_seeds) > 1 else 1,
             seed=episode_seeds.tolist(),
             **_drawn(self._task),
-            **_rules(self._task, int(episode_seeds[0]), self._evaluated),
+            **_rules(self._task, int(episode_seeds[0])),
         )
 
     def _first_frames(self, pool: Any) -> np.ndarray:
@@ -180,8 +193,9 @@ def _drawn(task: Task) -> dict[str, Any]:
     return {}
 
 
-def _rules(task: Task, seed: int, evaluated: bool) -> dict[str, Any]:
+def _rules(task: Task, seed: int) -> dict[str, Any]:
     """EnvPool's options of what is played."""
+    evaluated = is_evaluated(seed)
     if task.suite == "atari":
         return {
             "frame_skip": 1,

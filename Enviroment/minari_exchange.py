@@ -1,13 +1,15 @@
 """Teacher datasets to Minari's format and back, without loss.
 
-Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, and `state`; actions are
-what was done; the teacher's labels are infos, an entry a step. Nothing else requires Minari.
+Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, and `state`, which games do
+not have; actions are what was done; the teacher's labels are infos, an entry a step. Nothing else
+requires Minari.
 """
 
 # pyright: reportMissingImports=false
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,8 +26,7 @@ from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
     DISTRIBUTION,
-    FINAL_FRAME,
-    FINAL_STATE,
+    FINALS,
     IMPORTED_FROM,
     REWARD,
     SEED,
@@ -38,6 +39,7 @@ from Enviroment.dataset_format import (
     describe_task,
     frame_column,
 )
+from Enviroment.envpool_games import action_count
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import locked
 from Enviroment.observations import FRAME, STATE
@@ -69,17 +71,12 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = N
         raise UserError(f"There is a Minari dataset at {target} already. Give another name.")
     unfinished = target.with_name(".data.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
-    probe = make_simulation(dataset.task)
-    action_space = probe.action_space
-    probe.close()
-    columns = dataset.manifest.step_columns
-    frame_space = spaces.Box(0, 255, columns[FRAME].shape, np.uint8)
-    state_space = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
+    observation_space, action_space = _spaces(dataset)
     try:
         unfinished.mkdir(parents=True)
         storage = _storage().new(
             unfinished,
-            observation_space=spaces.Dict({FRAME: frame_space, STATE: state_space}),
+            observation_space=observation_space,
             action_space=action_space,
             jpeg_encoding=False,  # Minari's default loses detail, and fails on one channel
         )
@@ -101,6 +98,18 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = N
     return target
 
 
+def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
+    """Of what is exported: single frames, states where there are some, and actions."""
+    columns, task = dataset.manifest.step_columns, dataset.task
+    groups: dict[str, spaces.Space] = {FRAME: spaces.Box(0, 255, columns[FRAME].shape, np.uint8)}
+    if STATE in columns:
+        groups[STATE] = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
+    if task.simulator == "envpool":
+        return spaces.Dict(groups), spaces.Discrete(action_count(task))
+    with contextlib.closing(make_simulation(task)) as probe:
+        return spaces.Dict(groups), probe.action_space
+
+
 def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
     """Each episode as Minari takes it; T steps have T + 1 observations."""
     buffer = import_module("minari.data_collector.episode_buffer").EpisodeBuffer
@@ -115,8 +124,9 @@ def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
                 id=episode,
                 seed=seed if seed >= 0 else None,
                 observations={
-                    FRAME: np.concatenate([arrays[FRAME][steps], arrays[FINAL_FRAME][[place]]]),
-                    STATE: np.concatenate([arrays[STATE][steps], arrays[FINAL_STATE][[place]]]),
+                    group: np.concatenate([arrays[group][steps], arrays[final][[place]]])
+                    for group, final in FINALS.items()
+                    if group in arrays
                 },
                 actions=done[steps],
                 rewards=arrays[REWARD][steps],
@@ -134,10 +144,10 @@ def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
 def import_minari(source: str, task: Task, folder: Path, root: Path | None = None) -> Path:
     """Reads a Minari dataset into a new one here; one that was exported comes back bit for bit.
 
-    A dataset of another origin needs observations `frame` and `state` of the task's shapes. Its
-    actions count as the teacher's, unless its infos hold `action`; `value` and `distribution.*`
-    are taken where there are any. Numbers are kept as float32. An episode that was cut off
-    counts as truncated.
+    A dataset of another origin needs observations `frame` and, but for games, `state` of the
+    task's shapes. Its actions count as the teacher's, unless its infos hold `action`; `value` and
+    `distribution.*` are taken where there are any. Numbers are kept as float32, discrete actions
+    as int64. An episode that was cut off counts as truncated.
 
     Args:
         source: Minari's name of an installed dataset, or its folder (the one with `metadata.json`).
@@ -222,12 +232,15 @@ def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np
 
 
 def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
-    frames = np.asarray(data["observations"][FRAME])
-    states = np.asarray(data["observations"][STATE], np.float32)
-    actions = np.asarray(data["actions"], np.float32)
+    is_game = task.simulator == "envpool"
+    seen = {FRAME: np.asarray(data["observations"][FRAME])}
+    if not is_game:
+        seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
+    action_type = np.int64 if is_game else np.float32
+    actions = np.asarray(data["actions"], action_type)
     infos = data.get("infos") or {}
     labels = {
-        name: np.asarray(values, np.float32)
+        name: np.asarray(values, action_type if name == ACTION else np.float32)
         for name, values in infos.items()
         if name in (ACTION, VALUE) or name.startswith(DISTRIBUTION)
     }
@@ -235,8 +248,7 @@ def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str,
     truncated = np.asarray(data["truncations"], bool).copy()
     truncated[-1] |= not terminated[-1]
     steps = {
-        FRAME: frames[:-1],
-        STATE: states[:-1],
+        **{group: values[:-1] for group, values in seen.items()},
         ACTION: actions,
         BEHAVIOUR_ACTION: actions,
         REWARD: np.asarray(data["rewards"], np.float32),
@@ -244,7 +256,7 @@ def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str,
         TRUNCATED: truncated,
         **labels,
     }
-    wanted = frame_column(task)
+    frames, wanted = seen[FRAME], frame_column(task)
     if frames.dtype != wanted.dtype or frames.shape[1:] != wanted.shape:
         raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {wanted.shape}")
     for name, values in steps.items():
@@ -254,15 +266,14 @@ def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str,
             raise ValueError(f"{name} holds NaN or infinity")
     ends = {
         SEED: np.array([-1 if seed is None else seed], np.int64),
-        FINAL_FRAME: frames[-1:],
-        FINAL_STATE: states[-1:],
+        **{FINALS[group]: values[-1:] for group, values in seen.items()},
     }
     return steps | ends
 
 
 def _columns(episode: Mapping[str, np.ndarray]) -> tuple[dict[str, Column], dict[str, Column]]:
     columns = {name: Column(v.dtype.name, v.shape[1:]) for name, v in episode.items()}
-    ends = {name: columns.pop(name) for name in (SEED, FINAL_FRAME, FINAL_STATE)}
+    ends = {name: columns.pop(name) for name in (SEED, *FINALS.values()) if name in columns}
     return columns, ends
 
 

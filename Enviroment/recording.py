@@ -11,11 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
+from Enviroment.behaviour_noise import make_noise
 from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
-    FINAL_FRAME,
-    FINAL_STATE,
+    FINALS,
     REWARD,
     SEED,
     TERMINATED,
@@ -23,11 +23,16 @@ from Enviroment.dataset_format import (
     Manifest,
 )
 from Enviroment.errors import UserError
-from Enviroment.observations import FRAME, STATE
+from Enviroment.observations import FRAME
+from Enviroment.shards import Column
+from Enviroment.suites import EnvPoolVecEnv
 from Enviroment.vector import FrameVecEnv
 
-LABEL_ROWS = 32  # states the teacher is asked about at once; changing it changes datasets
-_NOISE_STREAM = 1  # sets an episode's noise apart from whatever else its seed seeds
+# Observations the teacher is asked about at once; other numbers change datasets. Networks on frames
+# are slow, so they are asked about no more than usually play side by side.
+LABEL_ROWS, FRAME_LABEL_ROWS = 32, 10
+
+Obs = Mapping[str, np.ndarray]  # groups, each `(n, ...)`
 
 
 class Labeller(Protocol):
@@ -38,38 +43,55 @@ class Labeller(Protocol):
         """Plain JSON: which teacher, and how it is asked."""
         ...
 
-    def __call__(self, states: np.ndarray) -> dict[str, np.ndarray]:
-        """Labels of raw states `(LABEL_ROWS, state_dim)`, each float32 with as many rows.
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The observation groups that it reads; of `frame` the stacks."""
+        ...
 
-        `action` (in the environment's units), `distribution.<parameter>` and, where the teacher
-        has one, `value`. A state gives the same bits in the same row, whatever the others hold.
+    def __call__(self, observations: Obs) -> dict[str, np.ndarray]:
+        """Labels of raw observations, its groups `(label_rows, ...)`, each with as many rows.
+
+        `action` (in the environment's units, or int64 indices), and in float32
+        `distribution.<parameter>` and, where the teacher has one, `value`. An observation gives
+        the same bits in the same row, whatever the others hold.
         """
         ...
 
-    def check_fits(self, task: str, state_space: spaces.Space, action_space: spaces.Space) -> None:
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
         """Raise `UserError` unless this is a teacher of that task."""
         ...
 
 
-def ask(labeller: Labeller, states: np.ndarray, episodes: np.ndarray) -> dict[str, np.ndarray]:
-    """Labels of the states of some episodes, the same bits whichever others are asked about.
+def label_rows(labeller: Labeller) -> int:
+    """How many observations the teacher is asked about at once."""
+    return FRAME_LABEL_ROWS if FRAME in labeller.groups else LABEL_ROWS
+
+
+def ask(labeller: Labeller, observations: Obs, episodes: np.ndarray) -> dict[str, np.ndarray]:
+    """Labels in some episodes, the same bits whichever others are asked about.
 
     Matrix products round differently in batches of other sizes. So the teacher is always asked
-    about `LABEL_ROWS` states, and an episode always has the same row; where two share one, the
-    teacher is asked again.
+    about `label_rows` observations, and an episode always has the same row; where two share one,
+    the teacher is asked again.
 
     Args:
-        states: (n, state_dim).
+        observations: groups `(n, ...)`, those that it reads among them.
         episodes: (n,), their numbers.
     """
-    rows = episodes % LABEL_ROWS
+    n_rows = label_rows(labeller)
+    rows = episodes % n_rows
     labels: dict[str, np.ndarray] = {}
     waiting = np.arange(len(rows))
     while len(waiting):
         _, first = np.unique(rows[waiting], return_index=True)
         asked = waiting[first]
-        batch = np.zeros((LABEL_ROWS, states.shape[1]), np.float32)
-        batch[rows[asked]] = states[asked]
+        batch: dict[str, np.ndarray] = {}
+        for group in labeller.groups:
+            values = observations[group]
+            batch[group] = np.zeros((n_rows, *values.shape[1:]), values.dtype)
+            batch[group][rows[asked]] = values[asked]
         for name, answer in labeller(batch).items():
             if name not in labels:
                 labels[name] = np.empty((len(rows), *answer.shape[1:]), answer.dtype)
@@ -79,9 +101,9 @@ def ask(labeller: Labeller, states: np.ndarray, episodes: np.ndarray) -> dict[st
 
 
 def record(
-    env: FrameVecEnv, labeller: Labeller, manifest: Manifest, episodes: range
+    env: FrameVecEnv | EnvPoolVecEnv, labeller: Labeller, manifest: Manifest, episodes: range
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Plays episodes by number, in environments whose frames are not stacked.
+    """Plays episodes by number. Of stacked frames the newest is kept.
 
     Returns: The manifest's columns, the steps of each episode after those of the one before, and
         the episodes' lengths in env steps, `(len(episodes),)`.
@@ -90,36 +112,30 @@ def record(
         UserError: the simulation diverged. An episode cannot be left out: a dataset is the same
             episodes whoever collects it.
     """
-    recipe = manifest.recipe
-    shape = (len(episodes), recipe.max_steps)
-    steps = {n: np.empty((*shape, *c.shape), c.dtype) for n, c in manifest.step_columns.items()}
-    ends = {n: np.empty((shape[0], *c.shape), c.dtype) for n, c in manifest.episode_columns.items()}
+    recipe, n = manifest.recipe, len(episodes)
+    steps = _Steps(manifest.step_columns)
+    ends = {name: np.empty((n, *c.shape), c.dtype) for name, c in manifest.episode_columns.items()}
     first_seed = recipe.first_seed + episodes.start
-    ends[SEED][:] = first_seed + np.arange(len(episodes))
-    lengths = np.zeros(len(episodes), np.int64)
-    noise = _Noise(env, recipe.behaviour_noise, recipe.max_steps)
+    ends[SEED][:] = first_seed + np.arange(n)
+    lengths = np.zeros(n, np.int64)
+    noise = make_noise(env.action_space, env.num_envs, recipe.behaviour_noise, recipe.max_steps)
 
     place = np.arange(env.num_envs)  # in `episodes`, of what each environment plays
     age = np.zeros(env.num_envs, np.int64)  # env steps
     noise.begin(place, first_seed + place)
     env.seed(first_seed)
     obs: Any = env.reset()
-    while (playing := place < len(episodes)).any():
-        at = place[playing], age[playing]
-        now = {FRAME: obs[FRAME], STATE: obs[STATE]}
-        now |= ask(labeller, obs[STATE], episodes.start + place)
-        behaviour = noise.added(now[ACTION], age)
-        if BEHAVIOUR_ACTION in steps:
-            now[BEHAVIOUR_ACTION] = behaviour
-        env.step_async(behaviour)
-        for name, values in now.items():  # while the workers step and draw
-            steps[name][at] = values[playing]
+    while (playing := place < n).any():
+        now = {**_stored(obs, manifest), **ask(labeller, obs, episodes.start + place)}
+        now[BEHAVIOUR_ACTION] = noise.added(now[ACTION], age)
+        env.step_async(now[BEHAVIOUR_ACTION])
+        steps.add(now, playing)  # while the workers step and draw
         obs, rewards, dones, infos = env.step_wait()
         age += 1
-        steps[REWARD][at] = rewards[playing]
         timed_out = np.array([info.get("TimeLimit.truncated", False) for info in infos])
-        steps[TRUNCATED][at] = timed_out[playing]
-        steps[TERMINATED][at] = (dones & ~timed_out)[playing]
+        came = {REWARD: rewards, TRUNCATED: timed_out, TERMINATED: dones & ~timed_out}
+        steps.add(came, playing)
+        steps.belong_to(place[playing])
         for i in np.flatnonzero(dones & playing):
             if infos[i].get("diverged", False):
                 raise UserError(
@@ -128,45 +144,55 @@ def record(
                     "with another teacher. The shards that are complete stay as they are."
                 )
             lengths[place[i]] = age[i]
-            final = infos[i]["terminal_observation"]
-            ends[FINAL_FRAME][place[i]], ends[FINAL_STATE][place[i]] = final[FRAME], final[STATE]
+            for group, value in _stored(infos[i]["terminal_observation"], manifest).items():
+                ends[FINALS[group]][place[i]] = value
         ended = np.flatnonzero(dones)
         place[ended] += env.num_envs
         age[ended] = 0
         noise.begin(ended, first_seed + place[ended])
-    return {name: _end_to_end(values, lengths) for name, values in steps.items()} | ends, lengths
+    return steps.end_to_end() | ends, lengths
 
 
-def _end_to_end(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`(episodes, max_steps, ...)` -> `(steps, ...)`, without what no episode reached."""
-    depth = values.shape[1]
-    if (lengths == depth).all():
-        return values.reshape(-1, *values.shape[2:])  # (episodes * max_steps, ...), no copy
-    return values[np.arange(depth) < lengths[:, None]]
+def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:
+    """The groups that are stored, of a batch of observations or of one; of stacks the newest."""
+    columns = manifest.step_columns
+    groups = {group: obs[group] for group in FINALS if group in columns}
+    # (..., stack * channels, H, W) -> (..., channels, H, W)
+    groups[FRAME] = groups[FRAME][..., -columns[FRAME].shape[0] :, :, :]
+    return groups
 
 
-class _Noise:
-    """Gaussian noise on what each environment does, drawn for its episode from the seed of that."""
+class _Steps:
+    """Columns of the steps of episodes that are played side by side."""
 
-    def __init__(self, env: FrameVecEnv, scale: float, max_steps: int) -> None:
-        space = env.action_space
-        assert isinstance(space, spaces.Box)  # `make_env` has no others
-        self._space = space
-        self._std = scale * (space.high - space.low) / 2
-        self._draws = None  # (n_envs, max_steps, ...), standard normal
-        if scale > 0:
-            self._draws = np.zeros((env.num_envs, max_steps, *space.shape), np.float32)
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self._columns = columns
+        self._parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
+        self._places: list[np.ndarray] = []
 
-    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
-        """Environments begin episodes."""
-        if self._draws is not None:
-            for index, seed in zip(indices.tolist(), episode_seeds.tolist(), strict=True):
-                generator = np.random.default_rng([seed, _NOISE_STREAM])
-                self._draws[index] = generator.standard_normal(self._draws.shape[1:], np.float32)
+    def add(self, values: Mapping[str, np.ndarray], playing: np.ndarray) -> None:
+        """Some columns of a step of all environments; others than those asked for are left out.
 
-    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
-        """The actions with the noise of each episode's step `age`, within the bounds."""
-        if self._draws is None:
-            return actions
-        noisy = actions + self._std * self._draws[np.arange(len(age)), age]
-        return np.clip(noisy, self._space.low, self._space.high).astype(actions.dtype)
+        Args:
+            values: each (n_envs, ...).
+            playing: bool (n_envs,), of which environments to keep them.
+        """
+        for name in values.keys() & self._parts.keys():
+            self._parts[name].append(values[name][playing])
+
+    def belong_to(self, places: np.ndarray) -> None:
+        """The step is complete, and was one of these episodes, int64 (n,)."""
+        self._places.append(places)
+
+    def end_to_end(self) -> dict[str, np.ndarray]:
+        """Each column `(steps, ...)`, one episode after another; nothing is left here."""
+        order = np.argsort(np.concatenate(self._places), kind="stable")
+        rows = np.empty_like(order)
+        rows[order] = np.arange(len(order))
+        rows = np.split(rows, np.cumsum([len(places) for places in self._places])[:-1])
+        arrays = {}
+        for name, column in self._columns.items():
+            array = arrays[name] = np.empty((len(order), *column.shape), column.dtype)
+            for at, part in zip(rows, self._parts.pop(name), strict=True):
+                array[at] = part
+        return arrays

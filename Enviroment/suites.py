@@ -19,10 +19,10 @@ from Enviroment.task import Task
 class EnvPoolVecEnv(EpisodeVecEnv):
     """Games that begin anew by themselves. Observations have one group, `frame`.
 
-    An episode to be evaluated is decided by its seed alone. In training, an environment's episodes
-    follow from the seed of its first one (see `envpool_games.Games`), which the next `reset`
-    renews. The same seeds and actions give the same episodes. In Procgen, `infos` of an episode's
-    last step hold its `level_seed` as well.
+    An episode to be evaluated, or of a dataset, is decided by its seed alone. In training, an
+    environment's episodes follow from the seed of its first one (see `envpool_games.Games`), which
+    the next `reset` renews. The same seeds and actions give the same episodes. In Procgen, `infos`
+    of an episode's last step hold its `level_seed` as well.
 
     Episodes need no staggering: they end with lives and levels. Nothing here can be saved: a run
     resumes at an episode's start.

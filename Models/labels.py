@@ -1,4 +1,4 @@
-"""A teacher as the collection of datasets sees it: states in, arrays of labels out."""
+"""A teacher as the collection of datasets sees it: observations in, arrays of labels out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from Models.teacher import Teacher
 
 
 class TeacherLabeller:
-    """Labels states with a teacher's action, the parameters of its distribution, and its value.
+    """Labels observations with a teacher's action, its distribution's parameters, and its value.
 
     It computes in one thread: with more of them a matrix product may be split, and rounded,
     otherwise, and a dataset must not depend on how many cores a machine has.
@@ -47,18 +47,28 @@ class TeacherLabeller:
             **(corruption if description.corruption_sigma else {}),
         }
 
-    def __call__(self, states: np.ndarray) -> dict[str, np.ndarray]:
-        """`(B, state_dim)` -> `action` (B, action_dim), `distribution.*`, `value` (B,); float32."""
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The observation groups that the teacher reads."""
+        return self._teacher.observation_groups
+
+    def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Groups `(B, ...)` -> `action` (B, action_dim) or, of discrete actions, int64 (B,);
+        `distribution.*` and `value` (B,), float32.
+        """
         with torch_threads(1):
-            batch = torch.from_numpy(states)
-            parameters = self._teacher.distribution(batch).params()
+            batch = {group: torch.from_numpy(array) for group, array in observations.items()}
+            distribution = self._teacher.distribution(batch)
             value = self._teacher.value(batch)
-            labels = {ACTION: self._teacher.predict(states)[0]}
-        labels |= {DISTRIBUTION + name: tensor.numpy() for name, tensor in parameters.items()}
+            labels = {ACTION: self._teacher.actions(distribution)}
+        params = distribution.params()
+        labels |= {DISTRIBUTION + name: tensor.numpy() for name, tensor in params.items()}
         if value is not None:
             labels[VALUE] = value.numpy()
         return labels
 
-    def check_fits(self, task: str, state_space: spaces.Space, action_space: spaces.Space) -> None:
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
         """As `Teacher.check_fits`."""
-        self._teacher.check_fits(task, state_space, action_space)
+        self._teacher.check_fits(task, observation_space, action_space)

@@ -291,10 +291,14 @@ class Teacher(nn.Module):
         dist = self._distribution(
             self._output(prepare(batch, self.description.groups, self.state_normaliser))
         )
-        raw = dist.mode() if deterministic else dist.sample()
-        actions = self._within_bounds(dist.to_env_action(raw)).cpu().numpy()
-        actions = actions.reshape(-1, *(self.description.action_space.shape or ()))
+        actions = self.actions(dist, deterministic)
         return (actions[0] if is_single else actions), None
+
+    def actions(self, distribution: Distribution, deterministic: bool = True) -> np.ndarray:
+        """`(B, ...)` within the environment's bounds, of what `distribution` has returned."""
+        raw = distribution.mode() if deterministic else distribution.sample()
+        actions = self._within_bounds(distribution.to_env_action(raw)).cpu().numpy()
+        return actions.reshape(-1, *(self.description.action_space.shape or ()))
 
     def _within_bounds(self, actions: Tensor) -> Tensor:
         """`(B, action_dim)`, or `(B,)` indices."""

@@ -1,5 +1,6 @@
 """Reading datasets, the tools around them, and what is refused."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -13,8 +14,17 @@ from Enviroment import collect as collection
 from Enviroment import dataset as reader
 from Enviroment import dataset_tools
 from Enviroment.dataset import TeacherDataset, resolve_dataset
-from Enviroment.dataset_format import Manifest, shard_name
+from Enviroment.dataset_format import (
+    MANIFEST,
+    Manifest,
+    Recipe,
+    ShardEntry,
+    describe_task,
+    shard_name,
+)
 from Enviroment.errors import UserError
+from Enviroment.shards import Column
+from Enviroment.tasks import get_task
 from Models.labels import TeacherLabeller
 from Models.teacher import Teacher, save_teacher
 from tests.tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny
@@ -44,6 +54,26 @@ def edit(folder, change):
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))
+
+
+def test_the_format_is_what_it_was_before_games_had_datasets(tmp_path):
+    """The hash is of that version: its datasets go on, and are repaired, with the same bytes."""
+    task = describe_task(get_task("Pusher"))
+    teacher = {"sha256": "t", "family": "squashed_gaussian"}
+    recipe = Recipe(task, teacher, 5, 0.5, 10_000_000, 100, 50, {"numpy": "2"})
+    frame, state = Column("uint8", (1, 64, 128)), Column("float32", (23,))
+    steps = {
+        "frame": frame,
+        "state": state,
+        "action": Column("float32", (7,)),
+        "reward": Column("float32", ()),
+    }
+    episodes = {"seed": Column("int64", ()), "final_frame": frame, "final_state": state}
+    manifest = Manifest(recipe, steps, episodes, (ShardEntry(0, (100,), "s"),))
+    manifest.write(tmp_path)
+    written = (tmp_path / MANIFEST).read_bytes() + manifest.layout(0).header()
+    expected = "b1294b324ddc6da869f57707a8cc05e3add05054c68faef8df9ab31600111b19"
+    assert hashlib.sha256(written).hexdigest() == expected
 
 
 @pytest.mark.parametrize(("stack", "interval"), [(4, 2), (1, 1), (3, 1), (2, 20)])
@@ -226,7 +256,7 @@ def test_a_teachers_labels(tmp_path):
     teacher = tiny_teacher(state_dim=10, action_dim=2, bound=1.0, task="Reacher")
     states = np.random.default_rng(0).normal(size=(32, 10)).astype(np.float32)
     threads = torch.get_num_threads()
-    labels = labeller(states)
+    labels = labeller({"state": states})
     assert torch.get_num_threads() == threads
     dist = teacher.distribution(torch.from_numpy(states))
     np.testing.assert_array_equal(labels["action"], teacher.predict(states)[0])

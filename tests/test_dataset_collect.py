@@ -60,7 +60,7 @@ def test_what_is_recorded_is_what_the_environment_showed(whole):
     obs = env.reset()
     for index in range(len(dataset)):
         recorded = {name: values[0] for name, values in dataset.read([index]).items()}
-        labels = teacher(obs["state"])
+        labels = teacher(obs)
         np.testing.assert_array_equal(recorded["frame"], obs["frame"][0])
         np.testing.assert_array_equal(recorded["state"], obs["state"][0])
         np.testing.assert_array_equal(recorded["proprio"], obs["proprio"][0])
@@ -175,10 +175,10 @@ def test_labels_do_not_depend_on_what_else_is_asked():
     states = np.random.default_rng(0).normal(size=(70, 10)).astype(np.float32)
     episodes = np.arange(70) * 3
     teacher = ArithmeticTeacher()
-    together = ask(teacher, states, episodes)
+    together = ask(teacher, {"state": states}, episodes)
     assert teacher.calls == 3  # 70 episodes on 32 rows
     for i in (0, 31, 69):
-        alone = ask(teacher, states[[i]], episodes[[i]])
+        alone = ask(teacher, {"state": states[[i]]}, episodes[[i]])
         for name, values in alone.items():
             np.testing.assert_array_equal(values[0], together[name][i])
     assert LABEL_ROWS == 32  # another would change every dataset

@@ -256,7 +256,7 @@ def test_sac_is_not_for_games() -> None:
     [
         ("Hopper", ("--PPD", "--size", "same", "--mode", "ImpaalaSmall"), "paper's network on the"),
         ("Pong", ("--PPD", "--size", "same", "--mode", "State"), "Pong has no state for --mode"),
-        ("Pong", ("--C_data",), "Pong, a game without a state, is for --PPD"),
+        ("Pong", ("--Dagger_phase", "--blind"), "--blind of Pong.* is for --PPO, --BC_phase"),
         ("Pusher", ("--PPD", "--size", "same"), "this task is of none"),
         ("Hopper", ("--PPD", "--size", "same", "--pooling", "2"), "leave out --pooling"),
         ("Hopper", ("--PPD", "--size", "same", "--init_from", "x"), "leave out --size"),

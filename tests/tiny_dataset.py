@@ -54,7 +54,10 @@ class ArithmeticTeacher:
         self.fail_after: int | None = None  # calls
         self.calls = 0
 
-    def __call__(self, states):
+    groups = ("state",)
+
+    def __call__(self, observations):
+        states = observations["state"]
         self.calls += 1
         if self.fail_after is not None and self.calls > self.fail_after:
             raise KeyboardInterrupt
@@ -68,8 +71,9 @@ class ArithmeticTeacher:
             labels["value"] = states.sum(axis=1)
         return labels
 
-    def check_fits(self, task, state_space, action_space):
-        assert (task, state_space.shape, action_space.shape) == ("Reacher", (10,), (2,))
+    def check_fits(self, task, observation_space, action_space):
+        shapes = observation_space["state"].shape, action_space.shape
+        assert (task, *shapes) == ("Reacher", (10,), (2,))
 
 
 def collect_tiny(folder: Path, num_data: int = 130, **arguments) -> Path:
