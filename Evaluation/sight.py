@@ -2,7 +2,8 @@
 
 The same episodes are played with what it sees taken away or made false. A student that has
 learned to do without (proprioception may tell more than one thinks: `Evaluation.linear_probe`)
-does not notice. One that was trained on proprioception alone is a run with `--blind`.
+does not notice. Beside it stands another student, which was trained on proprioception alone (a run
+with `--blind`), where the teacher's bundle has its returns.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from Models.device import torch_threads
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
+_BLIND = "another, of proprioception alone"
 # Made anew for each evaluation: some remember an episode.
 VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
     _AS_IT_IS: lambda: unperturbed,
@@ -59,7 +61,8 @@ def measure_sight(flags: SightFlags) -> dict[str, Any]:
     Returns:
         `verdict`, `used`, `episodes`, `first_seed` and `variants`: for each `EpisodeStats.summary`,
         `drop` (by how much the return falls; on the same seeds, with `drop_low` and `drop_high`,
-        its 95% interval) and, where it is known, `skill`.
+        its 95% interval) and, where it is known, `skill`. Of the blind student, where it is
+        known, the same but for what only playing tells.
 
     Raises:
         UserError: there is no student, or it sees no frames; or fewer than 2 episodes.
@@ -114,16 +117,20 @@ def compare(
         stats: `as it is` among them, on the same seeds.
         baselines: returns on these seeds; skill is told where those of teacher and blind are known.
     """
-    variants = {}
-    for name, of in stats.items():
-        figures = of.summary()
+    variants = {name: of.summary() for name, of in stats.items()}
+    returns = {name: of.returns for name, of in stats.items()}  # (episodes,) each
+    if "blind" in baselines:
+        returns[_BLIND] = baselines["blind"]
+        low, high = mean_interval(baselines["blind"])
+        mean = float(baselines["blind"].mean())
+        variants[_BLIND] = {"return": mean, "return_low": low, "return_high": high}
+    for name, figures in variants.items():
         if name != _AS_IT_IS:
-            drops = stats[_AS_IT_IS].returns - of.returns  # (episodes,), paired by seed
+            drops = returns[_AS_IT_IS] - returns[name]  # (episodes,), paired by seed
             low, high = mean_interval(drops)
             figures |= {"drop": float(drops.mean()), "drop_low": low, "drop_high": high}
         if has_skill(baselines):
-            figures["skill"] = skill(of.returns, baselines["teacher"], baselines["blind"])
-        variants[name] = figures
+            figures["skill"] = skill(returns[name], baselines["teacher"], baselines["blind"])
     return variants
 
 

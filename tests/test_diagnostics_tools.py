@@ -50,7 +50,7 @@ def test_sight_tells_what_each_loss_costs(run: Path, capsys):
     variants = result["variants"]
     assert list(variants) == [
         *("as it is", "frames zeroed", "frames frozen at the first"),
-        *("frames of another episode", "proprio zeroed"),
+        *("frames of another episode", "proprio zeroed", "another, of proprioception alone"),
     ]
     before = written(run)
     assert variants["as it is"]["return"] == before["return"]
@@ -76,6 +76,8 @@ def test_the_verdict_is_by_the_frames_of_another_episode():
     assert (other["drop"], other["drop_low"], other["drop_high"]) == (10.0, 10.0, 10.0)
     assert variants["as it is"]["skill"] == pytest.approx(0.9)  # (-24 + 42) / 20
     assert other["skill"] == pytest.approx(0.4)
+    alone = variants["another, of proprioception alone"]
+    assert (alone["return"], alone["drop"], alone["skill"]) == (-42.0, 18.0, 0.0)
     used, said = judge(variants)
     assert used
     assert "falls by 10.00 (95%: 10.00 to 10.00), skill from 0.90 to 0.40" in said
