@@ -54,7 +54,7 @@ def _in(folder: str, files: tuple[str, ...]) -> tuple[str, ...]:
 _TO_OUTPUT = _in("{output}", _STUDENT_FILES)
 _TO_RESULTS = _in("Results/*/*/*", _STUDENT_FILES)
 _TEACHER_RESULTS = _in("Results/*/Teacher/*", _TEACHER_FILES)
-_ATARI = ("envpool",)
+_ENVPOOL = ("envpool",)
 
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
@@ -64,6 +64,18 @@ BUDGETS = (
     Budget("python Train_Teacher/Pusher.py --algo ppo", _PPO_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/MuJoCo.py --env", _PPO_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/Hopper.py --algo ppo --domain", _PPO_TEACHER, _TEACHER_RESULTS),
+    Budget(
+        "python Train_Teacher/Procgen.py --env --output",
+        f"{_PPO_TEACHER} --eval_episodes 1",
+        _in("{output}", _TEACHER_FILES),
+        needs=_ENVPOOL,
+    ),
+    Budget(
+        "python Train_Teacher/Atari.py --env --output",
+        f"{_PPO_TEACHER} --eval_episodes 1 --baseline_episodes 1",
+        _in("{output}", _TEACHER_FILES),
+        needs=_ENVPOOL,
+    ),
     Budget(
         "python Train_Teacher/Hopper.py --algo reinforce --domain",
         f"--total_timesteps 100 --eval_every 1000 --eval_episodes 2 --baseline_episodes 2 {_QUIET}",
@@ -95,8 +107,9 @@ BUDGETS = (
         "python Distillation/Atari.py --PPD",
         f"{_STUDENT} --total_timesteps 8 --eval_episodes 1 --final_episodes 1",
         _TO_RESULTS,
-        needs=_ATARI,
+        needs=_ENVPOOL,
     ),
+    Budget("python Distillation/Procgen.py --PPD", _STUDENT, _TO_RESULTS, needs=_ENVPOOL),
     Budget(
         "python Distillation/*.py --C_data --output",
         "--num_data 300 --threads 1",
