@@ -222,7 +222,7 @@ def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: float, pa
     encoder = imageio_ffmpeg.write_frames(
         str(path),
         size,
-        fps=fps,
+        fps=fps,  # pyright: ignore[reportArgumentType]  it takes floats
         codec="libx264",
         quality=6,  # x264's CRF 20
         macro_block_size=2,  # 16, the default, would stretch most sizes

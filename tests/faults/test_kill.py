@@ -121,7 +121,10 @@ def check_killed_run_goes_on(flags: Flags, uninterrupted: Callable[[str], object
     return check
 
 
-@pytest.mark.parametrize(("method", "k"), [("PPD", 2), ("PPD", 700), ("C_data", 207)])
+@pytest.mark.parametrize(
+    ("method", "k"),
+    [pytest.param("PPD", 2, marks=pytest.mark.slow), ("PPD", 700), ("C_data", 207)],
+)
 def test_a_run_that_is_killed_goes_on_to_the_bit(method, k, tmp_path, check_killed_run_goes_on):
     """Before anything is written, and in the middle."""
     check_killed_run_goes_on(method, k, tmp_path / "run")
