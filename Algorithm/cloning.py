@@ -83,7 +83,9 @@ class BehaviouralCloning(SupervisedLearner):
         return {**super().made_with(), "seed": self.seed, "dataset": self.dataset.identity()}
 
     @classmethod
-    def load(cls, folder: Path, dataset: CloningData, device: torch.device | str = "cpu") -> Self:
+    def load(
+        cls, folder: Path | str, dataset: CloningData, device: torch.device | str = "cpu"
+    ) -> Self:
         """What `save` wrote; `learn` then goes on as if it had never stopped.
 
         Args:
@@ -92,6 +94,7 @@ class BehaviouralCloning(SupervisedLearner):
         Raises:
             UserError: files are missing or damaged, or the dataset is another.
         """
+        folder = Path(folder)
         state = read_learner(folder)
         made = settings_of(state, cls.__name__)
         model = cls(

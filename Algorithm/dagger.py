@@ -316,7 +316,7 @@ class DAgger(SupervisedLearner):
     @classmethod
     def load(
         cls,
-        folder: Path,
+        folder: Path | str,
         env: VecEnv,
         teacher: Teacher,
         dataset: CloningData | None = None,
@@ -331,6 +331,7 @@ class DAgger(SupervisedLearner):
         Raises:
             UserError: files are missing or damaged, or the dataset is another.
         """
+        folder = Path(folder)
         state = read_learner(folder)
         made = settings_of(state, cls.__name__)
         model = cls(

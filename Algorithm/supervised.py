@@ -347,7 +347,7 @@ class SupervisedLearner:
         self.best_loss, self.seconds = state["best_loss"], state["seconds"]
         self.training_seconds = state["training_seconds"]
 
-    def save(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
+    def save(self, folder: Path | str, notes: Mapping[str, Any] | None = None) -> None:
         """Writes the student's bundle, and in `learner` all that is needed to go on exactly.
 
         Args:
@@ -356,6 +356,7 @@ class SupervisedLearner:
         Raises:
             UserError: the folder cannot be written; what was there before stays.
         """
+        folder = Path(folder)
         self._save_student(folder, notes)
         write_learner(folder, {**self.capture(), GENERATORS: capture_generators()})
 

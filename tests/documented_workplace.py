@@ -213,6 +213,12 @@ def _episodes(workplace: Workplace) -> None:
     workplace.run([*command.split(), "Results/Pusher/Dataset/100000"])
 
 
+def _minari(workplace: Workplace) -> None:
+    """What the documented import reads: an export of DIR."""
+    workplace._provide(("DIR",))
+    workplace.run(["python", "-m", "Enviroment.dataset", "export", "DIR", "mine-v1"])
+
+
 _RUN = "python Distillation/Pusher.py --PPD --mode ImpaalaSmall"
 _REACH = _robot("their_robots", "Reach", "gripper")
 # A word of a command: the file that stands for it, and what makes it.
@@ -225,7 +231,7 @@ STAND_INS: dict[str, tuple[str, Callable[[Workplace], None]]] = {
     "RUN": ("RUN", _command(f"{_RUN} --output RUN")),
     "DIR": ("DIR", _command("python Distillation/Pusher.py --C_data --output DIR")),
     "BUNDLE": ("BUNDLE", _bundle),
-    "mine-v1": ("../minari/mine-v1", _command("python -m Enviroment.dataset export DIR mine-v1")),
+    "mine-v1": ("../minari/mine-v1", _minari),
     "Results/Pusher/Dataset/100000": ("Results/Pusher/Dataset/100000", _episodes),
     # Evaluation's tools look at finished runs, of which a fresh checkout has none.
     "Results/Pusher": ("Results/Pusher/PPD", _command(_RUN)),
