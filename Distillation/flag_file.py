@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-
+from Distillation.yaml_file import read_mapping
 from Enviroment.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,15 +25,11 @@ def read_flag_file(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, or is no mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--config {path} is neither YAML nor JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"--config {path} must hold flags and their values, `mode: State`.")
-    return values
+    return read_mapping(
+        *(path, f"--config {path}"),
+        wrong_form="is neither YAML nor JSON",
+        holds="flags and their values, `mode: State`",
+    )
 
 
 def with_values(defaults: Groups, values: Mapping[str, Any], path: Path) -> Groups:

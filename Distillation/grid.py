@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from Distillation.flag_groups import MethodFlags
 from Distillation.flags import Flags
 from Distillation.suite_defaults import suite_defaults
+from Distillation.yaml_file import read_mapping
 from Enviroment.errors import UserError
 from Enviroment.names import nearest
 from Enviroment.task import Task
@@ -104,7 +103,14 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     Raises:
         UserError: the file cannot be read, or is no grid at all.
     """
-    content, problems = _read(path), []
+    content, problems = (
+        read_mapping(
+            *(path, f"The grid {path}"),
+            wrong_form="is no YAML",
+            holds="keys and values, such as `tasks: Pusher`",
+        ),
+        [],
+    )
     blocks = content.get("grids", [{}])
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f"{path}: `grids` is a list of mappings, each with keys of a grid.")
@@ -254,18 +260,6 @@ class _Block:
             self._problems.append(f"{where}: {_unknown('flag', flag, usable)}")
             return False
         return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"The grid {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"The grid {path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise UserError(f"The grid {path} must hold keys and values, such as `tasks: Pusher`.")
-    return content
 
 
 def _merged(

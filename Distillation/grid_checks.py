@@ -109,7 +109,7 @@ class _Checks:
 
     def _check_inputs(self, task: Task, flags: Flags, sha256: str) -> None:
         dataclasses.replace(task, frame_size=flags.frame_size)
-        if task.simulator == "envpool" and importlib.util.find_spec("envpool") is None:
+        if task.is_game and importlib.util.find_spec("envpool") is None:
             raise UserError(
                 f"{task.name} is played by EnvPool, which is not installed. Install it: "
                 "pip install -e '.[suites]'"

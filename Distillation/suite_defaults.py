@@ -61,14 +61,14 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
             eval_episodes=_EVAL_EPISODES,
             final_episodes=_FINAL_EPISODES.get(task.suite, 50),
         )
-    if task.simulator == "envpool" and set(methods) & set(_CLONING):
+    if task.is_game and set(methods) & set(_CLONING):
         groups["cloning"] = CloningFlags(behaviour_noise=_GAME_NOISE)
     return groups
 
 
 def _student(task: Task) -> StudentFlags:
     h, w = task.frame_size
-    frames_alone = task.simulator == "envpool"  # a game has no state to show
+    frames_alone = task.is_game  # a game has no state to show
     return StudentFlags(mode="ImpaalaMid" if frames_alone else "State", frame_size=f"{h}x{w}")
 
 
@@ -98,7 +98,7 @@ def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
         UserError: says what, and what to give instead.
     """
     sees_state = student.mode == "State"
-    if task.simulator == "envpool":
+    if task.is_game:
         if sees_state:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
         if student.blind:  # what is labelled live would be labelled by a blind teacher

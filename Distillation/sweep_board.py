@@ -42,7 +42,7 @@ class _Line:
 
 
 class Board:
-    """A `Enviroment.jobs.Watcher` for people.
+    """An `Enviroment.jobs.Watcher` for people.
 
     Args:
         folders: the run folder of each run, by its name, in the order of the table.

@@ -39,6 +39,7 @@ from Enviroment.dataset_format import (
 )
 from Enviroment.durable import partial_path
 from Enviroment.envpool_games import game_time_limit
+from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE, locked
 from Enviroment.make import make_env
@@ -46,9 +47,7 @@ from Enviroment.observations import FRAME, STATE
 from Enviroment.recording import Labeller, label_rows, record
 from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
 from Enviroment.simulation import time_limit
-from Enviroment.suites import EnvPoolVecEnv
 from Enviroment.tasks import Task
-from Enviroment.vector import FrameVecEnv
 from Enviroment.workers import WorkerKind
 
 _SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
@@ -59,7 +58,6 @@ _GAME_PACKAGES = ("envpool", "numpy", "torch")
 # A shard. Games end with lives and levels, long before their time limit: some 100 MB.
 _GAME_EPISODES = {"atari": 10, "procgen": 30}
 
-CollectedEnv = FrameVecEnv | EnvPoolVecEnv
 
 Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
 
@@ -102,7 +100,7 @@ def collect(
     with locked(folder):
         manifest = _find_begun(folder, recipe, resume)
         n_envs = min(n_envs, recipe.episodes_per_shard)
-        if task.simulator != "envpool":  # how long games are is not known before
+        if not task.is_game:  # how long games are is not known before
             n_envs = min(n_envs, needed)
         with closing(_make_env(task, labeller, n_envs, workers, n_workers)) as env:
             labeller.check_fits(task.name, env.observation_space, env.action_space)
@@ -203,8 +201,7 @@ def _recipe(
 ) -> Recipe:
     if num_data < 1:
         raise UserError(f"--num_data {num_data} must be at least 1.")
-    is_game = task.simulator == "envpool"
-    max_steps = game_time_limit(task) if is_game else time_limit(task)
+    max_steps = game_time_limit(task) if task.is_game else time_limit(task)
     if max_steps is None:
         raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
     return Recipe(
@@ -215,13 +212,13 @@ def _recipe(
         first_seed=first_seed,
         max_steps=max_steps,
         episodes_per_shard=episodes_per_shard(task, max_steps),
-        versions={name: version(name) for name in (_GAME_PACKAGES if is_game else _PACKAGES)},
+        versions={name: version(name) for name in (_GAME_PACKAGES if task.is_game else _PACKAGES)},
     )
 
 
 def episodes_per_shard(task: Task, max_steps: int) -> int:
     """How many episodes of at most `max_steps` make a shard of a fitting size."""
-    if task.simulator == "envpool":
+    if task.is_game:
         return _GAME_EPISODES[task.suite]
     episodes = max(1, _SHARD_BYTES // (frame_column(task).nbytes * max_steps))
     # So that ten environments have the same to do.
@@ -303,13 +300,13 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
 
 def _make_env(
     task: Task, labeller: Labeller, n_envs: int, workers: WorkerKind, n_workers: int | None
-) -> CollectedEnv:
+) -> EpisodeVecEnv:
     if FRAME not in labeller.groups:
         task = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
     return make_env(task, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
 
 
-def _first_manifest(recipe: Recipe, env: CollectedEnv, labeller: Labeller) -> Manifest:
+def _first_manifest(recipe: Recipe, env: EpisodeVecEnv, labeller: Labeller) -> Manifest:
     """The manifest before any shard: what there will be in them."""
     space = env.observation_space
     assert isinstance(space, spaces.Dict)
@@ -333,7 +330,9 @@ def _first_manifest(recipe: Recipe, env: CollectedEnv, labeller: Labeller) -> Ma
     return Manifest(recipe, steps, {SEED: Column("int64", ()), **finals})
 
 
-def _add_shard(folder: Path, manifest: Manifest, env: CollectedEnv, labeller: Labeller) -> Manifest:
+def _add_shard(
+    folder: Path, manifest: Manifest, env: EpisodeVecEnv, labeller: Labeller
+) -> Manifest:
     """Collects and publishes the next shard; the manifest on disk lists it."""
     recipe, first = manifest.recipe, manifest.episodes
     wanted = recipe.num_data - manifest.steps  # env steps

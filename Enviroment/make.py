@@ -62,7 +62,7 @@ def make_env(
     """
     check_quality(quality)
     task = _checked_task(task, n_envs, seed)
-    if task.simulator == "envpool":
+    if task.is_game:
         n_threads = _worker_count(n_workers, n_envs)
         return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
     layout, action_space = _plan(task, n_envs, None if blind else quality)
@@ -90,7 +90,7 @@ def make_state_env(
     The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
     task = _checked_task(task, n_envs, seed)
-    if task.simulator == "envpool":
+    if task.is_game:
         raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
     layout, action_space = _plan(task, n_envs, None)
     _check_max_divergences(max_divergences)

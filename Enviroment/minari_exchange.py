@@ -104,7 +104,7 @@ def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
     groups: dict[str, spaces.Space] = {FRAME: spaces.Box(0, 255, columns[FRAME].shape, np.uint8)}
     if STATE in columns:
         groups[STATE] = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
-    if task.simulator == "envpool":
+    if task.is_game:
         return spaces.Dict(groups), spaces.Discrete(action_count(task))
     with contextlib.closing(make_simulation(task)) as probe:
         return spaces.Dict(groups), probe.action_space
@@ -232,11 +232,10 @@ def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np
 
 
 def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
-    is_game = task.simulator == "envpool"
     seen = {FRAME: np.asarray(data["observations"][FRAME])}
-    if not is_game:
+    if not task.is_game:
         seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
-    action_type = np.int64 if is_game else np.float32
+    action_type = np.int64 if task.is_game else np.float32
     actions = np.asarray(data["actions"], action_type)
     infos = data.get("infos") or {}
     labels = {

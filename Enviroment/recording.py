@@ -22,11 +22,10 @@ from Enviroment.dataset_format import (
     TRUNCATED,
     Manifest,
 )
+from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.shards import Column
-from Enviroment.suites import EnvPoolVecEnv
-from Enviroment.vector import FrameVecEnv
 
 # Observations the teacher is asked about at once; other numbers change datasets. Networks on frames
 # are slow, so they are asked about no more than usually play side by side.
@@ -101,7 +100,7 @@ def ask(labeller: Labeller, observations: Obs, episodes: np.ndarray) -> dict[str
 
 
 def record(
-    env: FrameVecEnv | EnvPoolVecEnv, labeller: Labeller, manifest: Manifest, episodes: range
+    env: EpisodeVecEnv, labeller: Labeller, manifest: Manifest, episodes: range
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Plays episodes by number. Of stacked frames the newest is kept.
 

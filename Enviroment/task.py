@@ -95,6 +95,11 @@ class Task:
         return f"{self.name}.py"
 
     @property
+    def is_game(self) -> bool:
+        """Whether EnvPool plays it. Games have no state, and show frames alone."""
+        return self.simulator == "envpool"
+
+    @property
     def judged_by_mode(self) -> bool:
         """Whether policies are evaluated by the mode of what they would do, or by samples of it.
 

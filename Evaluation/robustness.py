@@ -18,7 +18,7 @@ from rich.table import Table
 from Enviroment import seeds
 from Enviroment.observations import FRAME, PROPRIO
 from Evaluation.evaluate import EpisodeStats, run_episodes, skill
-from Evaluation.figures import baselines_on, has_skill
+from Evaluation.figures import has_skill
 from Evaluation.perturbations import (
     DroppedFrames,
     Perturbation,
@@ -31,7 +31,7 @@ from Evaluation.perturbations import (
 )
 from Evaluation.robustness_picture import draw_robustness
 from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
+from Evaluation.subject import Subject, SubjectFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
 from Models.device import torch_threads
 
@@ -110,10 +110,7 @@ def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
         UserError: there is no student, or it sees no frames.
     """
     episodes = flags.seed_range(default=20)
-    subject = open_subject(flags.run)
-    subject.check_sees()
-    taught = find_teacher(subject, flags.teacher)
-    baselines = {} if taught is None else baselines_on(taught.baselines, episodes)
+    subject, baselines = open_seeing(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     result: dict[str, Any] = {"episodes": len(episodes), "first_seed": episodes.start}

@@ -141,7 +141,7 @@ def _scaled(gradients: np.ndarray) -> np.ndarray:
 
 
 def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
-    fps = video_fps(task) if task.simulator == "gymnasium" else _GAME_FPS
+    fps = _GAME_FPS if task.is_game else video_fps(task)
     unfinished = path.with_suffix(".unfinished.mp4")
     steps = drawn_steps(len(pictures) - 1, task)
     frames: Iterator[np.ndarray] = (pictures.beside(t) for t in steps)

@@ -20,7 +20,7 @@ from rich.table import Table
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
 from Evaluation.evaluate import EpisodeStats, mean_interval, run_episodes, skill
-from Evaluation.figures import baselines_on, has_skill
+from Evaluation.figures import has_skill
 from Evaluation.perturbations import (
     FrozenFrames,
     Perturbation,
@@ -30,7 +30,7 @@ from Evaluation.perturbations import (
     unperturbed,
 )
 from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, SubjectFlags, find_teacher, open_subject
+from Evaluation.subject import Subject, SubjectFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
 from Models.device import torch_threads
 
@@ -70,10 +70,7 @@ def measure_sight(flags: SightFlags) -> dict[str, Any]:
     episodes = flags.seed_range(default=20)
     if len(episodes) < 2:
         raise UserError("Frames of another episode need at least 2 episodes.")
-    subject = open_subject(flags.run)
-    subject.check_sees()
-    taught = find_teacher(subject, flags.teacher)
-    baselines = {} if taught is None else baselines_on(taught.baselines, episodes)
+    subject, baselines = open_seeing(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     variants = compare(stats, baselines)

@@ -21,6 +21,7 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Act, policy_act
+from Evaluation.figures import baselines_on
 from Evaluation.run_folder import DIAGNOSTICS, STUDENT, default_teacher
 from Evaluation.runs import Run, read_run
 from Evaluation.seed_range import parse_seeds
@@ -251,3 +252,15 @@ def _teacher_sha256(subject: Subject) -> str | None:
     of_run = None if subject.run is None else subject.run.teacher_sha256
     of_bundle = subject.description.get("teacher", {}).get("sha256")
     return of_bundle or _noise(subject).get("uncorrupted_sha256") or of_run
+
+
+def open_seeing(flags: SubjectFlags, episodes: range) -> tuple[Subject, dict[str, np.ndarray]]:
+    """A student of frames, and the returns on these seeds that its teacher's bundle knows.
+
+    Raises:
+        UserError: as `open_subject` and `find_teacher`; or it sees no frames.
+    """
+    subject = open_subject(flags.run)
+    subject.check_sees()
+    taught = find_teacher(subject, flags.teacher)
+    return subject, {} if taught is None else baselines_on(taught.baselines, episodes)

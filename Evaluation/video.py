@@ -124,7 +124,7 @@ def episode_pictures(
     """
     width, height = size
     drawn = drawn_steps(len(played.actions), task)
-    if task.simulator == "envpool":
+    if task.is_game:
         yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
     if task.camera is None:
@@ -175,7 +175,7 @@ def _steps_a_picture(task: Task) -> int:
 
 
 def _steps_a_second(task: Task) -> int:
-    if task.simulator == "envpool":
+    if task.is_game:
         return _GAME_FPS[task.suite]
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
         return env.metadata["render_fps"]

@@ -31,7 +31,7 @@ CLIP_OBSERVATION = 10.0  # standard deviations
 
 def make_teacher_env(task: Task, n_envs: int, seed: int) -> VecEnv:
     """Environments as a teacher sees them: the state, or of a game its frames."""
-    if task.simulator == "envpool":
+    if task.is_game:
         return make_env(task, n_envs, seed)
     return make_state_env(task, n_envs, seed)
 

@@ -107,7 +107,7 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
         "teacher": lambda seed: _teacher_act(task, teacher, seed),
         "random": lambda seed: random_policy(space, seed),
     }
-    if task.simulator == "gymnasium":  # a game may wait for its player for hours
+    if not task.is_game:  # a game may wait for its player for hours
         policies["nothing"] = lambda seed: do_nothing(space)
     try:
         teacher.check_fits(task.name, env.observation_space, space)
@@ -158,7 +158,7 @@ def _notes(task: Task, run: TeacherRun, progress: Progress, results: Results) ->
 
 
 def _observation(task: Task) -> dict[str, str]:
-    if task.simulator == "envpool":
+    if task.is_game:
         return {"frame": f"uint8, as EnvPool's {task.env_id} draws it, newest last"}
     return {"state": f"raw float32, as Gymnasium's {task.env_id} gives it"}
 

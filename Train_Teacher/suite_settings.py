@@ -73,7 +73,7 @@ def default_run(task: Task, algo: Algo) -> TeacherRun:
 
 
 def _settings(task: Task, algo: Algo) -> TeacherConfig:
-    if algo != "ppo" and task.simulator == "envpool":
+    if algo != "ppo" and task.is_game:
         why = "SAC has no discrete actions" if algo == "sac" else f"{algo} sees no frames here"
         raise UserError(f"{why}, as {task.name} needs: --algo ppo.")
     if algo == "sac":

@@ -65,7 +65,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
     first.add_argument("--algo", default=default_algo(task))
     given = first.parse_known_args(arguments)[0].algo
     algo: Algo = given if given in SETTINGS else "sac"  # of another one tyro says what there is
-    sees = "the state" if task.simulator == "gymnasium" else "frames"
+    sees = "frames" if task.is_game else "the state"
     return tyro.cli(
         TeacherRun[SETTINGS[algo]],
         args=arguments,
@@ -92,7 +92,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
-        if task.simulator == "envpool":
+        if task.is_game:
             load_envpool(task)  # or its error comes before the folder is made
         folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
         stack.enter_context(locked(folder))

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from Distillation.run import main
+from Evaluation import latency
+from tests.evaluated_run import write_rated_teacher, write_short_run
 from tests.short_run import SHORT, write_teacher
 
 # The networks here are small: more threads than one only wait for each other, and on a busy
@@ -31,3 +33,21 @@ def pusher(teacher: Path, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / "run"
 
     return run
+
+
+@pytest.fixture(scope="session")
+def rated_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A teacher whose blind student's return is known. Not to be written to."""
+    return write_rated_teacher(tmp_path_factory.mktemp("rated_teacher"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(rated_teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of that teacher. Not to be written to."""
+    return write_short_run(tmp_path_factory.mktemp("finished") / "run", rated_teacher)
+
+
+@pytest.fixture
+def few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_WARM_UP", 2)
+    monkeypatch.setattr(latency, "_TIMED", 5)

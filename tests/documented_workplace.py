@@ -89,7 +89,7 @@ class Workplace:
             AssertionError: it failed, or did not leave or say what it should.
         """
         words = tuple(self._substitute(word) for word in command.words)
-        self._provide(words)
+        self.provide(words)
         output = words[words.index("--output") + 1] if "--output" in words else ""
         leaves = [pattern.format(output=output.rstrip("/")) for pattern in budget.leaves]
         before = [self._seen(pattern) for pattern in leaves]
@@ -129,10 +129,10 @@ class Workplace:
     def _substitute(self, word: str) -> str:
         if word != "3f9a...":
             return word
-        self._provide(("agent.zip",))
+        self.provide(("agent.zip",))
         return hashlib.sha256((self.folder / "agent.zip").read_bytes()).hexdigest()
 
-    def _provide(self, words: Sequence[str]) -> None:
+    def provide(self, words: Sequence[str]) -> None:
         """Makes what the command reads and nothing has made yet."""
         for before, word in zip(("", *words), words, strict=False):
             if word in STAND_INS and before != "--output":
@@ -215,7 +215,7 @@ def _episodes(workplace: Workplace) -> None:
 
 def _minari(workplace: Workplace) -> None:
     """What the documented import reads: an export of DIR."""
-    workplace._provide(("DIR",))
+    workplace.provide(("DIR",))
     workplace.run(["python", "-m", "Enviroment.dataset", "export", "DIR", "mine-v1"])
 
 

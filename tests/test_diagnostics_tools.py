@@ -11,37 +11,22 @@ import pytest
 
 from Distillation.run import main
 from Enviroment.errors import UserError
-from Evaluation import latency, robustness
+from Evaluation import robustness
 from Evaluation.evaluate import EpisodeStats
 from Evaluation.evaluate_tool import EvaluateFlags, evaluate
 from Evaluation.robustness import RobustnessFlags, measure_robustness
 from Evaluation.saliency import SaliencyFlags, show_saliency
 from Evaluation.sight import SightFlags, compare, judge, measure_sight
 from Evaluation.subject import open_subject
-from tests.evaluated_run import write_rated_teacher, write_short_run, written
+from tests.evaluated_run import written
 from tests.short_run import SHORT
 
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_rated_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture(scope="module")
-def finished(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
-    return write_short_run(tmp_path_factory.mktemp("finished") / "run", bundle)
+pytestmark = pytest.mark.usefixtures("few_timed_actions")
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "run")
-
-
-@pytest.fixture(autouse=True)
-def _few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "_WARM_UP", 2)
-    monkeypatch.setattr(latency, "_TIMED", 5)
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 def test_sight_tells_what_each_loss_costs(run: Path, capsys):
@@ -142,9 +127,9 @@ def test_saliency_leaves_a_video_and_a_picture(run: Path, capsys):
 
 
 @pytest.mark.parametrize("flags", [["--mode", "State"], ["--mode", "ImpaalaSmall", "--blind"]])
-def test_who_sees_no_frames_has_no_sight_to_look_at(bundle: Path, tmp_path, flags):
+def test_who_sees_no_frames_has_no_sight_to_look_at(rated_teacher: Path, tmp_path, flags):
     folder = tmp_path / "run"
-    common = ["--PPD", "--teacher", str(bundle), *SHORT, "--wandb", "disabled"]
+    common = ["--PPD", "--teacher", str(rated_teacher), *SHORT, "--wandb", "disabled"]
     main("Pusher", [*common, "--output", str(folder), *flags])
     for tool in (
         lambda: measure_sight(SightFlags(folder, episodes=2)),

@@ -27,33 +27,19 @@ from Models.distributions import DiagGaussian
 from Models.student_bundle import load_student
 from Models.teacher import Teacher
 from tests.bundle_edits import change_description
-from tests.evaluated_run import write_rated_teacher, write_short_run, written
+from tests.evaluated_run import written
 from tests.short_run import SHORT, write_teacher
 
 AGREEMENT = {"action_accuracy", "kl"}
 COST = {"latency_p50_ms", "latency_p99_ms", "parameters", "bytes", "threads"}
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_rated_teacher(tmp_path_factory.mktemp("teacher"))
-
-
-@pytest.fixture(scope="module")
-def finished(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Not to be written to."""
-    return write_short_run(tmp_path_factory.mktemp("finished") / "run", bundle)
+pytestmark = pytest.mark.usefixtures("few_timed_actions")
 
 
 @pytest.fixture
-def run(finished: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(finished, tmp_path / "run")
-
-
-@pytest.fixture(autouse=True)
-def _few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "_WARM_UP", 2)
-    monkeypatch.setattr(latency, "_TIMED", 5)
+def run(finished_run: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished_run, tmp_path / "run")
 
 
 @pytest.fixture
@@ -101,11 +87,13 @@ def test_an_evaluation_repeats_the_runs_figures_and_adds_to_them(run: Path, caps
     assert torch.get_num_threads() == 1
 
 
-def test_a_bundle_is_evaluated_without_its_teacher(run: Path, bundle: Path, tmp_path, capsys):
+def test_a_bundle_is_evaluated_without_its_teacher(
+    run: Path, rated_teacher: Path, tmp_path, capsys
+):
     student = tmp_path / "student"
     shutil.copytree(run / "student", student)
     description = json.loads((student / "student.json").read_text())
-    assert description["teacher"]["sha256"] == Teacher.load(bundle).description.sha256
+    assert description["teacher"]["sha256"] == Teacher.load(rated_teacher).description.sha256
     # Its teacher is not the shipped one, so nothing is said of a teacher.
     figures = evaluate(EvaluateFlags(student, episodes=2))
     before = written(run)
@@ -115,14 +103,14 @@ def test_a_bundle_is_evaluated_without_its_teacher(run: Path, bundle: Path, tmp_
     assert "teacher_return" not in figures
     assert "learned from another teacher" in capsys.readouterr().err
     assert not (student / "evaluation.json").exists()
-    with_teacher = evaluate(EvaluateFlags(student, bundle, episodes=2))
+    with_teacher = evaluate(EvaluateFlags(student, rated_teacher, episodes=2))
     assert {name: with_teacher[name] for name in before} == before
 
 
-def test_agreement_is_that_of_each_ones_own_episodes(run: Path, bundle: Path):
+def test_agreement_is_that_of_each_ones_own_episodes(run: Path, rated_teacher: Path):
     figures = evaluate(EvaluateFlags(run, episodes=2))
     student = load_student(run / "student")
-    teacher = Teacher.load(bundle, min_std=0.2)  # Distillation's default floor
+    teacher = Teacher.load(rated_teacher, min_std=0.2)  # Distillation's default floor
     task = open_subject(run).task
     kls: dict[str, list[float]] = {"": [], "teacher_states_": []}
     env = make_env(task, 2, seeds.EVALUATION.start)
@@ -295,7 +283,9 @@ def test_a_student_of_other_frames_than_the_tasks_is_refused(run: Path):
         changed.make_env(1)
 
 
-def test_a_missing_teacher_leaves_out_what_needs_it(run: Path, bundle: Path, tmp_path, capsys):
+def test_a_missing_teacher_leaves_out_what_needs_it(
+    run: Path, rated_teacher: Path, tmp_path, capsys
+):
     gone = str(tmp_path / "gone")
     change(run / "config.json", lambda config: config["config"]["teaching"].update(teacher=gone))
     assert find_teacher(open_subject(run), None) is None
@@ -305,9 +295,9 @@ def test_a_missing_teacher_leaves_out_what_needs_it(run: Path, bundle: Path, tmp
     assert "teacher_return" in written(run)  # what was known is not lost
 
 
-def test_a_noisy_teacher_is_asked_with_its_noise(bundle: Path, tmp_path):
+def test_a_noisy_teacher_is_asked_with_its_noise(rated_teacher: Path, tmp_path):
     folder = tmp_path / "run"
-    flags = ["--PPD", "--teacher", str(bundle), *SHORT, "--wandb", "disabled"]
+    flags = ["--PPD", "--teacher", str(rated_teacher), *SHORT, "--wandb", "disabled"]
     main("Pusher", [*flags, "--output", str(folder), "--corrupt_teacher", "0.05"])
     before = written(folder)
     taught = find_teacher(open_subject(folder), None)

@@ -241,7 +241,7 @@ def test_teachers_learn_by_the_papers_settings(
         ent_coef=ent_coef,
         learning_rate=3e-4,
         final_learning_rate=3e-4,
-        net_arch=(256,) if task.simulator == "envpool" else (256, 256),
+        net_arch=(256,) if task.is_game else (256, 256),
         activation="ReLU",
     )
 
