@@ -93,12 +93,16 @@ def _last(metric: str) -> Callable[[Run], float | None]:
     return lambda run: run.last(metric)
 
 
-def _minutes_to(level: float) -> Callable[[Run], float | None]:
+def _minutes(seconds: Callable[[Run], float | None]) -> Callable[[Run], float | None]:
     def minutes(run: Run) -> float | None:
-        seconds = run.seconds_to(level)
-        return None if seconds is None else seconds / 60
+        taken = seconds(run)
+        return None if taken is None else taken / 60
 
     return minutes
+
+
+def _seconds_to(level: float) -> Callable[[Run], float | None]:
+    return lambda run: run.seconds_to(level)
 
 
 _FIGURES: tuple[tuple[str, Callable[[Run], float | None], str], ...] = (
@@ -108,7 +112,8 @@ _FIGURES: tuple[tuple[str, Callable[[Run], float | None], str], ...] = (
     ("success", _figure("success"), ".2f"),
     ("env steps", _last("time/env_steps"), ",.0f"),
     ("gradient steps", _last("time/gradient_steps"), ",.0f"),
-    *((f"min to {level:.2f}", _minutes_to(level), ".1f") for level in _LEVELS),
+    ("minutes", _minutes(_last("time/seconds")), ".1f"),
+    *((f"min to {level:.2f}", _minutes(_seconds_to(level)), ".1f") for level in _LEVELS),
 )
 
 

@@ -64,6 +64,8 @@ def test_time_to_a_skill_is_that_of_the_next_logging_point(tmp_path):
     assert run.seconds_to(0.1) == 60.0
     assert run.seconds_to(0.9) == 150.0
     assert run.seconds_to(0.95) is None
+    (cells,) = table([run])
+    assert (cells["minutes"], cells["min to 0.90"], cells["min to 0.95"]) == ("2.5", "2.5", "-")
 
 
 def test_both_forms_hold_every_cell(tmp_path):
