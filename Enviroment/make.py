@@ -61,12 +61,13 @@ def make_env(
             for Procgen, is not installed.
     """
     check_quality(quality)
-    task = _checked_task(task, n_envs, seed)
+    if not worker_timeout > 0:
+        raise UserError(f"worker_timeout {worker_timeout:g}: give more than 0 seconds.")
+    task = _checked_task(task, n_envs, seed, max_divergences)
     if task.is_game:
         n_threads = _worker_count(n_workers, n_envs)
         return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
     layout, action_space = _plan(task, n_envs, None if blind else quality)
-    _check_max_divergences(max_divergences)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
     return FrameVecEnv(task, pool, space, action_space, seed, stagger, max_divergences, blind)
@@ -89,11 +90,10 @@ def make_state_env(
 
     The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
-    task = _checked_task(task, n_envs, seed)
+    task = _checked_task(task, n_envs, seed, max_divergences)
     if task.is_game:
         raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
     layout, action_space = _plan(task, n_envs, None)
-    _check_max_divergences(max_divergences)
     # A step without a frame is mostly Python, which threads cannot share.
     pool = SerialWorkers(layout)
     space = state_space(layout.state_dim)
@@ -101,13 +101,15 @@ def make_state_env(
     return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)
 
 
-def _checked_task(task: str | Task, n_envs: int, seed: int) -> Task:
+def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int) -> Task:
     """The task itself, once what holds for every simulator is checked."""
     task = get_task(task) if isinstance(task, str) else task
     if n_envs < 1:
         raise UserError(f"--num_envs {n_envs}: at least one environment is needed.")
     if seed < 0:
         raise UserError(f"Seed {seed}: seeds start at 0.")
+    if max_divergences < 0:
+        raise UserError(f"max_divergences {max_divergences}: give 0 or more.")
     return task
 
 
@@ -157,11 +159,6 @@ def _check_proprio(task: Task, state_dim: int) -> None:
                 f"Task {task.name}: proprioception {first}:{end} is no range of the state of "
                 f"{task.env_id}, which has the places 0 to {state_dim - 1}."
             )
-
-
-def _check_max_divergences(limit: int) -> None:
-    if limit < 0:
-        raise UserError(f"max_divergences {limit}: give 0 or more.")
 
 
 def _worker_count(n_workers: int | None, n_envs: int) -> int:

@@ -48,15 +48,13 @@ def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: floa
         kind: who they are.
         layout: what they simulate.
         n_workers: how many; serial workers are one.
-        timeout: seconds without an answer after which a thread or process counts as hung.
+        timeout: seconds above 0 without an answer after which a thread or process counts as hung.
 
     Raises:
-        UserError: unknown kind; time-out of zero; no usable OpenGL where frames are wanted.
+        UserError: unknown kind; no usable OpenGL where frames are wanted.
     """
     if kind not in get_args(WorkerKind):
         raise UserError(f"There are no {kind!r} workers: use {', '.join(get_args(WorkerKind))}.")
-    if not timeout > 0:
-        raise UserError(f"worker_timeout {timeout:g}: give more than 0 seconds.")
     if kind == "serial":
         return SerialWorkers(layout)
     bounds = [layout.n_envs * worker // n_workers for worker in range(n_workers + 1)]

@@ -346,6 +346,10 @@ def test_bad_arguments():
         make_env("Pong", 1, -1)
     with pytest.raises(UserError, match=r"n_workers 3.*1 to 2"):
         make_env("Pong", 2, TRAIN, n_workers=3)
+    with pytest.raises(UserError, match=r"worker_timeout 0.*more than 0 seconds"):
+        make_env("Pong", 1, TRAIN, worker_timeout=0)
+    with pytest.raises(UserError, match=r"max_divergences -1.*0 or more"):
+        make_env("Pong", 1, TRAIN, max_divergences=-1)
     with pytest.raises(UserError, match="Pong is a game without a state: make_env"):
         make_state_env("Pong", 1, TRAIN)
 
