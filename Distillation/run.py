@@ -39,6 +39,7 @@ from Enviroment.folder_lock import locked
 from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task, get_task
 from Evaluation import run_folder
+from Evaluation.agreement import can_be_asked
 from Evaluation.callbacks import EvaluationCallback, ProgressBar
 from Evaluation.evaluate import EpisodeStats, policy_act
 from Evaluation.tracking import RunTracker, write_config
@@ -206,6 +207,7 @@ def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> Evalua
         figures = {"steps": learner.model.num_timesteps, **stats.summary("validation_")}
         save_student(learner.policy, folder / run_folder.STUDENT, {**notes, "training": figures})
 
+    can_tell = can_be_asked(setting.teacher, blind=flags.student.blind)
     return EvaluationCallback(
         setting.eval_env,
         task,
@@ -213,7 +215,7 @@ def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> Evalua
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
         baselines={name: returns["validation"] for name, returns in teaching.baselines.items()},
-        teacher=policy_act(setting.teacher),
+        teacher=policy_act(setting.teacher) if can_tell else None,
         save_best=save_best,
         take_skill=learner.take_skill,
     )

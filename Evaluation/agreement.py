@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
+from Enviroment.observations import FRAME
 from Evaluation.evaluate import Act, Measure, Obs, action_accuracy
 from Models.student import StudentPolicy
 from Models.teacher import Teacher
@@ -30,6 +31,13 @@ def kl_to_teacher(teacher: Teacher, student: StudentPolicy) -> Measure:
 def has_kl(teacher: Teacher, student: StudentPolicy) -> bool:
     """Whether their families have an exact one."""
     return teacher.description.family == student.config.family
+
+
+def can_be_asked(teacher: Teacher, *, blind: bool) -> bool:
+    """Whether what the teacher says in such environments is its own opinion: blind ones show zeros
+    to a teacher of frames, too.
+    """
+    return not (blind and FRAME in teacher.observation_groups)
 
 
 def agreement_measures(

@@ -12,7 +12,7 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
-from Evaluation.agreement import agreement_measures, has_kl
+from Evaluation.agreement import agreement_measures, can_be_asked, has_kl
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
 from Evaluation.figures import FIGURES_FILE, ID, evaluate_student, figures_table
@@ -64,7 +64,8 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         env = subject.make_env(len(episodes), blind=flags.blind)
         try:
             taught = find_teacher(subject, flags.teacher)
-            if taught is not None and not _is_comparable(taught, env, subject):
+            blind = flags.blind or subject.blind
+            if taught is not None and not _is_comparable(taught, env, subject, blind):
                 taught = None
             figures = _figures(subject, taught, env, episodes, flags.stochastic)
         finally:
@@ -79,12 +80,15 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     return figures
 
 
-def _is_comparable(taught: Taught, env: VecEnv, subject: Subject) -> bool:
+def _is_comparable(taught: Taught, env: VecEnv, subject: Subject, blind: bool) -> bool:
     """Whether the teacher can be asked in these environments; what cannot be told is said."""
     groups, space = taught.teacher.observation_groups, env.observation_space
     assert isinstance(space, spaces.Dict)
     if not set(groups) <= space.spaces.keys():
         note(f"The teacher reads {', '.join(groups)}, the student's environments show it not.")
+        return False
+    if not can_be_asked(taught.teacher, blind=blind):
+        note("The teacher sees frames, and here they are zeroed: it is left out.")
         return False
     taught.teacher.check_fits(subject.task.name, space, env.action_space)
     if not has_kl(taught.teacher, subject.student):
