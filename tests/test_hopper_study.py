@@ -213,7 +213,7 @@ import os, pathlib, signal, sys, time
 seed, folder = sys.argv[1:]
 told = []
 signal.signal(signal.SIGTERM, lambda *_: told.append(1))
-os.kill(os.getppid(), signal.SIGINT)
+os.kill(os.getppid(), signal.SIGTERM)
 while not told: time.sleep(0.02)
 time.sleep(0.7)  # a checkpoint; meanwhile no second signal comes
 pathlib.Path(folder, seed).write_text(str(len(told)))
@@ -221,7 +221,7 @@ pathlib.Path(folder, seed).write_text(str(len(told)))
     scripted(monkeypatch, tmp_path, code)
     with StopSignals() as signals, pytest.raises(Stopped) as stopped:
         hopper_study.train_all(some(tmp_path, 3), 1, signals)
-    assert stopped.value.exit_code == 128 + signal.SIGINT
+    assert stopped.value.exit_code == 128 + signal.SIGTERM
     assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("0", "1")]
 
 
