@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -106,7 +107,7 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
         # SB3's own default for PPO, which passing any optimizer_kwargs would drop.
         policy_kwargs["optimizer_kwargs"]["eps"] = 1e-5
         if _sees_frames(env):
-            policy_kwargs |= _impala(config, device)
+            policy_kwargs |= _cnn(config, device)
         return PPO(
             "MultiInputPolicy" if _sees_frames(env) else "MlpPolicy",
             env,
@@ -131,14 +132,18 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
     )
 
 
-def _impala(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:
-    """The paper's IMPALA-CNN, for actor and critic each, with the hidden layers after it."""
+def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:
+    """The convolutions that are asked for, and the hidden layers after them."""
     connected, *rest = config.net_arch
-    precision = fastest_precision(device)
+    if config.cnn == "nature":
+        extractor, features = CombinedExtractor, {"cnn_output_dim": connected}
+    else:
+        precision = fastest_precision(device)
+        extractor, features = ImpalaExtractor, {"features_dim": connected, "precision": precision}
     return {
-        "features_extractor_class": ImpalaExtractor,
-        "features_extractor_kwargs": {"features_dim": connected, "precision": precision},
-        "share_features_extractor": False,
+        "features_extractor_class": extractor,
+        "features_extractor_kwargs": features,
+        "share_features_extractor": config.cnn == "nature",
         "net_arch": rest,
     }
 

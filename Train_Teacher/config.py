@@ -37,6 +37,9 @@ class PPOTeacherConfig:
     # Units of the hidden layers, actor and critic each; on frames, of those after the CNN.
     net_arch: tuple[int, ...] = (256, 256)
     activation: str = "ELU"  # a class of torch.nn
+    # On frames: impala is the paper's, for actor and critic each; nature SB3's own, shared by both
+    # and several times as fast.
+    cnn: Literal["impala", "nature"] = "impala"
     norm_reward: bool = True  # divide rewards by the running std of the discounted return
 
     def __post_init__(self) -> None:

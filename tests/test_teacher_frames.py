@@ -14,6 +14,7 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm import PPD, StudentDistill, TeacherDistill
@@ -25,6 +26,8 @@ from Models.sb3_zip import read_sb3_zip
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import load_student, save_student
 from Models.teacher import Teacher, TeacherDescription, save_teacher
+from Train_Teacher.agent import make_agent, normalise
+from Train_Teacher.config import PPOTeacherConfig
 
 SHAPE = (2, 36, 40)  # a stack of two gray frames
 FRAME = spaces.Box(0, 255, SHAPE, np.uint8)
@@ -102,6 +105,27 @@ def teacher_agent(grouped: bool = True) -> PPO:
         for parameter in agent.policy.action_net.parameters():
             parameter.mul_(300)
     return agent
+
+
+@pytest.mark.parametrize("cnn", ["impala", "nature"])
+def test_a_teacher_is_the_agent_that_was_trained_whatever_its_cnn(cnn: Any) -> None:
+    settings = PPOTeacherConfig(
+        num_envs=2, n_steps=8, batch_size=16, n_epochs=1, net_arch=(16, 8), cnn=cnn
+    )
+    env = normalise(make_envs(), settings)
+    agent: Any = make_agent(settings, env, torch.device("cpu"), 0).learn(32)
+    extractors = {"impala": ImpalaExtractor, "nature": CombinedExtractor}
+    assert type(agent.policy.features_extractor) is extractors[cnn]
+    assert agent.policy.share_features_extractor == (cnn == "nature")
+    first: Any = make_envs(seed=5).reset()
+    obs: Any = {"frame": torch.as_tensor(first["frame"])}
+    with torch.no_grad():
+        expected = agent.policy.get_distribution(obs).distribution.logits
+        found: Any = Teacher.from_sb3(agent).distribution(obs)
+    # Training's convolutions may be bfloat16; the teacher's are float32.
+    torch.testing.assert_close(
+        found.logits.log_softmax(-1), expected, atol=1e-2 if cnn == "impala" else 1e-6, rtol=0.0
+    )
 
 
 def learner(algorithm: Any, teacher: Any, config: StudentConfig = SMALLER, **more: Any) -> Any:
