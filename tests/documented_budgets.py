@@ -138,6 +138,10 @@ BUDGETS = (
         "python Distillation/sweep.py --ray_address",
         not_run="joins a Ray cluster of other machines; tests/test_sweep_ray.py runs grids on Ray",
     ),
+    Budget(
+        "python Distillation/sweep.py *_methods.yaml",
+        not_run="no one budget suits its six methods; tests/test_sweep_grid.py checks its commands",
+    ),
     Budget("python Distillation/sweep.py --output", _GRID, ("{output}/*/*/*/evaluation.json",)),
     Budget("python Distillation/sweep.py", _GRID, ("Results/sweeps/*/*/*/*/evaluation.json",)),
     Budget("ray start", not_run="leaves daemons behind, and --address wants another machine"),
