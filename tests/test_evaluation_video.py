@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.tasks import TASKS
+from Evaluation import run_folder
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.gif import write_gif
 from Evaluation.side_by_side import SideBySideFlags, film
@@ -261,7 +262,8 @@ def test_teacher_and_student_play_the_same_episode_beside_each_other(players, tm
     assert "out.gif" in capsys.readouterr().out
 
 
-def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys):
+def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_folder, "RESULTS", tmp_path / "nothing shipped")
     output = tmp_path / "out.mp4"
     student = players[0]
     film(SideBySideFlags((student,), names=("mine",), height=64, output=output))
