@@ -26,7 +26,8 @@ def read_flag_file(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, or is no mapping.
     """
     return read_mapping(
-        *(path, f"--config {path}"),
+        path,
+        f"--config {path}",
         wrong_form="is neither YAML nor JSON",
         holds="flags and their values, `mode: State`",
     )

@@ -103,14 +103,13 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     Raises:
         UserError: the file cannot be read, or is no grid at all.
     """
-    content, problems = (
-        read_mapping(
-            *(path, f"The grid {path}"),
-            wrong_form="is no YAML",
-            holds="keys and values, such as `tasks: Pusher`",
-        ),
-        [],
+    content = read_mapping(
+        path,
+        f"The grid {path}",
+        wrong_form="is no YAML",
+        holds="keys and values, such as `tasks: Pusher`",
     )
+    problems: list[str] = []
     blocks = content.get("grids", [{}])
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f"{path}: `grids` is a list of mappings, each with keys of a grid.")

@@ -58,7 +58,6 @@ _GAME_PACKAGES = ("envpool", "numpy", "torch")
 # A shard. Games end with lives and levels, long before their time limit: some 100 MB.
 _GAME_EPISODES = {"atari": 10, "procgen": 30}
 
-
 Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
 
 

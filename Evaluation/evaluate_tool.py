@@ -61,10 +61,10 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
     threads = flags.threads or subject.threads
     with torch_threads(threads):
-        env = subject.make_env(len(episodes), blind=flags.blind)
+        blind = flags.blind or subject.blind
+        env = subject.make_env(len(episodes), blind=blind)
         try:
             taught = find_teacher(subject, flags.teacher)
-            blind = flags.blind or subject.blind
             if taught is not None and not _is_comparable(taught, env, subject, blind):
                 taught = None
             figures = _figures(subject, taught, env, episodes, flags.stochastic)

@@ -136,14 +136,16 @@ def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:
     """The convolutions that are asked for, and the hidden layers after them."""
     connected, *rest = config.net_arch
     if config.cnn == "nature":
-        extractor, features = CombinedExtractor, {"cnn_output_dim": connected}
-    else:
-        precision = fastest_precision(device)
-        extractor, features = ImpalaExtractor, {"features_dim": connected, "precision": precision}
+        return {
+            "features_extractor_class": CombinedExtractor,
+            "features_extractor_kwargs": {"cnn_output_dim": connected},
+            "net_arch": rest,
+        }
+    precision = fastest_precision(device)
     return {
-        "features_extractor_class": extractor,
-        "features_extractor_kwargs": features,
-        "share_features_extractor": config.cnn == "nature",
+        "features_extractor_class": ImpalaExtractor,
+        "features_extractor_kwargs": {"features_dim": connected, "precision": precision},
+        "share_features_extractor": False,
         "net_arch": rest,
     }
 

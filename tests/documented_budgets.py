@@ -60,8 +60,7 @@ BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
     Budget("make test", "tests/test_seed_range.py", says="passed"),
     # -- teachers
-    Budget("python Train_Teacher/Pusher.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),
-    Budget("python Train_Teacher/Reacher.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),
+    Budget("python Train_Teacher/*.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/Pusher.py --algo ppo", _PPO_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/MuJoCo.py --env", _PPO_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/Hopper.py --algo ppo --domain", _PPO_TEACHER, _TEACHER_RESULTS),

@@ -33,7 +33,6 @@ from tests.short_run import SHORT, write_teacher
 AGREEMENT = {"action_accuracy", "kl"}
 COST = {"latency_p50_ms", "latency_p99_ms", "parameters", "bytes", "threads"}
 
-
 pytestmark = pytest.mark.usefixtures("few_timed_actions")
 
 
