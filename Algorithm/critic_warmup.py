@@ -28,9 +28,7 @@ def critic_parameters(policy: ActorCriticPolicy) -> list[nn.Parameter]:
 
 def _critic_modules(policy: ActorCriticPolicy) -> Iterator[nn.Module]:
     if isinstance(policy, StudentPolicy):
-        yield policy.critic
-        if policy.config.separate_critic:
-            yield policy.critic_encoder
+        yield from policy.critic_modules().values()
         return
     if not isinstance(policy.mlp_extractor, MlpExtractor):
         raise UserError(

@@ -15,7 +15,7 @@ from Evaluation.run_folder import STUDENT
 from Evaluation.tracking import CONFIG_FILE
 from Models.bundle import read_bundle
 from Models.student import StudentConfig, StudentPolicy
-from Models.student_bundle import load_student
+from Models.student_bundle import has_critic, load_student
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class InitialStudent:
     sha256: str
     task: str
     blind: bool
+    has_critic: bool
 
     def config(self, *, critic_on_state: bool) -> StudentConfig:
         """The network of a student that goes on from this one."""
@@ -73,13 +74,15 @@ class InitialStudent:
             )
 
     def give_weights(self, policy: StudentPolicy) -> None:
-        """Copies the weights. A critic that sees something else than this one's stays as it is.
+        """Copies the weights. A critic stays as it is where this one's sees something else, or was
+        left out of its bundle.
 
         Raises:
             UserError: the networks differ.
         """
         weights = self.policy.state_dict()
-        if policy.config.critic_on_state != self.policy.config.critic_on_state:
+        same_critic = policy.config.critic_on_state == self.policy.config.critic_on_state
+        if not (same_critic and self.has_critic):
             kept = {name: w for name, w in weights.items() if not name.startswith("critic")}
             weights = {**policy.state_dict(), **kept}
         try:
@@ -108,7 +111,14 @@ def read_initial_student(given: Path) -> InitialStudent:
             "run, or the bundle that a run left in its folder."
         )
     blind = _was_blind(folder, description)
-    return InitialStudent(given, policy, description["sha256"], description["task"], blind)
+    return InitialStudent(
+        given,
+        policy,
+        description["sha256"],
+        description["task"],
+        blind=blind,
+        has_critic=has_critic(description),
+    )
 
 
 def _was_blind(bundle: Path, description: dict[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from Enviroment.observations import FRAME, PROPRIO, frame_channels
 from Evaluation.subject import Subject, open_subject
 from Evaluation.tool import note, run_tool
 from Models.deployed import ACTION, Deployed, to_onnx, to_torchscript
+from Models.student_bundle import WEIGHTS_FILE, save_student
 
 Format = Literal["onnx", "torchscript"]
 FILE_NAMES: dict[Format, str] = {"onnx": "student.onnx", "torchscript": "student.pt"}
@@ -43,17 +44,19 @@ class ExportFlags:
     """Write the deployed student to one file: frame stack and proprioception in, action out.
 
     The most probable action, in the environment's units. Before the file is there, its actions
-    are compared to the student's.
+    are compared to the student's. `--format bundle` writes a folder for this package instead: the
+    student's bundle without its critic.
     """
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    format: Format  # onnx computes in float32; torchscript as the student, to the bit
-    output: Path  # the file
-    overwrite: bool = False  # replace the file
+    # onnx computes in float32; torchscript as the student, to the bit; bundle is the student's own
+    format: Format | Literal["bundle"]
+    output: Path  # the file; of a bundle the folder
+    overwrite: bool = False  # replace what is there
 
 
 def export(flags: ExportFlags) -> Path:
-    """Writes the file.
+    """Writes the file, or the bundle's folder.
 
     Returns: its path.
 
@@ -61,14 +64,36 @@ def export(flags: ExportFlags) -> Path:
         UserError: there is no student, it is damaged, the file is there already or cannot be
             written, or a package is missing.
     """
+    if flags.format == "bundle":
+        return _export_bundle(flags)
     check_format(flags.format)
     if flags.output.is_dir():
         raise UserError(f"--output {flags.output} is a folder. Name a file in it.")
-    if os.path.lexists(flags.output) and not flags.overwrite:
-        raise UserError(
-            f"{flags.output} is there already. Replace it by --overwrite, or name another --output."
-        )
+    _check_free(flags.output, flags.overwrite)
     return export_subject(open_subject(flags.run), flags.format, flags.output)
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if os.path.lexists(path) and not overwrite:
+        raise UserError(
+            f"{path} is there already. Replace it by --overwrite, or name another --output."
+        )
+
+
+def _export_bundle(flags: ExportFlags) -> Path:
+    """What others need to run the student, or to train it on: all but its critic."""
+    folder = flags.output
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"--output {folder} is no folder. Name one for the bundle's two files.")
+    subject = open_subject(flags.run)
+    if folder.resolve() == subject.bundle.resolve():
+        raise UserError(f"--output {folder} is the bundle itself: its critic would be lost.")
+    weights = folder / WEIGHTS_FILE
+    _check_free(weights, flags.overwrite)
+    save_student(subject.student, folder, subject.description, critic=False)
+    less = (subject.bundle / WEIGHTS_FILE).stat().st_size - (size := weights.stat().st_size)
+    print(f"Written to {folder} ({size / 1e6:.2f} MB, {less / 1e6:.2f} MB of critic left out).")
+    return folder
 
 
 def check_format(format_: Format) -> None:

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from Models.device import torch_threads
 from Models.student import StudentPolicy
+from Models.student_bundle import WEIGHTS_FILE
 
 _WARM_UP, _TIMED = 50, 500  # actions
 
@@ -42,5 +43,5 @@ def measure_size(student: StudentPolicy, bundle: Path) -> dict[str, int]:
     """`parameters`, the critic's among them, and `bytes` of the bundle's weights."""
     return {
         "parameters": sum(p.numel() for p in student.parameters()),
-        "bytes": (bundle / "student.safetensors").stat().st_size,
+        "bytes": (bundle / WEIGHTS_FILE).stat().st_size,
     }

@@ -177,6 +177,13 @@ class StudentPolicy(ActorCriticPolicy):
 
     # -- what the algorithms call -------------------------------------------------------------
 
+    def critic_modules(self) -> dict[str, nn.Module]:
+        """The networks that decide values and nothing else, by name; shared features are not
+        among them.
+        """
+        names = ("critic", "critic_encoder") if self.config.separate_critic else ("critic",)
+        return {name: getattr(self, name) for name in names}
+
     def features(self, obs: dict[str, Tensor]) -> Tensor:
         """What the actor sees, `(B, features_dim)` float32."""
         if self.config.mode == "State":

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
@@ -21,14 +22,21 @@ _NO_STUDENT = (
     *(UserError, KeyError, TypeError, ValueError, AttributeError),
     *(RuntimeError, ArithmeticError, AssertionError),  # torch's, and Gymnasium's
 )
-_MAX_SIZE = 2**24  # numbers of an observation group: 16 frames of 1024x1024
+# Numbers of an observation group: 16 frames of 1024x1024. And of a critic that begins anew.
+_MAX_SIZE = 2**24
+_CRITIC_SEED = 0
+WEIGHTS_FILE = "student.safetensors"
 
 
-def save_student(policy: StudentPolicy, folder: Path, notes: Mapping[str, Any]) -> None:
+def save_student(
+    policy: StudentPolicy, folder: Path, notes: Mapping[str, Any], *, critic: bool = True
+) -> None:
     """Writes the student's bundle: weights, network, spaces.
 
     Args:
         notes: plain JSON: the task, how it was trained, its figures.
+        critic: whether the critic is in it. Acting needs none; a student that is read from a
+            bundle without has one that is untrained.
     """
     description = {
         **notes,
@@ -39,7 +47,16 @@ def save_student(policy: StudentPolicy, folder: Path, notes: Mapping[str, Any]) 
         "actions": _describe_actions(policy.action_space),
         "parameters": sum(p.numel() for p in policy.parameters()),
     }
-    write_bundle(folder, "student", policy.state_dict(), description)
+    tensors = policy.state_dict()
+    if not critic:
+        tensors = {name: tensors[name] for name in tensors.keys() - _of_critic(policy)}
+        description["critic"] = False
+    write_bundle(folder, "student", tensors, description)
+
+
+def has_critic(description: Mapping[str, Any]) -> bool:
+    """Whether a student's bundle holds its critic, too."""
+    return description.get("critic", True)
 
 
 def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPolicy:
@@ -54,7 +71,13 @@ def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPol
         # description allocates nothing.
         with torch.device("meta"):
             policy = _described(description)
-        check_tensors("student", policy.state_dict(), tensors)
+        left_out = set() if has_critic(description) else _of_critic(policy)
+        sizes = policy.state_dict()
+        stored = {name: size for name, size in sizes.items() if name not in left_out}
+        check_tensors("student", stored, tensors)
+        if sum(sizes[name].numel() for name in left_out) > _MAX_SIZE:
+            raise UserError(f"its critic has more than {_MAX_SIZE} numbers")
+        tensors |= _untrained(left_out, description, device)
     except _NO_STUDENT as error:
         what = str(error).partition("\n")[0]  # torch adds where in its own code
         raise UserError(f"{folder / 'student.json'} describes no student: {what}") from error
@@ -63,6 +86,27 @@ def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPol
     policy.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     policy.make_optimizer(0.0)
     return policy.eval()
+
+
+def _of_critic(policy: StudentPolicy) -> set[str]:
+    """The names of the critic's weights."""
+    return {
+        f"{module}.{name}"
+        for module, network in policy.critic_modules().items()
+        for name in network.state_dict()
+    }
+
+
+def _untrained(
+    names: set[str], description: Mapping[str, Any], device: torch.device | str
+) -> dict[str, Tensor]:
+    """Weights as a new student has them, always the same; torch's generator stays where it is."""
+    if not names:
+        return {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_CRITIC_SEED)
+        weights = _described(description).state_dict()
+    return {name: weights[name].to(device) for name in names}
 
 
 def _described(description: Mapping[str, Any]) -> StudentPolicy:

@@ -180,6 +180,7 @@ BUDGETS = (
         leaves=("{output}",),
         needs=("onnx", "onnxruntime"),
     ),
+    Budget("python -m Evaluation.export --format bundle", leaves=("{output}/student.safetensors",)),
 )
 
 
