@@ -40,7 +40,12 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
         folder = dataset_folder(task, num_data)
         if not is_complete(folder):
             _collect(task, flags, teacher, folder, num_data, resume=True)
-    folder = resolve_dataset(task, name)
+    try:
+        folder = resolve_dataset(task, name)
+    except UserError as error:
+        if num_data is None:  # where to collect is known for counts alone
+            raise
+        raise UserError(f"{error} Or add --collect_missing.") from error
     dataset = TeacherDataset.open(folder, task)
     check_content(folder)  # a few tenths of a second for 100k steps; the training takes minutes
     _check_teacher(dataset, teacher)

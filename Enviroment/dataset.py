@@ -278,7 +278,7 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
         f"--dataset {dataset}: there is no dataset at {folder}. This collects it: `python "
-        f"Distillation/{task.script} --C_data {command}{output}`; or add --collect_missing."
+        f"Distillation/{task.script} --C_data {command}{output}`."
     )
 
 

@@ -32,7 +32,7 @@ from Train_Teacher import run_folder
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, prune, restore
-from Train_Teacher.config import SETTINGS, Algo, TeacherRun
+from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
 from Train_Teacher.finish import finish
 from Train_Teacher.suite_settings import default_algo, default_run
 
@@ -66,7 +66,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
     given = first.parse_known_args(arguments)[0].algo
     algo: Algo = given if given in SETTINGS else "sac"  # of another one tyro says what there is
     sees = "frames" if task.is_game else "the state"
-    return tyro.cli(
+    run = tyro.cli(
         TeacherRun[SETTINGS[algo]],
         args=arguments,
         prog=f"Train_Teacher/{task.script}",
@@ -78,6 +78,13 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
         config=(tyro.conf.OmitArgPrefixes,),
         use_underscores=True,
     )
+    settings = run.settings
+    if isinstance(settings, PPOTeacherConfig) and settings.cnn != "impala" and not task.is_game:
+        raise UserError(
+            f"--cnn {settings.cnn} is for tasks that are seen as frames; a teacher of "
+            f"{task_name} sees the state and has no CNN."
+        )
+    return run
 
 
 def train(task: Task, run: TeacherRun, command: list[str]) -> Path:

@@ -116,7 +116,9 @@ def test_a_dataset_that_is_not_there_or_does_not_fit(
     start = ("--BC_phase", "--teacher", str(teacher), "--output", str(tmp_path / "run"), *SHORT)
     absent = failure(capsys, *start, "--dataset", "123")
     assert "--C_data --num_data 123" in absent
-    assert "--collect_missing" in absent
+    assert "Or add --collect_missing" in absent
+    nowhere = failure(capsys, *start, "--dataset", "nowhere")
+    assert "--output nowhere" in nowhere and "--collect_missing" not in nowhere
     assert "16" in failure(capsys, *start, "--dataset", str(dataset), "--frame_size", "32x32")
     assert "--alpha -1.0 must be 0" in failure(capsys, *start, "--alpha", "-1")
     small = failure(capsys, *start, "--dataset", str(dataset), "--batch_size", "1000")

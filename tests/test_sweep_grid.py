@@ -252,6 +252,7 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
         ("resources: 2", "resources: give"),
         ("grids: [{methods: BC_phase, flags: {dataset: /nowhere}}]", "no dataset at /nowhere"),
         ("flags: {collect_missing: true}", "collect it first"),
+        ("grids: [{methods: BC_phase, flags: {dataset: 99}}]", "--C_data --num_data 99`. (Pusher"),
         ("grids: [{tasks: Hopper}]", "holds a teacher of Pusher"),
     ],
 )

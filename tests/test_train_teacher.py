@@ -196,6 +196,7 @@ BAD_FLAGS = {
     "--no_such_flag 1": "no_such_flag",
     "--algo ppo --tau 0.1": "tau",  # the other algorithm's
     "--total_timesteps many": "total_timesteps",
+    "--algo ppo --cnn nature": "--cnn nature is for tasks that are seen as frames",
     "--algo ppo --total_timesteps 100": "one rollout",
     "--algo sac --total_timesteps 100": "learning",
     "--gamma 1.5": "--gamma 1.5",
