@@ -150,12 +150,15 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
         finals += [arrays[FINAL_STATE]] if FINAL_STATE in arrays else []
     noise_unit = "of the steps" if isinstance(summary, _Shares) else "half ranges"
     h, w = dataset.task.frame_size
+    seeds = f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}"
+    if recipe.first_seed < 0:  # imported
+        seeds = "not known"
     figures = {
         "task": f"{dataset.task.name}, {h}x{w}, {'gray' if dataset.task.grayscale else 'colour'}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
         "behaviour noise": f"{recipe.behaviour_noise:g} {noise_unit}",
         "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
-        "seeds": f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}",
+        "seeds": seeds,
         "episode length": _spread(dataset.lengths),
         "return": _spread(returns),
         "action": str(summary),

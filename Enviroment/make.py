@@ -121,7 +121,13 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
             _check_visible(task, probe)
     if not isinstance(observations, spaces.Box) or not isinstance(actions, spaces.Box):
         raise UserError(f"Task {task.name}: {task.env_id} needs Box observations and actions.")
-    state_dim = int(np.prod(observations.shape))
+    if len(observations.shape) != 1:
+        raise UserError(
+            f"Task {task.name}: the observations of {task.env_id} have the shape "
+            f"{observations.shape}. A state is a list of numbers: flatten it by a wrapper, such as "
+            "Gymnasium's FlattenObservation."
+        )
+    (state_dim,) = observations.shape
     _check_proprio(task, state_dim)
     layout = Layout(
         task=task,

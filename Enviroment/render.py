@@ -26,7 +26,6 @@ from Enviroment.task import Camera
 Quality = Literal["fast", "reference"]
 
 _MAX_GEOMS = 1000  # as in Gymnasium
-_EMPTY_MODEL = "<mujoco/>"
 
 
 def check_quality(quality: str) -> None:
@@ -34,17 +33,6 @@ def check_quality(quality: str) -> None:
     if quality not in get_args(Quality):
         names = " or ".join(get_args(Quality))
         raise UserError(f"There is no render quality {quality!r}: use {names}.")
-
-
-def check_gl() -> None:
-    """Make sure that frames can be drawn on this machine.
-
-    Raises:
-        UserError: they cannot; names MuJoCo's backends and the Debian packages.
-    """
-    camera = Camera(distance=1.0, lookat=(0.0, 0.0, 0.0), azimuth=0.0, elevation=0.0)
-    model = mujoco.MjModel.from_xml_string(_EMPTY_MODEL)
-    Renderer(model, camera, 16, 16).close()
 
 
 class Renderer:

@@ -140,18 +140,18 @@ def draw_comparison(
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(len(metrics), len(xs), squeeze=False)
     remarks: dict[str, None] = {}  # in order, each once
-    handles: dict[str, Line2D] = {}  # by group
+    handles: dict[int, Line2D] = {}  # by group
     for metric, row in zip(metrics, panels, strict=True):
         for x, axes in zip(xs, row, strict=True):
-            curves = {g.name: _read(g, metric, x, remarks) for g in groups}
-            if not any(curves.values()):
+            curves = [_read(group, metric, x, remarks) for group in groups]
+            if not any(curves):
                 _complain(metric, x, groups)
-            for group in groups:
-                if curves[group.name]:
-                    handles[group.name] = _draw_group(axes, group, curves[group.name])
+            for i, (group, of_group) in enumerate(zip(groups, curves, strict=True)):
+                if of_group:
+                    handles[i] = _draw_group(axes, group, of_group)
             _finish(axes, metric, x, [run for g in groups for run in g.runs])
     if any(run.figures is None for group in groups for run in group.runs):
-        handles[""] = Line2D([], [], color=GRAY, marker="x", linestyle="", label=_CUT)
+        handles[len(groups)] = Line2D([], [], color=GRAY, marker="x", linestyle="", label=_CUT)
     figure.legend(
         handles=list(handles.values()),
         loc="outside lower center",

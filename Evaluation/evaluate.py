@@ -189,11 +189,18 @@ def skill(student: np.ndarray, teacher: np.ndarray, blind: np.ndarray) -> float:
 
 def skill_interval(
     student: np.ndarray, teacher: np.ndarray, blind: np.ndarray, level: float = 0.95
-) -> tuple[float, float]:
-    """Bootstrap interval of `skill`: the seeds are drawn anew, for all three alike."""
+) -> tuple[float, float] | None:
+    """Bootstrap interval of `skill`: the seeds are drawn anew, for all three alike.
+
+    Returns:
+        None where the teacher is no better than blind on some seeds that were drawn: then there
+        are too few episodes to tell skill's scale.
+    """
     returns = _matching(student, teacher, blind)
     skill(student, teacher, blind)  # the same errors
     means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (3, resamples)
+    if (means[1] <= means[2]).any():
+        return None
     return _percentiles((means[0] - means[2]) / (means[1] - means[2]), level)
 
 

@@ -18,7 +18,7 @@ from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
 from Evaluation.figures import FIGURES_FILE, ID, evaluate_student, figures_table
 from Evaluation.latency import measure_latency, measure_size
 from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, SubjectFlags, Taught, find_teacher, open_subject
+from Evaluation.subject import Subject, Taught, TaughtFlags, find_teacher, open_subject
 from Evaluation.tool import note, run_tool, write_json
 from Models.device import torch_threads
 
@@ -27,7 +27,7 @@ Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class EvaluateFlags(SubjectFlags):
+class EvaluateFlags(TaughtFlags):
     """Evaluate a student: return, skill, agreement with its teacher, time an action, size.
 
     On seeds that neither trained nor chose it, and beside them on those that it began to train
@@ -57,6 +57,8 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     if flags.export is not None:
         check_format(flags.export)
     subject = open_subject(flags.run)
+    if flags.blind:
+        subject.check_frames()
     if flags.export is not None:
         export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
     threads = flags.threads or subject.threads
@@ -74,7 +76,8 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     figures |= {**measure_size(subject.student, subject.bundle), "threads": threads}
     if flags.stochastic:
         figures["stochastic"] = True
-    _write(figures, subject, flags, episodes)
+    is_own = blind == subject.blind and (taught is None or taught.is_own)
+    _write(figures, subject, flags, is_own and episodes.start == seeds.EVALUATION.start)
     title = f"The student on {describe_seeds(episodes)}"
     Console().print(figures_table(figures, subject.task, title))
     return figures
@@ -135,14 +138,17 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
     return {prefix + name: value for name, value in figures.items()}
 
 
-def _write(figures: Figures, subject: Subject, flags: EvaluateFlags, episodes: range) -> None:
-    """To `--output`; to a run's own file only what says no less than what is there."""
+def _write(figures: Figures, subject: Subject, flags: EvaluateFlags, is_own: bool) -> None:
+    """To `--output`; to a run's own file only what says no less than what is there.
+
+    Args:
+        is_own: it is the evaluation of a run's end: its seeds, its teacher, what it sees.
+    """
     path = flags.output or subject.folder / FIGURES_FILE
     if flags.output is None:
         if subject.run is None:
             return
-        is_the_runs = episodes.start == seeds.EVALUATION.start and not flags.stochastic
-        if not is_the_runs or _is_less(figures, path):
+        if not is_own or flags.stochastic or _is_less(figures, path):
             note(f"{path} stays as it is: it holds another evaluation. --output writes this one.")
             return
     write_json(path, figures)

@@ -54,7 +54,8 @@ def evaluate_student(
     Returns:
         `EpisodeStats.summary`, `episodes`, `first_seed`, the return of each baseline on the same
         seeds as `<name>_return`, and where the teacher is known to be better than a blind student
-        `skill` with its 95% interval (`skill_low`, `skill_high`). Where student and teacher both
+        `skill` with its 95% interval (`skill_low`, `skill_high`; left out where these episodes are
+        too few to tell the teacher from blind). Where student and teacher both
         have a return above 0, `ratio` is the one over the other, with its 95% interval
         (`ratio_low`, `ratio_high`). A baseline over fewer seeds is left out.
     """
@@ -86,8 +87,9 @@ def _figures(stats: EpisodeStats, baselines: dict[str, np.ndarray]) -> dict[str,
     figures |= {f"{name}_return": float(returns.mean()) for name, returns in baselines.items()}
     if has_skill(baselines):
         returns = stats.returns, baselines["teacher"], baselines["blind"]
-        low, high = skill_interval(*returns)
-        figures |= {"skill": skill(*returns), "skill_low": low, "skill_high": high}
+        figures["skill"] = skill(*returns)
+        if (interval := skill_interval(*returns)) is not None:
+            figures["skill_low"], figures["skill_high"] = interval
     if "teacher" in baselines:
         figures |= _ratio(stats.returns, baselines["teacher"])
     return figures
@@ -129,13 +131,15 @@ def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> 
 
 def _rows(figures: Mapping[str, float], task: Task) -> dict[str, str]:
     """Label and value of what there is, in the order of the table."""
-    rows = {"return (95% interval)": _with_interval(figures, "return", ".2f")}
+    label, cell = _with_interval(figures, "return", "return", ".2f")
+    rows = {label: cell}
     for name in ("teacher", "corrupted_teacher", "blind", "nothing", "random"):
         if f"{name}_return" in figures:
             rows[f"return of {name.replace('_', ' ')}"] = f"{figures[f'{name}_return']:.2f}"
-    for name, label in {"skill": "skill", "ratio": "ratio to the teacher"}.items():
+    for name, title in {"skill": "skill", "ratio": "ratio to the teacher"}.items():
         if name in figures:
-            rows[f"{label} (95% interval)"] = _with_interval(figures, name, ".3f")
+            label, cell = _with_interval(figures, name, title, ".3f")
+            rows[label] = cell
     if task.distance is not None:
         below = task.distance.success_below
         rows[task.distance.name.replace("_", " ")] = f"{figures[task.distance.name]:.3f} m"
@@ -147,6 +151,12 @@ def _rows(figures: Mapping[str, float], task: Task) -> dict[str, str]:
     return rows
 
 
-def _with_interval(figures: Mapping[str, float], name: str, form: str) -> str:
-    value, low, high = (format(figures[name + end], form) for end in ("", "_low", "_high"))
-    return f"{value} ({low} to {high})"
+def _with_interval(
+    figures: Mapping[str, float], name: str, title: str, form: str
+) -> tuple[str, str]:
+    """The label and the cell. One episode has no interval, whatever its ends are."""
+    value = format(figures[name], form)
+    if figures["episodes"] < 2 or f"{name}_low" not in figures:
+        return title, value
+    low, high = (format(figures[name + end], form) for end in ("_low", "_high"))
+    return f"{title} (95% interval)", f"{value} ({low} to {high})"

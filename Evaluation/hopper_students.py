@@ -24,12 +24,13 @@ from Evaluation.hopper_pictures import Bar, draw_bars, save
 from Evaluation.paper_numbers import SIZES
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats import Estimate, estimate
-from Evaluation.table import rows_of
+from Evaluation.table import Row, rows_of
 from Evaluation.tool import note, write_json
 
 # Test reward of the study's PPD students, and of their teacher.
 PAPER = {"teacher": 3399.49, "smaller": 3374.59, "same": 3391.71, "larger": 3397.43}
 _METHODS = ("PPD", "PPO")
+_STUDIED = ("size", "PPD_parameter")  # flags that its figures compare
 
 
 @dataclass(frozen=True)
@@ -137,23 +138,27 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """By method, size and lambda, in the paper's order.
 
     Raises:
-        UserError: runs in a group differ by more than their seeds.
+        UserError: runs of a method differ by more than that and their seeds.
     """
     groups: dict[tuple[str, str, float | None], list[Run]] = {}
     for run in runs:
         weight = run.config["training"]["PPD_parameter"] if run.method == "PPD" else None
         groups.setdefault((run.method, run.config["student"]["size"], weight), []).append(run)
-    for (method, size, _), group in groups.items():
-        rows = rows_of(group)
-        if len(rows) > 1:
-            flags = [f for f in rows[0].names if len({row.names[f] for row in rows}) > 1]
-            raise UserError(
-                f"Runs by {method} of size {size} would be averaged, and differ by "
-                f"{', '.join(flags)}: {rows[0].runs[0].folder}, {rows[1].runs[0].folder}. "
-                "Name those of one kind."
-            )
+    for method in _METHODS:
+        _check_alike(method, rows_of([run for run in runs if run.method == method]))
     order = sorted(groups, key=lambda key: (key[0], SIZES.index(key[1]), key[2] or 0.0))
     return [Group(*key, tuple(groups[key])) for key in order]
+
+
+def _check_alike(method: str, rows: Sequence[Row]) -> None:
+    for flag in rows[0].names if rows else ():
+        examples = {row.names[flag]: row.runs[0].folder for row in rows}
+        if flag not in _STUDIED and len(examples) > 1:
+            folders = ", ".join(map(str, list(examples.values())[:2]))
+            raise UserError(
+                f"Runs by {method} would stand side by side, and differ by {flag}: {folders}. "
+                "Name those of one kind."
+            )
 
 
 def _lambdas(groups: Sequence[Group], size: str) -> set[float | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -46,7 +46,7 @@ def size_name(student: Mapping[str, Any]) -> str:
 
 def name_rows(rows: Sequence[Row]) -> list[RowName]:
     """Short names that differ: a flag is named where rows of one task, method and mode differ by
-    it. Flags that are off, and the values that paths have in front of their last part, are not.
+    it. Flags that are off are not, and of paths only as many of the last parts as tell them apart.
     """
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -56,16 +56,26 @@ def name_rows(rows: Sequence[Row]) -> list[RowName]:
         peers = alike[tuple(row.names.values())[:_TITLES]]
         run = row.runs[0]
         settings = tuple(
-            _setting(flag, value)
+            _setting(flag, value, values)
             for flag, value in list(row.names.items())[_TITLES:]
             if flag != "size" and value not in _UNSAID
-            if len({peer.names[flag] for peer in peers}) > 1
+            if len(values := {peer.names[flag] for peer in peers}) > 1
         )
         names.append(RowName(method_name(run.method), size_name(run.config["student"]), settings))
     return names
 
 
-def _setting(flag: str, value: str) -> str:
+def _setting(flag: str, value: str, values: Collection[str]) -> str:
     if value == "True":
         return flag
-    return f"{flag} {PurePath(value).name if '/' in value else value}"
+    return f"{flag} {_end_of(value, values) if '/' in value else value}"
+
+
+def _end_of(path: str, paths: Collection[str]) -> str:
+    """The last parts of a path, as few as no other of these paths ends in."""
+    parts = PurePath(path).parts
+    others = [PurePath(other).parts for other in paths if other != path]
+    for n in range(1, len(parts)):
+        if all(other[-n:] != parts[-n:] for other in others):
+            return str(PurePath(*parts[-n:]))
+    return path

@@ -16,7 +16,7 @@ from Evaluation.names import RowName, method_name, name_rows, size_name
 from Evaluation.report_entries import Entry, Found, TeacherBundle
 from Evaluation.runs import Run
 from Evaluation.stats import Estimate, estimate
-from Evaluation.table import Row, rows_of
+from Evaluation.table import Row, distance_name, rows_of
 
 _RESAMPLES = 2000
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
@@ -77,17 +77,16 @@ def figure(run: Run, name: str) -> float | None:
 
 
 def _distance(run: Run) -> float | None:
-    names = sorted(name for name in run.figures or {} if name.endswith("_distance"))
-    return figure(run, names[0]) if names else None
+    name = distance_name(run)
+    return None if name is None else figure(run, name)
 
 
-def _last(metric: str, scale: float = 1.0) -> Callable[[Run], float | None]:
+def _last(metric: str) -> Callable[[Run], float | None]:
     def last(run: Run) -> float | None:
         try:
-            value = run.last(metric)
+            return run.last(metric)
         except UserError:
             return None
-        return None if value is None else value * scale
 
     return last
 
@@ -107,7 +106,7 @@ def _of(name: str) -> Callable[[Run], float | None]:
     return lambda run: figure(run, name)
 
 
-# The first of these that any run has is the one that methods are compared by.
+# Methods are compared by the first of these that each of them has.
 MEASURES = ("skill", "ratio", "return")
 COLUMNS = (
     Column("skill", "Skill", _of("skill"), ".3f", interval=True),

@@ -31,7 +31,7 @@ from Evaluation.perturbations import (
 )
 from Evaluation.robustness_picture import draw_robustness
 from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, SubjectFlags, open_seeing
+from Evaluation.subject import Subject, TaughtFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
 from Models.device import torch_threads
 
@@ -91,7 +91,7 @@ DISTURBANCES = (
 
 
 @dataclass(frozen=True)
-class RobustnessFlags(SubjectFlags):
+class RobustnessFlags(TaughtFlags):
     """How a student bears light, a shifted camera, lost frames and sensor noise."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP

@@ -48,8 +48,13 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
         Their paths.
 
     Raises:
-        UserError: there is no student, it sees no frames, or the files cannot be written.
+        UserError: there is no student, it sees no frames, more than one episode is asked for, or
+            the files cannot be written.
     """
+    if flags.episodes not in (None, 1):
+        raise UserError(
+            f"--episodes {flags.episodes}: saliency shows one episode, the first of --seeds."
+        )
     seed = flags.seed_range(default=1).start
     subject = open_subject(flags.run)
     subject.check_sees()

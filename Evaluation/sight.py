@@ -30,7 +30,7 @@ from Evaluation.perturbations import (
     unperturbed,
 )
 from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, SubjectFlags, open_seeing
+from Evaluation.subject import Subject, TaughtFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
 from Models.device import torch_threads
 
@@ -48,7 +48,7 @@ VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
 
 
 @dataclass(frozen=True)
-class SightFlags(SubjectFlags):
+class SightFlags(TaughtFlags):
     """Is sight used? The same episodes with frames zeroed, frozen, or of another episode."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP

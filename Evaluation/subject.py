@@ -45,7 +45,6 @@ class SubjectFlags:
     """Which student, and on which episodes."""
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    teacher: Path | None = None  # bundle; default: the run's, else Results/<task>/teachers/sac
     episodes: int | None = None  # default: 100, or all of FIRST:STOP
     seeds: str = "evaluation"  # evaluation, validation, or FIRST:STOP
     allow_training_seeds: bool = False  # in FIRST:STOP, where a return tells little
@@ -58,6 +57,13 @@ class SubjectFlags:
             raise UserError(f"--threads {self.threads} must be at least 1.")
         allow = self.allow_training_seeds
         return parse_seeds(self.seeds, self.episodes, default, allow_training=allow)
+
+
+@dataclass(frozen=True)
+class TaughtFlags(SubjectFlags):
+    """And which teacher it is measured against."""
+
+    teacher: Path | None = None  # bundle; default: the run's, else Results/<task>/teachers/sac
 
 
 @dataclass(frozen=True)
@@ -152,10 +158,14 @@ class Subject:
                     f"{now or 'none'}: the task has changed since. Train the student anew."
                 )
 
-    def check_sees(self) -> None:
-        """Raises UserError where there are no frames to speak of."""
+    def check_frames(self) -> None:
+        """Raises UserError where the student reads no frames."""
         if FRAME not in self.groups:
             raise UserError(f"{self.folder}: its student reads the state and sees no frames.")
+
+    def check_sees(self) -> None:
+        """Raises UserError where there are no frames to speak of."""
+        self.check_frames()
         if self.blind:
             raise UserError(f"{self.folder}: its student is blind, it was trained without frames.")
 
@@ -166,6 +176,7 @@ class Taught:
 
     teacher: Teacher  # with the noise that it had in training
     baselines: Baselines  # of the teacher without noise
+    is_own: bool  # it taught this student, as far as anything says
 
     @property
     def is_corrupted(self) -> bool:
@@ -222,7 +233,7 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
         note(f"{what}. Figures that need a teacher are measured against this one.")
     elif noise := _noise(subject):
         teacher = corrupt(teacher, noise["sigma"], noise["seed"])
-    return Taught(teacher, description.baselines)
+    return Taught(teacher, description.baselines, is_own=known in (None, description.sha256))
 
 
 def _own_teacher(subject: Subject) -> Path:
@@ -254,7 +265,7 @@ def _teacher_sha256(subject: Subject) -> str | None:
     return of_bundle or _noise(subject).get("uncorrupted_sha256") or of_run
 
 
-def open_seeing(flags: SubjectFlags, episodes: range) -> tuple[Subject, dict[str, np.ndarray]]:
+def open_seeing(flags: TaughtFlags, episodes: range) -> tuple[Subject, dict[str, np.ndarray]]:
     """A student of frames, and the returns on these seeds that its teacher's bundle knows.
 
     Raises:

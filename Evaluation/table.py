@@ -89,6 +89,16 @@ def _figure(name: str) -> Callable[[Run], float | None]:
     return lambda run: None if run.figures is None else run.figures.get(name)
 
 
+def distance_name(run: Run) -> str | None:
+    """What the task's distance at the end of an episode is called; None: it has none."""
+    return next((name for name in sorted(run.figures or {}) if name.endswith("_distance")), None)
+
+
+def _distance(run: Run) -> float | None:
+    name = distance_name(run)
+    return None if name is None else _figure(name)(run)
+
+
 def _last(metric: str) -> Callable[[Run], float | None]:
     return lambda run: run.last(metric)
 
@@ -108,7 +118,7 @@ def _seconds_to(level: float) -> Callable[[Run], float | None]:
 _FIGURES: tuple[tuple[str, Callable[[Run], float | None], str], ...] = (
     ("skill", _figure("skill"), ".3f"),
     ("return", _figure("return"), ".2f"),
-    ("distance (m)", _figure("object_goal_distance"), ".3f"),
+    ("distance (m)", _distance, ".3f"),
     ("success", _figure("success"), ".2f"),
     ("env steps", _last("time/env_steps"), ",.0f"),
     ("gradient steps", _last("time/gradient_steps"), ",.0f"),

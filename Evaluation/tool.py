@@ -34,10 +34,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replaces a JSON file, and makes the folders above it.
 
     Raises:
+        ValueError: it holds NaN or infinity, which JSON has not.
         UserError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(value, indent=1).encode() + b"\n")
+        write_file(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}.") from error

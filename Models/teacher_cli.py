@@ -18,7 +18,7 @@ import tyro
 from Enviroment.custom import named_task
 from Enviroment.errors import UserError
 from Enviroment.exits import exit_with_message
-from Enviroment.make import make_state_env
+from Enviroment.make import make_env, make_state_env
 from Enviroment.redaction import command_line
 from Models import hub
 from Models.sb3_agent import Softening
@@ -105,7 +105,7 @@ def convert(flags: Convert, command: str) -> None:
         **network, task=task.name, command=command, versions=versions, baselines={}
     )
     teacher = Teacher(description, tensors)
-    env = make_state_env(task, 1, 0)
+    env = (make_env if task.is_game else make_state_env)(task, 1, 0)
     try:
         teacher.check_fits(task.name, env.observation_space, env.action_space)
     finally:

@@ -137,7 +137,12 @@ def find_newest(folder: Path) -> tuple[Path, Progress] | None:
 def find_best(folder: Path) -> tuple[Path, Progress] | None:
     """The undamaged checkpoint with the highest validation return."""
     candidates = _undamaged(folder, "best_")
-    return max(candidates, key=lambda found: found[1].best_return or -math.inf, default=None)
+    return max(candidates, key=_best_return, default=None)
+
+
+def _best_return(found: tuple[Path, Progress]) -> float:
+    best = found[1].best_return
+    return -math.inf if best is None else best
 
 
 def restore(path: Path, agent: BaseAlgorithm, progress: Progress) -> None:

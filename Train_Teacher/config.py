@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -44,6 +45,13 @@ class PPOTeacherConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_counts(self, n_steps=1, n_epochs=1, batch_size=2)  # of one, SB3 cannot normalise
+        if not 0.0 <= self.gae_lambda <= 1.0:
+            raise UserError(f"--gae_lambda {self.gae_lambda} must lie in [0, 1].")
+        if not 0.0 < self.clip_range < math.inf:
+            raise UserError(f"--clip_range {self.clip_range} must be above 0.")
+        if not 0.0 <= self.ent_coef < math.inf:
+            raise UserError(f"--ent_coef {self.ent_coef} must be at least 0.")
         if (self.num_envs * self.n_steps) % self.batch_size:
             raise UserError(
                 f"num_envs * n_steps = {self.num_envs} * {self.n_steps} must be a multiple of "
@@ -83,6 +91,9 @@ class SACTeacherConfig:
 
     def __post_init__(self) -> None:
         _check(self)
+        _check_counts(self, gradient_steps=1, learning_starts=0)
+        if not 0.0 < self.tau <= 1.0:
+            raise UserError(f"--tau {self.tau} must lie in (0, 1].")
         if self.total_timesteps <= self.learning_starts:
             raise UserError(
                 f"--total_timesteps {self.total_timesteps} ends before learning does start, after "
@@ -105,12 +116,10 @@ SETTINGS: dict[Algo, type[TeacherConfig]] = {
 
 def _check(config: SB3Config) -> None:
     """What holds for both of SB3's algorithms. Raises UserError."""
-    for name in ("total_timesteps", "num_envs", "batch_size"):
-        if getattr(config, name) < 1:
-            raise UserError(f"--{name} {getattr(config, name)} must be at least 1.")
+    _check_counts(config, total_timesteps=1, num_envs=1, batch_size=1)
     if not 0.0 <= config.gamma < 1.0:
         raise UserError(f"--gamma {config.gamma} must lie in [0, 1).")
-    if not 0.0 <= config.final_learning_rate <= config.learning_rate:
+    if not 0.0 <= config.final_learning_rate <= config.learning_rate < math.inf:
         raise UserError(
             f"--final_learning_rate {config.final_learning_rate} must lie between 0 and "
             f"--learning_rate {config.learning_rate}."
@@ -120,10 +129,16 @@ def _check(config: SB3Config) -> None:
     activation_class(config.activation)
 
 
+def _check_counts(config: SB3Config, **least: int) -> None:
+    for name, smallest in least.items():
+        if getattr(config, name) < smallest:
+            raise UserError(f"--{name} {getattr(config, name)} must be at least {smallest}.")
+
+
 def _check_ent_coef(value: str) -> None:
     """SB3 would fail with an AssertionError or a bare ValueError deep in its set-up."""
     try:
-        positive = value == "auto" or float(value.removeprefix("auto_")) > 0.0
+        positive = value == "auto" or 0.0 < float(value.removeprefix("auto_")) < math.inf
     except ValueError:
         positive = False
     if not positive:

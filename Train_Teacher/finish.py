@@ -201,7 +201,8 @@ def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> P
         print(f"No video: {error}", file=sys.stderr)
         return None
     try:
-        return record_video(policy_act(teacher), env, task, path, seeds.VALIDATION.start).path
+        act = _teacher_act(task, teacher, seeds.VALIDATION.start)
+        return record_video(act, env, task, path, seeds.VALIDATION.start).path
     finally:
         env.close()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -25,6 +27,7 @@ from Enviroment.custom import (
     task_of,
 )
 from Enviroment.errors import UserError
+from Enviroment.make import make_state_env
 from Enviroment.tasks import TASKS, Camera
 from Evaluation.subject import open_subject
 from Models.adoption import adopt
@@ -184,6 +187,21 @@ def test_bad_input_is_explained(
         main_custom(list(flags))
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_state_that_is_no_list_is_refused() -> None:
+    class Table(gym.Env):
+        observation_space = gym.spaces.Box(-1.0, 1.0, (4, 3))
+        action_space = gym.spaces.Box(-1.0, 1.0, (2,))
+
+    make: Any = Table
+    gym.register("Table-v0", entry_point=make, max_episode_steps=5)
+    try:
+        task = dataclasses.replace(TASKS["Pusher"], name="Table", env_id="Table-v0", proprio=())
+        with pytest.raises(UserError, match=r"\(4, 3\).*FlattenObservation"):
+            make_state_env(task, 1, 0)
+    finally:
+        gym.registry.pop("Table-v0")
 
 
 def test_proprioception_outside_the_state_is_refused(

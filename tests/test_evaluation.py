@@ -9,6 +9,7 @@ import pytest
 from fake_env import TASK, FakeVecEnv, length_of, return_of
 from gymnasium import spaces
 
+from Enviroment import seeds
 from Enviroment.errors import UserError
 from Evaluation.evaluate import (
     EpisodeStats,
@@ -22,7 +23,7 @@ from Evaluation.evaluate import (
     skill,
     skill_interval,
 )
-from Evaluation.figures import baselines_on, evaluate_student
+from Evaluation.figures import baselines_on, evaluate_student, figures_table
 
 
 def constant(value):
@@ -172,9 +173,25 @@ def test_skill_interval_of_paired_returns_is_narrow():
     # The student is 1 below the teacher on every seed, and blind 10 below: skill is 0.9 exactly,
     # whichever seeds are drawn, however much the seeds differ.
     teacher = np.random.default_rng(3).normal(-25, 8, size=30)
-    low, high = skill_interval(teacher - 1, teacher, teacher - 10)
+    low, high = skill_interval(teacher - 1, teacher, teacher - 10)  # type: ignore[misc]
     assert low == pytest.approx(0.9)
     assert high == pytest.approx(0.9)
+
+
+def test_too_few_episodes_to_tell_the_teacher_from_blind_have_no_skill_interval():
+    """Some seeds, drawn anew, have the two alike: CoinRun's returns are 0 and 10."""
+    teacher = np.array([10.0] * 15 + [0.0] * 5)
+    blind = np.array([10.0] * 11 + [0.0] * 9)
+    assert skill(blind, teacher, blind) == 0.0
+    assert skill_interval(blind, teacher, blind) is None
+    env = FakeVecEnv(2, grouped=False)
+    first = seeds.EVALUATION.start
+    own = [return_of(first + i, 0.0) for i in range(4)]
+    baselines = {"teacher": {"evaluation": [own[0] + 1, *own[1:]]}, "blind": {"evaluation": own}}
+    figures = evaluate_student(constant(0.0), env, TASK, baselines, 4)
+    assert figures["skill"] == 0.0
+    assert not {"skill_low", "skill_high"} & figures.keys()
+    assert figures_table(figures, TASK).row_count
 
 
 def test_ratio_interval_of_a_constant_ratio_is_that_ratio():

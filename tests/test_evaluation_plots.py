@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import imageio.v3 as imageio
@@ -15,7 +16,7 @@ from Evaluation.curves import METRICS, mean_curve, read_curve, teacher_levels
 from Evaluation.curves_tool import PlotFlags, draw_comparison, make_groups, plot_runs
 from Evaluation.names import name_rows
 from Evaluation.plots import PANELS, Level, Line, Panel, collect_series, draw_curves, draw_panel
-from Evaluation.runs import read_run
+from Evaluation.runs import find_runs, read_run
 from Evaluation.stats import estimate
 from Evaluation.table import rows_of
 from tests.run_folders import write_run
@@ -312,6 +313,23 @@ def test_a_figure_that_cannot_be_is_refused(tmp_path, change, said):
     with pytest.raises(UserError, match=said):
         plot_runs(PlotFlags(**flags))
     assert not list(tmp_path.glob("out*"))
+
+
+def test_runs_that_began_with_bundles_of_one_name_are_two_curves(tmp_path):
+    """Every student's bundle ends in `student`."""
+    for name, value in (("one", 0.1), ("two", 0.9)):
+        begun = {"init_from": f"runs/{name}/student"}
+        run_of(tmp_path / name, skills(0.0, value), {"skill": value}, training=begun)
+    groups = make_groups(rows_of(find_runs([tmp_path])))
+    assert sorted(group.name for group in groups) == [
+        "PPD, Small, init_from one/student",
+        "PPD, Small, init_from two/student",
+    ]
+    alike = [dataclasses.replace(group, name="the same") for group in groups]
+    for drawn_groups in (groups, alike):
+        figure, _ = draw_comparison(drawn_groups, ["env_steps"], [METRICS["skill"]])
+        ends = {points_of(line)[-1][1] for line in figure.axes[0].get_lines()}
+        assert {0.1, 0.9} <= ends
 
 
 def test_names_say_what_differs_within_a_method_and_no_more(tmp_path):

@@ -102,7 +102,7 @@ def test_a_bundle_is_evaluated_without_its_teacher(
     assert "teacher_return" not in figures
     assert "learned from another teacher" in capsys.readouterr().err
     assert not (student / "evaluation.json").exists()
-    with_teacher = evaluate(EvaluateFlags(student, rated_teacher, episodes=2))
+    with_teacher = evaluate(EvaluateFlags(student, teacher=rated_teacher, episodes=2))
     assert {name: with_teacher[name] for name in before} == before
 
 
@@ -151,7 +151,7 @@ def test_kl_by_hand():
 def test_families_without_an_exact_kl_have_accuracy_alone(run: Path, tmp_path, capsys):
     other = write_teacher(tmp_path / "gaussian", family="gaussian")
     change_description(run / "student" / "student.json", lambda said: said.pop("id_seed"))
-    figures = evaluate(EvaluateFlags(run / "student", other, episodes=1))
+    figures = evaluate(EvaluateFlags(run / "student", teacher=other, episodes=1))
     assert "action_accuracy" in figures
     assert "kl" not in figures
     said = capsys.readouterr().err
@@ -163,11 +163,14 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
     before = written(run)
     fewer = {name: value for name, value in before.items() if name != "teacher_return"}
     played = {**before, "return": -1.0}
+    other = write_teacher(tmp_path / "other", family="gaussian")
     for flags, figures in (
         (EvaluateFlags(run, episodes=2), {**played, "episodes": 1}),
         (EvaluateFlags(run, episodes=2), {**fewer, "return": -1.0}),
         (EvaluateFlags(run, episodes=2, seeds="validation"), played),
         (EvaluateFlags(run, episodes=2, stochastic=True), played),
+        (EvaluateFlags(run, episodes=2, blind=True), played),
+        (EvaluateFlags(run, episodes=2, teacher=other), played),
     ):
         monkeypatch.setattr(evaluate_tool, "_figures", lambda *_, f=figures: dict(f))
         evaluate(flags)
@@ -272,7 +275,7 @@ def test_bad_input_ends_with_exit_code_2_and_says_why(run: Path, tmp_path, monke
 def test_a_teacher_of_another_task_is_refused_by_name(run: Path, tmp_path):
     other = write_teacher(tmp_path / "other", task="Reacher")
     with pytest.raises(UserError, match="Reacher"):
-        evaluate(EvaluateFlags(run, other, episodes=1))
+        evaluate(EvaluateFlags(run, teacher=other, episodes=1))
 
 
 def test_a_student_of_other_frames_than_the_tasks_is_refused(run: Path):

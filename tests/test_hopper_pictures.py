@@ -87,7 +87,11 @@ def write_student(folder, value, *, method="PPD", size="same", weight=1.0, index
         method=method,
         size=size,
         run_index=index,
-        training={"PPD_parameter": weight, "lambda_schedule": "constant"},
+        training={
+            "PPD_parameter": weight,
+            "lambda_schedule": "constant",
+            **more.pop("settings", {}),
+        },
         **more,
     )
     points = [
@@ -157,4 +161,12 @@ def test_runs_that_differ_by_more_than_seeds_are_not_averaged(tmp_path, capsys):
     write_student(folder / "b", 1.0, index=1, mode="ImpaalaMid")
     message = refused(capsys, "--students", str(folder), "--output", str(tmp_path / "out"))
     assert "differ by mode" in message
+
+
+def test_sizes_of_different_budgets_do_not_share_a_figure(tmp_path, capsys):
+    folder = tmp_path / "runs"
+    write_student(folder / "a", 1.0, size="same", settings={"total_timesteps": 500})
+    write_student(folder / "b", 1.0, size="larger", settings={"total_timesteps": 900})
+    message = refused(capsys, "--students", str(folder), "--output", str(tmp_path / "out"))
+    assert "differ by total_timesteps" in message
     assert hopper_students.PAPER["teacher"] == 3399.49

@@ -171,13 +171,15 @@ def test_what_is_damaged_is_named_and_the_rest_is_drawn(tmp_path, capsys):
     write_runs(runs, "PPO", (0.5, 0.6))
     (runs / "Pusher_PPO_ImpaalaSmall_0" / "evaluation.json").write_text("{")
     (runs / "Pusher_PPO_ImpaalaSmall_1" / "metrics.jsonl").write_text("no JSON\n")
+    (runs / "Pusher_PPD_ImpaalaSmall_1" / "metrics.jsonl").write_bytes(b'{"step": 1\xff}\n')
     write_run(runs / "old", figures(0.3), task="Pusher", method={"algorithm": "PPD"})
     (runs / "teacher").mkdir()
     (runs / "teacher" / "config.json").write_text(json.dumps({"config": {"algo": "sac"}}))
     page = write(runs)
     said = capsys.readouterr().err
     assert "ImpaalaSmall_0/evaluation.json is not JSON" in said
-    assert "ImpaalaSmall_1/metrics.jsonl, line 1, is not JSON" in said
+    assert "PPO_ImpaalaSmall_1/metrics.jsonl, line 1, is not JSON" in said
+    assert "PPD_ImpaalaSmall_1/metrics.jsonl cannot be read" in said
     assert "old was written by an older version" in said
     assert "runs/teacher" not in said
     assert '<span>2</span><span class="pill cut">1 cut short</span>' in page

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 
 from Enviroment.tasks import TASKS
-from Evaluation.saliency import newest_frames, saliency
+from Evaluation.saliency import SaliencyFlags, newest_frames, saliency, show_saliency
 from Evaluation.saliency_picture import Pictures, draw_moments
+from Evaluation.tool import run_tool
 from Models.distributions import Categorical, DiagGaussian
 from Models.student import StudentConfig, StudentPolicy
+from tests.refusal import refusal
 
 
 class Linear:
@@ -28,6 +33,16 @@ def test_saliency_is_the_length_of_the_gradient_over_actions_and_frames():
     frames = np.random.default_rng(0).integers(0, 255, (20, 2, 1, 2), np.uint8)
     found = saliency(Linear(), {"frame": frames})  # type: ignore[arg-type]
     np.testing.assert_allclose(found, np.broadcast_to([[[5.0, 1.0]]], (20, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [(["--episodes", "2"], "shows one episode"), (["--teacher", "x"], "--teacher")],
+)
+def test_what_it_has_no_use_for_is_refused(flags, said, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["saliency", "run", *flags])
+    tool = partial(run_tool, SaliencyFlags, "Evaluation.saliency", show_saliency)
+    assert said in refusal(capsys, tool)
 
 
 def test_saliency_of_discrete_actions_is_that_of_the_likeliest():

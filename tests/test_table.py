@@ -28,6 +28,11 @@ def test_runs_that_differ_by_seed_alone_share_a_row(tmp_path):
     assert cells[1]["skill"] == "0.500"
 
 
+def test_the_distance_is_the_tasks_own(tmp_path):
+    write_run(tmp_path / "a", {**figures(0.8), "fingertip_target_distance": 0.0123}, task="Reacher")
+    assert table(find_runs([tmp_path]))[0]["distance (m)"] == "0.012"
+
+
 def test_flags_that_differ_are_named_and_the_others_are_not(tmp_path):
     write_run(tmp_path / "a", figures(0.8), training={"PPD_parameter": 1.0, "gamma": 0.9})
     write_run(tmp_path / "b", figures(0.9), training={"PPD_parameter": 5.0, "gamma": 0.9})
