@@ -22,7 +22,7 @@ INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 15 minutes on 2 cores
+pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.gl ## the quick tests

@@ -1,4 +1,4 @@
-"""The whole PPD loop against one that works as the original toolkit's does.
+"""The whole PPD loop against one that works as an earlier Pusher toolkit's does.
 
 Usage: python benchmarks/ppd.py [--frame-size 64 128] [--rounds 3]
 

@@ -1,4 +1,4 @@
-"""The rival of `benchmarks/ppd.py`: a PPD loop as the original toolkit runs it.
+"""The rival of `benchmarks/ppd.py`: a PPD loop as an earlier Pusher toolkit ran it.
 
 480x480 Gymnasium frames of one environment after the other, crop, bicubic resize to 64x128, gray;
 float32 stacks of 4 (every second frame); the student run once for the action and once for the
