@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from Models.distributions import Categorical, DiagGaussian, Distribution
+from Models.distributions import DiagGaussian, Distribution
 
 LOSS_TYPES = ("NLL", "KL", "MSE")
 
@@ -35,7 +35,7 @@ def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
     Raises:
         TypeError: discrete actions have no difference.
     """
-    if isinstance(teacher, Categorical):
+    if teacher.is_discrete:
         raise TypeError("Discrete actions have no mean squared error.")
     ours, theirs = student.to_env_action(student.mode()), teacher.to_env_action(teacher.mode())
     return (ours - theirs).square().mean(-1)
@@ -44,7 +44,7 @@ def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
 def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Tensor]:
     """Every loss that these distributions have, by its `LOSS_TYPES` name, each `(B,)`."""
     losses = {"NLL": nll_loss(student, teacher), "KL": kl_loss(student, teacher)}
-    if not isinstance(teacher, Categorical):
+    if not teacher.is_discrete:
         losses["MSE"] = mse_loss(student, teacher)
     return losses
 
@@ -71,11 +71,13 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
 
 
 def mode_accuracy(student: Distribution, teacher: Distribution) -> Tensor:
-    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE, or 1 where discrete actions agree.
+    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE; of discrete actions the
+    share that agrees.
 
     Returns:
         `(B,)`.
     """
-    if isinstance(teacher, Categorical):
-        return (student.mode() == teacher.mode()).float()
+    if teacher.is_discrete:
+        agree = student.mode() == teacher.mode()  # (B,), or (B, D)
+        return agree.float().flatten(1).mean(-1) if agree.dim() > 1 else agree.float()
     return 1 - mse_loss(student, teacher)

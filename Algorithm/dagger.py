@@ -31,6 +31,7 @@ from Algorithm.finite import check_teacher
 from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
+from Algorithm.teacher_view import normaliser_of
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
 from Models.generators import restore_generators
@@ -114,9 +115,11 @@ class DAgger(SupervisedLearner):
         config: how to learn; its gradient steps are those of round 0.
         dagger: what a round is.
         replay: which samples to prefer; uniform without it.
-        seed: of held-out episodes, batches and who acts.
+        seed: of batches and who acts, and of held-out episodes.
         first_seed: of the episodes, as in `make_env`.
         cloned: the policy comes from a BC run over this dataset: no round 0.
+        split_seed: of held-out episodes, where it is another; a BC run's own, so that none of them
+            was trained on there.
         augmentation: of the observations in training batches; the student acts without.
 
     Raises:
@@ -139,6 +142,7 @@ class DAgger(SupervisedLearner):
         seed: int = 0,
         first_seed: int = 0,
         cloned: bool = False,
+        split_seed: int | None = None,
         augmentation: AugmentationConfig | None = None,
     ) -> None:
         config, dagger = config or CloningConfig(), dagger or DaggerConfig()
@@ -149,7 +153,8 @@ class DAgger(SupervisedLearner):
             raise UserError(f"The dataset's labels are {dataset.family}, the teacher's {family}.")
         training, held_out = None, None
         if dataset is not None:
-            training, held_out = split_episodes(dataset, config.held_out, seed)
+            by = seed if split_seed is None else split_seed
+            training, held_out = split_episodes(dataset, config.held_out, by)
             check_enough(len(training), config)
         elif dagger.env_steps < config.batch_size:
             raise UserError(
@@ -165,7 +170,7 @@ class DAgger(SupervisedLearner):
         super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)
         self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
         self.dataset, self.seed = dataset, seed
-        self.first_seed, self.cloned = first_seed, cloned
+        self.first_seed, self.cloned, self.split_seed = first_seed, cloned, split_seed
         self.phases = self._plan(clones=dataset is not None and not cloned)
         self.round = 0  # whose states have been collected
         self._collecting: Round | None = None
@@ -279,6 +284,7 @@ class DAgger(SupervisedLearner):
                 "seed": self.seed,
                 "first_seed": self.first_seed,
                 "cloned": self.cloned,
+                "split_seed": self.split_seed,
             },
             "dataset": None if self.dataset is None else self.dataset.identity(),
             "n_envs": self.env.num_envs,
@@ -353,6 +359,11 @@ class DAgger(SupervisedLearner):
 def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
     space = env.observation_space
     shown = space.spaces if isinstance(space, spaces.Dict) else {}
+    if normaliser_of(env) is not None:
+        raise UserError(
+            "DAgger's teacher reads raw observations, and a VecNormalize changes them. Give it "
+            "norm_obs=False."
+        )
     for group in teacher.observation_groups:
         if group not in shown:
             raise UserError(f"DAgger's teacher needs the observation group `{group}`.")

@@ -15,8 +15,9 @@ from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
 from Algorithm.augmentation import AugmentationConfig
-from Algorithm.losses import KL_DIRECTIONS, Losses, kl_to_teacher, value_loss
+from Algorithm.losses import Losses, kl_to_teacher, value_loss
 from Algorithm.on_policy import OnPolicyStudent
+from Algorithm.on_policy_checks import check_kl_direction, check_settings
 from Algorithm.rollout import Minibatch
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
@@ -37,8 +38,7 @@ class DistillConfig:
     kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
 
     def __post_init__(self) -> None:
-        if self.kl_direction not in KL_DIRECTIONS:
-            raise UserError(f"kl_direction {self.kl_direction!r} is not forward or reverse.")
+        check_settings(self)
         if self.n_steps < 1:
             raise UserError(f"n_steps {self.n_steps} must be at least 1.")
 
@@ -84,6 +84,7 @@ class StudentDistill(OnPolicyStudent):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        check_kl_direction(kl_direction)
         self.kl_direction = kl_direction
         super().__init__(
             policy,

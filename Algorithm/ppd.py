@@ -21,7 +21,6 @@ from Algorithm.augmentation import AugmentationConfig
 from Algorithm.distributed import everyones, means, of_all_ranks
 from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.losses import (
-    KL_DIRECTIONS,
     Losses,
     clip_values,
     kl_to_teacher,
@@ -32,6 +31,7 @@ from Algorithm.losses import (
     value_loss,
 )
 from Algorithm.on_policy import OnPolicyStudent
+from Algorithm.on_policy_checks import check_kl_direction, check_settings
 from Algorithm.rollout import Minibatch
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
@@ -59,8 +59,9 @@ class PPDConfig:
     def __post_init__(self) -> None:
         if self.distill_lambda < 0:
             raise UserError(f"lambda is {self.distill_lambda}; it cannot be below 0.")
-        if self.kl_direction not in KL_DIRECTIONS:
-            raise UserError(f"kl_direction {self.kl_direction!r} is not forward or reverse.")
+        check_settings(self)
+        if not self.clip_range > 0:
+            raise UserError(f"--clip_range {self.clip_range} must be above 0.")
         if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
             raise UserError("n_steps, batch_size and n_epochs must be at least 1.")
 
@@ -122,6 +123,7 @@ class PPD(OnPolicyStudent):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
+        check_kl_direction(kl_direction)
         self.distill_lambda = FloatSchedule(distill_lambda)
         self._lambda_of_steps: Callable[[int], float] | None = None
         self.clip_range = FloatSchedule(clip_range)
@@ -167,8 +169,8 @@ class PPD(OnPolicyStudent):
                 constructor is one of the progress remaining); None: as it was.
             kl_mode: "forward" or "reverse"; None: as it was.
         """
-        if kl_mode is not None and kl_mode not in KL_DIRECTIONS:
-            raise UserError(f"kl_mode {kl_mode!r} is not forward or reverse.")
+        if kl_mode is not None:
+            check_kl_direction(kl_mode, "kl_mode")
         now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
         if now is not None and now < 0:
             raise UserError(f"lambda is {now}; it cannot be below 0.")
@@ -204,7 +206,8 @@ class PPD(OnPolicyStudent):
         if self._lambda_of_steps is not None:
             weight = float(self._lambda_of_steps(self.num_timesteps))
         else:
-            weight = self.distill_lambda(self._current_progress_remaining)
+            # The last rollout may end beyond the budget, where no schedule is meant to be asked.
+            weight = self.distill_lambda(max(self._current_progress_remaining, 0.0))
         if weight < 0:
             raise UserError(f"lambda is {weight} after {self.num_timesteps} env steps, below 0.")
         return weight
@@ -233,7 +236,9 @@ class PPD(OnPolicyStudent):
         if self.ent_coef:
             total = total - self.ent_coef * student.entropy().mean()
         terms = {"pg_loss": pg_loss, "value_loss": v_loss}
-        if batch.teacher is not None and weight > 0:
+        if weight > 0:
+            if batch.teacher is None:  # `learn` asks for one where lambda begins or ends above 0
+                raise UserError(f"lambda is {weight}, and there is no teacher: call set_teacher().")
             kl = kl_to_teacher(batch.teacher, student, self.kl_direction)
             kl_weight = ratio.detach() if self.detach_ratio else ratio
             kl_loss = ppd_distillation_loss(kl, kl_weight, clip_range)

@@ -52,25 +52,24 @@ class FrameHistory:
         )
         self._age = np.zeros((n_steps, n_envs), np.int64)  # steps since the episode's start
         self._last_age = np.full(n_envs, -1)
+        self._n_steps = 0  # of this rollout so far, which may end early
 
     def start_rollout(self) -> None:
         """Keep the frames that the next rollout's first stacks reach back to."""
-        if self.history:
-            self.frames[: self.history] = self.frames[-self.history :].clone()
+        self.frames[: self.history] = self._newest().clone()
+        self._n_steps = 0
 
-    def capture(self, *, started: bool) -> dict[str, Any]:
-        """The frames and ages that the next rollout begins with.
+    def _newest(self) -> Tensor:
+        return self.frames[self._n_steps : self._n_steps + self.history]
 
-        Args:
-            started: `start_rollout` was called for it.
-        """
-        first = 0 if started else len(self.frames) - self.history
-        return {"frames": self.frames[first : first + self.history], "ages": self._last_age}
+    def capture(self) -> dict[str, Any]:
+        """The frames and ages that the next rollout begins with."""
+        return {"frames": self._newest(), "ages": self._last_age}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took, for the next `start_rollout`."""
-        self.frames[len(self.frames) - self.history :] = state["frames"].to(self.frames.device)
-        self._last_age = state["ages"]
+        """Puts back what `capture` took, for the next rollout."""
+        self.frames[: self.history] = state["frames"].to(self.frames.device)
+        self._last_age, self._n_steps = state["ages"], 0
 
     def add(self, step: int, stacked: np.ndarray, episode_starts: np.ndarray) -> None:
         """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
@@ -78,6 +77,7 @@ class FrameHistory:
         self.frames[self.history + step].copy_(newest)
         self._last_age = np.where(episode_starts, 0, self._last_age + 1)
         self._age[step] = self._last_age
+        self._n_steps = step + 1
 
     def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
         """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
@@ -142,7 +142,7 @@ class StudentRolloutBuffer(RolloutBuffer):
     def capture(self) -> dict[str, Any]:
         """What the next rollout takes over of this one, between two rollouts."""
         history = self._history
-        return {} if history is None else {"history": history.capture(started=self.pos == 0)}
+        return {} if history is None else {"history": history.capture()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Puts back what `capture` took; the next rollout begins with `reset`."""

@@ -35,7 +35,7 @@ from Algorithm.learner_file import (
 from Algorithm.meter import Meter
 from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
-from Models.distributions import Categorical, DiagGaussian, Distribution
+from Models.distributions import FAMILIES, DiagGaussian, Distribution
 from Models.generators import capture_generators
 from Models.student import StudentPolicy
 from Models.student_bundle import save_student
@@ -387,5 +387,5 @@ def _check_families(teacher: str, student: str, loss_type: str) -> None:
             f"The labels are {teacher}, the student's actions {student}. Give the student the "
             f"family {teacher}."
         )
-    if loss_type == "MSE" and teacher == Categorical.family:
+    if loss_type == "MSE" and FAMILIES[teacher].is_discrete:
         raise UserError("--loss_type MSE needs continuous actions. Use NLL or KL.")

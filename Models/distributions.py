@@ -29,6 +29,7 @@ class Distribution(ABC):
     """A batch of distributions over actions; the parameters are the dataclass's fields."""
 
     family: ClassVar[str]
+    is_discrete: ClassVar[bool] = False  # of choices, which have no differences
 
     @abstractmethod
     def mode(self) -> Tensor:
@@ -135,6 +136,7 @@ class Categorical(Distribution):
     """One of n discrete actions, `logits` `(B, n)`; raw actions are int64 `(B,)`."""
 
     family: ClassVar[str] = "categorical"
+    is_discrete: ClassVar[bool] = True
     logits: Tensor
 
     def mode(self) -> Tensor:
@@ -165,6 +167,7 @@ class MultiCategorical(Distribution):
     """
 
     family: ClassVar[str] = "multi_categorical"
+    is_discrete: ClassVar[bool] = True
     logits: Tensor
 
     @classmethod
@@ -203,6 +206,7 @@ class Bernoulli(Distribution):
     """Independent switches, `logits` of being on; raw actions are int64 0 or 1, both `(B, D)`."""
 
     family: ClassVar[str] = "bernoulli"
+    is_discrete: ClassVar[bool] = True
     logits: Tensor
 
     def mode(self) -> Tensor:

@@ -16,7 +16,37 @@ from Algorithm.cloning_losses import (
     nll_loss,
     priority_loss,
 )
-from Models.distributions import Categorical, DiagGaussian, SquashedGaussian
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    SquashedGaussian,
+)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "priority"),
+    [  # ln p(own mode) - ln p(the teacher's): the logits of the one action that differs
+        (
+            MultiCategorical(torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])),
+            MultiCategorical(torch.tensor([[[2.0, 0.0], [2.0, 0.0]]])),
+            2.0,
+        ),
+        (Bernoulli(torch.tensor([[1.0, -1.0]])), Bernoulli(torch.tensor([[1.0, 1.0]])), 1.0),
+    ],
+)
+def test_several_discrete_actions_have_no_difference_but_agree_in_part(
+    student: Distribution, teacher: Distribution, priority: float
+) -> None:
+    losses = cloning_losses(student, teacher)
+    assert losses.keys() == {"NLL", "KL"}
+    torch.testing.assert_close(losses["NLL"], -student.log_prob(teacher.mode()))
+    assert mode_accuracy(student, teacher).tolist() == [0.5]
+    assert priority_loss("NLL", student, teacher).item() == pytest.approx(priority)
+    with pytest.raises(TypeError, match="no mean squared error"):
+        mse_loss(student, teacher)
 
 
 def random_pair(cls: type[DiagGaussian]) -> tuple[DiagGaussian, DiagGaussian, list[np.ndarray]]:

@@ -86,7 +86,7 @@ def test_the_teacher_acts_where_it_should() -> None:
         assert torch.allclose(raw, torch.tensor(1.25), atol=1e-6) == acts
 
 
-@pytest.mark.parametrize("changes", [{"kl_direction": "sideways"}, {"n_steps": 0}])
+@pytest.mark.parametrize("changes", [{"kl_direction": "sideways"}, {"n_steps": 0}, {"gamma": 2}])
 def test_bad_configuration(changes: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         DistillConfig(**changes)

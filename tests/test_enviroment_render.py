@@ -220,6 +220,6 @@ def test_without_gl_the_user_is_told_and_physics_goes_on(backend, tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.count(f"MUJOCO_GL={backend!r}") == 2
     for hint in ("egl", "osmesa", "glfw", "apt-get install libegl1 libgl1-mesa-dri libgl1"):
-        assert result.stdout.count(hint) >= 3
+        assert result.stdout.count(hint) >= 2
     assert "physics goes on" in result.stdout
     assert "Traceback" not in result.stderr

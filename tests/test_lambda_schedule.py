@@ -23,6 +23,21 @@ def test_constant_and_linear() -> None:
     assert rising(0.25) == 1.5
 
 
+def test_lambda_stays_at_its_end_where_the_last_rollout_goes_beyond_the_budget() -> None:
+    """40 of 48 env steps: a line that went on would be below 0."""
+    seen: list[float] = []
+
+    def schedule(remaining: float) -> float:
+        seen.append(remaining)
+        return LambdaSchedule(5.0, 0.0, "linear")(remaining)
+
+    model = pusher_ppd(tiny_teacher(), distill_lambda=schedule)
+    model.learn(40)
+    assert model.num_timesteps == 48
+    assert seen[-1] == model.current_lambda() == 0.0
+    model.env.close()  # pyright: ignore[reportOptionalMemberAccess]
+
+
 @pytest.mark.parametrize(
     ("skill", "expected"),
     # 1 + (5 - 1) (1 - s), with s cut off below 0 and above 1.

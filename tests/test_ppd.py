@@ -281,11 +281,30 @@ def test_teacher_of_another_task_is_refused() -> None:
         ({"distill_lambda": -1.0}, "cannot be below 0"),
         ({"kl_direction": "sideways"}, "not forward or reverse"),
         ({"n_steps": 0}, "at least 1"),
+        ({"learning_rate": 0.0}, "--learning_rate 0.0"),
+        ({"gamma": 3.0}, r"--gamma 3.0 must lie in \[0, 1\]"),
+        ({"gae_lambda": -1.0}, "--gae_lambda -1.0"),
+        ({"clip_range": 0.0}, "--clip_range 0.0"),
+        ({"ent_coef": float("nan")}, "--ent_coef nan"),
+        ({"max_grad_norm": 0.0}, "--max_grad_norm 0.0"),
     ],
 )
 def test_bad_configuration(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         PPDConfig(**changes)
+
+
+def test_a_misspelt_direction_is_refused_by_the_class_too() -> None:
+    with pytest.raises(UserError, match="kl_direction 'Forward' is not forward or reverse"):
+        pusher_ppd(tiny_teacher(), kl_direction="Forward")
+
+
+def test_a_lambda_that_rises_without_a_teacher_is_no_silent_ppo() -> None:
+    """0 at both ends, where `learn` asks whether there has to be one."""
+    model = pusher_ppd(None, distill_lambda=lambda remaining: 4 * remaining * (1 - remaining))
+    with pytest.raises(UserError, match="there is no teacher"):
+        model.learn(48)
+    model.env.close()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def test_a_students_family_follows_its_teacher() -> None:

@@ -47,6 +47,30 @@ def test_stacks_equal_those_that_were_seen(grayscale: bool, n_steps: int) -> Non
         np.testing.assert_array_equal(read, expected)
 
 
+def test_a_rollout_that_ended_early_leaves_its_own_frames() -> None:
+    """As a callback that stops the training does; then it goes on."""
+    task = dataclasses.replace(TASKS["Pusher"], frame_size=(16, 16))
+    history = FrameHistory(16, 1, task, torch.device("cpu"))
+    frames = [np.full((1, 16, 16), i, np.uint8) for i in range(25)]
+
+    def add(step: int, i: int) -> None:
+        stack = np.concatenate([frames[max(0, i - back)] for back in (6, 4, 2, 0)])
+        history.add(step, stack[None], np.array([i == 0]))
+
+    history.start_rollout()
+    for i in range(16):
+        add(i, i)
+    history.start_rollout()
+    for i in range(16, 21):
+        add(i - 16, i)
+    captured = history.capture()["frames"].clone()
+    history.start_rollout()
+    add(0, 21)
+    read = history.read(np.array([0]), np.array([0]))[0]
+    assert read[:, 0, 0].tolist() == [15, 17, 19, 21]
+    assert captured[:, 0, 0, 0, 0].tolist() == [15, 16, 17, 18, 19, 20]
+
+
 def _filled(buffer: StudentRolloutBuffer | RolloutBuffer, n_steps: int, n_envs: int) -> None:
     rng = np.random.default_rng(1)
     for _ in range(n_steps):

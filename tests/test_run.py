@@ -312,9 +312,9 @@ def test_evaluation_of_a_bundle_repeats_the_runs(
     folder = pusher("--PPD", "--mode", "ImpaalaSmall")
     before = json.loads((folder / "evaluation.json").read_text())
     for where in (folder, folder / "student"):
-        figures = evaluate(EvaluateFlags(where, teacher, episodes=2))
+        figures = evaluate(EvaluateFlags(where, teacher=teacher, episodes=2))
         assert {name: figures[name] for name in before} == before
     with pytest.raises(UserError, match="--episodes 0"):
-        evaluate(EvaluateFlags(folder, teacher, episodes=0))
+        evaluate(EvaluateFlags(folder, teacher=teacher, episodes=0))
     with pytest.raises(UserError, match="no student"):
-        evaluate(EvaluateFlags(tmp_path, teacher))
+        evaluate(EvaluateFlags(tmp_path, teacher=teacher))
