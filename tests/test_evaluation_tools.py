@@ -184,6 +184,12 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
     assert written(run)["return"] == -1.0
 
 
+def test_a_student_of_the_state_cannot_be_blind(pusher: Callable[..., Path]):
+    folder = pusher("--PPD", "--mode", "State")
+    with pytest.raises(UserError, match="reads the state and sees no frames"):
+        evaluate(EvaluateFlags(folder, episodes=1, blind=True))
+
+
 def test_sampled_actions_are_others_and_the_same_each_time(alone: Path):
     flags = EvaluateFlags(alone, episodes=1)
     best, one, other = (

@@ -12,6 +12,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Enviroment.errors import UserError
+from Enviroment.make import make_env
 from Models.hub import download_agent
 from Models.teacher import Teacher
 from Models.teacher_cli import main
@@ -49,6 +50,21 @@ def test_convert_writes_a_bundle_and_inspect_prints_it(saved, capsys):
     printed = capsys.readouterr().out
     for text in ("Pusher", "ppo", "gaussian", "64 -> 64 -> 7 (Tanh)", data["sha256"]):
         assert text in printed
+
+
+def test_an_agent_of_a_games_frames_is_converted(tmp_path):
+    pytest.importorskip("envpool", reason="needs the extra 'suites'")
+    env = make_env("Miner", 1, 0)
+    kwargs = {"net_arch": [], "features_extractor_kwargs": {"cnn_output_dim": 16}}
+    agent = PPO("MultiInputPolicy", env, n_steps=8, batch_size=8, policy_kwargs=kwargs, seed=1)
+    agent.save(tmp_path / "agent.zip")
+    obs = {"frame": env.reset()["frame"]}
+    env.close()
+    convert(tmp_path, task="Miner")
+    teacher = Teacher.load(tmp_path / "teacher")
+    np.testing.assert_array_equal(
+        teacher.predict(obs)[0], agent.predict(obs, deterministic=True)[0]
+    )
 
 
 def test_settings_of_a_deterministic_agent_and_noise_are_recorded(tmp_path, capsys):
