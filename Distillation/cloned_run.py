@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from Distillation.flags import Flags, StudentFlags
+from Distillation.flag_groups import StudentFlags
+from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
 from Enviroment.tasks import script_of
 from Evaluation import run_folder
@@ -17,7 +20,11 @@ from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
 
+if TYPE_CHECKING:
+    from Distillation.flags import Flags
+
 METHOD = "BC_phase"
+_LEARNED_FROM = ("dataset", "loss_type")  # what DAgger keeps beside the student
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,32 @@ class ClonedRun:
         it learns are this run's; what DAgger does and where it runs are as `given`.
         """
         cloned = self.config["cloning"]
-        cloning = replace(given.cloning, dataset=cloned["dataset"], loss_type=cloned["loss_type"])
+        cloning = replace(given.cloning, **{name: cloned[name] for name in _LEARNED_FROM})
         student = StudentFlags(**self.config["student"])
         return replace(given, student=student, cloning=cloning)
+
+    def check_kept(self, values: Mapping[str, Any], given: Collection[str]) -> None:
+        """Refuses flags that were given and are not what this run keeps, which takes their place.
+
+        Args:
+            values: of all flags.
+            given: names of those that the user gave.
+
+        Raises:
+            UserError: prints both values of each.
+        """
+        student = [field.name for field in dataclasses.fields(StudentFlags)]
+        kept = {**self.config.get("cloning", {}), **self.config.get("student", {})}
+        differ = [
+            f"\n  --{name} {values[name]}, and it has {kept[name]}"
+            for name in (*_LEARNED_FROM, *student)
+            if name in given and name in kept and not _same(name, values[name], kept[name])
+        ]
+        if differ:
+            raise UserError(
+                f"--folder_Dagger {self.folder} keeps its student, dataset and loss, so leave "
+                f"these out:{''.join(differ)}"
+            )
 
     def check_teacher(self, sha256: str) -> None:
         """Refuses a teacher that is not the one that was cloned.
@@ -52,6 +82,18 @@ class ClonedRun:
                 f"The student in {self.folder} was cloned from another teacher:\n"
                 f"  cloned: {self.teacher_sha256}\n  given:  {sha256}\nGive that one by --teacher."
             )
+
+
+def check_kept(
+    folder: Path | None, task_name: str, values: Mapping[str, Any], given: Collection[str]
+) -> None:
+    """As `ClonedRun.check_kept`, of the run in a folder. Where none is, who wants it says so.
+
+    Raises:
+        UserError: flags are not what the run keeps, or it cannot be read.
+    """
+    if folder is not None and (folder / CONFIG_FILE).is_file():
+        read_cloned_run(folder, task_name).check_kept(values, given)
 
 
 def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
@@ -80,3 +122,13 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
             f"by {METHOD}. {remedy}"
         )
     return ClonedRun(folder, config, sha256)
+
+
+def _same(name: str, one: Any, other: Any) -> bool:
+    """Whether two values of a flag mean the same: a dataset has several names."""
+    if name != "dataset" or "none" in (one, other):
+        return one == other
+    counts = parse_count(str(one)), parse_count(str(other))
+    if counts == (None, None):
+        return Path(one).absolute() == Path(other).absolute()
+    return counts[0] == counts[1]

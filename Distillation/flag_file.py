@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from Distillation.yaml_file import read_mapping
 from Enviroment.errors import UserError
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-_PATHS = ("teacher", "output", "folder_Dagger", "init_from")
+def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
+    """Flags and their values, which are what YAML makes of them: the parser judges them.
 
-Groups = TypeVar("Groups", bound="DataclassInstance")
-
-
-def read_flag_file(path: Path) -> dict[str, Any]:
-    """Flags and their values.
+    Args:
+        known: every flag.
 
     Raises:
-        UserError: the file cannot be read, or is no mapping.
+        UserError: the file cannot be read, is no mapping, or names what is no flag.
     """
-    return read_mapping(
+    values = read_mapping(
         path,
         f"--config {path}",
         wrong_form="is neither YAML nor JSON",
         holds="flags and their values, `mode: State`",
     )
+    if unknown := [_with_hint(str(name), known) for name in values if name not in known]:
+        raise UserError(f"{path} names what is no flag: {', '.join(unknown)}.")
+    if "config" in values:
+        raise UserError(f"{path}: `config` would be a file within a file. Write its flags here.")
+    return values
 
 
-def with_values(defaults: Groups, values: Mapping[str, Any], path: Path) -> Groups:
-    """`defaults`, a dataclass of groups of flags, with the values of a file.
-
-    Raises:
-        UserError: some are no flags.
-    """
-    rest, groups, flags = dict(values), {}, []
-    for group in dataclasses.fields(defaults):
-        current = getattr(defaults, group.name)
-        names = [f.name for f in dataclasses.fields(current)]
-        given = {name: rest.pop(name) for name in names if name in rest}
-        paths = {n: Path(v) for n, v in given.items() if n in _PATHS and v}
-        groups[group.name] = dataclasses.replace(current, **{**given, **paths})
-        flags += names
-    if rest:
-        unknown = ", ".join(_with_hint(str(name), flags) for name in rest)
-        raise UserError(f"{path} names what is no flag: {unknown}.")
-    return dataclasses.replace(defaults, **groups)
-
-
-def _with_hint(name: str, flags: Sequence[str]) -> str:
+def _with_hint(name: str, flags: Collection[str]) -> str:
     near = difflib.get_close_matches(name, flags, n=1)
     return f"{name} (did you mean {near[0]}?)" if near else name

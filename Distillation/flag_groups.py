@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from Enviroment.errors import UserError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ON_POLICY = ("PPD", "Sdistillation", "Tdistillation", "PPO")  # methods that learn from rollouts
 Mode = Literal["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"]
@@ -50,6 +54,9 @@ class MethodFlags:
             if given and name not in fitting:
                 methods = ", ".join(f"--{method}" for method in fitting)
                 raise UserError(f"{option} is for {methods}, not for --{name}. {hint}".strip())
+
+
+METHODS = tuple(field.name for field in dataclasses.fields(MethodFlags))
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,19 @@ class TrainingFlags:
     modality_dropout: float = 0.0  # share of samples that lose frames or joints while learning
     run_index: int = 0  # 0 to 5: which seeds
 
+    def check_numbers(self) -> None:
+        """Refuses numbers with which nothing can be learned. Raises UserError."""
+        for name, value, fits, wanted in (
+            ("learning_rate", self.learning_rate, lambda x: 0 < x < math.inf, "above 0"),
+            ("final_learning_rate", self.final_learning_rate, _is_amount, "0 or above"),
+            ("gamma", self.gamma, lambda x: 0 <= x <= 1, "between 0 and 1"),
+            ("gae_lambda", self.gae_lambda, lambda x: 0 <= x <= 1, "between 0 and 1"),
+            ("clip_range", self.clip_range, lambda x: 0 < x < math.inf, "above 0"),
+            ("ent_coef", self.ent_coef, _is_amount, "0 or above"),
+        ):
+            if value is not None and not fits(value):
+                raise UserError(f"--{name} {value} must be a number {wanted}.")
+
 
 @dataclass(frozen=True)
 class CloningFlags:
@@ -148,3 +168,13 @@ class RunFlags:
     final_episodes: int = 50  # evaluation episodes at the end, on seeds that chose nothing
     video: bool = True  # off: no episode is recorded at the end
     config: Path | None = None  # YAML or JSON file of flags; the command line goes before it
+
+
+def flag_values(groups: DataclassInstance) -> dict[str, Any]:
+    """Every flag's value by its name, of a dataclass of groups such as `Flags`."""
+    parts = (getattr(groups, field.name) for field in dataclasses.fields(groups))
+    return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
+
+
+def _is_amount(value: float) -> bool:
+    return 0 <= value < math.inf

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from Algorithm.distill import DistillConfig
 from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.ppd import PPDConfig
 from Algorithm.replay import ReplayConfig
-from Distillation.flag_file import read_flag_file, with_values
+from Distillation.cloned_run import check_kept
+from Distillation.flag_file import read_flag_file
 from Distillation.flag_groups import (
+    METHODS,
     ON_POLICY,
     CloningFlags,
     MethodFlags,
@@ -32,7 +34,10 @@ from Distillation.flag_groups import (
     StudentFlags,
     TeacherFlags,
     TrainingFlags,
+    flag_values,
 )
+from Distillation.flag_tokens import said_in_a_line, tokens, typed
+from Distillation.flag_uses import check_uses
 from Distillation.suite_defaults import check_task, suite_defaults
 from Enviroment import seeds
 from Enviroment.errors import UserError
@@ -64,7 +69,21 @@ class Flags:
     run: RunFlags = field(default_factory=RunFlags)
 
     def __post_init__(self) -> None:
-        training, run = self.training, self.run
+        self._check_counts()
+        self.training.check_numbers()
+        self._check_together()
+        if any(getattr(self.method, name) for name in ON_POLICY):
+            self._check_rollouts()
+        self.student.check_size()
+        seeds.training(self.training.run_index)  # raises for an index that has no seeds
+        self.frame_size  # noqa: B018 - raises if it is no size
+        for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
+            configuration()  # each checks itself
+        self.lambda_schedule()
+
+    def _check_counts(self) -> None:
+        """Refuses counts below 1, and amounts that are none."""
+        training, run, teaching = self.training, self.run, self.teaching
         counts = ("num_envs", "num_epochs", "batch_size", "total_timesteps", "num_steps")
         for group, names in (
             (training, (*counts, "optimization_steps")),
@@ -75,61 +94,45 @@ class Flags:
             for name in names:
                 if (value := getattr(group, name)) is not None and value < 1:
                     raise UserError(f"--{name} {value} must be at least 1.")
-        if run.resume and run.overwrite:
-            raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
         if not 0 < run.checkpoint_minutes < math.inf:
             raise UserError(f"--checkpoint_minutes {run.checkpoint_minutes} must be above 0.")
-        if self.total_timesteps < self.rollout:
+        if not 0 <= teaching.min_teacher_std < math.inf:
             raise UserError(
-                f"--total_timesteps {self.total_timesteps} is below one rollout of "
-                f"{training.num_envs} environments x {self.num_steps} steps = {self.rollout}. "
-                "Raise it, or lower --num_envs or --num_steps."
+                f"--min_teacher_std {teaching.min_teacher_std} must be a number and not below 0."
             )
-        if self.teaching.min_teacher_std < 0:
-            raise UserError(f"--min_teacher_std {self.teaching.min_teacher_std} is below 0.")
-        if self.student.blind and self.student.mode == "State":
-            raise UserError("--blind zeroes the frames, and --mode State sees none.")
-        self.student.check_size()
-        seeds.training(training.run_index)  # raises for an index that has no seeds
-        self.frame_size  # noqa: B018 - raises if it is no size
-        for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
-            configuration()  # each checks itself
-        self.lambda_schedule()
-        check_warmup(training.critic_warmup, self.rollout, self.total_timesteps)
-        if not 0 <= self.teaching.corrupt_teacher < math.inf:
+        if not 0 <= teaching.corrupt_teacher < math.inf:
             raise UserError(
-                f"--corrupt_teacher {self.teaching.corrupt_teacher} must be a number and not below "
+                f"--corrupt_teacher {teaching.corrupt_teacher} must be a number and not below "
                 "0: the deviation of the noise."
             )
-        self._check_method()
 
-    def _check_method(self) -> None:
-        """Refuses options that the chosen method has no use for."""
-        method, training = self.method, self.training
-        learners = (*ON_POLICY, "BC_phase", "Dagger_phase")
-        if training.learning_rate_schedule == "constant" and training.final_learning_rate:
+    def _check_together(self) -> None:
+        """Refuses flags that contradict each other."""
+        training = self.training
+        if self.run.resume and self.run.overwrite:
+            raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
+        if self.student.blind and self.student.mode == "State":
+            raise UserError("--blind zeroes the frames, and --mode State sees none.")
+        if (
+            training.learning_rate_schedule == "constant"
+            and training.final_learning_rate is not None
+        ):
             raise UserError(
                 "--final_learning_rate is where --learning_rate_schedule linear ends; the "
                 "constant one has none. Give only one of them."
             )
-        if training.critic_warmup:
-            method.refuse("--critic_warmup", ON_POLICY)
-        if training.lambda_schedule != "constant":
-            method.refuse("--lambda_schedule", ("PPD",))
-        if training.init_from is not None:
-            if method.Dagger_phase:
-                raise UserError(
-                    "--Dagger_phase goes on from a BC run by --folder_Dagger RUN, not by "
-                    "--init_from."
-                )
-            method.refuse("--init_from", (*ON_POLICY, "BC_phase"))
-            if self.student.size:
-                raise UserError("--init_from has a network already: leave out --size.")
-        if self.teaching.corrupt_teacher:
-            taught = tuple(f.name for f in dataclasses.fields(method) if f.name != "PPO")
-            method.refuse("--corrupt_teacher", taught, "PPO has no teacher.")
-        if self.augmentation().is_active:
-            method.refuse("--random_shift or --modality_dropout", learners)
+        if training.init_from is not None and self.student.size:
+            raise UserError("--init_from has a network already: leave out --size.")
+
+    def _check_rollouts(self) -> None:
+        """Refuses a budget that is none, of a method that learns from rollouts."""
+        if self.total_timesteps < self.rollout:
+            raise UserError(
+                f"--total_timesteps {self.total_timesteps} is below one rollout of "
+                f"{self.training.num_envs} environments x {self.num_steps} steps = {self.rollout}. "
+                "Raise it, or lower --num_envs or --num_steps."
+            )
+        check_warmup(self.training.critic_warmup, self.rollout, self.total_timesteps)
 
     @property
     def frame_size(self) -> tuple[int, int]:
@@ -208,7 +211,7 @@ class Flags:
         t = self.training
         return DistillConfig(
             n_steps=self.num_steps,
-            learning_rate=t.learning_rate or _DISTILL_LEARNING_RATE,
+            learning_rate=_given(t.learning_rate, _DISTILL_LEARNING_RATE),
             gamma=t.gamma,
             gae_lambda=t.gae_lambda,
             ent_coef=t.ent_coef,
@@ -222,7 +225,7 @@ class Flags:
             loss_type=self.cloning.loss_type,
             gradient_steps=t.optimization_steps or CloningConfig.gradient_steps,
             batch_size=t.batch_size or CloningConfig.batch_size,
-            learning_rate=t.learning_rate or CloningConfig.learning_rate,
+            learning_rate=_given(t.learning_rate, CloningConfig.learning_rate),
         )
 
     def dagger(self) -> DaggerConfig:
@@ -247,7 +250,7 @@ class Flags:
             n_steps=self.num_steps,
             batch_size=t.batch_size or PPDConfig.batch_size,
             n_epochs=t.num_epochs,
-            learning_rate=t.learning_rate or _PPD_LEARNING_RATE,
+            learning_rate=_given(t.learning_rate, _PPD_LEARNING_RATE),
             gamma=t.gamma,
             gae_lambda=t.gae_lambda,
             clip_range=t.clip_range,
@@ -279,29 +282,35 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     """The flags of a command line, over those of its `--config` file, over the defaults.
 
     Raises:
-        UserError: the file cannot be read or names flags that do not exist; or values that
-            contradict each other.
+        UserError: the file cannot be read, names flags that do not exist or gives them values
+            that they do not take; values contradict each other; or flags would change nothing.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    file, _ = first.parse_known_args(arguments)
-    values = {} if file.config is None else read_flag_file(file.config)
-    defaults = _defaults(task, _methods(arguments, values))
-    if file.config is not None:
-        defaults = with_values(defaults, values, file.config)
-    parsed = tyro.cli(
-        Flags,
-        args=arguments,
-        default=defaults,
-        prog=f"Distillation/{task.script}",
-        description=_DESCRIPTIONS[task.simulator].format(task.name),
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
-        use_underscores=True,
-    )
+    file = _config_file(arguments)
+    values = {} if file is None else read_flag_file(file, flag_values(_Unchecked()))
+    named = typed(arguments)
+    of_file = {name for name in METHODS if values.get(name) is True and f"no_{name}" not in named}
+    defaults = begun = _defaults(task, of_file | named.intersection(METHODS))
+    if file is not None:
+        try:
+            words = tokens(values, flag_values(defaults))
+            begun = said_in_a_line(lambda: _read(task, words, defaults))
+        except UserError as error:
+            raise UserError(f"--config {file}: {error}") from error
+    # What a file has switched, the command line can switch back.
+    parsed = _read(task, arguments, begun, both_sides=file is not None)
+    check_uses(parsed, defaults)  # first: a number that is not used cannot be a wrong one
     flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
     check_task(task, flags.method, flags.student)
+    given = {name.removeprefix("no_") for name in named}
+    given |= {name for name, value in values.items() if value is not None}
+    check_kept(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
     return flags
+
+
+def default_values(task: Task, method: str) -> dict[str, Any]:
+    """Every flag's default for a task and a method."""
+    return flag_values(_defaults(task, (method,)))
 
 
 class _Unchecked(Flags):
@@ -312,12 +321,38 @@ class _Unchecked(Flags):
 
 
 def _defaults(task: Task, methods: Collection[str]) -> Flags:
+    """As settings of the paper differ between methods, those of the methods asked for."""
     h, w = task.frame_size
     groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
     return _Unchecked(**groups)
 
 
-def _methods(arguments: Sequence[str], values: Mapping[str, Any]) -> set[str]:
-    """What was asked for: settings of the paper differ between methods."""
-    names = {f.name for f in dataclasses.fields(MethodFlags)}
-    return {name for name in names if f"--{name}" in arguments or values.get(name)}
+def _config_file(arguments: Sequence[str]) -> Path | None:
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path)
+    return first.parse_known_args(arguments)[0].config
+
+
+def _read(
+    task: Task, arguments: Sequence[str], defaults: Flags, *, both_sides: bool = False
+) -> Flags:
+    """Flags as tyro reads them, unchecked as `defaults` are.
+
+    Args:
+        both_sides: of each switch there are `--video` and `--no_video`, and not only the one that
+            is not its default.
+    """
+    switches = () if both_sides else (tyro.conf.FlagCreatePairsOff,)
+    return tyro.cli(
+        Flags,
+        args=arguments,
+        default=defaults,
+        prog=f"Distillation/{task.script}",
+        description=_DESCRIPTIONS[task.simulator].format(task.name),
+        config=(tyro.conf.OmitArgPrefixes, *switches),
+        use_underscores=True,
+    )
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from Distillation.flag_groups import MethodFlags
-from Distillation.flags import Flags
-from Distillation.suite_defaults import suite_defaults
+from Distillation.flag_groups import METHODS
+from Distillation.flag_tokens import tokens
+from Distillation.flag_uses import USES
+from Distillation.flags import default_values
 from Distillation.yaml_file import read_mapping
 from Enviroment.errors import UserError
 from Enviroment.names import nearest
@@ -31,7 +31,6 @@ _AXES = {
     "seeds": ("run_index", "run{}"),
 }
 _BLOCK = ("name", "tasks", "methods", *_AXES, "teacher_seeds", "axes", "flags")
-METHODS = tuple(field.name for field in dataclasses.fields(MethodFlags))
 # What is the grid's to say, and where.
 _NOT_A_FLAG = {
     "teacher": "Name teachers under `teachers`.",
@@ -56,21 +55,13 @@ class Planned:
     name: str  # of its folder, below the grid's
 
     def arguments(self, *left_out: str) -> tuple[str, ...]:
-        """The flags as a command line has them."""
-        given = ((k, v) for k, v in self.settings.items() if k not in left_out)
-        tokens = itertools.chain.from_iterable(self._tokens(k, v) for k, v in given)
-        return (f"--{self.method}", *tokens)
+        """The flags as a command line has them.
 
-    def _tokens(self, flag: str, value: Any) -> tuple[str, ...]:
-        if value is None:
-            return ()
-        default = known_flags()[flag].default
-        if not (isinstance(default, bool) and isinstance(value, bool)):
-            return (f"--{flag}", str(value))
-        for group in suite_defaults(self.task, (self.method,)).values():
-            default = getattr(group, flag, default)
-        # Of a switch there is only the side that is not its default.
-        return () if value == default else (f"--{'' if value else 'no_'}{flag}",)
+        Raises:
+            UserError: one of a value that no flag of its kind takes.
+        """
+        given = {flag: value for flag, value in self.settings.items() if flag not in left_out}
+        return (f"--{self.method}", *tokens(given, default_values(self.task, self.method)))
 
 
 @dataclass(frozen=True)
@@ -87,12 +78,6 @@ class Grid:
     problems: tuple[str, ...] = ()  # mistakes in the file, a line each
 
 
-def known_flags() -> dict[str, dataclasses.Field[Any]]:
-    """The flags of the scripts, by name."""
-    groups = (f.default_factory for f in dataclasses.fields(Flags))
-    return {f.name: f for group in groups for f in dataclasses.fields(group)}  # pyright: ignore[reportArgumentType]
-
-
 def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Grid:
     """The grid of a file.
 
@@ -101,7 +86,7 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
         output: takes the place of the file's.
 
     Raises:
-        UserError: the file cannot be read, or is no grid at all.
+        UserError: the file cannot be read, is no grid at all, or two outputs would take its place.
     """
     content = read_mapping(
         path,
@@ -109,7 +94,11 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
         wrong_form="is no YAML",
         holds="keys and values, such as `tasks: Pusher`",
     )
+    if output is not None and "output" in changes:
+        raise UserError("--output and --set output both name the folder: give only one.")
     problems: list[str] = []
+    if "grids" in changes:
+        problems.append("--set cannot change `grids`. Change its blocks in the file.")
     blocks = content.get("grids", [{}])
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f"{path}: `grids` is a list of mappings, each with keys of a grid.")
@@ -124,7 +113,7 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     # A whole comparison of seed 0 comes before anything of seed 1.
     runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
     settings = _settings({**content, **changes}, problems)
-    named = content.get("output") if output is None else output
+    named = {**content, **changes}.get("output") if output is None else output
     folder = run_folder.locate(
         None if named is None else Path(str(named)), Path("sweeps") / path.stem
     )
@@ -254,8 +243,8 @@ class _Block:
         if flag in _NOT_A_FLAG:
             self._problems.append(f"{where}: {flag} is set otherwise. {_NOT_A_FLAG[flag]}")
             return False
-        if flag not in (flags := known_flags()):
-            usable = [name for name in flags if name not in _NOT_A_FLAG]
+        if flag not in USES:
+            usable = [name for name in USES if name not in _NOT_A_FLAG]
             self._problems.append(f"{where}: {_unknown('flag', flag, usable)}")
             return False
         return True
@@ -267,15 +256,17 @@ def _merged(
     """A block over what all blocks share, and changes over both; flags and axes one by one."""
     merged = {**shared, **block}
     for key in ("flags", "axes"):
-        both = (shared.get(key) or {}, block.get(key) or {})
-        if key in merged and all(isinstance(part, dict) for part in both):
-            merged[key] = {**both[0], **both[1]}
+        parts = [part[key] for part in (shared, block) if part.get(key) is not None]
+        wrong = [part for part in parts if not isinstance(part, dict)]
+        # One that holds no flags stays as it is, so that it is told of.
+        merged[key] = (
+            wrong[0] if wrong else dict(itertools.chain.from_iterable(map(dict.items, parts)))
+        )
     flags = {k: v for k, v in changes.items() if k not in _BLOCK and k not in _SETTINGS}
-    if flags:
-        merged["flags"] = {**(merged.get("flags") or {}), **flags}
-        # A flag that is changed is no axis any more.
-        axes = merged.get("axes") or {}
-        merged["axes"] = {flag: values for flag, values in axes.items() if flag not in flags}
+    if flags and isinstance(merged["flags"], dict):
+        merged["flags"] |= flags
+    if flags and isinstance(merged["axes"], dict):  # a flag that is changed is no axis any more
+        merged["axes"] = {k: values for k, values in merged["axes"].items() if k not in flags}
     return {**merged, **{key: value for key, value in changes.items() if key in _BLOCK}}
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import importlib.util
-import io
 import json
 import re
 import shlex
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from Distillation.cloned_run import read_cloned_run
+from Distillation.flag_tokens import said_in_a_line
+from Distillation.flag_uses import UselessFlagsError
 from Distillation.flags import Flags, parse
 from Distillation.grid import Grid, Planned
 from Distillation.initial_student import read_initial_student
@@ -71,11 +71,6 @@ class _Checks:
     def problems(self, run: Planned, folder: Path) -> list[str]:
         """The mistakes of a run; those of its teacher and folder once its flags have none."""
         flags, problems = self._flags(run)
-        if run.settings.get("PPD_parameter") is not None and run.method != "PPD":
-            problems.append(
-                f"lambda weighs the KL of PPD; {run.method} has none. Give the methods without it "
-                "a block of their own under `grids`."
-            )
         try:
             sha256 = self._teacher_sha256(_teacher(run), run.task.name)
             if flags is not None and not problems:
@@ -90,11 +85,16 @@ class _Checks:
         complains of are left out, one by one, until it has no more to say.
         """
         problems: list[str] = []
-        left_out = list(_PER_RUN)
+        left_out: list[str] = [*_PER_RUN]
         while True:
             try:
                 flags = self._parse(run.task, run.arguments(*left_out))
                 break
+            except UselessFlagsError as error:
+                problems.append(
+                    f"{error}\nMethods that use them can have a block of their own under `grids`."
+                )
+                left_out += error.flags
             except UserError as error:
                 problems.append(str(error))
                 named = re.findall(r"--(\w+)", str(error))
@@ -183,29 +183,13 @@ def script_of(task: Task) -> tuple[str, ...]:
 
 
 def _parse(task: Task, arguments: tuple[str, ...]) -> Flags:
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return parse(task, arguments)
-    except SystemExit as error:
-        raise UserError(_in_a_line(said.getvalue())) from error
+    return said_in_a_line(lambda: parse(task, arguments))
 
 
 def _described(flags: Flags) -> dict[str, Any]:
     """What makes the run, as plain JSON."""
     settings = fixed_settings(dataclasses.asdict(flags))
     return json.loads(json.dumps(settings, default=str))
-
-
-def _in_a_line(box: str) -> str:
-    """What tyro says of a mistake, without the frame that it draws and its help text."""
-    lines = [line.strip(" \t│╭╰╮╯─-") for line in box.splitlines()]
-    told = []
-    for line in filter(None, lines):
-        if line.startswith(("For full helptext", "Argument helptext", "Perhaps you meant")):
-            break
-        told.append(line)
-    return " ".join(told[1:] or told)  # the first is a title
 
 
 def _teacher_sha256(folder: Path, task_name: str) -> str:

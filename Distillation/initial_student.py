@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from Distillation.flag_groups import Mode
 from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
@@ -16,6 +17,9 @@ from Evaluation.tracking import CONFIG_FILE
 from Models.bundle import read_bundle
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import has_critic, load_student
+
+# Their critics learn the teacher's values, in the task's own rewards.
+_OWN_REWARDS = ("Sdistillation", "Tdistillation")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class InitialStudent:
     sha256: str
     task: str
     blind: bool
-    has_critic: bool
+    has_critic: bool  # that knows returns as PPO's does, in normalised rewards
 
     def config(self, *, critic_on_state: bool) -> StudentConfig:
         """The network of a student that goes on from this one."""
@@ -54,8 +58,13 @@ class InitialStudent:
         self._compare("task", self.task, task, f"Run `python Distillation/{script_of(self.task)}`.")
 
     def _check_fits(self, flags: Flags) -> None:
-        mode = self.policy.config.mode
-        self._compare("mode", mode, flags.student.mode, f"Give --mode {mode}.")
+        mode, given_mode = self.policy.config.mode, flags.student.mode
+        if mode in get_args(Mode):
+            self._compare("mode", mode, given_mode, f"Give --mode {mode}.")
+        elif given_mode == "State":  # of the paper's smaller student of games there is no --mode
+            self._compare(
+                "mode", mode, given_mode, "Give any other --mode: the network is its own."
+            )
         if mode == "State":
             return
         h, w = self.policy.observation_space[FRAME].shape[-2:]  # pyright: ignore[reportIndexIssue]
@@ -74,8 +83,8 @@ class InitialStudent:
             )
 
     def give_weights(self, policy: StudentPolicy) -> None:
-        """Copies the weights. A critic stays as it is where this one's sees something else, or was
-        left out of its bundle.
+        """Copies the weights. A critic stays as it is where this one's sees something else, is in
+        the units of a distillation, or was left out of its bundle.
 
         Raises:
             UserError: the networks differ.
@@ -117,7 +126,7 @@ def read_initial_student(given: Path) -> InitialStudent:
         description["sha256"],
         description["task"],
         blind=blind,
-        has_critic=has_critic(description),
+        has_critic=has_critic(description) and description.get("method") not in _OWN_REWARDS,
     )
 
 

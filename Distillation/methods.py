@@ -116,7 +116,9 @@ def _make_on_policy(setting: Setting) -> Learner:
     inner = make_student_env(setting.task, flags, len(rows), id_seed, stagger=True)
     if len(rows) < training.num_envs:
         inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
-    env = VecNormalize(inner, norm_obs=False, gamma=training.gamma)
+    # A critic that regresses to the teacher's values learns them in the task's own rewards.
+    own_rewards = flags.only_distils and setting.teacher.description.value_kind is not None
+    env = VecNormalize(inner, norm_obs=False, norm_reward=not own_rewards, gamma=training.gamma)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
         "env": env,
@@ -181,11 +183,13 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
     flags, task = setting.flags, setting.task
     seed = seeds.model(flags.training.run_index)
     first_seed = seeds.training(flags.training.run_index).start
-    policy, dataset = None, None
+    set_random_seed(seed)  # of what a round draws, whoever made the student
+    policy, dataset, split_seed = None, None, None
     if flags.cloning.folder_Dagger is not None:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
         run.check_teacher(setting.teacher.description.sha256)
         policy = run.student(setting.device)
+        split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher)
     env = make_student_env(task, flags, flags.training.num_envs, first_seed)
@@ -202,6 +206,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
             seed=seed,
             first_seed=first_seed,
             cloned=policy is not None,
+            split_seed=split_seed,
             augmentation=flags.augmentation(),
         )
     except BaseException:

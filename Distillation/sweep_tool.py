@@ -41,7 +41,7 @@ class SweepFlags:
 
     grid: Annotated[Path, tyro.conf.Positional]  # YAML file
     output: Path | None = None  # folder of the runs; default: the grid's, or Results/sweeps/<file>
-    set: tuple[str, ...] = ()  # KEY=VALUE: keys of the grid, or flags, in place of the file's
+    set: tuple[str, ...] = ()  # KEY=VALUE: keys of the grid but grids, or flags, for the file's
     dry_run: bool = False  # check the grid and print its commands
     jobs: int | None = None  # runs at the same time; default: cores / threads; on Ray what fits
     ray: bool = False  # start Ray on this machine and run there

@@ -11,7 +11,8 @@ import torch
 from Distillation.run import main
 from Evaluation import latency
 from tests.evaluated_run import write_rated_teacher, write_short_run
-from tests.short_run import SHORT, write_teacher
+from tests.short_for import short_for
+from tests.short_run import write_teacher
 
 # The networks here are small: more threads than one only wait for each other, and on a busy
 # machine for minutes.
@@ -29,7 +30,7 @@ def pusher(teacher: Path, tmp_path: Path) -> Callable[..., Path]:
 
     def run(*flags: str) -> Path:
         where = ("--teacher", str(teacher), "--output", str(tmp_path / "run"))
-        main("Pusher", [*where, *SHORT, "--wandb", "disabled", *flags])
+        main("Pusher", [*where, *short_for(*flags), "--wandb", "disabled", *flags])
         return tmp_path / "run"
 
     return run

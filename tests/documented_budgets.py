@@ -31,6 +31,14 @@ _STUDENT = (
     "--total_timesteps 24 --num_envs 2 --num_steps 4 --batch_size 4 --num_epochs 1 "
     f"--eval_episodes 2 --final_episodes 2 --threads 1 --device cpu {_QUIET}"
 )
+_DISTIL = (
+    "--total_timesteps 24 --num_envs 2 --num_steps 4 --eval_episodes 2 --final_episodes 2 "
+    f"--threads 1 --device cpu {_QUIET}"
+)
+_ROUNDS = (
+    "--rounds 1 --round_env_steps 200 --round_gradient_steps 4 --batch_size 4 --eval_episodes 2 "
+    f"--final_episodes 2 --threads 1 {_QUIET}"
+)
 _CLONE = f"--optimization_steps 4 --batch_size 4 --eval_episodes 2 --final_episodes 2 {_QUIET}"
 _TEACHER = f"--eval_every 1000 --eval_episodes 2 --baseline_episodes 2 --num_envs 2 {_QUIET}"
 _PPO_TEACHER = f"{_TEACHER} --total_timesteps 40 --n_steps 10 --batch_size 20 --n_epochs 1"
@@ -121,16 +129,10 @@ BUDGETS = (
         ("Results/Pusher/Dataset/50000/manifest.json",),
     ),
     Budget("python Distillation/*.py --BC_phase --output", f"{_CLONE} --threads 1", _TO_OUTPUT),
-    Budget(
-        "python Distillation/*.py --Dagger_phase --output",
-        f"{_CLONE} --threads 1 --rounds 1 --round_env_steps 200 --round_gradient_steps 4",
-        _TO_OUTPUT,
-    ),
-    Budget(
-        "python Distillation/*.py --Dagger_phase",
-        f"{_CLONE} --threads 1 --rounds 1 --round_env_steps 200 --round_gradient_steps 4",
-        _TO_RESULTS,
-    ),
+    Budget("python Distillation/*.py --Dagger_phase --output", _ROUNDS, _TO_OUTPUT),
+    Budget("python Distillation/*.py --Dagger_phase", _ROUNDS, _TO_RESULTS),
+    Budget("python Distillation/*.py --?distillation --output", _DISTIL, _TO_OUTPUT),
+    Budget("python Distillation/*.py --?distillation", _DISTIL, _TO_RESULTS),
     Budget("python Distillation/*.py --PPD --resume", _STUDENT, says="finished"),
     # -- grids, and several processes
     Budget("python Distillation/sweep.py --dry_run", says="Distillation/MuJoCo.py"),

@@ -373,26 +373,6 @@ def test_what_does_not_fit() -> None:
         DAgger(student(env), VecNormalize(env), teacher(), None, CLONING, DAGGER)
 
 
-def test_what_a_bc_run_held_out_stays_held_out() -> None:
-    """By the seed of that run; the one of DAgger's own could choose episodes it was trained on."""
-
-    class Recording(FakeData):
-        seed: int
-
-        def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-            self.seed = seed
-            return super().split(validation_fraction, seed)
-
-    env = BoundedFakeEnv()
-    for split_seed, expected in ((None, 5), (6, 6)):
-        data = Recording()
-        common = (student(env), env, teacher(), data, CLONING, DAGGER)
-        DAgger(*common, seed=5, cloned=True, split_seed=split_seed)
-        assert data.seed == expected
-    BehaviouralCloning(student(env), data := Recording(), CLONING, seed=6)
-    assert data.seed == 6
-
-
 def test_labels_that_are_not_finite() -> None:
     model, _, _ = dagger()
     model.teacher.head.bias.data[0] = np.nan

@@ -1,13 +1,16 @@
-"""What a round of DAgger is."""
+"""What a round of DAgger is, and what is held out of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
-from Algorithm.dagger import DaggerConfig
+from Algorithm.cloning import BehaviouralCloning
+from Algorithm.dagger import DAgger, DaggerConfig
 from Enviroment.errors import UserError
+from tests.test_dagger import CLONING, DAGGER, BoundedFakeEnv, FakeData, student, teacher
 
 
 def test_beta_schedules_by_hand() -> None:
@@ -39,3 +42,23 @@ def test_beta_schedules_by_hand() -> None:
 def test_settings_that_make_no_sense(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         DaggerConfig(**config)
+
+
+def test_what_a_bc_run_held_out_stays_held_out() -> None:
+    """By the seed of that run; the one of DAgger's own could choose episodes it was trained on."""
+
+    class Recording(FakeData):
+        seed: int
+
+        def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+            self.seed = seed
+            return super().split(validation_fraction, seed)
+
+    env = BoundedFakeEnv()
+    for split_seed, expected in ((None, 5), (6, 6)):
+        data = Recording()
+        common = (student(env), env, teacher(), data, CLONING, DAGGER)
+        DAgger(*common, seed=5, cloned=True, split_seed=split_seed)
+        assert data.seed == expected
+    BehaviouralCloning(student(env), data := Recording(), CLONING, seed=6)
+    assert data.seed == 6

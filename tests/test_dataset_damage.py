@@ -25,7 +25,8 @@ from Enviroment.tasks import get_task
 from Models.labels import TeacherLabeller
 from Models.teacher import Teacher, corrupt, save_teacher
 from tests.refusal import refusal
-from tests.short_run import SHORT, failure
+from tests.short_for import short_for
+from tests.short_run import failure
 from tests.tiny_dataset import ArithmeticTeacher, collect_tiny, content
 from tests.tiny_teacher import tiny_teacher
 
@@ -82,7 +83,8 @@ def test_a_damaged_shard_stops_every_command_and_is_repaired(
 ) -> None:
     damage(copy / SHARD)
     left = content(copy)
-    cloning = ("--BC_phase", "--dataset", str(copy), *SHORT, "--teacher", str(teacher))
+    cloning = ("--BC_phase", "--dataset", str(copy), "--teacher", str(teacher))
+    cloning += short_for("--BC_phase")
     collecting = ("--C_data", "--num_data", "300", "--resume", "--frame_size", "16x16")
     said = [failed(capsys, "verify", str(copy))]
     said.append(failure(capsys, *cloning, "--output", str(tmp_path / "run")))
@@ -168,7 +170,8 @@ def test_another_task_frame_size_or_floor(
     copy: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left = content(copy)
-    start = ("--BC_phase", "--dataset", str(copy), "--teacher", str(teacher), *SHORT)
+    start = ("--BC_phase", "--dataset", str(copy), "--teacher", str(teacher))
+    start += short_for("--BC_phase")
     start += ("--output", str(tmp_path / "run"))
     message = failure(capsys, *start, "--frame_size", "32x32")
     assert "frame_size: [16, 16], wanted [32, 32]" in message

@@ -43,7 +43,7 @@ FIRST = seeds.DATASET.start
 LIMIT = 230  # env steps of Qbert: some of its first lives are longer, some shorter
 GAMES = {"Qbert": 500, "Miner": 950}  # and env steps to collect
 SHORT = (
-    *("--num_envs", "2", "--batch_size", "16", "--eval_every", "4", "--eval_episodes", "2"),
+    *("--batch_size", "16", "--eval_every", "4", "--eval_episodes", "2"),
     *("--final_episodes", "2", "--device", "cpu", "--threads", "1", "--wandb", "disabled"),
     "--no_video",
 )
@@ -367,7 +367,8 @@ def test_the_commands(taught, tmp_path: Path) -> None:
     run("--BC_phase", "--size", "smaller", "--dataset", data, "--output", clone, *SHORT,
         "--optimization_steps", "8")  # fmt: skip
     run("--Dagger_phase", "--folder_Dagger", clone, "--output", last, *SHORT,
-        "--rounds", "2", "--round_env_steps", "40", "--round_gradient_steps", "4")  # fmt: skip
+        "--num_envs", "2", "--rounds", "2", "--round_env_steps", "40",
+        "--round_gradient_steps", "4")  # fmt: skip
     for folder in (clone, last):
         figures = json.loads((Path(folder) / "evaluation.json").read_text())
         assert figures["episodes"] == 2

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from Distillation.run import main as distill
-from tests.short_run import SHORT, write_teacher
+from tests.short_for import short_for
+from tests.short_run import write_teacher
 from Train_Teacher.train import main as train_teacher
 
 pytestmark = pytest.mark.slow
@@ -52,7 +53,7 @@ def test_of_the_on_policy_methods(
 ) -> None:
     taught = ("--teacher", str(write_teacher(tmp_path / "teacher")))
     output = ("--output", str(tmp_path / "run"), *QUIET)
-    distill("Pusher", [*SHORT, *flags, *taught, *output])
+    distill("Pusher", [*short_for(*flags), *flags, *taught, *output])
     assert unexplained(tmp_path / "run", *pages) == []
 
 
@@ -60,11 +61,12 @@ def test_of_cloning_and_dagger(tmp_path: Path) -> None:
     taught = ("--teacher", str(write_teacher(tmp_path / "teacher")), "--frame_size", "16x16")
     dataset = ("--dataset", str(tmp_path / "data"))
     tiny = ("--batch_size", "4", "--eval_every", "2", "--eval_episodes", "2", "--threads", "1")
-    tiny += ("--optimization_steps", "4", "--final_episodes", "2", "--device", "cpu", *QUIET)
+    tiny += ("--final_episodes", "2", "--device", "cpu", *QUIET)
     distill(
         "Pusher", ["--C_data", "--num_data", "400", *taught, "--output", str(tmp_path / "data")]
     )
     clone = ("--BC_phase", "--mode", "ImpaalaSmall", *taught, *dataset, *tiny)
+    clone += ("--optimization_steps", "4")
     distill("Pusher", [*clone, "--output", str(tmp_path / "clone")])
     rounds = ("--rounds", "1", "--round_env_steps", "8", "--round_gradient_steps", "4")
     rounds += ("--num_envs", "2", "--alpha", "0.6", "--mode_alpha", "dynamic_max")

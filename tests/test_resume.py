@@ -27,7 +27,8 @@ from Enviroment.make import make_env, make_state_env
 from Models.checkpoint import CheckpointStore
 from Models.generators import capture_generators, restore_generators
 from Models.packing import pack, unpack
-from tests.short_run import SHORT, failure, outcome
+from tests.short_for import short_for
+from tests.short_run import failure, outcome
 from tests.tiny_teacher import tiny_teacher
 
 # Staggered: the first episode of environment 0 ends after 100 env steps of both. Checkpoints are
@@ -49,7 +50,7 @@ class Runner:
 
     def flags(self, method: str, folder: Path) -> list[str]:
         where = ["--teacher", str(self.teacher), "--output", str(folder), "--wandb", "disabled"]
-        return [*where, *SHORT, *LONGER, *METHODS[method]]
+        return [*where, *short_for(f"--{method}"), *LONGER, *METHODS[method]]
 
     def run(self, method: str, name: str, *more: str) -> Path:
         main("Pusher", [*self.flags(method, self.directory / name), *more])

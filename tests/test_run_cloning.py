@@ -14,7 +14,8 @@ import pytest
 from Algorithm.supervised import SupervisedLearner
 from Distillation.run import main
 from Evaluation.tracking import read_metrics
-from tests.short_run import SHORT, failure, outcome, write_teacher
+from tests.short_for import short_for
+from tests.short_run import failure, outcome, write_teacher
 
 CLONING = ("--mode", "ImpaalaSmall", "--batch_size", "16", "--optimization_steps", "6")
 
@@ -56,8 +57,8 @@ def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
 ) -> None:
     cloned = pusher("--BC_phase", "--dataset", str(dataset), *CLONING)
     rounds = ["--rounds", "2", "--round_env_steps", "200", "--round_gradient_steps", "3"]
-    shared = ["--teacher", str(teacher), *SHORT, "--wandb", "disabled", "--batch_size", "16"]
-    shared += [*rounds, "--beta_schedule", "linear"]
+    shared = ["--teacher", str(teacher), *short_for("--Dagger_phase"), "--wandb", "disabled"]
+    shared += [*rounds, "--beta_schedule", "linear", "--batch_size", "16"]
     for name, source in {
         "from_bc": ["--folder_Dagger", str(cloned)],
         "from_nothing": ["--dataset", "none", "--mode", "State"],
@@ -77,10 +78,20 @@ def test_stopped_runs_go_on_to_the_bit(
     teacher: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cloning, and DAgger from what was cloned, each with a SIGTERM in a gradient step."""
-    shared = ["--teacher", str(teacher), *SHORT, "--wandb", "disabled", "--batch_size", "16"]
-    clone = [*shared, "--BC_phase", "--dataset", str(dataset), *CLONING, "--alpha", "0.6"]
+    shared = ["--teacher", str(teacher), "--wandb", "disabled"]
+    clone = [
+        *shared,
+        *short_for("--BC_phase"),
+        "--BC_phase",
+        "--dataset",
+        str(dataset),
+        *CLONING,
+        "--alpha",
+        "0.6",
+    ]
     main("Pusher", [*clone, "--output", str(tmp_path / "bc")])
-    dagger = [*shared, "--Dagger_phase", "--folder_Dagger", str(tmp_path / "bc")]
+    dagger = [*shared, *short_for("--Dagger_phase"), "--Dagger_phase", "--batch_size", "16"]
+    dagger += ["--folder_Dagger", str(tmp_path / "bc")]
     dagger += ["--rounds", "2", "--round_env_steps", "40", "--round_gradient_steps", "3"]
     main("Pusher", [*dagger, "--output", str(tmp_path / "dagger")])
     for name, flags in {"bc": clone, "dagger": dagger}.items():
@@ -113,7 +124,8 @@ def od_returns(points: list[dict]) -> list[float]:
 def test_a_dataset_that_is_not_there_or_does_not_fit(
     dataset: Path, teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = ("--BC_phase", "--teacher", str(teacher), "--output", str(tmp_path / "run"), *SHORT)
+    start = ("--BC_phase", "--teacher", str(teacher), "--output", str(tmp_path / "run"))
+    start += short_for("--BC_phase")
     absent = failure(capsys, *start, "--dataset", "123")
     assert "--C_data --num_data 123" in absent
     assert "Or add --collect_missing" in absent

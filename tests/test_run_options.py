@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from Distillation.flags import Flags, parse
+from Distillation.initial_student import read_initial_student
 from Distillation.run import main
 from Enviroment import seeds
 from Enviroment.dataset import TeacherDataset
@@ -19,10 +20,12 @@ from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.tracking import read_metrics
+from Models.student import StudentPolicy
 from Models.student_bundle import load_student, save_student
 from Models.teacher import Teacher, corrupt, record_baseline, save_teacher
 from tests.bundle_edits import change_description
 from tests.cloning_data import student
+from tests.short_for import short_for
 from tests.short_run import SHORT, failure, write_teacher
 
 SMALL = dataclasses.replace(TASKS["Pusher"], frame_size=(16, 16))
@@ -32,7 +35,7 @@ COLLECT = ("--C_data", "--num_data", "300", "--frame_size", "16x16", "--threads"
 
 def train(output: Path, teacher: Path, *flags: str) -> Path:
     where = ("--teacher", str(teacher), "--output", str(output))
-    main("Pusher", [*where, *SHORT, "--wandb", "disabled", *flags])
+    main("Pusher", [*where, *short_for(*flags), "--wandb", "disabled", *flags])
     return output
 
 
@@ -56,6 +59,21 @@ def dataset(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # -- --init_from ----------------------------------------------------------------------------------
+
+
+def test_a_critic_of_a_distillation_is_not_taken_over(
+    pusher: Callable[..., Path],
+) -> None:
+    """It is in the task's own rewards, PPO's in normalised ones."""
+    folder = pusher("--Sdistillation", "--mode", "State")
+    student = load_student(folder / "student")
+    spaces = student.all_groups(), student.action_space
+    fresh = StudentPolicy(*spaces, lambda _: 0.0, config=student.config)
+    critic = {name: tensor.clone() for name, tensor in fresh.critic.state_dict().items()}
+    read_initial_student(folder).give_weights(fresh)
+    assert all(tensor.equal(critic[name]) for name, tensor in fresh.critic.state_dict().items())
+    for name, tensor in student.actor.state_dict().items():
+        assert tensor.equal(fresh.actor.state_dict()[name])
 
 
 @pytest.mark.parametrize("method", ["PPD", "PPO", "Sdistillation", "Tdistillation"])
@@ -160,7 +178,7 @@ def test_no_student_to_begin_with(
     assert "SHA-256" in failure(capsys, *start, str(tmp_path / "spoilt"))
     dagger = ("--Dagger_phase", *start[1:], str(seeing))
     assert "--folder_Dagger RUN" in failure(capsys, *dagger)
-    assert "--init_from is for" in failure(capsys, "--C_data", "--init_from", str(seeing))
+    assert "--init_from: only with --PPD" in failure(capsys, "--C_data", "--init_from", str(seeing))
     assert not (tmp_path / "run").exists()
 
 
@@ -256,7 +274,7 @@ def test_a_dataset_of_an_imperfect_teacher_says_so(
     assert "corruption_sigma" not in clean.teacher
     assert recipe.teacher["sha256"] != clean.teacher["sha256"]
     # Who clones it names the same noise; the dataset of one teacher is not another's.
-    clone = ("--BC_phase", *SHORT, *CLONING, "--wandb", "disabled")
+    clone = ("--BC_phase", *short_for("--BC_phase"), *CLONING, "--wandb", "disabled")
     clone = (*clone, "--output", str(tmp_path / "run"), "--dataset")
     said = failure(capsys, *clone, str(tmp_path / "data"), "--teacher", str(teacher))
     assert "another teacher" in said
@@ -311,15 +329,18 @@ def last(points: list[dict[str, Any]], key: str) -> float:
         (("--PPD", "--critic_warmup", "-1"), "--critic_warmup -1 cannot be below 0"),
         (("--PPD", "--critic_warmup", "1000"), "below one rollout of 1152"),
         (("--PPD", "--critic_warmup", "350000"), "leaves nothing of --total_timesteps 350000"),
-        (("--BC_phase", "--critic_warmup", "5000"), "--critic_warmup is for --PPD"),
-        (("--PPD", "--final_lambda", "-1"), "--final_lambda -1"),
+        (("--BC_phase", "--critic_warmup", "5000"), "--critic_warmup: only with --PPD"),
+        (
+            ("--PPD", "--lambda_schedule", "linear", "--final_lambda", "-1"),
+            "--final_lambda -1",
+        ),
         (("--PPD", "--PPD_parameter", "nan"), "lambda"),
         (
             ("--PPD", "--lambda_schedule", "skill", "--PPD_parameter", "0.1"),
             "is above --PPD_parameter 0.1",
         ),
-        (("--PPO", "--lambda_schedule", "linear"), "--lambda_schedule is for --PPD, not for --PPO"),
-        (("--Sdistillation", "--lambda_schedule", "skill"), "not for --Sdistillation"),
+        (("--PPO", "--lambda_schedule", "linear"), "--lambda_schedule: only with --PPD"),
+        (("--Sdistillation", "--lambda_schedule", "skill"), "--Sdistillation has no use for"),
         (("--PPD", "--corrupt_teacher", "-0.1"), "--corrupt_teacher -0.1"),
         (("--PPD", "--corrupt_teacher", "nan"), "--corrupt_teacher nan"),
         (("--PPO", "--corrupt_teacher", "0.05"), "PPO has no teacher"),
@@ -327,7 +348,7 @@ def last(points: list[dict[str, Any]], key: str) -> float:
         (("--PPD", "--random_shift", "2", *SHORT), "is not for mode State"),
         (("--PPD", "--modality_dropout", "0.1", *SHORT), "is not for mode State"),
         (("--PPD", "--modality_dropout", "1", "--mode", "ImpaalaSmall"), "modality_dropout 1"),
-        (("--C_data", "--random_shift", "2"), "not for --C_data"),
+        (("--C_data", "--random_shift", "2"), "--C_data has no use for"),
     ],
 )
 def test_options_that_cannot_be_done_are_explained(

@@ -150,6 +150,15 @@ def test_changes_take_the_place_of_keys_flags_and_axes(tmp_path):
     assert found.retries == 0
 
 
+def test_an_output_that_is_changed(tmp_path):
+    path = tmp_path / "g.yaml"
+    path.write_text("{tasks: Pusher, methods: PPO, output: here}")
+    assert read_grid(path, {"output": str(tmp_path / "there")}, None).output == tmp_path / "there"
+    assert read_grid(path, {}, tmp_path / "there").output == tmp_path / "there"
+    with pytest.raises(UserError, match="--output and --set output both"):
+        read_grid(path, {"output": "x"}, tmp_path / "there")
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_have_no_mistakes(path):
     whole = read_grid(path, {}, None)
@@ -204,7 +213,8 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "no task 'Pushr'. Did you mean Pusher",
         "no method 'Sdistilation'. Did you mean Sdistillation",
         "C_data makes no student",
-        "lambda weighs the KL of PPD; Sdistillation has none",
+        "--PPD_parameter: only with --PPD",
+        "Methods that use them can have a block of their own under `grids`",
         "invalid choice 'Impala' for argument '--mode'",
         "--run_index 9 is outside 0 to 5",
         "There is no teacher at /nowhere/ppo",
@@ -254,10 +264,33 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
         ("flags: {collect_missing: true}", "collect it first"),
         ("grids: [{methods: BC_phase, flags: {dataset: 99}}]", "--C_data --num_data 99`. (Pusher"),
         ("grids: [{tasks: Hopper}]", "holds a teacher of Pusher"),
+        ("flags: {blind: 3}", "--blind is a switch: give true or false, not 3"),
+        ("flags: {device: off}", "--device is no switch"),
+        ("axes: {alpha: [{a: 1}]}", "--alpha has one value"),
+        ("flags: {kl_direction: reverse}\nmethods: [PPD, PPO]", "--PPO has no use for these"),
     ],
 )
 def test_each_mistake_of_a_grid(more, told, ready, tmp_path):
     assert told in problems(tmp_path, ready + more)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("axes: 3", "`axes` holds flags and their values"),
+        ("flags: 3", "`flags` holds flags and their values"),
+        ("flags: 3\ngrids: [{flags: {gamma: 0.9}}]", "`flags` holds flags and their values"),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, {"gamma": 0.5}])
+def test_what_is_changed_can_be_wrong_already(changes, more, told, ready, tmp_path):
+    assert told in "\n".join(grid(tmp_path, ready + more, **changes).problems)
+
+
+def test_blocks_cannot_be_changed(ready, tmp_path):
+    assert grid(tmp_path, ready, grids=[{}]).problems == (
+        "--set cannot change `grids`. Change its blocks in the file.",
+    )
 
 
 @pytest.mark.parametrize(

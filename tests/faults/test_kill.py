@@ -15,16 +15,16 @@ import pytest
 from Distillation.run import main
 from Enviroment import collect as collection
 from tests.faults.killed_run import FULL_DISK, SHARD_BYTES
-from tests.short_run import SHORT, outcome
+from tests.short_for import short_for
+from tests.short_run import outcome
 from tests.tiny_dataset import content
 
 Flags = Callable[[str, Path], list[str]]
 
 ROOT = Path(__file__).parents[2]
-RUN = ("--wandb", "disabled", *SHORT)
 # The first episode of one of the staggered environments ends after 100 env steps of both.
-ROLLOUTS = (*RUN, "--total_timesteps", "144", "--eval_every", "64", "--checkpoint_every", "40")
-BATCHES = (*RUN, "--batch_size", "16", "--eval_every", "20", "--checkpoint_every", "15")
+ROLLOUTS = ("--total_timesteps", "144", "--eval_every", "64", "--checkpoint_every", "40")
+BATCHES = ("--batch_size", "16", "--eval_every", "20", "--checkpoint_every", "15")
 METHODS = {
     "PPD": (*ROLLOUTS, "--mode", "ImpaalaSmall", "--num_steps", "8"),
     "PPO": (*ROLLOUTS, "--num_steps", "8"),
@@ -60,6 +60,8 @@ def flags(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Flags:
             if not dataset.exists():
                 main("Pusher", get("C_data", dataset))
             where += ["--dataset", str(dataset)]
+        if method != "C_data":
+            where += ["--wandb", "disabled", *short_for(f"--{method}")]
         return [*where, *METHODS[method]]
 
     return get
