@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -109,19 +108,6 @@ class TrainingFlags:
     modality_dropout: float = 0.0  # share of samples that lose frames or joints while learning
     run_index: int = 0  # 0 to 5: which seeds
 
-    def check_numbers(self) -> None:
-        """Refuses numbers with which nothing can be learned. Raises UserError."""
-        for name, value, fits, wanted in (
-            ("learning_rate", self.learning_rate, lambda x: 0 < x < math.inf, "above 0"),
-            ("final_learning_rate", self.final_learning_rate, _is_amount, "0 or above"),
-            ("gamma", self.gamma, lambda x: 0 <= x <= 1, "between 0 and 1"),
-            ("gae_lambda", self.gae_lambda, lambda x: 0 <= x <= 1, "between 0 and 1"),
-            ("clip_range", self.clip_range, lambda x: 0 < x < math.inf, "above 0"),
-            ("ent_coef", self.ent_coef, _is_amount, "0 or above"),
-        ):
-            if value is not None and not fits(value):
-                raise UserError(f"--{name} {value} must be a number {wanted}.")
-
 
 @dataclass(frozen=True)
 class CloningFlags:
@@ -174,7 +160,3 @@ def flag_values(groups: DataclassInstance) -> dict[str, Any]:
     """Every flag's value by its name, of a dataclass of groups such as `Flags`."""
     parts = (getattr(groups, field.name) for field in dataclasses.fields(groups))
     return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
-
-
-def _is_amount(value: float) -> bool:
-    return 0 <= value < math.inf

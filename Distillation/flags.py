@@ -70,7 +70,6 @@ class Flags:
 
     def __post_init__(self) -> None:
         self._check_counts()
-        self.training.check_numbers()
         self._check_together()
         if any(getattr(self.method, name) for name in ON_POLICY):
             self._check_rollouts()
@@ -96,15 +95,13 @@ class Flags:
                     raise UserError(f"--{name} {value} must be at least 1.")
         if not 0 < run.checkpoint_minutes < math.inf:
             raise UserError(f"--checkpoint_minutes {run.checkpoint_minutes} must be above 0.")
-        if not 0 <= teaching.min_teacher_std < math.inf:
-            raise UserError(
-                f"--min_teacher_std {teaching.min_teacher_std} must be a number and not below 0."
-            )
-        if not 0 <= teaching.corrupt_teacher < math.inf:
-            raise UserError(
-                f"--corrupt_teacher {teaching.corrupt_teacher} must be a number and not below "
-                "0: the deviation of the noise."
-            )
+        for group, names in (
+            (teaching, ("min_teacher_std", "corrupt_teacher")),
+            (training, ("final_learning_rate",)),
+        ):
+            for name in names:
+                if (value := getattr(group, name)) is not None and not 0 <= value < math.inf:
+                    raise UserError(f"--{name} {value} must be a number and not below 0.")
 
     def _check_together(self) -> None:
         """Refuses flags that contradict each other."""

@@ -96,12 +96,12 @@ def test_hyphens_choose_the_same_defaults(method: str) -> None:
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("--PPD --learning_rate 0", "--learning_rate 0.0 must be a number above 0"),
+        ("--PPD --learning_rate 0", "--learning_rate 0.0 must be finite and above 0"),
         ("--Sdistillation --learning_rate -1", "--learning_rate -1.0"),
         ("--BC_phase --learning_rate nan", "--learning_rate nan"),
         ("--PPD --final_learning_rate -1", "--final_learning_rate -1.0"),
         ("--PPD --learning_rate_schedule constant --final_learning_rate 0", "Give only one"),
-        ("--PPD --gamma 1.5", "--gamma 1.5 must be a number between 0 and 1"),
+        ("--PPD --gamma 1.5", "--gamma 1.5 must lie in"),
         ("--PPD --gae_lambda -0.1", "--gae_lambda -0.1"),
         ("--PPD --clip_range 0", "--clip_range 0.0"),
         ("--PPD --ent_coef inf", "--ent_coef inf"),
