@@ -149,6 +149,7 @@ def short(teacher: Path, folder: Path) -> list[str]:
     return ["--PPD", "--mode", "State", *where, *SHORT, *lengths]
 
 
+@pytest.mark.slow
 def test_a_run_by_torchrun(
     teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -299,6 +299,7 @@ def test_what_is_learned_from_is_augmented(pusher: Callable[..., Path]) -> None:
         assert (abs(ratio - 1) > 1e-4) == augmented
 
 
+@pytest.mark.slow
 def test_cloning_is_augmented_too(pusher: Callable[..., Path], dataset: Path) -> None:
     """Training losses differ, and round 0 of DAgger takes its mode from the run it goes on from."""
     start = ("--BC_phase", "--mode", "ImpaalaSmall", "--dataset", str(dataset), *CLONING)

@@ -169,7 +169,9 @@ def test_a_run_that_is_killed_again_and_again(flags, tmp_path, uninterrupted):
     assert outcome(tmp_path / "run") == uninterrupted("PPD")
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+@pytest.mark.parametrize(
+    ("name", "code"), [("SIGTERM", 143), pytest.param("SIGINT", 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_ends_the_run_in_order(name, code, flags, tmp_path, uninterrupted):
     arguments = flags("PPD", tmp_path / "run")
     child = run_in_child(name, 700, arguments)
