@@ -148,6 +148,7 @@ BUDGETS = (
     Budget("python Distillation/sweep.py", _GRID, ("Results/sweeps/*/*/*/*/evaluation.json",)),
     Budget("ray start", not_run="leaves daemons behind, and --address wants another machine"),
     Budget("torchrun --nnodes", not_run="needs a second machine"),
+    Budget("torchrun Distillation/*.py --PPD --output", _STUDENT, _TO_OUTPUT),
     Budget("torchrun Distillation/*.py --PPD", _STUDENT, _TO_RESULTS),
     # -- the on-policy methods
     Budget("python Distillation/*.py --output", _STUDENT, _TO_OUTPUT),
