@@ -165,6 +165,7 @@ BUDGETS = (
     Budget("python -m Evaluation.blind", "--episodes 2", ("Results/*/teachers/*/teacher.json",)),
     Budget("python -m Evaluation.evaluate --output", _TOOL, ("{output}",)),
     Budget("python -m Evaluation.evaluate", _TOOL, says="return"),
+    Budget("python -m Evaluation.table --format csv", says=",PPD,"),
     Budget("python -m Evaluation.table", says="| PPD |"),
     Budget("python -m Evaluation.plots", leaves=("{output}",)),
     Budget("python -m Evaluation.report", leaves=("{output}/index.html",)),
