@@ -7,11 +7,12 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from Distillation.flag_groups import StudentFlags
+from Distillation.flags import Flags
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
 from Enviroment.tasks import script_of
@@ -19,9 +20,6 @@ from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
-
-if TYPE_CHECKING:
-    from Distillation.flags import Flags
 
 METHOD = "BC_phase"
 _LEARNED_FROM = ("dataset", "loss_type")  # what DAgger keeps beside the student

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from Distillation.flag_groups import METHODS, ON_POLICY, flag_values
+from Distillation.flags import Flags
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
-
-if TYPE_CHECKING:
-    from Distillation.flags import Flags
 
 _CLONING = ("BC_phase", "Dagger_phase")
 _LEARNERS = (*ON_POLICY, *_CLONING)

@@ -1,17 +1,12 @@
-"""The flags of every task's script, and what they resolve to."""
+"""The flags of every task's script together, and what they resolve to."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import math
 import re
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import tyro
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
@@ -23,10 +18,7 @@ from Algorithm.distill import DistillConfig
 from Algorithm.lambda_schedule import LambdaSchedule
 from Algorithm.ppd import PPDConfig
 from Algorithm.replay import ReplayConfig
-from Distillation.cloned_run import check_kept
-from Distillation.flag_file import read_flag_file
 from Distillation.flag_groups import (
-    METHODS,
     ON_POLICY,
     CloningFlags,
     MethodFlags,
@@ -34,27 +26,14 @@ from Distillation.flag_groups import (
     StudentFlags,
     TeacherFlags,
     TrainingFlags,
-    flag_values,
 )
-from Distillation.flag_tokens import said_in_a_line, tokens, typed
-from Distillation.flag_uses import check_uses
-from Distillation.suite_defaults import check_task, suite_defaults
 from Enviroment import seeds
 from Enviroment.errors import UserError
-from Enviroment.tasks import Task
 
 # Measured on Pusher, where the paper's constant 3e-4 was slower.
 _PPD_LEARNING_RATE = 1e-3
 _DISTILL_LEARNING_RATE = 2e-3
 _FINAL_SHARE = 0.05  # of the learning rate, at the end
-
-_DESCRIPTIONS = {
-    "gymnasium": (
-        "Turn a {} teacher that sees the simulator's state into a student that sees rendered "
-        "frames and its own joints."
-    ),
-    "envpool": "Turn a {} teacher into a student that sees the same frames.",
-}
 
 
 @dataclass(frozen=True)
@@ -273,82 +252,6 @@ class Flags:
         if t.init_from is not None:
             parts.append("init")
         return "_".join([*parts, f"run{t.run_index}"])
-
-
-def parse(task: Task, arguments: Sequence[str]) -> Flags:
-    """The flags of a command line, over those of its `--config` file, over the defaults.
-
-    Raises:
-        UserError: the file cannot be read, names flags that do not exist or gives them values
-            that they do not take; values contradict each other; or flags would change nothing.
-        SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
-    """
-    file = _config_file(arguments)
-    values = {} if file is None else read_flag_file(file, flag_values(_Unchecked()))
-    named = typed(arguments)
-    of_file = {name for name in METHODS if values.get(name) is True and f"no_{name}" not in named}
-    defaults = begun = _defaults(task, of_file | named.intersection(METHODS))
-    if file is not None:
-        try:
-            words = tokens(values, flag_values(defaults))
-            begun = said_in_a_line(lambda: _read(task, words, defaults))
-        except UserError as error:
-            raise UserError(f"--config {file}: {error}") from error
-    # What a file has switched, the command line can switch back.
-    parsed = _read(task, arguments, begun, both_sides=file is not None)
-    check_uses(parsed, defaults)  # first: a number that is not used cannot be a wrong one
-    flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
-    check_task(task, flags.method, flags.student)
-    given = {name.removeprefix("no_") for name in named}
-    given |= {name for name, value in values.items() if value is not None}
-    check_kept(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
-    return flags
-
-
-def default_values(task: Task, method: str) -> dict[str, Any]:
-    """Every flag's default for a task and a method."""
-    return flag_values(_defaults(task, (method,)))
-
-
-class _Unchecked(Flags):
-    """Flags that the command line may still change, so that they need not fit each other yet."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
-def _defaults(task: Task, methods: Collection[str]) -> Flags:
-    """As settings of the paper differ between methods, those of the methods asked for."""
-    h, w = task.frame_size
-    groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
-    return _Unchecked(**groups)
-
-
-def _config_file(arguments: Sequence[str]) -> Path | None:
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    return first.parse_known_args(arguments)[0].config
-
-
-def _read(
-    task: Task, arguments: Sequence[str], defaults: Flags, *, both_sides: bool = False
-) -> Flags:
-    """Flags as tyro reads them, unchecked as `defaults` are.
-
-    Args:
-        both_sides: of each switch there are `--video` and `--no_video`, and not only the one that
-            is not its default.
-    """
-    switches = () if both_sides else (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(
-        Flags,
-        args=arguments,
-        default=defaults,
-        prog=f"Distillation/{task.script}",
-        description=_DESCRIPTIONS[task.simulator].format(task.name),
-        config=(tyro.conf.OmitArgPrefixes, *switches),
-        use_underscores=True,
-    )
 
 
 def _given(value: float | None, default: float) -> float:

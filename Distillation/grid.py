@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from Distillation.command_line import default_values
 from Distillation.flag_groups import METHODS
 from Distillation.flag_tokens import tokens
 from Distillation.flag_uses import USES
-from Distillation.flags import default_values
 from Distillation.yaml_file import read_mapping
 from Enviroment.errors import UserError
 from Enviroment.names import nearest

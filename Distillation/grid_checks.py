@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from Distillation.cloned_run import read_cloned_run
+from Distillation.command_line import parse
 from Distillation.flag_tokens import said_in_a_line
 from Distillation.flag_uses import UselessFlagsError
-from Distillation.flags import Flags, parse
+from Distillation.flags import Flags
 from Distillation.grid import Grid, Planned
 from Distillation.initial_student import read_initial_student
 from Distillation.resume import fixed_settings

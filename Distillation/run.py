@@ -16,8 +16,9 @@ from stable_baselines3.common.logger import Logger
 
 from Algorithm import distributed
 from Distillation.cloned_run import read_cloned_run
+from Distillation.command_line import parse
 from Distillation.datasets import collect_dataset
-from Distillation.flags import Flags, parse
+from Distillation.flags import Flags
 from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
 from Distillation.ranks import flags_of_rank

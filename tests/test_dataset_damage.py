@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from Distillation import datasets
-from Distillation.flags import parse
+from Distillation.command_line import parse
 from Distillation.run import main
 from Enviroment import collect as collection
 from Enviroment import dataset as reader

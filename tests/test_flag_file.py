@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from Distillation.flags import Flags, parse
+from Distillation.command_line import parse
+from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS
 

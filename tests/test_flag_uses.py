@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from Distillation.command_line import parse
 from Distillation.flag_groups import METHODS, flag_values
 from Distillation.flag_uses import USES, UselessFlagsError
-from Distillation.flags import Flags, parse
+from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS
 

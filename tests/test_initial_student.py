@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from Distillation.flags import parse
+from Distillation.command_line import parse
 from Distillation.initial_student import read_initial_student
 from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS

@@ -14,7 +14,7 @@ import pytest
 
 from Algorithm.distill import DistillConfig
 from Algorithm.ppd import PPDConfig
-from Distillation.flags import parse
+from Distillation.command_line import parse
 from Enviroment import simulation
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env

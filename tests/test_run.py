@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import Distillation
-from Distillation.flags import Flags, parse
+from Distillation.command_line import parse
+from Distillation.flags import Flags
 from Distillation.run import main
 from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from Distillation.flags import Flags, parse
+from Distillation.command_line import parse
+from Distillation.flags import Flags
 from Distillation.initial_student import read_initial_student
 from Distillation.run import main
 from Enviroment import seeds

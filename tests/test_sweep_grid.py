@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from Distillation.flags import parse
+from Distillation.command_line import parse
 from Distillation.grid import Grid, read_grid
 from Distillation.grid_checks import GridError, check_grid
 from Distillation.sweep_tool import main

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from Algorithm.learner_file import LEARNER, read_learner, write_learner
-from Distillation.flags import parse
+from Distillation.command_line import parse
 from Distillation.resume import find_checkpoint
 from Enviroment.collect import check_content
 from Enviroment.dataset import TeacherDataset
