@@ -71,13 +71,13 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
 
 
 def mode_accuracy(student: Distribution, teacher: Distribution) -> Tensor:
-    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE; of discrete actions the
-    share that agrees.
+    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE, or the share of discrete actions
+    that agree.
 
     Returns:
         `(B,)`.
     """
     if teacher.is_discrete:
-        agree = student.mode() == teacher.mode()  # (B,), or (B, D)
-        return agree.float().flatten(1).mean(-1) if agree.dim() > 1 else agree.float()
+        agree = (student.mode() == teacher.mode()).float()  # (B,), or (B, D)
+        return agree.view(len(agree), -1).mean(-1)
     return 1 - mse_loss(student, teacher)

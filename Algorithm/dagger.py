@@ -146,6 +146,7 @@ class DAgger(SupervisedLearner):
         augmentation: AugmentationConfig | None = None,
     ) -> None:
         config, dagger = config or CloningConfig(), dagger or DaggerConfig()
+        split_seed = seed if split_seed is None else split_seed
         task = getattr(env, "task", None)
         family = teacher.description.family
         _check_env(env, teacher, dagger)
@@ -153,8 +154,7 @@ class DAgger(SupervisedLearner):
             raise UserError(f"The dataset's labels are {dataset.family}, the teacher's {family}.")
         training, held_out = None, None
         if dataset is not None:
-            by = seed if split_seed is None else split_seed
-            training, held_out = split_episodes(dataset, config.held_out, by)
+            training, held_out = split_episodes(dataset, config.held_out, split_seed)
             check_enough(len(training), config)
         elif dagger.env_steps < config.batch_size:
             raise UserError(

@@ -17,7 +17,7 @@ from torch import Tensor
 from Algorithm.augmentation import AugmentationConfig
 from Algorithm.losses import Losses, kl_to_teacher, value_loss
 from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.on_policy_checks import check_kl_direction, check_settings
+from Algorithm.on_policy_config import OnPolicyConfig, check_kl_direction
 from Algorithm.rollout import Minibatch
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
@@ -25,20 +25,13 @@ from Models.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class DistillConfig:
+class DistillConfig(OnPolicyConfig):
     """The paper's settings, for both."""
 
     n_steps: int = 5  # env steps a rollout, each environment
-    learning_rate: float = 3e-4
-    gamma: float = 0.999
-    gae_lambda: float = 0.9
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        super().__post_init__()
         if self.n_steps < 1:
             raise UserError(f"n_steps {self.n_steps} must be at least 1.")
 

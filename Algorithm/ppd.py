@@ -31,7 +31,7 @@ from Algorithm.losses import (
     value_loss,
 )
 from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.on_policy_checks import check_kl_direction, check_settings
+from Algorithm.on_policy_config import OnPolicyConfig, check_kl_direction
 from Algorithm.rollout import Minibatch
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
@@ -39,27 +39,20 @@ from Models.teacher import Teacher
 
 
 @dataclass(frozen=True)
-class PPDConfig:
+class PPDConfig(OnPolicyConfig):
     """The paper's settings; what differs from it says so."""
 
     distill_lambda: float = 5.0  # weight of the KL to the teacher; 0 is PPO
     n_steps: int = 64  # env steps a rollout, each environment
     batch_size: int = 256  # samples a minibatch (paper: 512)
     n_epochs: int = 4
-    learning_rate: float = 3e-4
-    gamma: float = 0.999
-    gae_lambda: float = 0.9
     clip_range: float = 0.2
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
-    max_grad_norm: float = 0.5
-    kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
     detach_ratio: bool = False  # True: no gradient through the importance weight of the KL
 
     def __post_init__(self) -> None:
         if self.distill_lambda < 0:
             raise UserError(f"lambda is {self.distill_lambda}; it cannot be below 0.")
-        check_settings(self)
+        super().__post_init__()
         if not self.clip_range > 0:
             raise UserError(f"--clip_range {self.clip_range} must be above 0.")
         if min(self.n_steps, self.batch_size, self.n_epochs) < 1:

@@ -62,6 +62,6 @@ def action_accuracy(student: Distribution, teacher: Distribution) -> float:
     ones (the Pusher toolkit's "accuracy"); squashed actions are compared in [-1, 1].
     """
     ours, theirs = (d.to_env_action(d.mode()) for d in (student, teacher))
-    if not ours.is_floating_point():
+    if teacher.is_discrete:
         return (ours == theirs).float().mean().item()
     return 1 - (ours - theirs).square().mean().item()

@@ -112,8 +112,9 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     problems += _twice(runs)
     # A whole comparison of seed 0 comes before anything of seed 1.
     runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
-    settings = _settings({**content, **changes}, problems)
-    named = {**content, **changes}.get("output") if output is None else output
+    changed = {**content, **changes}
+    settings = _settings(changed, problems)
+    named = changed.get("output") if output is None else output
     folder = run_folder.locate(
         None if named is None else Path(str(named)), Path("sweeps") / path.stem
     )

@@ -183,12 +183,12 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
     flags, task = setting.flags, setting.task
     seed = seeds.model(flags.training.run_index)
     first_seed = seeds.training(flags.training.run_index).start
-    set_random_seed(seed)  # of what a round draws, whoever made the student
     policy, dataset, split_seed = None, None, None
     if flags.cloning.folder_Dagger is not None:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
         run.check_teacher(setting.teacher.description.sha256)
         policy = run.student(setting.device)
+        set_random_seed(seed)  # as a fresh student does: rounds draw, too
         split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher)

@@ -76,8 +76,13 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     figures |= {**measure_size(subject.student, subject.bundle), "threads": threads}
     if flags.stochastic:
         figures["stochastic"] = True
-    is_own = blind == subject.blind and (taught is None or taught.is_own)
-    _write(figures, subject, flags, is_own and episodes.start == seeds.EVALUATION.start)
+    is_own = (
+        episodes.start == seeds.EVALUATION.start
+        and not flags.stochastic
+        and blind == subject.blind
+        and (taught is None or taught.is_own)
+    )
+    _write(figures, subject, flags.output, is_own)
     title = f"The student on {describe_seeds(episodes)}"
     Console().print(figures_table(figures, subject.task, title))
     return figures
@@ -138,17 +143,17 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
     return {prefix + name: value for name, value in figures.items()}
 
 
-def _write(figures: Figures, subject: Subject, flags: EvaluateFlags, is_own: bool) -> None:
+def _write(figures: Figures, subject: Subject, output: Path | None, is_own: bool) -> None:
     """To `--output`; to a run's own file only what says no less than what is there.
 
     Args:
-        is_own: it is the evaluation of a run's end: its seeds, its teacher, what it sees.
+        is_own: it is the evaluation of a run's end: its seeds, actions, teacher, what it sees.
     """
-    path = flags.output or subject.folder / FIGURES_FILE
-    if flags.output is None:
+    path = output or subject.folder / FIGURES_FILE
+    if output is None:
         if subject.run is None:
             return
-        if not is_own or flags.stochastic or _is_less(figures, path):
+        if not is_own or _is_less(figures, path):
             note(f"{path} stays as it is: it holds another evaluation. --output writes this one.")
             return
     write_json(path, figures)
