@@ -22,6 +22,7 @@ from torch import Tensor
 from Algorithm.rollout import TensorObs
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
+from Models.device import upload
 from Models.student import FrozenNormaliser, StudentPolicy
 
 
@@ -101,7 +102,8 @@ class Augmenter:
 
     def _drop(self, frames: Tensor, proprio: Tensor) -> tuple[Tensor, Tensor]:
         """Frames to black, or proprioception to its mean: 0 once the student normalises it."""
-        chance, coin = torch.rand(2, len(frames), device="cpu").to(frames.device)  # (B,), (B,)
+        drawn = torch.rand(2, len(frames), device="cpu")
+        chance, coin = upload(drawn.numpy(), frames.device)  # (B,), (B,)
         dropped, is_frame = chance < self.config.modality_dropout, coin < 0.5
         # A product: `masked_fill` with a mask that broadcasts takes longer than the shift itself.
         kept = (~(dropped & is_frame)).to(frames.dtype).view(-1, 1, 1, 1)
@@ -119,7 +121,8 @@ def random_shift(frames: Tensor, pixels: int) -> Tensor:
         frames: `(B, stack, H, W)`, of any type.
     """
     n, stack, height, width = frames.shape
-    offsets = torch.randint(-pixels, pixels + 1, (2, n, 1), device="cpu").to(frames.device)
+    drawn = torch.randint(-pixels, pixels + 1, (2, n, 1), device="cpu")
+    offsets = upload(drawn.numpy(), frames.device)
     rows = (torch.arange(height, device=frames.device) + offsets[0]).clamp(0, height - 1)  # (B, H)
     columns = (torch.arange(width, device=frames.device) + offsets[1]).clamp(0, width - 1)  # (B, W)
     source = rows.unsqueeze(2) * width + columns.unsqueeze(1)  # (B, H, W): which pixel of a frame

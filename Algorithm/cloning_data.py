@@ -17,6 +17,7 @@ from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import DISTRIBUTION
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
+from Models.device import upload
 from Models.distributions import FAMILIES, Distribution
 
 
@@ -151,15 +152,12 @@ class BatchReader:
 
     def __call__(self, indices: np.ndarray) -> CloningBatch:
         arrays = self._data.read(indices, (*self._groups, *self._params.values()))
-        params = {name: self._tensor(arrays[key]) for name, key in self._params.items()}
-        obs = {group: self._tensor(arrays[group]) for group in self._groups}
+        params = {name: upload(arrays[key], self._device) for name, key in self._params.items()}
+        obs = {group: upload(arrays[group], self._device) for group in self._groups}
         if FRAME in obs:
             # The encoder's own order, brought about here, beside training.
             obs[FRAME] = obs[FRAME].contiguous(memory_format=torch.channels_last)
         return CloningBatch(obs, self._family(**params))
-
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
 
 
 class Prefetcher:

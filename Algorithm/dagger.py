@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -33,6 +32,7 @@ from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Algorithm.teacher_view import normaliser_of
 from Enviroment.errors import UserError
+from Models.device import upload
 from Models.distributions import Distribution
 from Models.generators import restore_generators
 from Models.sb3_policy import within_bounds
@@ -252,7 +252,7 @@ class DAgger(SupervisedLearner):
 
     @torch.no_grad()
     def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
-        tensors: Any = obs_as_tensor(obs, self.device)
+        tensors = upload(obs, self.device)
         labels = self.teacher.distribution(tensors)
         check_teacher(labels, self.env_steps)
         return self.policy.distribution(tensors), labels

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.utils import obs_as_tensor
 from torch import Tensor
 
 from Algorithm.rollout import Obs
 from Enviroment.errors import UserError
+from Models.device import upload
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,11 @@ class EpisodeRecorder:
         else:
             obs = flat(self._obs)  # pyright: ignore[reportArgumentType]
         tensors = {
-            name: torch.as_tensor(flat(steps), device=device)
+            name: upload(flat(steps), device)
             for name, steps in self._steps.items()
             if name != "playing"
         }
-        return Episodes(obs_as_tensor(obs, device), **tensors)  # pyright: ignore[reportArgumentType]
+        return Episodes(upload(obs, device), **tensors)  # pyright: ignore[reportArgumentType]
 
     def _check_lengths(self) -> None:
         endless = np.flatnonzero(self.playing & (self._lengths > self._max_steps))

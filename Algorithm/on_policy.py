@@ -20,14 +20,13 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from Algorithm import distributed
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.critic_warmup import check_warmup, critic_parameters
-from Algorithm.finite import check_step, check_teacher
+from Algorithm.finite import StepGuard, check_teacher
 from Algorithm.joint_statistics import join_statistics, moments
 from Algorithm.losses import Losses
 from Algorithm.on_policy_state import ResumableOnPolicy
@@ -37,6 +36,7 @@ from Algorithm.sb3_arguments import check_policy, tensorboard_folder
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
 from Enviroment.errors import UserError
+from Models.device import upload
 from Models.distributions import Distribution
 from Models.fast_linear import speed_up
 from Models.sb3_policy import (
@@ -172,9 +172,12 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         # Environments of this project say how they stack frames; others' are kept as given.
         task = getattr(self.env, "task", None)
         self.rollout_buffer_kwargs = {"task": task}
-        if self.teacher is not None and issubclass(self.policy_class, StudentPolicy):
-            config = StudentConfig(family=self.teacher.description.family)
-            self.policy_kwargs.setdefault("config", config)
+        if issubclass(self.policy_class, StudentPolicy):
+            family = (
+                StudentConfig.family if self.teacher is None else self.teacher.description.family
+            )
+            config = self.policy_kwargs.get("config") or StudentConfig(family=family)
+            self.policy_kwargs["config"] = config.computed_on(self.device)
         self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
         distributed.seed_apart(self.seed)
@@ -182,6 +185,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         check_warmup(self.critic_warmup, self.n_steps * self.n_envs * distributed.world_size())
         self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
         self._augmenter = Augmenter(self.augmentation, self.policy)
+        self._guard = StepGuard()
         if self.teacher is not None:
             self._take_teacher(self.teacher)
 
@@ -205,7 +209,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        made_anew = ["teacher", "_critic_parameters", "_augmenter", "on_boundary"]
+        made_anew = ["teacher", "_critic_parameters", "_augmenter", "_guard", "on_boundary"]
         return [*super()._excluded_save_params(), *made_anew]
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -270,10 +274,10 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         for _ in range(n_rollout_steps):
             teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():
-                obs = obs_as_tensor(self._last_obs, self.device)  # pyright: ignore[reportArgumentType]
+                obs = upload(self._last_obs, self.device)  # pyright: ignore[reportArgumentType, reportCallIssue]
                 student, values = act(self.policy, obs)
-                seen = obs if teacher_obs is None else obs_as_tensor(teacher_obs, self.device)
-                actor = self.acting_distribution(student, seen)
+                seen = None if teacher_obs is None else upload(teacher_obs, self.device)
+                actor = self.acting_distribution(student, obs if seen is None else seen)
                 raw = actor.sample()
             new_obs, rewards, dones, infos = env.step(
                 within_bounds(self.policy, actor.to_env_action(raw))
@@ -285,13 +289,13 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._update_info_buffer(infos, dones)
             rewards = rewards + truncation_bonus(self._values, infos, dones, self.gamma)
             rollout_buffer.add_step(
-                self._last_obs,  # pyright: ignore[reportArgumentType]
+                obs,
                 raw,
                 rewards,
                 self._last_episode_starts,
                 student,
                 values,
-                teacher_obs,
+                seen,
             )
             self._last_obs, self._last_episode_starts = new_obs, dones  # pyright: ignore[reportAttributeAccessIssue]
         with torch.no_grad():
@@ -340,6 +344,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._n_updates += 1
             if not goes_on:
                 break
+        self._guard.settle()
         averages = {name: float(np.mean(values_)) for name, values_ in logged.items()}
         for name, value in distributed.means(averages).items():
             self.logger.record(f"train/{name}", value)
@@ -373,8 +378,11 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
         loss = distributed.average_gradients(self.policy.parameters(), loss)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        when = f"gradient step {self.gradient_steps} (environment step {self.num_timesteps})"
-        check_step(loss, norm, when, "A smaller learning rate or lambda may help.")
+        self._guard.check(
+            *(self.policy.optimizer, loss, norm, self.gradient_steps),
+            context=f"environment step {self.num_timesteps}",
+            advice="A smaller learning rate or lambda may help.",
+        )
         self.policy.optimizer.step()
         self.gradient_steps += 1
         return norm
@@ -382,7 +390,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
     # -- acting -----------------------------------------------------------------------------------
 
     def _values(self, obs: Any) -> Tensor:
-        return self.policy.predict_values(obs_as_tensor(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
+        return self.policy.predict_values(upload(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
 
     # -- logging ----------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import GymEnv, Schedule
-from stable_baselines3.common.utils import explained_variance, obs_as_tensor
+from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from Algorithm.episodes import Episodes
@@ -28,6 +28,7 @@ from Algorithm.policy_gradient_losses import (
     policy_gradient_loss,
 )
 from Algorithm.truncation import truncation_bonus
+from Models.device import upload
 
 
 class REINFORCE(PolicyGradient):
@@ -175,4 +176,4 @@ class ActorCritic(PolicyGradient):
         return Losses(pg_loss + critic, terms, critic)
 
     def _values(self, obs: Any) -> Tensor:
-        return self.policy.predict_values(obs_as_tensor(obs, self.device)).flatten()
+        return self.policy.predict_values(upload(obs, self.device)).flatten()

@@ -25,7 +25,6 @@ from stable_baselines3.common.policies import (
     MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -35,6 +34,7 @@ from Algorithm.losses import Losses
 from Algorithm.policy_gradient_config import PolicyGradientConfig
 from Algorithm.rollout_log import log_episodes
 from Enviroment.errors import UserError
+from Models.device import upload
 from Models.sb3_policy import distribution_and_value, within_bounds
 
 _ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -191,7 +191,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
         callback.on_rollout_start()
         while not recorder.complete:
             with torch.no_grad():
-                obs = obs_as_tensor(self._last_obs, self.device)  # pyright: ignore[reportArgumentType]
+                obs = upload(self._last_obs, self.device)  # pyright: ignore[reportArgumentType, reportCallIssue]
                 distribution, _ = distribution_and_value(self.policy, obs)
                 raw = distribution.sample()
             new_obs, rewards, dones, infos = env.step(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from Enviroment.observations import FRAME, frame_channels
 from Enviroment.tasks import Task
+from Models.device import upload
 from Models.distributions import Distribution
 
 Obs = np.ndarray | dict[str, np.ndarray]
@@ -71,9 +72,9 @@ class FrameHistory:
         self.frames[: self.history] = state["frames"].to(self.frames.device)
         self._last_age, self._n_steps = state["ages"], 0
 
-    def add(self, step: int, stacked: np.ndarray, episode_starts: np.ndarray) -> None:
+    def add(self, step: int, stacked: np.ndarray | Tensor, episode_starts: np.ndarray) -> None:
         """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
-        newest = torch.as_tensor(stacked[:, -self.channels :])
+        newest = torch.as_tensor(stacked)[:, -self.channels :]
         self.frames[self.history + step].copy_(newest)
         self._last_age = np.where(episode_starts, 0, self._last_age + 1)
         self._age[step] = self._last_age
@@ -81,11 +82,27 @@ class FrameHistory:
 
     def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
         """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
+        return self.gather(upload(self.rows(steps, envs), self.frames.device))
+
+    def rows(self, steps: np.ndarray, envs: np.ndarray) -> np.ndarray:
+        """Where the frames of these stacks are kept, `(B, stack)`, for `gather`."""
         back = np.minimum(self._back, self._age[steps, envs][:, None])  # (B, stack)
-        rows = (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
-        index = torch.as_tensor(rows.ravel(), device=self.frames.device)
-        frames = self.frames.flatten(0, 1).index_select(0, index)  # (B * stack, C, H, W)
-        return frames.view(len(steps), -1, *frames.shape[2:])
+        return (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The stacks whose frames are kept at `rows` `(B, stack)`, on the frames' device."""
+        frames = self.frames.flatten(0, 1).index_select(0, rows.flatten())  # (B * stack, C, H, W)
+        return frames.view(len(rows), -1, *frames.shape[2:])
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """A whole rollout on the device, `(n_envs * n_steps, ...)`, to take minibatches from."""
+
+    obs: dict[str, Tensor]  # groups that are kept whole
+    frame_rows: Tensor | None  # (n_envs * n_steps, stack), for `FrameHistory.gather`
+    raw_actions: Tensor
+    vectors: dict[str, Tensor]  # the fields of `Minibatch` that are `(B,)`
 
 
 class StudentRolloutBuffer(RolloutBuffer):
@@ -131,7 +148,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         self._teacher_obs: dict[str, list[Tensor]] = {}
         self._raw_actions: list[Tensor] = []
         self._student: list[Distribution] = []
-        self._old_log_prob: Tensor | None = None  # (n_envs * n_steps,), once it is asked for
+        self._samples: _Samples | None = None  # once minibatches are asked for
         self.teacher: Distribution | None = None
         self.teacher_values: Tensor | None = None
         self.generator_ready = False
@@ -151,17 +168,19 @@ class StudentRolloutBuffer(RolloutBuffer):
 
     def add_step(
         self,
-        obs: Obs,
+        obs: Obs | TensorObs,
         raw_actions: Tensor,
         rewards: np.ndarray,
         episode_starts: np.ndarray,
         student: Distribution,
         values: Tensor | None = None,
-        teacher_obs: Obs | None = None,
+        teacher_obs: Obs | TensorObs | None = None,
     ) -> None:
         """One step of every environment.
 
         Args:
+            obs: what the student saw; best the tensors that it acted on, which are where they
+                have to be.
             student: the distributions that the student had.
             values: `(n_envs,)`; None: `set_values` gives those of the whole rollout.
             teacher_obs: what the teacher sees of the step; None: what the student sees.
@@ -182,9 +201,16 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
-    def _keep(self, groups: dict[str, list[Tensor]], group: str, array: np.ndarray) -> None:
-        # A copy: environments may reuse their arrays.
-        groups.setdefault(group, []).append(torch.tensor(array, device=self.device))
+    def _keep(
+        self, groups: dict[str, list[Tensor]], group: str, values: np.ndarray | Tensor
+    ) -> None:
+        # A copy: environments may reuse their arrays, whose memory a tensor on the CPU shares.
+        groups.setdefault(group, []).append(torch.as_tensor(values, device=self.device).clone())
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
+        """As SB3's."""
+        super().compute_returns_and_advantage(last_values, dones)
+        self._samples = None
 
     def set_values(self, values: Tensor) -> None:
         """The critic's estimates `(n_envs * n_steps,)` of `flat_obs`."""
@@ -203,7 +229,8 @@ class StudentRolloutBuffer(RolloutBuffer):
         """
         kept = self._teacher_obs or self._obs
         if group == FRAME and self._history is not None and FRAME not in kept:
-            return self._read_frames(np.arange(self.buffer_size * self.n_envs))
+            envs, steps = np.divmod(np.arange(self.buffer_size * self.n_envs), self.buffer_size)
+            return self._history.read(steps, envs)
         return _env_major(kept[group or ""])
 
     def flat_student(self) -> Distribution:
@@ -216,55 +243,56 @@ class StudentRolloutBuffer(RolloutBuffer):
     def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
         """The rollout once, in random order; None: all of it in one minibatch.
 
+        On a GPU nothing waits between minibatches: the rollout lies there as a whole, and one
+        order of its samples is sent per epoch.
+
         Raises:
             RuntimeError: the rollout is not complete.
         """
         if not self.full:
             raise RuntimeError("Minibatches need a complete rollout.")
         total = self.buffer_size * self.n_envs
-        order = np.random.permutation(total)
-        vectors = self._flat_vectors()
-        obs = {group: _env_major(steps) for group, steps in self._obs.items()}
-        raw_actions = _env_major(self._raw_actions)
-        for start in range(0, total, batch_size or total):
-            rows = order[start : start + (batch_size or total)]
-            index = torch.as_tensor(rows, device=self.device)
+        if self._samples is None:
+            self._samples = self._flat_samples()
+        samples, order = self._samples, upload(np.random.permutation(total), self.device)
+        for index in order.split(batch_size or total):
             yield Minibatch(
-                obs=self._read_obs(obs, rows, index),
-                raw_actions=raw_actions[index],
+                obs=self._read_obs(samples, index),
+                raw_actions=samples.raw_actions[index],
                 teacher=None if self.teacher is None else self.teacher[index],
                 teacher_values=None if self.teacher_values is None else self.teacher_values[index],
-                **{name: vector[index] for name, vector in vectors.items()},
+                **{name: vector[index] for name, vector in samples.vectors.items()},
             )
 
-    def _flat_vectors(self) -> dict[str, Tensor]:
+    def _flat_samples(self) -> _Samples:
+        raw_actions = _env_major(self._raw_actions)
         arrays = {
             "old_values": self.values,
             "advantages": self.advantages,
             "returns": self.returns,
         }
-        flat = {
-            name: torch.as_tensor(array.T.reshape(-1), device=self.device)
-            for name, array in arrays.items()
-        }
-        if self._old_log_prob is None:
-            self._old_log_prob = self.flat_student().log_prob(_env_major(self._raw_actions))
-        return {"old_log_prob": self._old_log_prob, **flat}
-
-    def _read_obs(self, obs: dict[str, Tensor], rows: np.ndarray, index: Tensor) -> TensorObs:
-        read = {group: tensor[index] for group, tensor in obs.items()}
+        flat = {name: upload(array.T.reshape(-1), self.device) for name, array in arrays.items()}
+        frame_rows = None
         if self._history is not None:
-            read[FRAME] = self._read_frames(rows)
+            envs, steps = np.divmod(np.arange(self.buffer_size * self.n_envs), self.buffer_size)
+            frame_rows = upload(self._history.rows(steps, envs), self.device)
+        return _Samples(
+            obs={group: _env_major(steps) for group, steps in self._obs.items()},
+            frame_rows=frame_rows,
+            raw_actions=raw_actions,
+            vectors={"old_log_prob": self.flat_student().log_prob(raw_actions), **flat},
+        )
+
+    def _read_obs(self, samples: _Samples, index: Tensor) -> TensorObs:
+        read = {group: tensor[index] for group, tensor in samples.obs.items()}
+        if self._history is not None:
+            assert samples.frame_rows is not None
+            read[FRAME] = self._history.gather(samples.frame_rows[index])
         return read if self._is_dict else read[""]
 
-    def _read_frames(self, rows: np.ndarray) -> Tensor:
-        assert self._history is not None
-        envs, steps = np.divmod(rows, self.buffer_size)
-        return self._history.read(steps, envs)
 
-
-def _groups(obs: Obs) -> dict[str, np.ndarray]:
-    return obs if isinstance(obs, dict) else {"": obs}
+def _groups(obs: Obs | TensorObs) -> dict[str, np.ndarray] | dict[str, Tensor]:
+    return obs if isinstance(obs, dict) else {"": obs}  # pyright: ignore[reportReturnType]
 
 
 def _env_major(steps: list[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
-from Algorithm.finite import check_step
+from Algorithm.finite import StepGuard
 from Algorithm.learner_file import (
     GENERATORS,
     MADE_WITH,
@@ -35,6 +35,7 @@ from Algorithm.learner_file import (
 from Algorithm.meter import Meter
 from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
+from Models.device import upload
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 from Models.generators import capture_generators
 from Models.student import StudentPolicy
@@ -106,6 +107,7 @@ class SupervisedLearner:
         self.checkpoints: Path | None = None
         self._pending: Draw | None = None  # decided on, but not trained on
         self._meter = Meter()
+        self._guard = StepGuard()
 
     # -- what SB3's callbacks ask of a model ------------------------------------------------------
 
@@ -201,18 +203,21 @@ class SupervisedLearner:
         losses = cloning_losses(student, batch.teacher)
         per_sample = losses[self.config.loss_type]
         if draw.weights is not None:
-            per_sample = per_sample * torch.from_numpy(draw.weights).to(self.device)
+            per_sample = per_sample * upload(draw.weights, self.device)
         loss = per_sample.mean()
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        advice = "A smaller learning rate may help; so may a look at the dataset's values."
-        check_step(loss, norm, f"gradient step {self.gradient_steps}", advice)
+        self._guard.check(
+            *(self.optimizer, loss, norm, self.gradient_steps),
+            advice="A smaller learning rate may help; so may a look at the dataset's values.",
+        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
         self.gradient_steps += 1
         if self.replay.prioritised:
+            self._guard.settle()
             errors = priority_loss(self.config.loss_type, student, batch.teacher)
             self.replay.update(draw.indices, errors.cpu().numpy())
         self._meter.add(
@@ -248,6 +253,7 @@ class SupervisedLearner:
         validates = at_end or step % config.validate_every == 0
         if not (validates or step % config.log_every == 0):
             return
+        self._guard.settle()
         record = self.logger.record
         for name, value in self._meter.means().items():
             record(f"train/{name}", value)
@@ -315,7 +321,11 @@ class SupervisedLearner:
         Tensors and arrays are the learner's own, not copies: store them before its next step.
 
         Returns: what `Models.packing.pack` takes.
+
+        Raises:
+            UserError: a step since the last logging point would have spoiled the weights.
         """
+        self._guard.settle()
         return {
             MADE_WITH: self.made_with(),
             "policy": self.policy.state_dict(),

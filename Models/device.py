@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import overload
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from Enviroment.errors import UserError
 
@@ -30,6 +33,31 @@ def resolve_device(name: str) -> torch.device:
             found = f"only {count}" if count else "none"
             raise UserError(f"--device {name}: this machine has {found}. Use --device auto or cpu.")
     return device
+
+
+@overload
+def upload(values: np.ndarray, device: torch.device) -> Tensor: ...
+
+
+@overload
+def upload(values: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]: ...
+
+
+def upload(
+    values: np.ndarray | Mapping[str, np.ndarray], device: torch.device
+) -> Tensor | dict[str, Tensor]:
+    """Return an array, or each array of a dictionary, as a tensor on the device.
+
+    On the CPU the tensor shares the array's memory. To a GPU the array travels from a copy in
+    pinned memory, and nothing waits: what is computed next on the device sees the values, and the
+    array may be written to at once.
+    """
+    if isinstance(values, Mapping):
+        return {name: upload(array, device) for name, array in values.items()}
+    tensor = torch.as_tensor(values)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.contiguous().pin_memory().to(device, non_blocking=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.impala import fastest_precision
 from Models.student_config import MODES, StudentConfig
 from Models.student_networks import make_encoder, mlp
 from Models.teacher_description import activation_class
@@ -135,11 +133,8 @@ class StudentPolicy(ActorCriticPolicy):
 
     def _build_encoder(self, sizes: dict[str, int]) -> int:
         """The part that sees frames, and the proprioception beside it; its features' number."""
-        if self.config.precision == "auto":
-            # Resolved once: a bundle computes in what its student was trained in.
-            precision = fastest_precision(get_device("auto"))
-            self.config = replace(self.config, precision=precision)
-        config = self.config
+        # Resolved once: a bundle computes in what its student was trained in.
+        self.config = config = self.config.computed_on(get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
         self.encoder = make_encoder(config, frame.shape)
         if config.separate_critic:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self
+
+import torch
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import FAMILIES
-from Models.impala import FILTERS
+from Models.impala import FILTERS, fastest_precision
 from Models.teacher_description import activation_class
 
 NATURE = "NatureCNN"
@@ -85,6 +87,15 @@ class StudentConfig:
             k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
         }
         return cls(**values)
+
+    def computed_on(self, device: torch.device) -> Self:
+        """Return the configuration with the precision `auto` resolved to what is fastest there.
+
+        A student of the state has no convolutions, and stays as it is.
+        """
+        if self.precision != "auto" or self.mode == "State":
+            return self
+        return replace(self, precision=fastest_precision(device))
 
     @property
     def groups(self) -> tuple[str, ...]:
