@@ -76,7 +76,7 @@ class StepGuard:
         """
         if self._optimizer is None:
             return
-        del self._optimizer.found_inf
+        del self._optimizer.found_inf  # pyright: ignore[reportAttributeAccessIssue]
         self._optimizer = None
         figures = torch.stack([self._spoiled, self._loss_spoiled, self._good_steps])
         spoiled, loss_spoiled, good_steps = figures.tolist()
