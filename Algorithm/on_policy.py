@@ -173,8 +173,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         task = getattr(self.env, "task", None)
         self.rollout_buffer_kwargs = {"task": task}
         if issubclass(self.policy_class, StudentPolicy):
-            taught = {} if self.teacher is None else {"family": self.teacher.description.family}
-            config = self.policy_kwargs.get("config") or StudentConfig(**taught)
+            family = self.teacher.description.family if self.teacher else StudentConfig.family
+            config = self.policy_kwargs.get("config") or StudentConfig(family=family)
             self.policy_kwargs = {**self.policy_kwargs, "config": config.computed_on(self.device)}
         self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
