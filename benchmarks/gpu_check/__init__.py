@@ -1,0 +1,1 @@
+"""`make gpu-check`: what the toolkit does on a GPU, checked and measured in minutes."""

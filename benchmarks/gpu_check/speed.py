@@ -1,0 +1,95 @@
+"""Env steps per second and peak memory of PPD, by environments and by networks."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from benchmarks.gpu_check.setting import MODES, N_CORES, Setting, recorded, wait
+
+_ENVS = (18, 64, 128, 512)
+_SAMPLES = 8_192  # env steps that are timed, at least one rollout
+
+
+def check(setting: Setting) -> None:
+    """Time rollouts and updates; the processor's row is this machine's, for comparison."""
+    setting.findings.fact("cores", N_CORES)
+    for n_envs in (2, 3) if setting.quick else _ENVS:
+        env = setting.env(n_envs)
+        try:
+            setting.findings.row(**_stepping(setting, env))
+            for mode in MODES[:1] if setting.quick else MODES:
+                what = f"{mode}, {n_envs} environments"
+                setting.findings.attempt(
+                    what, lambda mode=mode, env=env: _training(setting, env, mode)
+                )
+            if n_envs == max(_ENVS):  # few and large minibatches, for what a card likes
+                what = f"{n_envs} environments, minibatches of 2,048"
+                setting.findings.attempt(
+                    what, lambda env=env: _training(setting, env, MODES[0], batch_size=2048)
+                )
+        finally:
+            env.close()
+    if setting.is_cuda and not setting.quick:
+        env = setting.env(_ENVS[0])
+        try:
+            _training(setting, env, MODES[0], device=torch.device("cpu"))
+        finally:
+            env.close()
+
+
+def _stepping(setting: Setting, env: Any) -> dict[str, Any]:
+    """Stepping and drawing alone, with actions of zero."""
+    n_steps = max(3, (100 if setting.quick else 4_096) // env.num_envs)
+    env.reset()
+    actions = torch.zeros(env.num_envs, *env.action_space.shape).numpy()
+    env.step(actions)
+    started = time.perf_counter()
+    for _ in range(n_steps):
+        env.step(actions)
+    rate = n_steps * env.num_envs / (time.perf_counter() - started)
+    return {"network": "none", "environments": env.num_envs, "env steps per s": rate}
+
+
+def _training(
+    setting: Setting,
+    env: Any,
+    mode: str,
+    batch_size: int = 256,
+    device: torch.device | None = None,
+) -> None:
+    """One rollout to warm up, then some that are timed."""
+    device = device or setting.device
+    n_steps = 8 if setting.quick else max(16, min(64, _SAMPLES // env.num_envs))
+    size = n_steps * env.num_envs
+    precision = "auto" if device.type == "cuda" else "float32"
+    model = setting.model(env, device, mode, precision, n_steps=n_steps, batch_size=batch_size)
+    recorded(model)
+    model.learn(size)
+    wait(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    n_rollouts = 1 if setting.quick or device.type == "cpu" else max(1, _SAMPLES // size // 2)
+    started, rollout, update = time.perf_counter(), 0.0, 0.0
+    for _ in range(n_rollouts):
+        model.learn(size, reset_num_timesteps=False)
+        rollout += model._rollout_seconds
+        update += model._update_seconds
+    wait(device)
+    seconds = time.perf_counter() - started
+    memory = {}
+    if device.type == "cuda":
+        memory = {"peak MiB": torch.cuda.max_memory_allocated(device) / 2**20}
+    setting.findings.row(
+        network=f"{mode}{'' if device == setting.device else ' on the processor'}",
+        environments=env.num_envs,
+        **{
+            "minibatch": batch_size,
+            "env steps per s": n_rollouts * size / seconds,
+            "rollout, share": rollout / seconds,
+            "update, share": update / seconds,
+            **memory,
+        },
+    )
