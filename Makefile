@@ -17,7 +17,7 @@ PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX
 INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher test test-slow soak check format bench clean
+.PHONY: help pusher test test-slow soak check format bench gpu-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
 	@set -e; for script in benchmarks/*.py; do \
 		echo "$$script"; $(RUN) "$$script" $(ARGS); \
 	done
+
+gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Results/GPU
+	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## remove .venv and caches; results stay
 	rm -rf $(VENV) build .pytest_cache .ruff_cache *.egg-info

@@ -142,7 +142,11 @@ def _pusher(setting: Setting, folder: Path) -> tuple[str, ...]:
 
 def _common(setting: Setting, device: str | None = None) -> tuple[str, ...]:
     where = device if device and setting.is_cuda else str(setting.device)
-    return ("--mode", "ImpaalaSmall", "--device", where, "--no_video", "--wandb", "disabled")
+    threads = ("--threads", "1") if setting.quick else ()
+    return (
+        *("--mode", "ImpaalaSmall", "--device", where, "--no_video", "--wandb", "disabled"),
+        *threads,
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -161,7 +165,7 @@ def _finished(
 
 
 def _deterministic(setting: Setting, folder: Path, flags: Sequence[str]) -> subprocess.Popen[str]:
-    threads = ("--threads", str(max(1, N_CORES // 3)))
+    threads = () if setting.quick else ("--threads", str(max(1, N_CORES // 3)))
     return subprocess.Popen(
         [sys.executable, "-c", _DETERMINISTIC, *_pusher(setting, folder)[1:], *flags, *threads],
         stdout=subprocess.DEVNULL,

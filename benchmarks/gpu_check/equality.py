@@ -100,6 +100,13 @@ def losses_and_gradient(
     return {k: v.item() for k, v in terms.items()}, torch.cat(gradients).double().cpu()
 
 
+def features(model: OnPolicyStudent, batch: Minibatch) -> Tensor:
+    """What the encoder makes of the minibatch's frames."""
+    assert isinstance(model.policy, StudentPolicy) and isinstance(batch.obs, dict)
+    with torch.no_grad():
+        return model.policy.encoder(batch.obs["frame"])
+
+
 def moved(batch: Minibatch, device: torch.device) -> Minibatch:
     """The same minibatch on another device."""
 
@@ -218,6 +225,10 @@ def check_bf16(setting: Setting) -> None:
         batch = next(plain.rollout_buffer.minibatches(256))
         with exact_float32():
             expected, expected_gradient = losses_and_gradient(plain, batch)
+            seen = [features(model, batch) for model in (plain, half)]
+        features_apart = float((seen[1] - seen[0]).norm() / seen[0].norm())
+        setting.findings.fact("features apart, relative", features_apart)
+        setting.findings.expect(0 < features_apart <= BF16_LOSS, "the features tell no bfloat16")
         found, gradient = losses_and_gradient(half, batch)
         apart = abs(found["total"] - expected["total"]) / (1 + abs(expected["total"]))
         cosine = float(torch.cosine_similarity(gradient, expected_gradient, dim=0))

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.ppd import PPD
+from Algorithm.ppd import PPD, PPDConfig
 from benchmarks.gpu_check.outcome import Findings
 from Enviroment.make import make_env
 from Enviroment.tasks import Task, get_task
@@ -51,9 +51,10 @@ class Setting:
         return dataclasses.replace(get_task("Pusher"), frame_size=size)
 
     def env(self, n_envs: int | None = None) -> VecEnv:
-        """Its environments; the caller closes them."""
+        """Its environments, as the command line has them; the caller closes them."""
         n_envs = n_envs or self.n_envs
-        return make_env(self.task(), n_envs, 0, n_workers=min(n_envs, N_CORES), stagger=True)
+        env = make_env(self.task(), n_envs, 0, n_workers=min(n_envs, N_CORES), stagger=True)
+        return VecNormalize(env, norm_obs=False, gamma=PPDConfig.gamma)
 
     def teacher(self, device: torch.device) -> Teacher:
         """The teacher that is shipped."""
@@ -77,6 +78,8 @@ class Setting:
         teacher = self.teacher(device)
         config = self.config(teacher, precision, mode)
         kwargs = {"config": config, "optimizer_kwargs": {"eps": 1e-5, "fused": True}}
+        if algorithm is PPD:
+            settings = {"detach_ratio": True, "learning_rate": 1e-3, **settings}
         model = algorithm(
             StudentPolicy,  # pyright: ignore[reportCallIssue]
             env,
