@@ -44,7 +44,7 @@ SHAPE = (2, 16, 16)
 @pytest.fixture(autouse=True)
 def float32_as_it_is() -> Iterator[None]:
     """Nothing is rounded to TF32."""
-    backends = torch.backends.cudnn, torch.backends.cuda.matmul
+    backends: list[Any] = [torch.backends.cudnn, torch.backends.cuda.matmul]
     before = [backend.allow_tf32 for backend in backends]
     for backend in backends:
         backend.allow_tf32 = False
