@@ -125,3 +125,25 @@ def test_an_incomplete_rollout_gives_no_minibatches() -> None:
     buffer = StudentRolloutBuffer(9, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)), n_envs=3)
     with pytest.raises(RuntimeError, match="complete rollout"):
         next(buffer.minibatches(4))
+
+
+def test_what_is_kept_shares_no_memory_with_the_environments() -> None:
+    """A tensor on the CPU is the array that an environment may write its next observation to."""
+    buffer = StudentRolloutBuffer(1, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)), n_envs=3)
+    obs = np.ones((3, 2), np.float32)
+    student = DiagGaussian(torch.zeros(3, 1), torch.zeros(3, 1))
+    buffer.add_step(torch.from_numpy(obs), torch.zeros(3, 1), np.zeros(3), np.ones(3), student)
+    obs[:] = 5
+    flat = buffer.flat_group(None)
+    assert isinstance(flat, torch.Tensor) and torch.equal(flat, torch.ones(3, 2))
+
+
+def test_minibatches_have_the_returns_that_were_computed_last() -> None:
+    buffer = StudentRolloutBuffer(2, spaces.Box(-1, 1, (2,)), spaces.Box(-1, 1, (1,)), n_envs=3)
+    _filled(buffer, 2, 3)
+    (before,) = buffer.minibatches(None)
+    buffer.rewards += 1.0
+    buffer.compute_returns_and_advantage(torch.zeros(3), np.ones(3))
+    (after,) = buffer.minibatches(None)
+    assert after.returns.sum() > before.returns.sum()
+    np.testing.assert_allclose(np.sort(after.returns), np.sort(buffer.returns.ravel()))
