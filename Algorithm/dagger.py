@@ -24,7 +24,7 @@ from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning import check_enough, clone_phase
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
-from Algorithm.cloning_losses import cloning_losses, mode_accuracy
+from Algorithm.cloning_losses import cloning_losses
 from Algorithm.dagger_round import Round
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
@@ -270,7 +270,8 @@ class DAgger(SupervisedLearner):
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
         figures["loss"] = losses[self.config.loss_type]
-        figures["action_accuracy"] = mode_accuracy(student, labels)
+        if self.accuracy.is_defined:
+            figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
         return figures
 
     # -- states and files --------------------------------------------------------------------------

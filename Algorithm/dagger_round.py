@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 from torch import Tensor
 
+from Algorithm.meter import to_numbers
+
 
 @dataclass
 class Round:
@@ -35,8 +37,9 @@ class Round:
         infos: list[dict[str, Any]],
     ) -> None:
         """One step: the student's figures `(n_envs,)` before it, and what the environments gave."""
-        for name, values in figures.items():
-            self.sums[name] = self.sums.get(name, 0.0) + values.mean().item()
+        means = to_numbers({name: values.mean() for name, values in figures.items()})
+        for name, mean in means.items():
+            self.sums[name] = self.sums.get(name, 0.0) + mean
         self.obs, self.starts = obs, starts
         self.begun += starts
         self.steps += 1

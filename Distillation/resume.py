@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from Algorithm import distributed
-from Algorithm.on_policy import OnPolicyStudent
 from Distillation.methods import Learner
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
@@ -170,9 +169,6 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     if distributed.rank() > 0:
         own = _read(checkpoint, f"rank_{distributed.rank()}")
         state |= {**own, "learner": {**state["learner"], **own["learner"]}}
-    if isinstance(learner.model, OnPolicyStudent) and learner.env is not None:
-        # For environments that cannot be saved: other episodes than at the beginning.
-        learner.env.seed(learner.id_seed + checkpoint.step)
     try:
         learner.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])

@@ -19,7 +19,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate import (
     Act,
     EpisodeStats,
-    action_accuracy,
+    agreement,
     policy_act,
     run_episodes,
     skill,
@@ -41,7 +41,7 @@ class EvaluationCallback(BaseCallback):
     - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`: on the OD seeds;
     - `eval/od_skill`, where the returns of both the teacher and a blind student are known;
     - `eval/id_skill`, where `take_skill` wants it;
-    - `eval/action_accuracy`, with a teacher: on the student's OD states;
+    - `eval/action_accuracy`, with a teacher and bounded actions: on the student's OD states;
     - `eval/seconds`: what the evaluation took.
 
     Args:
@@ -138,7 +138,7 @@ class EvaluationCallback(BaseCallback):
         act = policy_act(self.model, deterministic=self._task.judged_by_mode)
         measures = {}
         if self._teacher is not None:
-            measures["action_accuracy"] = action_accuracy(self._teacher, self._env.action_space)
+            measures = agreement(self._teacher, self._env.action_space)
         self.id_stats = run_episodes(act, self._env, self._task, self._id_seed, self._n_episodes)
         self.od_stats = run_episodes(
             act, self._env, self._task, seeds.VALIDATION.start, self._n_episodes, measures

@@ -185,4 +185,4 @@ def _learn(
 def _first_seed(run: TeacherRun, start: Progress) -> int:
     """Past every episode that the run has already started, in any environment."""
     block = seeds.teacher_training(run.run_index)
-    return block.start + start.episodes * run.settings.num_envs
+    return seeds.further(block.start, start.episodes * run.settings.num_envs)
