@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from Algorithm import distributed
+from Distillation.in_force import comparable
 from Distillation.methods import Learner
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
@@ -242,12 +243,13 @@ def mark_finished(folder: Path) -> None:
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
         written = json.loads(path.read_bytes())
-        was = fixed_settings({**written["config"], "teacher_sha256": written["teacher_sha256"]})
+        settings = comparable(written["config"])
+        was = fixed_settings({**settings, "teacher_sha256": written["teacher_sha256"]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."
         ) from error
-    now = fixed_settings(redact(json.loads(json.dumps(config, default=str))))
+    now = fixed_settings(comparable(redact(json.loads(json.dumps(config, default=str)))))
     if differ := differences(was, now):
         lines = "\n".join(f"  {difference}" for difference in differ)
         raise UserError(

@@ -207,9 +207,9 @@ class SeededVecEnv(EpisodeVecEnv):
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
                 f"{seeds.further(int(exchange.seeds[worst]), -self._total_rows)}. MuJoCo met "
-                "positions, velocities or accelerations that are not finite or too large. Smaller actions or a shorter "
-                "time step of the model may help; so may a larger max_divergences, where such "
-                "episodes are few."
+                "positions, velocities or accelerations that are not finite or too large. Smaller "
+                "actions or a shorter time step of the model may help; so may a larger "
+                "max_divergences, where such episodes are few."
             )
 
     def _begin_all(self) -> None:

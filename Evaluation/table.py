@@ -21,6 +21,7 @@ from Evaluation.tool import run_tool
 _SEED_FLAGS = {"run_index"}
 # Where and how it ran, what has a column, and a noise that depends on the seed: its size is a flag.
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
+_METHODS_OWN = ("training", "cloning")  # groups of flags on how a method learns
 _OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that name one
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
@@ -55,11 +56,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
         if not isinstance(run.method, str):
             raise UserError(f"{run.folder} was written by an older version. Leave it out.")
     flags = [_experiment(run) for run in runs]
-    differing = sorted(
-        name
-        for name in {name for f in flags for name in f}
-        if len({str(f.get(name)) for f in flags}) > 1
-    )
+    differing = _differing(runs, flags)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run, f in zip(runs, flags, strict=True):
         key = (run.task, run.method, run.mode, *(str(f.get(name)) for name in differing))
@@ -69,6 +66,22 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
         Row(dict(zip(titles, key, strict=True)), tuple(group))
         for key, group in sorted(groups.items())
     ]
+
+
+def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The flags that tell experiments apart. How a method learns differs between methods anyway,
+    so that is compared among the runs of one task and method.
+    """
+    values: dict[tuple[str, ...], set[str]] = {}
+    names = {name for of_run in flags for name in of_run}
+    for run, of_run in zip(runs, flags, strict=True):
+        own = {n for group in _METHODS_OWN for n in run.config.get(group) or ()}
+        for name in names:
+            if name in of_run and name not in own:
+                values.setdefault((name,), set()).add(str(of_run[name]))
+            key = (name, run.task, run.method)
+            values.setdefault(key, set()).add(str(of_run.get(name)))
+    return sorted({name for (name, *_), found in values.items() if len(found) > 1})
 
 
 def _experiment(run: Run) -> dict[str, Any]:
