@@ -218,8 +218,8 @@ class DAgger(SupervisedLearner):
         figures = {**collected.figures(), "round": float(number), "beta": beta}
         for name, value in figures.items():
             self.logger.record(f"dagger/{name}", value)
-        self.logger.record("time/env_steps", self.env_steps)
-        self.logger.record("time/gradient_steps", self.gradient_steps)
+        for name, count in self.counters.items():
+            self.logger.record(f"time/{name}", count)
         self.logger.record("time/collection_seconds", collected.seconds)
         self.logger.dump(self.gradient_steps)
 

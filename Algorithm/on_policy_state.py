@@ -35,6 +35,11 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
     _resumed: dict[str, Any] | None = None  # what `learn` is to put back after its own set-up
 
     @property
+    def counters(self) -> dict[str, int]:
+        """What the student has learned from."""
+        return {"env_steps": self.num_timesteps, "gradient_steps": self.gradient_steps}
+
+    @property
     def work_done(self) -> int:
         """Env steps, by which checkpoints are numbered."""
         return self.num_timesteps

@@ -52,8 +52,7 @@ def log_clock(
     """The steps so far, and what the latest rollout and its update took."""
     rollout = model.n_steps * model.n_envs * world_size()  # env steps
     for name, value in {
-        "env_steps": model.num_timesteps,
-        "gradient_steps": model.gradient_steps,
+        **model.counters,
         "rollout_seconds": rollout_seconds,
         "update_seconds": update_seconds,
         "steps_per_second": rollout / (rollout_seconds + update_seconds),

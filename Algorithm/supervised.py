@@ -47,7 +47,8 @@ class SupervisedLearner:
     """A student, its data and its optimizer; subclasses say in which phases it learns.
 
     It takes SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps,
-    `on_rollout_start` comes before and `on_step` after each of them.
+    `on_rollout_start` comes before and `on_step` after each of them, the former also before the
+    data of a phase are prepared.
 
     Logged, every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
     train/mse, train/action_accuracy, train/log_std, train/grad_norm, train/learning_rate,
@@ -114,6 +115,11 @@ class SupervisedLearner:
     def num_timesteps(self) -> int:
         """Gradient steps."""
         return self.gradient_steps
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the student has learned from, or is about to."""
+        return {"env_steps": self.env_steps, "gradient_steps": self.gradient_steps}
 
     @property
     def work_done(self) -> int:
@@ -267,8 +273,8 @@ class SupervisedLearner:
         record("train/learning_rate", self._learning_rate)
         for name, value in self.replay.statistics().items():
             record(f"replay/{name}", value)
-        record("time/gradient_steps", step)
-        record("time/env_steps", self.env_steps)
+        for name, count in self.counters.items():
+            record(f"time/{name}", count)
         record("time/samples_per_second", self._meter.steps_per_second() * config.batch_size)
         record("time/data_share", self._meter.data_share())
         record("time/training_seconds", self.training_seconds)
@@ -300,6 +306,7 @@ class SupervisedLearner:
         for number, phase in enumerate(phases):
             if self.gradient_steps >= phase.stop:
                 continue
+            callback.on_rollout_start()  # so that what is evaluated has not got this round's data
             self.prepare(number, callback)
             if not self.fit(phase, last_step, callback):
                 break

@@ -154,7 +154,10 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
             learner.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
             checkpointer.save()
         if tracker is not None:
-            report(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker)
+            report(
+                *(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker),
+                step=learner.model.num_timesteps,
+            )
             mark_finished(folder)
 
 

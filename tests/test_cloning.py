@@ -128,9 +128,7 @@ def test_validation_loss_falls(loss_type: str, replay: ReplayConfig | None) -> N
     assert (
         after["loss"] == recorder.curve("val/loss")[-1] == pytest.approx(after[loss_type.lower()])
     )
-    # Bounds -2..2: half of the range is 2, so a squared difference is a quarter when scaled, and
-    # less where actions beyond the bounds are clipped.
-    assert 1 - after["mse"] / 4 <= after["action_accuracy"] + 1e-6 < 1
+    assert after["action_accuracy"] == pytest.approx(1 - after["mse"], abs=1e-6)  # both squashed
 
 
 def test_discrete_actions_are_cloned() -> None:
