@@ -217,7 +217,6 @@ def test_of_older_runs_bc_stands_at_its_dataset_and_a_round_counts_from_its_firs
     cloning = {"folder_Dagger": "bc", "round_env_steps": 103}
     run = dataclasses.replace(run, config={**run.config, "cloning": cloning})
     assert curve_of(run, "env_steps") == [[500, 0.5], [602, 0.7], [704, 0.8]]
-    assert curve_of(run, "gradient_steps") == [[0, 0.5], [40, 0.6], [50, 0.7], [60, 0.8]]
 
 
 @pytest.mark.parametrize(
