@@ -44,8 +44,8 @@ def check_noise(space: spaces.Space, scale: float) -> None:
     """Raises UserError for a scale that means nothing with such actions."""
     if isinstance(space, spaces.Box) and scale and not has_range(space):
         raise UserError(
-            f"--behaviour_noise {scale:g} is in half ranges of an action, and the actions of this "
-            "task have no bounds. Leave it out, or bound them by Gymnasium's RescaleAction."
+            f"--behaviour_noise {scale:g} is in half ranges of an action, and the bounds of this "
+            "task's actions are too far apart for that. Leave it out, or give closer bounds."
         )
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(

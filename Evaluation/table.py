@@ -23,6 +23,12 @@ _SEED_FLAGS = {"run_index"}
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
 _METHODS_OWN = ("training", "cloning")  # groups of flags on how a method learns
 _OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that name one
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A number, with what `_cell` says of several runs; or the sign that there is none.
+_NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_FIGURE = re.compile(
+    rf"-|{_NUMBER}(?: \({_NUMBER} to {_NUMBER}\))?(?:, \d+ of \d+ runs)?", re.ASCII
+)
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
 
@@ -169,16 +175,29 @@ def as_markdown(cells: Sequence[Mapping[str, str]]) -> str:
     """A table for a README."""
     titles = list(cells[0])
     lines = [titles, ["---"] * len(titles), *([line[t] for t in titles] for line in cells)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "".join("| " + " | ".join(map(_markdown_cell, line)) + " |\n" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def as_csv(cells: Sequence[Mapping[str, str]]) -> str:
-    """The same for a spreadsheet."""
+    """The same for a spreadsheet, which computes no cell: an apostrophe goes before those that it
+    would take for a formula.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(cells[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(cells)
+    writer = csv.writer(text, lineterminator="\n")
+    titles = list(cells[0])
+    writer.writerows(
+        map(_plain, line) for line in [titles, *([c[t] for t in titles] for c in cells)]
+    )
     return text.getvalue()
+
+
+def _plain(text: str) -> str:
+    is_formula = text.startswith(_FORMULA_STARTS) and not _FIGURE.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
 def show_table(flags: TableFlags) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,8 @@ from gymnasium import spaces
 
 from Enviroment.behaviour_noise import check_noise
 from Enviroment.errors import UserError
+from Enviroment.make import make_env, make_state_env
+from Enviroment.tasks import get_task
 from Models.agreement import ActionAccuracy
 from Models.distributions import (
     Bernoulli,
@@ -66,6 +71,30 @@ def test_of_discrete_actions_it_is_the_share_that_are_equal() -> None:
 def test_without_bounds_there_is_no_scale_and_no_noise_in_half_ranges() -> None:
     assert not ActionAccuracy(UNBOUNDED).is_defined
     assert ActionAccuracy(PUSHER).is_defined
-    check_noise(UNBOUNDED, 0.0)
-    with pytest.raises(UserError, match="no bounds"):
-        check_noise(UNBOUNDED, 0.2)
+    wide = spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (2,), np.float32)
+    assert not ActionAccuracy(wide).is_defined
+    check_noise(wide, 0.0)
+    with pytest.raises(UserError, match="too far apart"):
+        check_noise(wide, 0.2)
+
+
+class UnboundedReacher(gym.ActionWrapper):
+    """Reacher whose actions are clipped inside."""
+
+    def __init__(self) -> None:
+        super().__init__(gym.make("Reacher-v5"))
+        self.action_space = UNBOUNDED
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        return action.clip(-1, 1)
+
+
+def test_an_environment_of_unbounded_actions_is_refused_at_once() -> None:
+    gym.register("UnboundedReacher-v0", lambda **_: UnboundedReacher(), max_episode_steps=50)
+    try:
+        task = dataclasses.replace(get_task("Reacher"), env_id="UnboundedReacher-v0")
+        for make in (make_env, make_state_env):
+            with pytest.raises(UserError, match="UnboundedReacher-v0 have no bounds"):
+                make(task, 1, 0)
+    finally:
+        gym.registry.pop("UnboundedReacher-v0")

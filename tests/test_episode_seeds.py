@@ -17,7 +17,7 @@ BLOCK = seeds.training(0)  # 20,000,000 to 21,999,999
 def play(env: StateVecEnv, n_steps: int) -> list[list[tuple[int, int]]]:
     """(step, length) of each environment's reported episodes."""
     ends: list[list[tuple[int, int]]] = [[] for _ in range(env.num_envs)]
-    actions = np.zeros((env.num_envs, *env.action_space.shape), np.float32)
+    actions = np.zeros((env.num_envs, 2), np.float32)
     for step in range(1, n_steps + 1):
         *_, infos = env.step(actions)
         for index, info in enumerate(infos):
