@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def test_the_callers_policy_kwargs_are_left_alone() -> None:
     env = make_env("Pusher", 1, seed=0, blind=True)
     for family in ("gaussian", "squashed_gaussian"):  # the second is not the first one's student
         model = PPD(StudentPolicy, env, tiny_teacher(family), policy_kwargs=given, device="cpu")
+        assert isinstance(model.policy, StudentPolicy)
         assert model.policy.config.family == family
         assert given == {}
 
@@ -123,7 +125,8 @@ def test_an_update_asks_for_its_figures_once(monkeypatch: pytest.MonkeyPatch) ->
         method = getattr(torch.Tensor, name)
 
         def counted(tensor: torch.Tensor, method: Any = method, name: str = name) -> Any:
-            asked.append(name)
+            if "/Algorithm/" in sys._getframe(1).f_code.co_filename:  # not torch's own
+                asked.append(name)
             return method(tensor)
 
         monkeypatch.setattr(torch.Tensor, name, counted)
@@ -132,7 +135,7 @@ def test_an_update_asks_for_its_figures_once(monkeypatch: pytest.MonkeyPatch) ->
         asked.clear()
         recorded(pusher_ppd(tiny_teacher(), n_epochs=n_epochs), Recorder(), 24)
         numbers.append(len(asked))
-    assert numbers[0] == numbers[1]
+    assert numbers[0] == numbers[1] < 6
 
 
 def test_distillation_lowers_the_kl_and_leaves_the_teacher_alone() -> None:
