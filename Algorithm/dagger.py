@@ -32,6 +32,7 @@ from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Algorithm.teacher_view import normaliser_of
+from Enviroment import seeds
 from Enviroment.errors import UserError
 from Models.distributions import Distribution
 from Models.generators import restore_generators
@@ -237,7 +238,8 @@ class DAgger(SupervisedLearner):
             if can_stop and collecting.steps < self._steps_a_round:
                 self._boundary()
         self._collecting = None
-        self._next_seed += int(collecting.begun.max()) * self.env.num_envs
+        begun = int(collecting.begun.max()) * self.env.num_envs
+        self._next_seed = seeds.further(self._next_seed, begun)
         self.training_seconds += collecting.seconds
         return collecting
 

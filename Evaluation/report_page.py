@@ -25,6 +25,7 @@ from Evaluation.report_media import Media
 from Evaluation.report_parts import films, run_details, videos
 from Evaluation.report_rows import ReportRow, by_teacher
 from Evaluation.report_table import results_tables, swatch
+from Evaluation.runs import FEWEST_EPISODES
 
 _PILLS = {
     "ahead": ("ahead", "the interval excludes 0"),
@@ -106,8 +107,8 @@ def _part(title: str, content: str, kind: str) -> str:
 def _headline(found: Sequence[Claim]) -> str:
     if not found:
         return (
-            '<p class="note">No finished run here has a score on evaluation seeds, so nothing can '
-            "be said of who wins.</p>"
+            f'<p class="note">No finished run here has a score over {FEWEST_EPISODES} evaluation '
+            "seeds or more, so nothing can be said of who wins.</p>"
         )
     first, *others = (_claim(claim) for claim in found)
     if not others:

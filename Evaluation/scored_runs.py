@@ -11,7 +11,7 @@ from Enviroment.errors import UserError
 from Evaluation.evaluate import skill
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.paper_numbers import human_normalised, suite_of
-from Evaluation.runs import FEWEST_EPISODES, Run
+from Evaluation.runs import Run
 from Evaluation.stats import Statistic, geometric_iqm, iqm
 from Evaluation.table import rows_of
 
@@ -115,9 +115,6 @@ def _unfit(run: Run) -> str | None:
         return "was written by an older version, which described its method otherwise"
     if run.figures is None:
         return f"was cut short: it has no {FIGURES_FILE}"
-    if run.is_barely_evaluated:
-        episodes = f"{run.figures['episodes']:.0f} of at least {FEWEST_EPISODES} episodes"
-        return f"was evaluated on {episodes}: evaluate it again by `python -m Evaluation.evaluate`"
     if run.config["student"].get("blind"):
         return "is a blind student, the zero of skill"
     if "teacher_return" not in run.figures:

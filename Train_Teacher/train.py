@@ -103,7 +103,8 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
             load_envpool(task)  # or its error comes before the folder is made
         folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
         stack.enter_context(locked(folder))
-        config = {"task": task.name, "run": asdict(run)}
+        given = {name: value for name, value in asdict(run).items() if value is not None}
+        config = {"task": task.name, "run": given}
         run_folder.check(folder, config, resume=run.resume, overwrite=run.overwrite)
         device = resolve_device(run.device)
         torch.set_num_threads(run.threads)
