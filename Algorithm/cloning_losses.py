@@ -68,16 +68,3 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
             z = (student.mean - teacher.mode()) / student.log_std.exp()
             return 0.5 * z.square().sum(-1)
         return student.log_prob(student.mode()) - student.log_prob(teacher.mode())
-
-
-def mode_accuracy(student: Distribution, teacher: Distribution) -> Tensor:
-    """The Pusher toolkit's "accuracy" of each sample: 1 - MSE, or the share of discrete actions
-    that agree.
-
-    Returns:
-        `(B,)`.
-    """
-    if teacher.is_discrete:
-        agree = (student.mode() == teacher.mode()).float()  # (B,), or (B, D)
-        return agree.view(len(agree), -1).mean(-1)
-    return 1 - mse_loss(student, teacher)

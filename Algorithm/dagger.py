@@ -23,7 +23,7 @@ from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning import check_enough, clone_phase
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import CloningData, split_episodes
-from Algorithm.cloning_losses import cloning_losses, mode_accuracy
+from Algorithm.cloning_losses import cloning_losses
 from Algorithm.dagger_round import Round
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
@@ -31,6 +31,7 @@ from Algorithm.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Algorithm.teacher_view import normaliser_of
+from Enviroment import seeds
 from Enviroment.errors import UserError
 from Models.device import upload
 from Models.distributions import Distribution
@@ -218,8 +219,8 @@ class DAgger(SupervisedLearner):
         figures = {**collected.figures(), "round": float(number), "beta": beta}
         for name, value in figures.items():
             self.logger.record(f"dagger/{name}", value)
-        self.logger.record("time/env_steps", self.env_steps)
-        self.logger.record("time/gradient_steps", self.gradient_steps)
+        for name, count in self.counters.items():
+            self.logger.record(f"time/{name}", count)
         self.logger.record("time/collection_seconds", collected.seconds)
         self.logger.dump(self.gradient_steps)
 
@@ -237,7 +238,8 @@ class DAgger(SupervisedLearner):
             if can_stop and collecting.steps < self._steps_a_round:
                 self._boundary()
         self._collecting = None
-        self._next_seed += int(collecting.begun.max()) * self.env.num_envs
+        begun = int(collecting.begun.max()) * self.env.num_envs
+        self._next_seed = seeds.further(self._next_seed, begun)
         self.training_seconds += collecting.seconds
         return collecting
 
@@ -270,7 +272,8 @@ class DAgger(SupervisedLearner):
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
         figures["loss"] = losses[self.config.loss_type]
-        figures["action_accuracy"] = mode_accuracy(student, labels)
+        if self.accuracy.is_defined:
+            figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
         return figures
 
     # -- states and files --------------------------------------------------------------------------

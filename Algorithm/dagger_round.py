@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import torch
 from torch import Tensor
+
+from Algorithm.meter import to_numbers
 
 
 @dataclass
@@ -36,9 +37,8 @@ class Round:
         infos: list[dict[str, Any]],
     ) -> None:
         """One step: the student's figures `(n_envs,)` before it, and what the environments gave."""
-        # Fetched together: each fetch makes a GPU wait.
-        means = torch.stack([values.mean().double() for values in figures.values()]).tolist()
-        for name, mean in zip(figures, means, strict=True):
+        means = to_numbers({name: values.mean() for name, values in figures.items()})
+        for name, mean in means.items():
             self.sums[name] = self.sums.get(name, 0.0) + mean
         self.obs, self.starts = obs, starts
         self.begun += starts

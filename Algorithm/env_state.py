@@ -12,12 +12,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeI
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from Algorithm.rollout import Obs
+from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.errors import NoStateError
 from Enviroment.state import EnvState, Savable, savable
 
 
 def capture_env(env: VecEnv) -> dict[str, Any]:
-    """Statistics of each `VecNormalize`, and the environments themselves where they can be saved.
+    """Statistics of each `VecNormalize`, and the environments themselves where they can be saved;
+    where they cannot, how many episodes have begun in the one that has begun most.
 
     Returns: what `Models.packing.pack` takes.
     """
@@ -25,14 +27,19 @@ def capture_env(env: VecEnv) -> dict[str, Any]:
     try:
         state = _inner(env).save_state()
     except NoStateError:
-        return {"normalisers": normalisers, "environments": None}
+        unwrapped = env.unwrapped
+        begun = (
+            int(unwrapped.episodes_begun.max()) if isinstance(unwrapped, EpisodeVecEnv) else None
+        )
+        return {"normalisers": normalisers, "environments": None, "episodes_begun": begun}
     environments = {"arrays": state.arrays, "values": state.values}
     return {"normalisers": normalisers, "environments": environments}
 
 
 def restore_env(env: VecEnv, state: dict[str, Any]) -> Obs:
-    """Goes on from what `capture_env` took. Where the environments could not be saved, their
-    episodes begin anew, and a warning says so.
+    """Goes on from what `capture_env` took. Where the environments could not be saved, a warning
+    says so, and each begins a new episode: of an `EpisodeVecEnv` the one after those that had
+    begun, counted from the seed that it was given last.
 
     Returns:
         The observation that a policy acts on next. It lies in memory as the environments' own
@@ -50,6 +57,9 @@ def restore_env(env: VecEnv, state: dict[str, Any]) -> Obs:
             "each of them, and not to the bit.",
             stacklevel=3,
         )
+        unwrapped, begun = env.unwrapped, state.get("episodes_begun")
+        if isinstance(unwrapped, EpisodeVecEnv) and begun is not None:
+            unwrapped.skip_episodes(begun)
         return env.reset()  # pyright: ignore[reportReturnType]
     obs = _inner(env).restore_state(EnvState(environments["arrays"], environments["values"]))
     for wrapper in reversed(list(_wrappers(env))):

@@ -16,14 +16,19 @@ class StepGuard:
     bad step is refused at once. On a GPU a fused optimizer is given a flag that stays on the
     device: from the first bad step on it takes none, and `settle` says so. So the weights are those
     of the step before either way, and the GPU is waited for once an update instead of once a step.
+
+    Args:
+        advice: what may help, in whole sentences.
+        deferred: whether `settle` is to speak; None: where that spares a GPU the wait.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, advice: str, deferred: bool | None = None) -> None:
+        self._advice, self._deferred = advice, deferred
         self._optimizer: torch.optim.Optimizer | None = None  # that has the flag
         self._spoiled = torch.zeros(())  # 1.0 from the first bad step on; on the device
         self._loss_spoiled = self._good_steps = torch.zeros(())
         self._first = 0  # gradient step that the flag counts from
-        self._context = self._advice = ""
+        self._context = ""
 
     def check(
         self,
@@ -31,10 +36,7 @@ class StepGuard:
         loss: Tensor,
         grad_norm: Tensor,
         step: int,
-        *,
         context: str = "",
-        advice: str,
-        deferred: bool | None = None,
     ) -> None:
         """Call it before `optimizer.step()`.
 
@@ -42,16 +44,13 @@ class StepGuard:
             loss, grad_norm: scalars.
             step: the gradient step that comes.
             context: more about when that is, in brackets.
-            advice: whole sentences.
-            deferred: whether `settle` is to speak; None: where that spares a GPU the wait.
 
         Raises:
             UserError: one of them is NaN or infinite, and it is known already.
         """
-        if deferred is None:
-            deferred = loss.is_cuda and _skips_by_itself(optimizer)
-        if not deferred:
-            check_step(loss, grad_norm, _when(step, context), advice)
+        spares_a_wait = loss.is_cuda and _skips_by_itself(optimizer)
+        if not (spares_a_wait if self._deferred is None else self._deferred):
+            check_step(loss, grad_norm, _when(step, context), self._advice)
             return
         with torch.no_grad():
             if self._optimizer is None:
@@ -64,7 +63,7 @@ class StepGuard:
             self._loss_spoiled = torch.where(loss_spoils, 1.0, self._loss_spoiled)
             self._spoiled = torch.where(spoils, 1.0, self._spoiled)
             self._good_steps = self._good_steps + (1.0 - self._spoiled)
-        self._context, self._advice = context, advice
+        self._context = context
         # What torch's GradScaler gives a fused optimizer: it takes no step where this is not 0.
         optimizer.found_inf = self._spoiled  # pyright: ignore[reportAttributeAccessIssue]
 

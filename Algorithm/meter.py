@@ -9,6 +9,15 @@ import torch
 from torch import Tensor
 
 
+def to_numbers(figures: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return scalars as plain numbers, in one transfer: each transfer makes a GPU wait."""
+    if not figures:
+        return {}
+    device = next(iter(figures.values())).device
+    scalars = [figure.detach().to(device, torch.float64) for figure in figures.values()]
+    return dict(zip(figures, torch.stack(scalars).tolist(), strict=True))
+
+
 class Meter:
     """Means since the last logging point."""
 
@@ -28,7 +37,7 @@ class Meter:
         self._total += total
 
     def means(self) -> dict[str, float]:
-        return {name: value.item() / self._steps for name, value in self._sums.items()}
+        return {name: sum_ / self._steps for name, sum_ in to_numbers(self._sums).items()}
 
     def steps_per_second(self) -> float:
         return self._steps / self._total

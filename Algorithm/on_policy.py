@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,6 +28,7 @@ from Algorithm.critic_warmup import check_warmup, critic_parameters
 from Algorithm.finite import StepGuard, check_teacher
 from Algorithm.joint_statistics import join_statistics, moments
 from Algorithm.losses import Losses
+from Algorithm.meter import to_numbers
 from Algorithm.on_policy_state import ResumableOnPolicy
 from Algorithm.rollout import Minibatch, StudentRolloutBuffer
 from Algorithm.rollout_log import log_clock, log_critic, log_episodes, log_student
@@ -36,6 +36,7 @@ from Algorithm.sb3_arguments import check_policy, tensorboard_folder
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
 from Enviroment.errors import UserError
+from Models.agreement import ActionAccuracy
 from Models.device import upload
 from Models.distributions import Distribution
 from Models.fast_linear import speed_up
@@ -183,7 +184,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         check_warmup(self.critic_warmup, self.n_steps * self.n_envs * distributed.world_size())
         self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
         self._augmenter = Augmenter(self.augmentation, self.policy)
-        self._guard = StepGuard()
+        self._accuracy = ActionAccuracy(self.action_space)
+        self._guard = StepGuard("A smaller learning rate or lambda may help.")
         if self.teacher is not None:
             self._take_teacher(self.teacher)
 
@@ -207,8 +209,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        made_anew = ["teacher", "_critic_parameters", "_augmenter", "_guard", "on_boundary"]
-        return [*super()._excluded_save_params(), *made_anew]
+        made_anew = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
+        return [*super()._excluded_save_params(), *made_anew, "on_boundary"]
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -311,7 +313,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         """Ask the teacher once for the whole rollout, not in every minibatch of every epoch."""
         buffer, student = self.rollout_buffer, self.rollout_buffer.flat_student()
         if self.teacher is None:
-            log_student(self.logger, student, None)
+            log_student(self.logger, student, None, self._accuracy)
             return
         obs = self._teacher_obs()
         teacher = self.teacher.distribution(obs)
@@ -319,7 +321,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         buffer.teacher = teacher
         if self.uses_teacher_values:
             buffer.teacher_values = self.teacher.value(obs)
-        log_student(self.logger, student, teacher)
+        log_student(self.logger, student, teacher, self._accuracy)
 
     def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
         """What the teacher saw of the rollout; one that was trained on no groups sees the state."""
@@ -336,19 +338,19 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._update_learning_rate(self.policy.optimizer)
         if self.critic_warmup:
             self.logger.record("train/critic_warmup", int(self.critic_warms_up))
-        logged: dict[str, list[float]] = defaultdict(list)
+        logged: dict[str, list[Tensor]] = defaultdict(list)
         for _ in range(self.n_epochs):
             goes_on = self._epoch(logged)
             self._n_updates += 1
             if not goes_on:
                 break
         self._guard.settle()
-        averages = {name: float(np.mean(values_)) for name, values_ in logged.items()}
+        averages = to_numbers({name: torch.stack(v).double().mean() for name, v in logged.items()})
         for name, value in distributed.means(averages).items():
             self.logger.record(f"train/{name}", value)
         self._update_seconds = time.perf_counter() - started
 
-    def _epoch(self, logged: dict[str, list[float]]) -> bool:
+    def _epoch(self, logged: dict[str, list[Tensor]]) -> bool:
         """Every minibatch once; False if the update ends with it."""
         for batch in self.rollout_buffer.minibatches(self.batch_size):
             student, values = distribution_and_value(self.policy, self._augmenter(batch.obs))
@@ -357,10 +359,11 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
                 return False
             if not logged:
                 log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
-                logged["ratio_first"].append(log_ratio.exp().mean().item())
+                logged["ratio_first"].append(log_ratio.detach().exp().mean())
             grad_norm = self._gradient_step(losses)
             for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
-                logged[name].append(value.item())
+                # On the device until the update's end: a number would make a GPU wait.
+                logged[name].append(value.detach())
         return True
 
     @property
@@ -376,11 +379,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
         loss = distributed.average_gradients(self.policy.parameters(), loss)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self._guard.check(
-            *(self.policy.optimizer, loss, norm, self.gradient_steps),
-            context=f"environment step {self.num_timesteps}",
-            advice="A smaller learning rate or lambda may help.",
-        )
+        when = self.gradient_steps, f"environment step {self.num_timesteps}"
+        self._guard.check(self.policy.optimizer, loss, norm, *when)
         self.policy.optimizer.step()
         self.gradient_steps += 1
         return norm

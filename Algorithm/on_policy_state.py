@@ -35,6 +35,11 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
     _resumed: dict[str, Any] | None = None  # what `learn` is to put back after its own set-up
 
     @property
+    def counters(self) -> dict[str, int]:
+        """What the student has learned from."""
+        return {"env_steps": self.num_timesteps, "gradient_steps": self.gradient_steps}
+
+    @property
     def work_done(self) -> int:
         """Env steps, by which checkpoints are numbered."""
         return self.num_timesteps
@@ -65,8 +70,8 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         """Puts back what `capture` took, into a model that was made alike.
 
         `learn` then goes on, and is given the total of the whole training. Where the environments
-        could not be saved, they are reset: seed them first if their episodes are to be others
-        than those at the beginning.
+        could not be saved, they are reset: give them the first seed of the training before, as
+        `restore_env` counts its episodes from there; others, a seed of your own.
 
         Raises:
             UserError: the state is of other environments.
@@ -80,7 +85,10 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         self.ep_info_buffer = deque(state["episodes"], maxlen=self._stats_window_size)
         self.ep_success_buffer = deque(state["successes"], maxlen=self._stats_window_size)
         self.rollout_buffer.restore(state["rollout_buffer"])
-        self._last_obs = restore_env(self.env, state["env"])  # pyright: ignore[reportAttributeAccessIssue]
+        # Version 0.1 did not count episodes; each has a step at least.
+        at_most = self.num_timesteps // self.n_envs + 1
+        env_state = {"episodes_begun": at_most, **state["env"]}
+        self._last_obs = restore_env(self.env, env_state)  # pyright: ignore[reportAttributeAccessIssue]
         begin_anew = state["env"]["environments"] is None
         self._last_episode_starts = state["episode_starts"] | begin_anew
         self._resumed = {name: state[name] for name in ("elapsed", "logged")}

@@ -31,6 +31,7 @@ from torch import Tensor
 from Algorithm.episodes import EpisodeRecorder, Episodes
 from Algorithm.finite import check_step
 from Algorithm.losses import Losses
+from Algorithm.meter import to_numbers
 from Algorithm.policy_gradient_config import PolicyGradientConfig
 from Algorithm.rollout_log import log_episodes
 from Enviroment.errors import UserError
@@ -232,9 +233,10 @@ class PolicyGradient(BaseAlgorithm, ABC):
         self.policy.optimizer.step()
         self.gradient_steps += 1
         self._n_updates += 1
-        for name, value in {**losses.terms, "grad_norm": norm}.items():
-            self.logger.record(f"train/{name}", value.item())
-        self.logger.record("rollout/entropy", distribution.entropy().mean().item())
+        terms = {f"train/{name}": term for name, term in losses.terms.items()}
+        own = {"train/grad_norm": norm, "rollout/entropy": distribution.entropy().mean()}
+        for key, value in to_numbers({**terms, **own}).items():
+            self.logger.record(key, value)
 
     # -- logging ----------------------------------------------------------------------------------
 

@@ -242,7 +242,7 @@ class PPD(OnPolicyStudent):
             terms |= {
                 "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
                 "approx_kl": (ratio - 1 - log_ratio).mean(),
-                "lambda": torch.tensor(float(weight)),
+                "lambda": torch.full((), float(weight), device=log_prob.device),
             }
         return Losses(total, terms, critic)
 

@@ -9,18 +9,23 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance, safe_mean
 
 from Algorithm.distributed import everyones, means, of_all_ranks, world_size
+from Algorithm.meter import to_numbers
 from Algorithm.on_policy_state import ResumableOnPolicy
 from Algorithm.rollout import StudentRolloutBuffer
+from Models.agreement import ActionAccuracy
 from Models.distributions import Distribution
 
 
-def log_student(logger: Logger, student: Distribution, teacher: Distribution | None) -> None:
+def log_student(
+    logger: Logger, student: Distribution, teacher: Distribution | None, accuracy: ActionAccuracy
+) -> None:
     """The student as it acted in the rollout, and beside the teacher where there is one."""
-    figures = {"entropy": student.entropy().mean().item()}
+    figures = {"entropy": student.entropy().mean()}
     if teacher is not None:
-        figures["kl"] = teacher.kl(student).mean().item()
-        figures["action_accuracy"] = action_accuracy(student, teacher)
-    for name, value in means(figures).items():
+        figures["kl"] = teacher.kl(student).mean()
+        if accuracy.is_defined:
+            figures["action_accuracy"] = accuracy.of_modes(student, teacher).mean()
+    for name, value in means(to_numbers(figures)).items():
         logger.record(f"rollout/{name}", value)
 
 
@@ -47,21 +52,10 @@ def log_clock(
     """The steps so far, and what the latest rollout and its update took."""
     rollout = model.n_steps * model.n_envs * world_size()  # env steps
     for name, value in {
-        "env_steps": model.num_timesteps,
-        "gradient_steps": model.gradient_steps,
+        **model.counters,
         "rollout_seconds": rollout_seconds,
         "update_seconds": update_seconds,
         "steps_per_second": rollout / (rollout_seconds + update_seconds),
         "seconds": (time.time_ns() - model.start_time) / 1e9,
     }.items():
         logger.record(f"time/{name}", value)
-
-
-def action_accuracy(student: Distribution, teacher: Distribution) -> float:
-    """1 - mean squared difference of the two modes, or for discrete actions the share of equal
-    ones (the Pusher toolkit's "accuracy"); squashed actions are compared in [-1, 1].
-    """
-    ours, theirs = (d.to_env_action(d.mode()) for d in (student, teacher))
-    if teacher.is_discrete:
-        return (ours == theirs).float().mean().item()
-    return 1 - (ours - theirs).square().mean().item()

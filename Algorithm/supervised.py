@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from torch import Tensor
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning_config import CloningConfig, Phase
 from Algorithm.cloning_data import BatchReader, CloningBatch, Prefetcher, Samples
-from Algorithm.cloning_losses import cloning_losses, mode_accuracy, priority_loss
+from Algorithm.cloning_losses import cloning_losses, priority_loss
 from Algorithm.finite import StepGuard
 from Algorithm.learner_file import (
     GENERATORS,
@@ -32,9 +31,10 @@ from Algorithm.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.meter import Meter
+from Algorithm.meter import Meter, to_numbers
 from Algorithm.replay import Draw, PrioritisedReplay, ReplayConfig
 from Enviroment.errors import UserError
+from Models.agreement import ActionAccuracy
 from Models.device import upload
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 from Models.generators import capture_generators
@@ -48,7 +48,8 @@ class SupervisedLearner:
     """A student, its data and its optimizer; subclasses say in which phases it learns.
 
     It takes SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps,
-    `on_rollout_start` comes before and `on_step` after each of them.
+    `on_rollout_start` comes before and `on_step` after each of them, the former also before the
+    data of a phase are prepared.
 
     Logged, every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
     train/mse, train/action_accuracy, train/log_std, train/grad_norm, train/learning_rate,
@@ -87,6 +88,7 @@ class SupervisedLearner:
     ) -> None:
         _check_families(data.family, policy.config.family, config.loss_type)
         self.policy, self.data, self.held_out, self.config = policy, data, held_out, config
+        self.accuracy = ActionAccuracy(policy.action_space)
         self.augmenter = Augmenter(augmentation or AugmentationConfig(), policy)
         self.replay = PrioritisedReplay(capacity, replay, seed)
         if len(data):
@@ -107,7 +109,8 @@ class SupervisedLearner:
         self.checkpoints: Path | None = None
         self._pending: Draw | None = None  # decided on, but not trained on
         self._meter = Meter()
-        self._guard = StepGuard()
+        advice = "A smaller learning rate may help; so may a look at the dataset's values."
+        self._guard = StepGuard(advice)
 
     # -- what SB3's callbacks ask of a model ------------------------------------------------------
 
@@ -115,6 +118,11 @@ class SupervisedLearner:
     def num_timesteps(self) -> int:
         """Gradient steps."""
         return self.gradient_steps
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the student has learned from, or is about to."""
+        return {"env_steps": self.env_steps, "gradient_steps": self.gradient_steps}
 
     @property
     def work_done(self) -> int:
@@ -208,10 +216,7 @@ class SupervisedLearner:
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        self._guard.check(
-            *(self.optimizer, loss, norm, self.gradient_steps),
-            advice="A smaller learning rate may help; so may a look at the dataset's values.",
-        )
+        self._guard.check(self.optimizer, loss, norm, self.gradient_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
@@ -221,7 +226,7 @@ class SupervisedLearner:
             errors = priority_loss(self.config.loss_type, student, batch.teacher)
             self.replay.update(draw.indices, errors.cpu().numpy())
         self._meter.add(
-            {"loss": loss, "grad_norm": norm, **_figures(losses, student, batch.teacher)}
+            {"loss": loss, "grad_norm": norm, **self._means(losses, student, batch.teacher)}
         )
         self._learning_rate = learning_rate
 
@@ -235,18 +240,30 @@ class SupervisedLearner:
         indices = np.linspace(0, len(self.held_out) - 1, n).astype(np.int64)
         reader = BatchReader(self.held_out, self.policy.config.groups, self.device)
         self.policy.set_training_mode(False)
-        sums: dict[str, float] = defaultdict(float)
+        sums: dict[str, Tensor] = {}
         with torch.no_grad():
             for start in range(0, n, self.config.batch_size):
                 part = indices[start : start + self.config.batch_size]
                 batch = reader(part)
                 student = self.policy.distribution(batch.obs)
                 losses = cloning_losses(student, batch.teacher)
-                figures = _figures(losses, student, batch.teacher)
+                figures = self._means(losses, student, batch.teacher)
                 figures["loss"] = losses[self.config.loss_type].mean()
                 for name, value in figures.items():
-                    sums[name] += value.item() * len(part) / n
-        return dict(sums)
+                    sums[name] = sums.get(name, 0.0) + value.double() * (len(part) / n)
+        return to_numbers(sums)
+
+    def _means(
+        self, losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
+    ) -> dict[str, Tensor]:
+        """What is logged of a batch, as scalars that stay on the device."""
+        with torch.no_grad():
+            figures = {name.lower(): loss.mean() for name, loss in losses.items()}
+            if self.accuracy.is_defined:
+                figures["action_accuracy"] = self.accuracy.of_modes(student, teacher).mean()
+            if isinstance(student, DiagGaussian):
+                figures["log_std"] = student.log_std.mean()
+        return figures
 
     def _log_and_validate(self, at_end: bool) -> None:
         step, config = self.gradient_steps, self.config
@@ -260,8 +277,8 @@ class SupervisedLearner:
         record("train/learning_rate", self._learning_rate)
         for name, value in self.replay.statistics().items():
             record(f"replay/{name}", value)
-        record("time/gradient_steps", step)
-        record("time/env_steps", self.env_steps)
+        for name, count in self.counters.items():
+            record(f"time/{name}", count)
         record("time/samples_per_second", self._meter.steps_per_second() * config.batch_size)
         record("time/data_share", self._meter.data_share())
         record("time/training_seconds", self.training_seconds)
@@ -293,6 +310,7 @@ class SupervisedLearner:
         for number, phase in enumerate(phases):
             if self.gradient_steps >= phase.stop:
                 continue
+            callback.on_rollout_start()  # so that what is evaluated has not got this round's data
             self.prepare(number, callback)
             if not self.fit(phase, last_step, callback):
                 break
@@ -378,17 +396,6 @@ class SupervisedLearner:
 class _NoCallback(BaseCallback):
     def _on_step(self) -> bool:
         return True
-
-
-def _figures(
-    losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
-) -> dict[str, Tensor]:
-    with torch.no_grad():
-        figures = {name.lower(): loss.mean() for name, loss in losses.items()}
-        figures["action_accuracy"] = mode_accuracy(student, teacher).mean()
-        if isinstance(student, DiagGaussian):
-            figures["log_std"] = student.log_std.mean()
-    return figures
 
 
 def _check_families(teacher: str, student: str, loss_type: str) -> None:

@@ -15,7 +15,7 @@ from Distillation.flag_file import read_flag_file
 from Distillation.flag_groups import METHODS, StudentFlags, flag_values
 from Distillation.flag_tokens import said_in_a_line, tokens, typed
 from Distillation.flag_uses import check_uses
-from Distillation.flags import Flags
+from Distillation.flags import Flags, UncheckedFlags
 from Distillation.suite_defaults import check_task, suite_defaults
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
@@ -38,7 +38,7 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
     file = _config_file(arguments)
-    values = {} if file is None else read_flag_file(file, flag_values(_Unchecked()))
+    values = {} if file is None else read_flag_file(file, flag_values(UncheckedFlags()))
     named = typed(arguments)
     of_file = {name for name in METHODS if values.get(name) is True and f"no_{name}" not in named}
     defaults = begun = _defaults(task, of_file | named.intersection(METHODS))
@@ -64,18 +64,11 @@ def default_values(task: Task, method: str) -> dict[str, Any]:
     return flag_values(_defaults(task, (method,)))
 
 
-class _Unchecked(Flags):
-    """Flags that the command line may still change, so that they need not fit each other yet."""
-
-    def __post_init__(self) -> None:
-        pass
-
-
 def _defaults(task: Task, methods: Collection[str]) -> Flags:
     """As settings of the paper differ between methods, those of the methods asked for."""
     h, w = task.frame_size
     groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
-    return _Unchecked(**groups)
+    return UncheckedFlags(**groups)
 
 
 def _config_file(arguments: Sequence[str]) -> Path | None:

@@ -126,13 +126,13 @@ def check_uses(flags: Flags, defaults: Flags) -> None:
     """
     method, plain = flags.method.name, flag_values(defaults)
     changed = [name for name, value in flag_values(flags).items() if value != plain[name]]
-    reasons = {name: _reason(name, method, flags) for name in changed if name not in METHODS}
+    reasons = {name: why_unused(name, method, flags) for name in changed if name not in METHODS}
     if useless := {name: reason for name, reason in reasons.items() if reason}:
         raise UselessFlagsError(method, useless)
 
 
-def _reason(name: str, method: str, flags: Flags) -> str:
-    """Why the flag would change nothing; empty where it would."""
+def why_unused(name: str, method: str, flags: Flags) -> str:
+    """Return why the flag would change nothing; empty where it would."""
     if method not in USES[name]:
         return f"only with {_listed(USES[name])}{_NOTES.get(name, '')}"
     unmet = (need.text for need in _NEEDS if name in need.flags and not need.is_met(flags))

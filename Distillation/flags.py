@@ -167,11 +167,13 @@ class Flags:
 
     def learning_rate_schedule(self, first: float) -> Schedule:
         """From `first` to the final one, or staying, along the progress that remains (1 to 0)."""
-        final = self.training.final_learning_rate
+        return LinearSchedule(first, self.final_learning_rate(first), end_fraction=1.0)
+
+    def final_learning_rate(self, first: float) -> float:
+        """Where the learning rate that begins at `first` ends."""
         if self.training.learning_rate_schedule == "constant":
-            final = first
-        final = _FINAL_SHARE * first if final is None else final
-        return LinearSchedule(first, final, end_fraction=1.0)
+            return first
+        return _given(self.training.final_learning_rate, _FINAL_SHARE * first)
 
     def lambda_schedule(self) -> LambdaSchedule:
         """What PPD's lambda follows. It keeps the skill that it was told: one for each run."""
@@ -252,6 +254,15 @@ class Flags:
         if t.init_from is not None:
             parts.append("init")
         return "_".join([*parts, f"run{t.run_index}"])
+
+
+class UncheckedFlags(Flags):
+    """Flags that need not fit each other: the command line may still change them, or they are a
+    part of those of an earlier run.
+    """
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def _given(value: float | None, default: float) -> float:

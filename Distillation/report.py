@@ -25,11 +25,20 @@ _VIDEO_HEIGHT = 480  # pixels
 
 
 def report(
-    task: Task, flags: Flags, folder: Path, teaching: Teaching, env: VecEnv, tracker: RunTracker
+    task: Task,
+    flags: Flags,
+    folder: Path,
+    teaching: Teaching,
+    env: VecEnv,
+    tracker: RunTracker,
+    step: int,
 ) -> None:
     """Evaluates the best student, as it was saved, on seeds that neither trained nor chose it.
 
     Writes `evaluation.json`, `videos/student.mp4` and `curves.png`, and prints the table.
+
+    Args:
+        step: of the run's last logging point.
     """
     torch.manual_seed(seeds.model(0))  # what samples are drawn from
     student = load_student(folder / run_folder.STUDENT)
@@ -43,7 +52,7 @@ def report(
         path = folder / run_folder.VIDEOS / "student.mp4"
         video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
         if video is not None:
-            tracker.video("eval/video", video, flags.total_timesteps)
+            tracker.video("eval/video", video, step)
             left["video"] = video
     curves = curves_or_warning(folder)
     if curves is not None:

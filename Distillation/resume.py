@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from Algorithm import distributed
-from Algorithm.on_policy import OnPolicyStudent
+from Distillation.in_force import comparable
 from Distillation.methods import Learner
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
@@ -170,9 +170,6 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     if distributed.rank() > 0:
         own = _read(checkpoint, f"rank_{distributed.rank()}")
         state |= {**own, "learner": {**state["learner"], **own["learner"]}}
-    if isinstance(learner.model, OnPolicyStudent) and learner.env is not None:
-        # For environments that cannot be saved: other episodes than at the beginning.
-        learner.env.seed(learner.id_seed + checkpoint.step)
     try:
         learner.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])
@@ -246,12 +243,13 @@ def mark_finished(folder: Path) -> None:
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
         written = json.loads(path.read_bytes())
-        was = fixed_settings({**written["config"], "teacher_sha256": written["teacher_sha256"]})
+        settings = comparable(written["config"])
+        was = fixed_settings({**settings, "teacher_sha256": written["teacher_sha256"]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."
         ) from error
-    now = fixed_settings(redact(json.loads(json.dumps(config, default=str))))
+    now = fixed_settings(comparable(redact(json.loads(json.dumps(config, default=str)))))
     if differ := differences(was, now):
         lines = "\n".join(f"  {difference}" for difference in differ)
         raise UserError(

@@ -19,6 +19,7 @@ from Distillation.cloned_run import read_cloned_run
 from Distillation.command_line import parse
 from Distillation.datasets import collect_dataset
 from Distillation.flags import Flags
+from Distillation.in_force import settings_in_force
 from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
 from Distillation.ranks import flags_of_rank
@@ -153,7 +154,10 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
             learner.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
             checkpointer.save()
         if tracker is not None:
-            report(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker)
+            report(
+                *(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker),
+                step=learner.model.num_timesteps,
+            )
             mark_finished(folder)
 
 
@@ -172,7 +176,9 @@ def _configuration(setting: Setting) -> dict[str, Any]:
     """What `config.json` says of the run."""
     names = {"task": setting.task.name, "method": setting.flags.method.name}
     own = describe_custom(setting.task)
-    return {**dataclasses.asdict(setting.flags), **names, **own, **setting.notes}
+    groups = settings_in_force(setting.flags)
+    groups["run"] |= {"device": str(setting.device), "threads": torch.get_num_threads()}
+    return {**groups, **names, **own, **setting.notes}
 
 
 def _make_tracker(

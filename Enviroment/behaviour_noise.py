@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from gymnasium import spaces
 
+from Enviroment.action_range import has_range
 from Enviroment.errors import UserError
 
 _STREAM = 1  # sets an episode's noise apart from whatever else its seed seeds
@@ -40,7 +41,12 @@ def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -
 
 
 def check_noise(space: spaces.Space, scale: float) -> None:
-    """Raises UserError for a scale that means nothing where actions are discrete."""
+    """Raises UserError for a scale that means nothing with such actions."""
+    if isinstance(space, spaces.Box) and scale and not has_range(space):
+        raise UserError(
+            f"--behaviour_noise {scale:g} is in half ranges of an action, and the bounds of this "
+            "task's actions are too far apart for that. Leave it out, or give closer bounds."
+        )
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(
             f"--behaviour_noise {scale:g}: in games it is the share of steps whose action is drawn "

@@ -13,6 +13,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Enviroment import seeds
 from Enviroment.task import Task
 
 _RANDOM_SEEDS = 2**30  # and as many episodes after each
@@ -25,13 +26,15 @@ class EpisodeVecEnv(VecEnv):
     """Environments that reset themselves, episode by episode, with seeds that can be named.
 
     After `env.seed(s); env.reset()`, the k-th episode of environment i has the seed
-    `s + k * n_envs + i`; a later `env.reset()` goes on with the next k.
+    `s + k * n_envs + i`; a later `env.reset()` goes on with the next k. Seeds stay within their
+    range of `Enviroment.seeds`, however many episodes there are.
 
     At an episode's end `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (the time
     limit ended it, and nothing else) and `episode`, as SB3's `Monitor` reports it. Other infos are
     empty.
 
     `divergences`, int64 (n_envs,), counts simulations that went wrong; games have none.
+    `episodes_begun`, int64 (n_envs,), counts episodes, the running ones included.
 
     Args:
         task: what is simulated or played.
@@ -54,6 +57,7 @@ class EpisodeVecEnv(VecEnv):
         super().__init__(n_envs, space, action_space)
         self.task = task
         self.divergences = np.zeros(n_envs, np.int64)
+        self.episodes_begun = np.zeros(n_envs, np.int64)
         self._first_row, self._total_rows = 0, n_envs
         self._episode_seeds = episode_seeds
         self._returns = np.zeros(n_envs)  # of the running episodes
@@ -72,6 +76,13 @@ class EpisodeVecEnv(VecEnv):
         self._episode_seeds[:] = first + self._first_row + np.arange(self.num_envs)
         return self._episode_seeds.tolist()
 
+    def skip_episodes(self, n_episodes: int) -> None:
+        """Let the next `reset` begin with episode `n_episodes` of each environment, counted from
+        the seed that was given last: what came before it was played by an earlier process.
+        """
+        self._move_seeds(n_episodes)
+        self.episodes_begun[:] = n_episodes
+
     def take_rows(self, first: int, total: int) -> None:
         """These are the environments from `first` on of `total`; other processes have the rest.
 
@@ -82,7 +93,8 @@ class EpisodeVecEnv(VecEnv):
 
     def reset(self) -> Any:
         self._begin_all()
-        self._episode_seeds += self._total_rows
+        self.episodes_begun += 1
+        self._move_seeds(1)
         self._reset_seeds()
         self._returns[:] = self._lengths[:] = 0
         return self._observation()
@@ -126,8 +138,16 @@ class EpisodeVecEnv(VecEnv):
         }
         self._returns[index] = self._lengths[index] = 0
         self._begin_episode(index)
-        self._episode_seeds[index] += self._total_rows
+        self.episodes_begun[index] += 1
+        self._episode_seeds[index] = seeds.further(
+            int(self._episode_seeds[index]), self._total_rows
+        )
         return info
+
+    def _move_seeds(self, n_episodes: int) -> None:
+        """Name the seeds of the episodes that come so many later."""
+        places = n_episodes * self._total_rows
+        self._episode_seeds[:] = [seeds.further(int(s), places) for s in self._episode_seeds]
 
     @abstractmethod
     def _begin_all(self) -> None:

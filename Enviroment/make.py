@@ -121,6 +121,11 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
             _check_visible(task, probe)
     if not isinstance(observations, spaces.Box) or not isinstance(actions, spaces.Box):
         raise UserError(f"Task {task.name}: {task.env_id} needs Box observations and actions.")
+    if not actions.is_bounded():
+        raise UserError(
+            f"Task {task.name}: the actions of {task.env_id} have no bounds, and Stable-Baselines3 "
+            "needs some. Give its action space the bounds within which a policy is to act."
+        )
     if len(observations.shape) != 1:
         raise UserError(
             f"Task {task.name}: the observations of {task.env_id} have the shape "

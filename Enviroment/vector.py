@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Enviroment import seeds
 from Enviroment.episode_env import DictObs, EpisodeVecEnv, Transition
 from Enviroment.errors import UserError
 from Enviroment.observations import (
@@ -25,6 +26,8 @@ from Enviroment.task import Task
 from Enviroment.workers import Workers
 
 MAX_DIVERGENCES = 10  # of one environment, over its whole life
+# That states saved by version 0.1 lack; what they would hold decides no episode.
+_LATER_ARRAYS = ("episodes_begun", "shortened")
 
 
 class SeededVecEnv(EpisodeVecEnv):
@@ -47,7 +50,8 @@ class SeededVecEnv(EpisodeVecEnv):
         seed: s, of the first reset.
         stagger: cut the first episodes short, environment i after (i + 1) / n_envs of the time
             limit. Where episodes end by the time limit alone, environments would otherwise be at
-            the same step of theirs forever, and a rollout see one part of an episode.
+            the same step of theirs forever, and a rollout see one part of an episode. There is no
+            `episode` in the info of a first episode that had less than the time limit.
         max_divergences: of one environment; one more is a `UserError`.
     """
 
@@ -65,6 +69,7 @@ class SeededVecEnv(EpisodeVecEnv):
         self._exchange = workers.exchange
         self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
         self._stagger = stagger
+        self._shortened = np.zeros(len(self._exchange.seeds), bool)  # their running episodes
         self._max_divergences = max_divergences
         super().__init__(task, space, action_space, self._exchange.seeds, seed)
 
@@ -87,10 +92,13 @@ class SeededVecEnv(EpisodeVecEnv):
             self._count_divergences(diverged)
         self._take_step()
         transition = self._finish_step(exchange.rewards, exchange.terminated, exchange.truncated)
-        *_, infos = transition
+        *_, dones, infos = transition
         for index in diverged:
             infos[index]["diverged"] = True
+        # Whoever averages returns is to see whole episodes alone.
+        for index in {*diverged, *np.flatnonzero(dones & self._shortened).tolist()}:
             del infos[index]["episode"]
+        self._shortened &= ~dones
         return transition
 
     def save_state(self) -> EnvState:
@@ -122,7 +130,10 @@ class SeededVecEnv(EpisodeVecEnv):
         check_same(state, self._made_with())
         snapshots, seconds = unpack(state, self.num_envs), load_number(state, "seconds")
         for name, array in self._saved_arrays().items():
-            load_array(state, name, array)
+            if name in _LATER_ARRAYS and name not in state.arrays:
+                array[:] = 0
+            else:
+                load_array(state, name, array)
         for index, snapshot in enumerate(snapshots):
             self._workers.ask(self._worker_of[index], "restore", index, snapshot)
         self._start_time = time.time() - seconds
@@ -173,6 +184,8 @@ class SeededVecEnv(EpisodeVecEnv):
             "returns": self._returns,
             "lengths": self._lengths,
             "divergences": self.divergences,
+            "episodes_begun": self.episodes_begun,
+            "shortened": self._shortened,
         }
 
     def _count_divergences(self, diverged: list[int]) -> None:
@@ -193,15 +206,16 @@ class SeededVecEnv(EpisodeVecEnv):
                 f"{describe_environment(self.task, worst)}: its simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
-                f"{exchange.seeds[worst] - self._total_rows}. MuJoCo met positions, velocities or "
-                "accelerations that are not finite or too large. Smaller actions or a shorter "
-                "time step of the model may help; so may a larger max_divergences, where such "
-                "episodes are few."
+                f"{seeds.further(int(exchange.seeds[worst]), -self._total_rows)}. MuJoCo met "
+                "positions, velocities or accelerations that are not finite or too large. Smaller "
+                "actions or a shorter time step of the model may help; so may a larger "
+                "max_divergences, where such episodes are few."
             )
 
     def _begin_all(self) -> None:
         self._workers.start("reset")
         self._workers.wait()
+        self._shortened[:] = False
         for index in range(self.num_envs):
             self._begin_episode(index)
             if self._stagger:
@@ -210,6 +224,7 @@ class SeededVecEnv(EpisodeVecEnv):
     def _shorten_episode(self, index: int) -> None:
         """Let only (index + 1) / n_envs of the time limit remain."""
         share = (self._first_row + index + 1) / self._total_rows
+        self._shortened[index] = share < 1
         self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
 
     def _take_step(self) -> None:

@@ -7,7 +7,7 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment.observations import FRAME
-from Evaluation.evaluate import Act, Measure, Obs, action_accuracy
+from Evaluation.evaluate import Act, Measure, Obs, agreement
 from Models.student import StudentPolicy
 from Models.teacher import Teacher
 
@@ -49,7 +49,7 @@ def agreement_measures(
         other: the one that does not act: the teacher in the student's episodes, the student in
             the teacher's.
     """
-    measures = {"action_accuracy": action_accuracy(other, env.action_space)}
+    measures = agreement(other, env.action_space)
     if has_kl(teacher, student):
         measures["kl"] = kl_to_teacher(teacher, student)
     return measures

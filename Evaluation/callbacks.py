@@ -19,7 +19,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate import (
     Act,
     EpisodeStats,
-    action_accuracy,
+    agreement,
     policy_act,
     run_episodes,
     skill,
@@ -31,25 +31,27 @@ _LINE_INTERVAL = 10.0  # s, between lines where there is no terminal to draw a b
 class EvaluationCallback(BaseCallback):
     """Plays whole deterministic episodes with the student, and keeps the best student.
 
-    It does so before the first step, then whenever `eval_every` env steps have passed, between
-    two updates, and after the last one. Each time it plays the same episodes: ID, the first that
-    training itself began with, and OD, on validation seeds that no training ever uses. Each
-    evaluation is a logging point of its own, with the keys
+    It does so before the first step, then whenever `eval_every` steps have passed (`num_timesteps`:
+    env steps, in cloning gradient steps), between two updates, and after the last one. Each time it
+    plays the same episodes: ID, the first that training itself began with, and OD, on validation
+    seeds that no training ever uses. Each evaluation is a logging point of its own, with the keys
 
     - `eval/id_*` and `eval/od_*`: `EpisodeStats.summary`, e.g. `eval/od_return`,
       `eval/od_success`, `eval/od_object_goal_distance`;
     - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`: on the OD seeds;
     - `eval/od_skill`, where the returns of both the teacher and a blind student are known;
     - `eval/id_skill`, where `take_skill` wants it;
-    - `eval/action_accuracy`, with a teacher: on the student's OD states;
-    - `eval/seconds`: what the evaluation took.
+    - `eval/action_accuracy`, with a teacher and bounded actions: on the student's OD states;
+    - `eval/seconds`: what the evaluation took;
+    - `time/env_steps` and `time/gradient_steps`: what the student has learned from, where the
+      model has such `counters`.
 
     Args:
         env: for evaluation only, with every setting (blind, frame size) as in training. The
             caller closes it.
         task: its distance is reported.
         id_seed: the first seed that training began with, or that its dataset has.
-        eval_every: env steps.
+        eval_every: steps.
         n_episodes: for ID and for OD each.
         baselines: for each policy ("teacher", "blind", "nothing", "random") its return on each
             seed from `seeds.VALIDATION[0]` on, as the teacher's bundle has them.
@@ -87,7 +89,7 @@ class EvaluationCallback(BaseCallback):
                 f"--eval_every {eval_every} and --eval_episodes {n_episodes} must be at least 1."
             )
         self.best_return = best_return
-        self.best_step = -1  # env step of the evaluation that found it
+        self.best_step = -1  # of the evaluation that found it
         self.id_stats: EpisodeStats | None = None  # of the latest evaluation
         self.od_stats: EpisodeStats | None = None
         self._env = env
@@ -99,8 +101,8 @@ class EvaluationCallback(BaseCallback):
         self._teacher = teacher
         self._save_best = save_best
         self._take_skill = take_skill
-        self._next = 0  # env step of the next evaluation
-        self._latest = -1  # env step of the latest one
+        self._next = 0  # step of the next evaluation
+        self._latest = -1  # step of the latest one
         if self._skill_is_known():
             self._skill(self._baselines["teacher"])  # so that its error comes before training
         elif take_skill is not None:
@@ -138,7 +140,7 @@ class EvaluationCallback(BaseCallback):
         act = policy_act(self.model, deterministic=self._task.judged_by_mode)
         measures = {}
         if self._teacher is not None:
-            measures["action_accuracy"] = action_accuracy(self._teacher, self._env.action_space)
+            measures = agreement(self._teacher, self._env.action_space)
         self.id_stats = run_episodes(act, self._env, self._task, self._id_seed, self._n_episodes)
         self.od_stats = run_episodes(
             act, self._env, self._task, seeds.VALIDATION.start, self._n_episodes, measures
@@ -163,6 +165,8 @@ class EvaluationCallback(BaseCallback):
         for name, values in od_stats.measures.items():
             figures[f"eval/{name}"] = float(values.mean())
         figures["eval/seconds"] = seconds
+        counters: Mapping[str, int] = getattr(self.model, "counters", {})
+        figures |= {f"time/{name}": count for name, count in counters.items()}
         for key, value in figures.items():
             self.logger.record(key, value)
         # At once: the algorithm's next dump is a rollout away, and at another step.

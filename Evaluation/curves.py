@@ -23,6 +23,7 @@ X_TITLES: dict[XAxis, str] = {
 
 _CLONING = ("BC_phase", "Dagger_phase")
 _CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
+_ENV_STEPS, _ROUND = "time/env_steps", "dagger/round"
 _EPOCHS = ("PPD", "PPO")  # the distillations see each sample once
 _MOST_POINTS = 100  # of a mean curve
 _RESAMPLES = 2000
@@ -83,7 +84,7 @@ def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
 
     A point that logs no `x` itself lies between the points that do, by their `step`. Of several
     points at one place the last counts: all that cloning learns, it learns at one number of
-    environment steps, those of its dataset.
+    environment steps, those of its dataset. DAgger's are those that it has learned from.
 
     Raises:
         UserError: the run's metrics are missing or damaged.
@@ -150,15 +151,48 @@ def _interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
 
 def _places(run: Run, x: XAxis) -> list[float] | None:
     """Where each point of the run lies on the axis; None where the run does not say."""
+    if x == "env_steps" and run.method in _CLONING:
+        return _learned_from(run)
     if x != "samples":
         return _clock(run.metrics, f"time/{x}")
     if run.method in _CLONING:
         steps = _clock(run.metrics, "time/gradient_steps")
         each = run.config["training"].get("batch_size") or _CLONING_BATCH
     else:
-        steps = _clock(run.metrics, "time/env_steps")
+        steps = _clock(run.metrics, _ENV_STEPS)
         each = run.config["training"].get("num_epochs", 1) if run.method in _EPOCHS else 1
     return None if steps is None else [step * each for step in steps]
+
+
+def _learned_from(run: Run) -> list[float] | None:
+    """Env steps of the data that a cloned student has learned from, at each point.
+
+    What a round of DAgger has collected counts from the round's first gradient step on: version 0.1
+    logged the evaluation of the student before it after the collection, without its env steps.
+    """
+    points = run.metrics
+    known = [point for point in points if point.get(_ENV_STEPS) is not None]
+    if not known:
+        return None
+    now = float(known[0][_ENV_STEPS])
+    if _ROUND in known[0]:
+        now -= _round_env_steps(run)
+    places, collected = [], None
+    for point in points:
+        if _ROUND in point:
+            collected = (point["step"], float(point[_ENV_STEPS]))
+        elif point.get(_ENV_STEPS) is not None:
+            now = float(point[_ENV_STEPS])
+        elif collected is not None and point["step"] > collected[0]:
+            now = collected[1]
+        places.append(now)
+    return places
+
+
+def _round_env_steps(run: Run) -> int:
+    """Of a round of DAgger, which is whole steps of all environments."""
+    asked, n_envs = run.config["cloning"]["round_env_steps"], run.config["training"]["num_envs"]
+    return asked // n_envs * n_envs
 
 
 def _clock(points: Sequence[dict[str, Any]], key: str) -> list[float] | None:
@@ -166,10 +200,7 @@ def _clock(points: Sequence[dict[str, Any]], key: str) -> list[float] | None:
     known = [(i, p["step"], float(p[key])) for i, p in enumerate(points) if p.get(key) is not None]
     if not known:
         return None
-    _, first_step, first = known[0]
-    # What has learned from a dataset before its first step has taken that many env steps by then.
-    begins_with_data = key == "time/env_steps" and first != first_step
-    before = (0, first if begins_with_data else 0.0)
+    before = (0, 0.0)
     values, rest = [], iter([*known, None])
     after = next(rest)
     for i, point in enumerate(points):

@@ -16,8 +16,10 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from Enviroment.action_range import has_range
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
+from Models.agreement import ActionAccuracy
 
 Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or that for each group
 Act = Callable[[Obs], np.ndarray]  # -> (n_envs, action_dim), in the units of the environment
@@ -259,7 +261,9 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
     if isinstance(action_space, spaces.Discrete):
         first, n = action_space.start, action_space.n
         return lambda obs: rng.integers(first, first + n, size=_batch_size(obs))
-    box = _bounded(action_space)
+    box = action_space
+    if not isinstance(box, spaces.Box) or not has_range(box):
+        raise UserError(f"Actions must be discrete or within bounds, not {box}.")
 
     def act(obs: Obs) -> np.ndarray:
         uniform = rng.uniform(box.low, box.high, size=(_batch_size(obs), *box.shape))
@@ -270,36 +274,25 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
 
 def do_nothing(action_space: spaces.Space) -> Act:
     """Zero torque (the nearest to it within the bounds), or the first of discrete actions."""
-    if isinstance(action_space, spaces.Discrete):
-        action = np.asarray(action_space.start)
+    box = action_space
+    if isinstance(box, spaces.Discrete):
+        action = np.asarray(box.start)
+    elif not isinstance(box, spaces.Box):
+        raise UserError(f"Nothing is no action of {box}.")
     else:
-        box = _bounded(action_space)
         action = np.clip(np.zeros(box.shape, box.dtype), box.low, box.high)
     return lambda obs: np.repeat(action[None], _batch_size(obs), axis=0)
 
 
-def action_accuracy(teacher: Act, action_space: spaces.Space) -> Measure:
-    """Agreement of what is done with what `teacher` would do in the same states.
-
-    1 - mean squared difference of the actions scaled to [-1, 1]: 1 is the same action, and
-    opposite ends of the range give -3. Of discrete actions, the share that are equal.
+def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
+    """Agreement of what is done with what `teacher` would do in the same states, as training
+    measures it (`Models.agreement.ActionAccuracy`): `action_accuracy`, or nothing where actions
+    have no bounds.
     """
-    if isinstance(action_space, spaces.Discrete):
-        return lambda obs, actions: (actions == teacher(obs)).astype(np.float64)
-    box = _bounded(action_space)
-    half_range = (box.high.astype(np.float64) - box.low) / 2
-
-    def measure(obs: Obs, actions: np.ndarray) -> np.ndarray:
-        difference = (actions - teacher(obs)) / half_range
-        return 1 - np.square(difference).reshape(len(actions), -1).mean(axis=1)
-
-    return measure
-
-
-def _bounded(action_space: spaces.Space) -> spaces.Box:
-    if not isinstance(action_space, spaces.Box) or not action_space.is_bounded():
-        raise UserError(f"Actions must be discrete or within bounds, not {action_space}.")
-    return action_space
+    accuracy = ActionAccuracy(action_space)
+    if not accuracy.is_defined:
+        return {}
+    return {"action_accuracy": lambda obs, actions: accuracy.of_actions(actions, teacher(obs))}
 
 
 def _batch_size(obs: Obs) -> int:

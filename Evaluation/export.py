@@ -19,6 +19,7 @@ import torch
 import tyro
 from gymnasium import spaces
 
+from Enviroment.action_range import action_range
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
@@ -191,7 +192,8 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     reference = own if same is None else _actions(same, groups)
     is_box = isinstance(student.action_space, spaces.Box)
     limit = 0.0 if same is None else _TOLERANCE if is_box else _TIES
-    if (far := _distance(actions, reference, student.action_space)) > limit:
+    far = _distance(actions, reference, student.action_space)
+    if not far <= limit:  # what is no number is not within it
         raise UserError(
             f"Nothing is written: the {format_} file's actions are {far:.2g} of their range from "
             f"the student's, and rounding explains {limit:.2g}. Please report this student."
@@ -205,9 +207,13 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
 
 
 def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:
-    """Largest difference over the range of actions; of discrete ones, the share that differ."""
+    """Largest difference over the range of actions, or where there is none over the largest of `b`,
+    at least 1; of discrete actions, the share that differ.
+    """
     if isinstance(space, spaces.Box):
-        return float((np.abs(a.astype(np.float64) - b) / (space.high - space.low)).max())
+        width, largest = action_range(space), np.abs(b).max(axis=0)
+        width = np.where(np.isfinite(width), width, np.maximum(largest, 1.0))
+        return float((np.abs(a.astype(np.float64) - b) / width).max())
     return float((a != b).mean())
 
 

@@ -36,12 +36,12 @@ _COLUMNS = 3
 _PANEL_INCHES = (4.2, 2.9)
 
 Style = Literal["-", "--", "-.", ":"]
-Series = tuple[np.ndarray, np.ndarray]  # env steps, values; both (points,)
+Series = tuple[np.ndarray, np.ndarray]  # steps, values; both (points,)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A metric against env steps, with its interval where `<key>_low` and `<key>_high` exist."""
+    """A metric against steps, with its interval where `<key>_low` and `<key>_high` exist."""
 
     key: str  # of metrics.jsonl; may hold `*`, where the rest of a key is the task's
     label: str
@@ -114,7 +114,8 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
         UserError: there is no `metrics.jsonl`, or it holds none of the metrics to be drawn; or the
             picture cannot be written.
     """
-    metrics = collect_series(read_metrics(run_dir))
+    points = read_metrics(run_dir)
+    metrics, counted = collect_series(points), step_title(points)
     drawn = [panel for panel in panels if any(_matches(line, metrics) for line in panel.lines)]
     if not drawn:
         raise UserError(
@@ -129,7 +130,8 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(rows, _COLUMNS)
     for panel, (row, column) in zip(drawn, places, strict=True):
-        draw_panel(figure.add_subplot(grid[row, column : column + panel.columns]), panel, metrics)
+        axes = figure.add_subplot(grid[row, column : column + panel.columns])
+        draw_panel(axes, panel, metrics, counted)
     figure.suptitle(run_dir.resolve().name, fontsize=11)
     path, picture = run_dir / CURVES_FILE, io.BytesIO()
     figure.savefig(picture, dpi=120)
@@ -168,7 +170,15 @@ def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
     }
 
 
-def draw_panel(axes: Axes, panel: Panel, metrics: Mapping[str, Series]) -> None:
+def step_title(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return what `step` counts in a run: gradient steps where it is not the env steps."""
+    counts_env_steps = all(p.get("time/env_steps", p["step"]) == p["step"] for p in points)
+    return "environment steps" if counts_env_steps else "gradient steps"
+
+
+def draw_panel(
+    axes: Axes, panel: Panel, metrics: Mapping[str, Series], x_title: str = "environment steps"
+) -> None:
     """Draw one panel; lines whose metric is missing are left out."""
     for line in panel.lines:
         for key in _matches(line, metrics):
@@ -192,7 +202,7 @@ def draw_panel(axes: Axes, panel: Panel, metrics: Mapping[str, Series]) -> None:
     if axes.get_ylim()[0] < panel.lowest:
         axes.set_ylim(bottom=panel.lowest)
     axes.set_title(panel.title, fontsize=10)
-    axes.set_xlabel("environment steps", fontsize=8)
+    axes.set_xlabel(x_title, fontsize=8)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, linewidth=0.5)

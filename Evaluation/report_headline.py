@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from Evaluation.names import RowName
-from Evaluation.report_rows import COLUMNS, MEASURES, Column, ReportRow, figure
+from Evaluation.report_rows import COLUMNS, MEASURES, Column, ReportRow, by_teacher
+from Evaluation.runs import FEWEST_EPISODES
 from Evaluation.stats import Estimate, iqm, probability_of_improvement
 
 Verdict = Literal["ahead", "not decided", "one run", "no rival"]
@@ -33,27 +34,19 @@ def claims(rows: Sequence[ReportRow]) -> list[Claim]:
     """A claim for each teacher and size of a task's rows; the one on most runs first.
 
     What has no teacher (PPO) is compared where its skill is measured against the same teacher's
-    return. A shipped student was chosen for being good, so it takes no part beside runs.
+    return. A shipped student was chosen for being good, so it takes no part beside runs; neither
+    does a run that was evaluated on a few episodes.
     """
-    seeing = [row for row in rows if row.finished and not row.blind]
+    seeing = [row for row in rows if row.compared and not row.blind]
     seeing = [row for row in seeing if not row.shipped] or seeing
-    taught = [row for row in seeing if row.teacher != "none"] or seeing
     found = []
-    for teacher, size in dict.fromkeys((row.teacher, row.name.size) for row in taught):
-        own = [r for r in taught if (r.teacher, r.name.size) == (teacher, size)]
-        against = _measured_against(own[0])
-        alone = [
-            r
-            for r in seeing
-            if r.name.size == size and r not in own and r.teacher == "none"
-            if _measured_against(r) == against
-        ]
-        found.append(_claim(f"{size} students of {_called(teacher)}", own + alone))
+    for teacher, of_teacher in by_teacher(seeing).items():
+        for size in dict.fromkeys(row.name.size for row in of_teacher if row.teacher == teacher):
+            own = [row for row in of_teacher if row.name.size == size]
+            left_out = [row for row in rows if row.finished and row not in seeing]
+            where = f"{size} students of {called(teacher)}"
+            found.append(_claim(where, own, left_out))
     return sorted((claim for claim in found if claim is not None), key=lambda c: -c.weight)
-
-
-def _measured_against(row: ReportRow) -> float | None:
-    return figure(row.finished[0].run, "teacher_return")
 
 
 def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
@@ -71,25 +64,26 @@ def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def _called(teacher: str) -> str:
+def called(teacher: str) -> str:
+    """A teacher in words."""
     if teacher == "none":
         return "no teacher"
     return f"a teacher that is {teacher}" if teacher.startswith("not") else f"teacher {teacher}"
 
 
-def _claim(where: str, rows: Sequence[ReportRow]) -> Claim | None:
+def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow]) -> Claim | None:
     measure = next((m for m in MEASURES if rows and all(len(row.scores(m)) for row in rows)), None)
     if measure is None:
         return None
     best: dict[str, ReportRow] = {}  # of each method; of one run only where it has no others
-    for row in sorted(rows, key=lambda r: (len(r.finished) < 2, -r.values[measure].value)):
+    for row in sorted(rows, key=lambda r: (len(r.compared) < 2, -r.values[measure].value)):
         best.setdefault(row.name.method, row)
     column = next(c for c in COLUMNS if c.key == measure)
     first, *others = sorted(best.values(), key=lambda row: -row.values[measure].value)
-    weight = sum(len(row.finished) for row in rows)
+    weight = sum(len(row.compared) for row in rows)
     if not others:
         statement = f"{_full(first.name)} reaches {_score(first, column)}."
-        return Claim(where, "no rival", statement, ("No other method is here.",), weight)
+        return Claim(where, "no rival", statement, _alone(first, left_out), weight)
     second = others[0]
     x, y = first.scores(measure), second.scores(measure)
     gap = difference(x, y)
@@ -114,6 +108,19 @@ def _claim(where: str, rows: Sequence[ReportRow]) -> Claim | None:
             "flatters a method which was tried with more of them."
         )
     return Claim(where, verdict, statement, tuple(d for d in details if d), weight)
+
+
+def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
+    """Why a method has no rival: who is here too, and takes no part."""
+    lines = ["No other method has runs of this size and teacher here."]
+    for shipped, why in (
+        (True, "Shipped students take no part, since each was chosen for being good"),
+        (False, f"Runs on fewer than {FEWEST_EPISODES} evaluation episodes take no part"),
+    ):
+        rows = [row for row in left_out if row.shipped == shipped and not row.blind]
+        if methods := sorted({row.name.method for row in rows}):
+            lines.append(f"{why}: {', '.join(methods)}.")
+    return tuple(lines)
 
 
 def _sureness(

@@ -23,8 +23,9 @@ from Evaluation.report_entries import Film
 from Evaluation.report_headline import Claim, claims
 from Evaluation.report_media import Media
 from Evaluation.report_parts import films, run_details, videos
-from Evaluation.report_rows import ReportRow
-from Evaluation.report_table import results_table, swatch
+from Evaluation.report_rows import ReportRow, by_teacher
+from Evaluation.report_table import results_tables, swatch
+from Evaluation.runs import FEWEST_EPISODES
 
 _PILLS = {
     "ahead": ("ahead", "the interval excludes 0"),
@@ -87,7 +88,7 @@ def _section(
         f'<section class="task" data-task="{escape(task)}" aria-labelledby="{id_}">',
         f'<h2 id="{id_}">{escape(task)}</h2>',
         _headline(claims(rows)),
-        results_table(rows, id_),
+        results_tables(rows, id_),
         _curves(id_, curves[id_], rows),
         _part("Videos", moving, "grid"),
         _part("Diagnostics", diagnostics(rows, media), "grid"),
@@ -106,8 +107,8 @@ def _part(title: str, content: str, kind: str) -> str:
 def _headline(found: Sequence[Claim]) -> str:
     if not found:
         return (
-            '<p class="note">No finished run here has a score on evaluation seeds, so nothing can '
-            "be said of who wins.</p>"
+            f'<p class="note">No finished run here has a score over {FEWEST_EPISODES} evaluation '
+            "seeds or more, so nothing can be said of who wins.</p>"
         )
     first, *others = (_claim(claim) for claim in found)
     if not others:
@@ -148,10 +149,12 @@ def _curves(id_: str, curves: dict[str, Any], rows: Sequence[ReportRow]) -> str:
         for look, row in enumerate(rows)
         if row.id in drawn
     )
+    several = len(by_teacher(rows)) > 1
+    note = " Each student's skill is on the scale of its own teacher." if several else ""
     return f"""<div data-part><h3>Learning curves</h3>
 <p class="note">Thick: the interquartile mean over runs with its 95% interval; thin: single runs; a
 cross: the end of a run that was cut short. With the pointer or the arrow keys the values are read
-off.</p>
+off.{note}</p>
 <figure class="curves" data-curves="{id_}"><div class="controls">
 <label>Show <select name="metric">{metrics}</select></label>
 <label>against <select name="axis">{axes}</select></label></div>

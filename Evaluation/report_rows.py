@@ -62,9 +62,20 @@ class ReportRow:
     def finished(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.run.figures is not None]
 
+    @property
+    def compared(self) -> list[Entry]:
+        """The finished runs that were evaluated on enough episodes to be ranked."""
+        return [entry for entry in self.finished if not entry.run.is_barely_evaluated]
+
+    @property
+    def teacher_return(self) -> float | None:
+        """What its skill is measured against."""
+        entries = self.compared or self.finished
+        return figure(entries[0].run, "teacher_return") if entries else None
+
     def scores(self, measure: str) -> np.ndarray:
-        """Of the finished runs, `(runs,)`."""
-        numbers = [figure(entry.run, measure) for entry in self.finished]
+        """Of the runs that are compared, `(runs,)`."""
+        numbers = [figure(entry.run, measure) for entry in self.compared]
         return np.array([value for value in numbers if value is not None])
 
 
@@ -159,6 +170,22 @@ def make_rows(found: Found) -> list[ReportRow]:
     return [replace(row, id=f"row-{number}") for number, row in enumerate(rows, 1)]
 
 
+def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
+    """A task's rows by the teacher that their skill is measured against, which alone makes it
+    comparable. What has no teacher (PPO) is with the one that had the same return, if any had.
+    """
+    groups: dict[str, list[ReportRow]] = {}
+    for row in rows:
+        alike = (
+            other.teacher
+            for other in rows
+            if other.teacher != "none" and other.teacher_return == row.teacher_return is not None
+        )
+        teacher = next(alike, row.teacher) if row.teacher == "none" else row.teacher
+        groups.setdefault(teacher, []).append(row)
+    return groups
+
+
 def _renamed(rows: Sequence[Row]) -> list[RowName]:
     """A teacher is no setting here: it has its own column."""
     return [
@@ -173,6 +200,7 @@ def _make(
     entries: tuple[Entry, ...], name: RowName, teachers: Mapping[str, TeacherBundle]
 ) -> ReportRow:
     finished = [entry.run for entry in entries if entry.run.figures is not None]
+    finished = [run for run in finished if not run.is_barely_evaluated] or finished
     runs = finished or [entry.run for entry in entries]
     values = {c.key: v for c in COLUMNS if (v := _value(c, runs)) is not None}
     episodes = figure(runs[0], "episodes")
@@ -229,6 +257,6 @@ def _same_return(run: Run, teachers: Mapping[str, TeacherBundle]) -> str | None:
 
 def _order(row: ReportRow) -> tuple[Any, ...]:
     for rank, measure in enumerate(MEASURES):
-        if measure in row.values and row.finished:
+        if measure in row.values and row.compared:
             return (row.task, rank, -row.values[measure].value, str(row.name))
     return (row.task, len(MEASURES), 0.0, str(row.name))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from Evaluation.report_rows import COLUMNS, MEASURES, Column, ReportRow
+from Evaluation.report_headline import called
+from Evaluation.report_rows import COLUMNS, MEASURES, Column, ReportRow, by_teacher
+from Evaluation.runs import FEWEST_EPISODES
 from Evaluation.stats import Estimate
 
 _CAPTION = (
@@ -19,8 +21,21 @@ _CONTINUED = (
 _WIDTH, _HEIGHT = 110, 14  # pixels of a drawn interval
 
 
-def results_table(rows: Sequence[ReportRow], id_: str) -> str:
-    """The table, with what a phone needs to sort it."""
+def results_tables(rows: Sequence[ReportRow], id_: str) -> str:
+    """A task's tables, one for each teacher: skill is on the scale of one teacher alone."""
+    looks = {row.id: look for look, row in enumerate(rows)}
+    groups = by_teacher(rows)
+    tables = []
+    for number, (teacher, of_teacher) in enumerate(groups.items(), 1):
+        name = called(teacher)
+        title = f"<h4>{escape(name[0].upper() + name[1:])}</h4>\n" if len(groups) > 1 else ""
+        table = _results_table(of_teacher, looks, f"{id_}-{number}")
+        tables.append(f'<div class="ranking" data-part>{title}{table}</div>')
+    return "<h3>Results</h3>\n" + "\n".join(tables)
+
+
+def _results_table(rows: Sequence[ReportRow], looks: Mapping[str, int], id_: str) -> str:
+    """One table, with what a phone needs to sort it."""
     columns = [c for c in COLUMNS if any(c.key in row.values for row in rows)]
     main = next((c for c in columns if c.key in MEASURES), None)
     scale = _scale(rows, main)
@@ -28,14 +43,13 @@ def results_table(rows: Sequence[ReportRow], id_: str) -> str:
     falling = ["Runs", *(c.title for c in columns if c.more_is_better)]
     sorted_by = main.title if main is not None else ""
     heads = [_head(title, title in falling, title == sorted_by) for title in titles]
-    body = "\n".join(_row(row, look, columns, main, scale) for look, row in enumerate(rows))
+    body = "\n".join(_row(row, looks[row.id], columns, main, scale) for row in rows)
     options = "".join(
         f'<option value="{i}"{" selected" if title == sorted_by else ""}>{escape(title)}</option>'
         for i, title in enumerate(titles)
     )
     note = _CONTINUED if any(row.continues for row in rows) else ""
-    return f"""<h3>Results</h3>
-<div class="sorter"><label for="{id_}-sort">Sort by</label>
+    return f"""<div class="sorter"><label for="{id_}-sort">Sort by</label>
 <select id="{id_}-sort">{options}</select><button type="button">Turn round</button></div>
 <div class="frame" tabindex="0" role="group" aria-label="Results">
 <table class="results" role="table"><caption>{_CAPTION}{note}</caption>
@@ -91,6 +105,9 @@ def _runs(row: ReportRow) -> str:
     n, cut = len(row.finished), len(row.entries) - len(row.finished)
     note = f'<span class="pill cut">{cut} cut short</span>' if cut else ""
     note += '<span class="settings">shipped</span>' if row.shipped else ""
+    few = len(row.finished) - len(row.compared)
+    what = f"{few} on fewer than {FEWEST_EPISODES} episodes"
+    note += f'<span class="settings">{what}</span>' if few else ""
     return f'<td role="cell" data-title="Runs" data-sort="{n}"><span>{n}</span>{note}</td>'
 
 

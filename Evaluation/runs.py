@@ -13,6 +13,7 @@ from Enviroment.errors import UserError
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 
+FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
 _SKILL = "eval/od_skill"  # of the student, on validation seeds
 _SECONDS = "time/seconds"
 
@@ -42,6 +43,12 @@ class Run:
     @property
     def run_index(self) -> int:
         return self.config["training"]["run_index"]
+
+    @property
+    def is_barely_evaluated(self) -> bool:
+        """Whether its figures are over so few episodes that luck decides them."""
+        episodes = (self.figures or {}).get("episodes")
+        return isinstance(episodes, int | float) and episodes < FEWEST_EPISODES
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

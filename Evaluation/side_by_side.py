@@ -16,12 +16,13 @@ from typing import Annotated
 
 import cv2
 import numpy as np
+import torch
 import tyro
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
 from Enviroment.errors import UserError
-from Enviroment.make import make_state_env
+from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO
 from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
@@ -139,7 +140,7 @@ def _players(flags: SideBySideFlags) -> list[Player]:
         each = ", ".join(f"{path} is of {task}" for task, path in tasks.items())
         raise UserError(f"A video shows one task: {each}.")
     task = subjects[0].task
-    if task.camera is None:
+    if task.camera is None and not task.is_game:
         raise UserError(f"{task.name} has no camera, so there is nothing to film.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]
@@ -149,20 +150,26 @@ def _players(flags: SideBySideFlags) -> list[Player]:
     if taught.teacher.description.task != task.name:
         raise UserError(f"The teacher is of {taught.teacher.description.task}, not {task.name}.")
     name = "Teacher with noise" if taught.is_corrupted else "Teacher"
-    act = policy_act(taught.teacher)
+    act = policy_act(taught.teacher, deterministic=task.judged_by_mode)
+    if task.is_game:
+        sees = _sees_frames(task)
+        return [Player(name, sees, act, task, lambda: make_env(task, 1, flags.seed)), *students]
     return [Player(name, _SEES_STATE, act, task, lambda: make_state_env(task, 1, 0)), *students]
 
 
 def _student(subject: Subject, name: str) -> Player:
-    sees = _SEES_STATE
+    sees, feels = _SEES_STATE, PROPRIO in subject.groups
     if FRAME in subject.groups:
-        height, width = subject.task.frame_size
-        joints = " and its joints" if PROPRIO in subject.groups else ""
-        sees = f"sees {width}x{height} frames{joints}"
+        sees = _sees_frames(subject.task) + (" and its joints" if feels else "")
     if subject.blind:
-        sees = "sees nothing, feels its joints"
-    act = policy_act(subject.student)
+        sees = "sees nothing" + (", feels its joints" if feels else "")
+    act = policy_act(subject.student, deterministic=subject.task.judged_by_mode)
     return Player(name, sees, act, subject.task, lambda: subject.make_env(1))
+
+
+def _sees_frames(task: Task) -> str:
+    height, width = task.frame_size
+    return f"sees {width}x{height} frames"
 
 
 def _name(subject: Subject) -> str:
@@ -180,6 +187,7 @@ def _distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
 
 
 def _play(player: Player, seed: int) -> Played:
+    torch.manual_seed(seeds.model(0))  # what samples are drawn from
     env = player.make_env()
     try:
         return play(player.act, env, player.task, seed)

@@ -21,7 +21,14 @@ from Evaluation.tool import run_tool
 _SEED_FLAGS = {"run_index"}
 # Where and how it ran, what has a column, and a noise that depends on the seed: its size is a flag.
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
+_METHODS_OWN = ("training", "cloning")  # groups of flags on how a method learns
 _OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that name one
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A number, with what `_cell` says of several runs; or the sign that there is none.
+_NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_FIGURE = re.compile(
+    rf"-|{_NUMBER}(?: \({_NUMBER} to {_NUMBER}\))?(?:, \d+ of \d+ runs)?", re.ASCII
+)
 _LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
 
@@ -55,11 +62,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
         if not isinstance(run.method, str):
             raise UserError(f"{run.folder} was written by an older version. Leave it out.")
     flags = [_experiment(run) for run in runs]
-    differing = sorted(
-        name
-        for name in {name for f in flags for name in f}
-        if len({str(f.get(name)) for f in flags}) > 1
-    )
+    differing = _differing(runs, flags)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run, f in zip(runs, flags, strict=True):
         key = (run.task, run.method, run.mode, *(str(f.get(name)) for name in differing))
@@ -69,6 +72,22 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
         Row(dict(zip(titles, key, strict=True)), tuple(group))
         for key, group in sorted(groups.items())
     ]
+
+
+def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The flags that tell experiments apart. How a method learns differs between methods anyway,
+    so that is compared among the runs of one task and method.
+    """
+    values: dict[tuple[str, ...], set[str]] = {}
+    names = {name for of_run in flags for name in of_run}
+    for run, of_run in zip(runs, flags, strict=True):
+        own = {n for group in _METHODS_OWN for n in run.config.get(group) or ()}
+        for name in names:
+            if name in of_run and name not in own:
+                values.setdefault((name,), set()).add(str(of_run[name]))
+            key = (name, run.task, run.method)
+            values.setdefault(key, set()).add(str(of_run.get(name)))
+    return sorted({name for (name, *_), found in values.items() if len(found) > 1})
 
 
 def _experiment(run: Run) -> dict[str, Any]:
@@ -156,16 +175,29 @@ def as_markdown(cells: Sequence[Mapping[str, str]]) -> str:
     """A table for a README."""
     titles = list(cells[0])
     lines = [titles, ["---"] * len(titles), *([line[t] for t in titles] for line in cells)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "".join("| " + " | ".join(map(_markdown_cell, line)) + " |\n" for line in lines)
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def as_csv(cells: Sequence[Mapping[str, str]]) -> str:
-    """The same for a spreadsheet."""
+    """The same for a spreadsheet, which computes no cell: an apostrophe goes before those that it
+    would take for a formula.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(cells[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(cells)
+    writer = csv.writer(text, lineterminator="\n")
+    titles = list(cells[0])
+    writer.writerows(
+        map(_plain, line) for line in [titles, *([c[t] for t in titles] for c in cells)]
+    )
     return text.getvalue()
+
+
+def _plain(text: str) -> str:
+    is_formula = text.startswith(_FORMULA_STARTS) and not _FIGURE.fullmatch(text)
+    return f"'{text}" if is_formula else text
 
 
 def show_table(flags: TableFlags) -> None:

@@ -49,15 +49,16 @@ class _Video:
     line: int  # so many lines of metrics.jsonl come before it
     key: str
     file: str | None  # relative to the run folder; None: it lies elsewhere
-    step: int  # env steps
+    step: int  # as logging points count: env steps, in cloning gradient steps
 
 
 class RunTracker(KVWriter):
     """Writes each `logger.dump(step)` of SB3 as a line of `metrics.jsonl`, and to W&B.
 
-    A line is `{"step": env steps, key: value, ...}`; NaN and infinity, which JSON does not have,
-    become null. W&B gets numbers, the configuration and videos; no code, no git state, no command
-    line, no console output, nothing about the machine. Its files lie in `run_dir/wandb`.
+    A line is `{"step": env steps (in cloning gradient steps), key: value, ...}`; NaN and infinity,
+    which JSON does not have, become null. W&B gets numbers, the configuration and videos; no code,
+    no git state, no command line, no console output, nothing about the machine. Its files lie in
+    `run_dir/wandb`.
 
     W&B numbers its rows, and here each row is a line or a video, in the order of the record. So a
     run that goes on knows what W&B has: it sends what is missing, and nothing twice.

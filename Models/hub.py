@@ -50,10 +50,10 @@ def download_agent(name: str) -> HubAgent:
     except UserError:
         raise
     except Exception as error:  # what the library raises differs from version to version
+        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         raise UserError(
-            f"{name} cannot be downloaded: {type(error).__name__}: "
-            f"{str(error).strip().splitlines()[:1]}. Check the name and the network, or download "
-            "its zip elsewhere and give its path."
+            f"{name} cannot be downloaded: {reason.rstrip('.')}. Check the name and the network, "
+            "or download its zip elsewhere and give its path."
         ) from error
     return HubAgent(paths[0], paths[1] if vecnormalize else None)
 

@@ -11,6 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from Enviroment import seeds
+from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task
 from Evaluation.callbacks import ProgressBar
@@ -63,12 +64,9 @@ class EvaluateAndCheckpoint(BaseCallback):
         self._saved_at = start.steps if start.evaluation else None
 
     def _on_training_start(self) -> None:
-        # Every environment starts an episode at the reset that learning begins with.
-        self._episodes_done = np.zeros(self.training_env.num_envs, dtype=np.int64)
         self._resumed_at = time.perf_counter()
 
     def _on_step(self) -> bool:
-        self._episodes_done += self.locals["dones"]
         self._finished += int(self.locals["dones"].sum())
         return True
 
@@ -120,12 +118,18 @@ class EvaluateAndCheckpoint(BaseCallback):
             self._best = mean_return
         self._save(is_best)
 
+    def _training_episodes(self) -> np.ndarray:
+        """How many each environment has begun since this process began, `(n_envs,)`."""
+        env = self.training_env.unwrapped
+        assert isinstance(env, EpisodeVecEnv)  # `make_teacher_env` makes no other
+        return env.episodes_begun
+
     def _save(self, is_best: bool) -> None:
         agent = self.model
         progress = Progress(
             steps=self.num_timesteps,
             updates=agent._n_updates,
-            episodes=self._first_episode + int(self._episodes_done.max()) + 1,
+            episodes=self._first_episode + int(self._training_episodes().max()),
             best_return=self._best,
             evaluation=self._evaluation,
             record=self._tracker.position(),

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
+from Enviroment.action_range import has_range
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.redaction import command_line
@@ -105,8 +107,9 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
     space = env.action_space
     policies: dict[str, Callable[[int], Act]] = {
         "teacher": lambda seed: _teacher_act(task, teacher, seed),
-        "random": lambda seed: random_policy(space, seed),
     }
+    if not isinstance(space, spaces.Box) or has_range(space):
+        policies["random"] = lambda seed: random_policy(space, seed)
     if not task.is_game:  # a game may wait for its player for hours
         policies["nothing"] = lambda seed: do_nothing(space)
     try:

@@ -103,7 +103,8 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
             load_envpool(task)  # or its error comes before the folder is made
         folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
         stack.enter_context(locked(folder))
-        config = {"task": task.name, "run": asdict(run)}
+        given = {name: value for name, value in asdict(run).items() if value is not None}
+        config = {"task": task.name, "run": given}
         run_folder.check(folder, config, resume=run.resume, overwrite=run.overwrite)
         device = resolve_device(run.device)
         torch.set_num_threads(run.threads)
@@ -185,4 +186,4 @@ def _learn(
 def _first_seed(run: TeacherRun, start: Progress) -> int:
     """Past every episode that the run has already started, in any environment."""
     block = seeds.teacher_training(run.run_index)
-    return block.start + start.episodes * run.settings.num_envs
+    return seeds.further(block.start, start.episodes * run.settings.num_envs)

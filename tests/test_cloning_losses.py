@@ -11,7 +11,6 @@ import torch
 from Algorithm.cloning_losses import (
     cloning_losses,
     kl_loss,
-    mode_accuracy,
     mse_loss,
     nll_loss,
     priority_loss,
@@ -43,7 +42,6 @@ def test_several_discrete_actions_have_no_difference_but_agree_in_part(
     losses = cloning_losses(student, teacher)
     assert losses.keys() == {"NLL", "KL"}
     torch.testing.assert_close(losses["NLL"], -student.log_prob(teacher.mode()))
-    assert mode_accuracy(student, teacher).tolist() == [0.5]
     assert priority_loss("NLL", student, teacher).item() == pytest.approx(priority)
     with pytest.raises(TypeError, match="no mean squared error"):
         mse_loss(student, teacher)
@@ -91,15 +89,8 @@ def test_categorical_losses_by_hand() -> None:
     kl = 2 / 3 * math.log(8 / 3) + 1 / 3 * math.log(4 / 9)
     assert losses["KL"].item() == pytest.approx(kl)
     assert priority_loss("NLL", student, teacher).item() == pytest.approx(math.log(3))
-    assert mode_accuracy(student, teacher).tolist() == [0.0]
-    assert mode_accuracy(student, student).tolist() == [1.0]
     with pytest.raises(TypeError, match="mean squared"):
         mse_loss(student, teacher)
-
-
-def test_accuracy_is_one_minus_mse() -> None:
-    student, teacher, _ = random_pair(SquashedGaussian)
-    torch.testing.assert_close(mode_accuracy(student, teacher), 1 - mse_loss(student, teacher))
 
 
 @pytest.mark.parametrize("cls", [DiagGaussian, SquashedGaussian])

@@ -311,14 +311,22 @@ def test_priorities_and_dynamic_alpha_work_over_rounds() -> None:
     assert all(0 < alpha <= 0.6 for alpha in recorder.curve("replay/alpha"))
 
 
-def test_evaluation_goes_by_gradient_steps() -> None:
-    model, _, recorder = dagger(FakeData())
+@pytest.mark.parametrize(
+    ("cloned", "expected"),
+    [
+        (False, [(0, 200), (5, 220), (10, 240), (15, 260), (19, 260)]),
+        # Between two rounds, the student has not got the next round's 20 env steps.
+        (True, [(0, 200), (5, 220), (10, 240), (15, 260)]),
+    ],
+)
+def test_evaluation_goes_by_gradient_steps(cloned: bool, expected: list[tuple[int, int]]) -> None:
+    model, _, recorder = dagger(FakeData(), cloned=cloned)
     evaluation = EvaluationCallback(
         BoundedFakeEnv(), TASK, id_seed=0, eval_every=5, n_episodes=3, baselines={}
     )
     model.learn(evaluation)
-    evaluated = [point["step"] for point in recorder.points if "eval/od_return" in point]
-    assert evaluated == [0, 5, 10, 15, 19]
+    evaluated = [point for point in recorder.points if "eval/od_return" in point]
+    assert [(p["step"], p["time/env_steps"]) for p in evaluated] == expected
 
 
 def test_the_teacher_is_unchanged() -> None:

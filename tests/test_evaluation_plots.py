@@ -12,6 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from Enviroment.errors import UserError
+from Evaluation import plots
 from Evaluation.curves import METRICS, mean_curve, read_curve, teacher_levels
 from Evaluation.curves_tool import PlotFlags, draw_comparison, make_groups, plot_runs
 from Evaluation.names import name_rows
@@ -197,6 +198,42 @@ def test_cloning_stands_at_its_datasets_env_steps_and_dagger_goes_on_from_there(
     assert curve_of(run, "env_steps") == [[500, 0.5], [600, 0.7]]
     assert curve_of(run, "gradient_steps") == [[0, 0.1], [50, 0.5], [90, 0.7]]
     assert curve_of(run, "samples") == [[0, 0.1], [500, 0.5], [900, 0.7]]
+
+
+def test_of_older_runs_bc_stands_at_its_dataset_and_a_round_counts_from_its_first_step(tmp_path):
+    """Version 0.1 told env steps only after a collection, and evaluated after it: 500 states that
+    BC had learned from, then 2 rounds of 3 x (103 // 3) = 102 env steps.
+    """
+    points = [
+        {"step": 0, "dagger/round": 1.0, "time/env_steps": 602, "time/gradient_steps": 0},
+        {"step": 0, "eval/od_skill": 0.5},
+        {"step": 40, "eval/od_skill": 0.6},
+        {"step": 50, "time/env_steps": 602, "time/gradient_steps": 50},
+        {"step": 50, "dagger/round": 2.0, "time/env_steps": 704, "time/gradient_steps": 50},
+        {"step": 50, "eval/od_skill": 0.7},
+        {"step": 60, "eval/od_skill": 0.8},
+    ]
+    run = run_of(tmp_path / "a", points, method="Dagger_phase", training={"num_envs": 3})
+    cloning = {"folder_Dagger": "bc", "round_env_steps": 103}
+    run = dataclasses.replace(run, config={**run.config, "cloning": cloning})
+    assert curve_of(run, "env_steps") == [[500, 0.5], [602, 0.7], [704, 0.8]]
+
+
+@pytest.mark.parametrize(
+    ("env_steps", "title"), [((0, 100), "environment steps"), ((500, 500), "gradient steps")]
+)
+def test_the_axis_says_what_a_runs_steps_are(tmp_path, monkeypatch, env_steps, title):
+    write_metrics(
+        tmp_path,
+        [
+            {"step": step, "time/env_steps": count, "eval/od_skill": 0.1, "train/kl": 1.0}
+            for step, count in zip((0, 100), env_steps, strict=True)
+        ],
+    )
+    figures = []
+    monkeypatch.setattr(plots, "FigureCanvasAgg", figures.append)
+    draw_curves(tmp_path)
+    assert [axes.get_xlabel() for axes in figures[0].axes] == [title, title]
 
 
 def test_cloning_has_its_datasets_env_steps_before_its_first_gradient_step(tmp_path):

@@ -15,18 +15,15 @@ class Training:
     """A fused Adam on one weight, whose losses and gradients are given."""
 
     def __init__(self, deferred: bool) -> None:
-        self.deferred, self.weight = deferred, torch.nn.Parameter(torch.ones(()))
+        self.weight = torch.nn.Parameter(torch.ones(()))
         self.optimizer = torch.optim.Adam([self.weight], lr=0.1, fused=True)
-        self.guard, self.weights = StepGuard(), []
+        self.guard, self.weights = StepGuard("Do better.", deferred), []
 
     def run(self, losses: list[float], gradients: list[float]) -> None:
         for step, (loss, gradient) in enumerate(zip(losses, gradients, strict=True)):
             self.weight.grad = torch.tensor(gradient)
             self.guard.check(
-                *(self.optimizer, torch.tensor(loss), self.weight.grad, 10 + step),
-                context="rollout 2",
-                advice="Do better.",
-                deferred=self.deferred,
+                self.optimizer, torch.tensor(loss), self.weight.grad, 10 + step, "rollout 2"
             )
             self.optimizer.step()
             self.weights.append(self.weight.item())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,36 @@ def test_ratio_is_one_at_the_first_minibatch(family: str, mode: str) -> None:
     assert len(points) == 2
     for point in points:
         assert point["train/ratio_first"] == pytest.approx(1.0, abs=1e-4)
+
+
+def test_the_callers_policy_kwargs_are_left_alone() -> None:
+    given: dict[str, Any] = {}
+    env = make_env("Pusher", 1, seed=0, blind=True)
+    for family in ("gaussian", "squashed_gaussian"):  # the second is not the first one's student
+        model = PPD(StudentPolicy, env, tiny_teacher(family), policy_kwargs=given, device="cpu")
+        assert isinstance(model.policy, StudentPolicy)
+        assert model.policy.config.family == family
+        assert given == {}
+
+
+def test_an_update_asks_for_its_figures_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each number that is asked for makes a GPU wait, so more minibatches ask for no more."""
+    asked: list[str] = []
+    for name in ("item", "tolist"):
+        method = getattr(torch.Tensor, name)
+
+        def counted(tensor: torch.Tensor, method: Any = method, name: str = name) -> Any:
+            if "/Algorithm/" in sys._getframe(1).f_code.co_filename:  # not torch's own
+                asked.append(name)
+            return method(tensor)
+
+        monkeypatch.setattr(torch.Tensor, name, counted)
+    numbers = []
+    for n_epochs in (1, 4):
+        asked.clear()
+        recorded(pusher_ppd(tiny_teacher(), n_epochs=n_epochs), Recorder(), 24)
+        numbers.append(len(asked))
+    assert numbers[0] == numbers[1] < 6
 
 
 def test_distillation_lowers_the_kl_and_leaves_the_teacher_alone() -> None:

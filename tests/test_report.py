@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from Evaluation.report import ReportFlags, write_report
 from Evaluation.report_entries import find_entries
 from Evaluation.report_headline import claims, difference
 from Evaluation.report_page import _json
+from Evaluation.report_rows import by_teacher
 from Evaluation.tool import run_tool
 from tests.report_runs import (
     NASTY,
@@ -85,6 +87,53 @@ def test_several_runs_count_before_a_lucky_one_and_blind_students_not_at_all(tmp
     assert claim.statement == "PPD beats BC: skill 0.810 against 0.510."
     assert "(learning_rate 2.0)" in claim.details[0]
     assert "flatters" in claim.details[-1]
+
+
+def test_shipped_students_of_other_methods_are_named_and_take_no_part(tmp_path):
+    write_runs(tmp_path / "runs", "PPD", (0.7, 0.8))
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    described = {"task": "Pusher", "method": "Dagger_phase", "config": {"mode": "ImpaalaSmall"}}
+    (shipped / "student.json").write_text(json.dumps(described))
+    (shipped / "evaluation.json").write_text(json.dumps(figures(0.9)))
+    (claim,) = claims(rows_of_folder(tmp_path))
+    assert claim.statement.startswith("PPD reaches skill 0.750 ")
+    assert claim.details[-1].endswith("chosen for being good: DAgger.")
+
+
+def test_a_run_on_few_episodes_is_shown_and_not_ranked(tmp_path):
+    write_runs(tmp_path / "runs", "PPD", (0.7, 0.8))
+    few = {"task": "Pusher", "size": None, "mode": "ImpaalaSmall"}
+    write_run(tmp_path / "few" / "a", figures(0.99, episodes=1), run_index=2, **few)
+    write_run(tmp_path / "few" / "b", figures(0.99, episodes=4), method="BC_phase", **few)
+    first, second = rows_of_folder(tmp_path)
+    assert first.values["skill"].value == pytest.approx(0.75)
+    assert (len(first.finished), len(first.compared), first.over) == (3, 2, "2 runs")
+    assert second.values["skill"].value == 0.99  # behind, though it is higher
+    (claim,) = claims([first, second])
+    assert claim.statement.startswith("PPD reaches skill 0.750 ")
+    assert claim.details[-1] == "Runs on fewer than 5 evaluation episodes take no part: BC."
+    assert claim.weight == 2
+    assert "1 on fewer than 5 episodes" in write(tmp_path)
+
+
+def test_students_of_different_teachers_are_in_tables_of_their_own(tmp_path):
+    write_runs(tmp_path / "a", "PPD", (0.7, 0.8), teacher="a")
+    write_runs(tmp_path / "b", "BC_phase", (0.9,), teacher="b")
+    write_runs(tmp_path / "ppo", "PPO", (0.1,), teacher=None)
+    for path in (tmp_path / "b").rglob("evaluation.json"):
+        path.write_text(json.dumps(figures(0.9, teacher_return=-20.0)))
+    groups = by_teacher(rows_of_folder(tmp_path))
+    # PPO's skill is measured against a's return, as PPD's is.
+    names = {teacher: [row.name.method for row in rows] for teacher, rows in groups.items()}
+    assert names == {"a": ["PPD", "PPO"], "b": ["BC"]}
+    page = write(tmp_path)
+    titles = [page.index(f"<h4>Teacher {name}</h4>") for name in ("a", "b")]
+    tables = [place.start() for place in re.finditer('<table class="results"', page)]
+    assert sorted([*titles, *tables]) in (
+        [titles[0], tables[0], titles[1], tables[1]],
+        [titles[1], tables[0], titles[0], tables[1]],
+    )
 
 
 # -- rows ------------------------------------------------------------------------------------------

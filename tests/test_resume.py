@@ -179,7 +179,7 @@ def test_another_configuration_is_refused_with_what_differs(
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     flags = [*runner.flags("PPO", folder), "--resume"]
     message = failure(capsys, *flags, "--learning_rate", "0.5", "--run_index", "1")
-    assert "training.learning_rate was null and is 0.5" in message
+    assert "training.learning_rate was 0.001 and is 0.5" in message
     assert "training.run_index was 0 and is 1" in message
     assert "method was" not in message
     assert "give only one" in failure(capsys, *flags, "--overwrite")

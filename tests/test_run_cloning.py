@@ -13,7 +13,8 @@ import pytest
 
 from Algorithm.supervised import SupervisedLearner
 from Distillation.run import main
-from Evaluation.tracking import read_metrics
+from Evaluation.tracking import RunTracker, read_metrics
+from Evaluation.video import Recording
 from tests.short_for import short_for
 from tests.short_run import failure, outcome, write_teacher
 
@@ -52,6 +53,19 @@ def test_cloning_runs(pusher: Callable[..., Path], dataset: Path, loss_type: str
     assert set().union(*points) >= {"train/action_accuracy", "eval/od_return", "time/data_share"}
 
 
+def test_a_video_is_logged_at_the_runs_last_step(
+    pusher: Callable[..., Path], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    recording = Recording(tmp_path / "student.mp4", 0.0, 1)
+    monkeypatch.setattr("Distillation.report.record_video", lambda *_: recording)
+    monkeypatch.setattr(RunTracker, "video", lambda self, key, path, step: steps.append(step))
+    pusher("--BC_phase", "--dataset", str(dataset), *CLONING, "--video")
+    # 24 env steps are asked for, and 4 rollouts of 8 are made to reach 25.
+    pusher("--PPO", "--mode", "State", "--total_timesteps", "25", "--video", "--overwrite")
+    assert steps == [6, 32]
+
+
 def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
     pusher: Callable[..., Path], dataset: Path, teacher: Path, tmp_path: Path
 ) -> None:
@@ -72,6 +86,9 @@ def test_dagger_goes_on_from_a_bc_run_and_from_nothing(
         if name == "from_bc":  # round 0 is the cloned student, seen with the same eyes
             best = max(od_returns(read_metrics(cloned)))
             assert od_returns(points)[0] == best
+            # Three episodes of 100 were cloned; a round adds 200.
+            evaluated = [p["time/env_steps"] for p in points if "eval/od_return" in p]
+            assert (evaluated[0], evaluated[-1]) == (300, 700)
 
 
 def test_stopped_runs_go_on_to_the_bit(

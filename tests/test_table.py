@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import pytest
@@ -94,3 +96,34 @@ def test_what_holds_no_run_is_named(tmp_path):
     (folder / "evaluation.json").write_text("{")
     with pytest.raises(UserError, match="is not JSON"):
         read_run(folder)
+
+
+def test_how_methods_learn_is_compared_within_a_method_and_who_teaches_across(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), training={"learning_rate": 1e-3, "clip_range": 0.2})
+    write_run(tmp_path / "b", figures(0.7), training={"learning_rate": 3e-3, "clip_range": 0.2})
+    write_run(tmp_path / "c", figures(0.5), method="BC_phase", training={"batch_size": 128})
+    cells = table(find_runs([tmp_path]))
+    assert [line["learning_rate"] for line in cells] == ["None", "0.001", "0.003"]
+    assert not {"clip_range", "batch_size", "teacher_sha256"} & cells[0].keys()
+    write_run(tmp_path / "d", figures(0.5), method="PPO", teacher="b")
+    assert "teacher_sha256" in table(find_runs([tmp_path]))[0]
+
+
+def test_no_cell_is_a_formula_and_figures_stay_as_they_are():
+    cells = {
+        "=HYPERLINK(1)": "=cmd|' /C calc'!A0",
+        "plus": "+1+1",
+        "minus": "-2+3",
+        "at": "@SUM(1)",
+        "tab": "\t=1",
+        "wide": "\uff1d1",
+        "number": "-21.50",
+        "some": "-21.50 (-22.00 to -21.00), 2 of 3 runs",
+        "many": "-1,234.5",
+        "none": "-",
+    }
+    (titles, line) = csv.reader(io.StringIO(as_csv([cells])))
+    assert titles == ["'=HYPERLINK(1)", *list(cells)[1:]]
+    kept = ["-21.50", "-21.50 (-22.00 to -21.00), 2 of 3 runs", "-1,234.5", "-"]
+    assert line == ["'" + text for text in list(cells.values())[:6]] + kept
+    assert as_markdown([{"a": "x|y"}]) == "| a |\n| --- |\n| x\\|y |\n"

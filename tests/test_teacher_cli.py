@@ -155,11 +155,12 @@ def test_without_the_library_or_the_network_it_is_a_clear_error(monkeypatch):
         download_agent("hf://someone/agent")
 
     def offline(*_, **__):
-        raise ConnectionError("no route to host")
+        raise ConnectionError("no route to host.\n\nA second line with a request id")
 
     hub = SimpleNamespace(list_repo_files=offline)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    with pytest.raises(UserError, match=r"cannot be downloaded.*no route to host"):
+    said = r"cannot be downloaded: ConnectionError: no route to host\. Check the name"
+    with pytest.raises(UserError, match=said):
         download_agent("hf://someone/agent")
 
 

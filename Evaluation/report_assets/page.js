@@ -53,7 +53,7 @@
 
   // ---- sorting
 
-  const sorterOf = (table) => table.closest("section").querySelector(".sorter");
+  const sorterOf = (table) => table.closest(".ranking").querySelector(".sorter");
 
   function sort(table, column, descending) {
     const key = (row) => {

@@ -1,0 +1,60 @@
+"""How well the actions of two policies agree: one measure, in training and in evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from Enviroment.action_range import has_range
+from Models.distributions import Distribution, SquashedGaussian
+
+
+class ActionAccuracy:
+    """1 - mean squared difference of two actions, within the bounds and scaled to [-1, 1]: 1 is the
+    same action, and opposite ends of the range give -3. Of discrete actions, the share that are
+    equal. Continuous actions without bounds have no such scale: `is_defined` is False.
+
+    Args:
+        space: of the actions.
+    """
+
+    def __init__(self, space: spaces.Space) -> None:
+        self.is_defined = not isinstance(space, spaces.Box) or has_range(space)
+        self._is_box = isinstance(space, spaces.Box)
+        if isinstance(space, spaces.Box):
+            self._low, self._high = (
+                torch.as_tensor(bound.reshape(-1).astype(np.float64))
+                for bound in (space.low, space.high)
+            )
+
+    def of_actions(self, ours: Any, theirs: Any) -> np.ndarray:
+        """Return the accuracy `(B,)` of actions as the environment takes them, `(B, ...)`."""
+        ours, theirs = (torch.as_tensor(np.asarray(actions)) for actions in (ours, theirs))
+        if self._is_box:
+            ours, theirs = (self._scaled(actions.double()) for actions in (ours, theirs))
+        return self._agreement(ours, theirs).double().numpy()
+
+    @torch.no_grad()
+    def of_modes(self, ours: Distribution, theirs: Distribution) -> Tensor:
+        """Return the accuracy `(B,)` of the most probable actions of two distributions."""
+        actions = [dist.to_env_action(dist.mode()) for dist in (ours, theirs)]
+        if self._is_box and not isinstance(ours, SquashedGaussian):  # whose are in [-1, 1]
+            actions = [self._scaled(action) for action in actions]
+        return self._agreement(*actions)
+
+    def _scaled(self, actions: Tensor) -> Tensor:
+        """Actions of a box `(B, ...)` -> `(B, A)` in [-1, 1]."""
+        if self._low.device != actions.device or self._low.dtype != actions.dtype:
+            self._low, self._high = self._low.to(actions), self._high.to(actions)
+        flat = actions.reshape(len(actions), -1).clamp(self._low, self._high)
+        return 2 * (flat - self._low) / (self._high - self._low) - 1
+
+    def _agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        ours, theirs = (x.reshape(len(x), -1) for x in (ours, theirs))
+        if self._is_box:
+            return 1 - (ours - theirs).square().mean(-1)
+        return (ours == theirs).float().mean(-1)
