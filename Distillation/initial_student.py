@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from Distillation.flag_groups import Mode
+from Distillation.flag_groups import MODES
 from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
@@ -59,7 +59,7 @@ class InitialStudent:
 
     def _check_fits(self, flags: Flags) -> None:
         mode, given_mode = self.policy.config.mode, flags.student.mode
-        if mode in get_args(Mode):
+        if mode in MODES:
             self._compare("mode", mode, given_mode, f"Give --mode {mode}.")
         elif given_mode == "State":  # of the paper's smaller student of games there is no --mode
             self._compare(

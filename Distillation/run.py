@@ -16,8 +16,9 @@ from stable_baselines3.common.logger import Logger
 
 from Algorithm import distributed
 from Distillation.cloned_run import read_cloned_run
-from Distillation.command_line import parse
+from Distillation.command_line import default_values, parse
 from Distillation.datasets import collect_dataset
+from Distillation.flag_uses import without_effect
 from Distillation.flags import Flags
 from Distillation.initial_student import InitialStudent, read_initial_student
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
@@ -72,7 +73,10 @@ def main(
         try:
             task = get_task(task) if isinstance(task, str) else task
             script = ["python", *f"Distillation/{task.script}".split()]
-            run(task, parse(task, arguments), command or [*script, *arguments])
+            flags = parse(task, arguments)
+            if note := without_effect(flags, default_values(task, flags.method.name)):
+                distributed.tell(note)
+            run(task, flags, command or [*script, *arguments])
         except distributed.RankLostError:  # has spoken already
             sys.exit(EXIT_BAD_INPUT)
 
@@ -93,11 +97,11 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.enter_context(distributed.joined())
         flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
-        device = resolve_device(flags.run.device)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         if flags.method.C_data:
             teacher = load_teaching(task, flags, torch.device("cpu")).teacher
             return collect_dataset(task, flags, teacher)
+        device = resolve_device(flags.run.device)
         default = Path(task.name) / flags.method.name / flags.run_name()
         folder = run_folder.locate(flags.run.output, default)
         if distributed.is_first():  # which alone writes

@@ -37,7 +37,8 @@ def test_collection_goes_on_with_what_is_there(
     main("Pusher", [*flags, "--resume"])
     assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
     assert "--resume" in failure(capsys, *flags)
-    assert "never deletes a dataset" in failure(capsys, *flags, "--overwrite")
+    told = failure(capsys, *flags, "--overwrite")
+    assert "dataset is never deleted" in told and "holds a dataset already" in told
     assert "give only one" in failure(capsys, "--PPD", "--resume", "--overwrite")
 
 
