@@ -177,14 +177,16 @@ class DAgger(SupervisedLearner):
         self._next_seed = first_seed
         self._rng = np.random.default_rng([seed, 1])
 
-    def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
+    def learn(
+        self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
+    ) -> Self:
         """All rounds that are not done yet, unless the callback ends them.
 
         Args:
             checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the dataset's
                 states, not on the student's own; the best return is what an evaluation knows.
         """
-        self.checkpoints = checkpoints
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self._run(self.phases, callback)
         return self
 

@@ -50,7 +50,8 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
             raise UserError(f"--config {file}: {error}") from error
     # What a file has switched, the command line can switch back.
     parsed = _read(task, arguments, begun, both_sides=file is not None)
-    check_uses(parsed, flag_values(defaults))  # first: a number that is not used cannot be a wrong one
+    # First: a number that is not used cannot be a wrong one.
+    check_uses(parsed, flag_values(defaults))
     flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
     check_task(task, flags.method, flags.student)
     given = {name.removeprefix("no_") for name in named}

@@ -84,7 +84,8 @@ METHODS = tuple(field.name for field in dataclasses.fields(MethodFlags))
 class StudentFlags:
     """What the student sees, and with what network."""
 
-    mode: Annotated[Mode, _MODE_FLAG] = "State"  # the network: an MLP on the state, or an IMPALA-CNN on frames
+    # the network: an MLP on the state, or an IMPALA-CNN on frames
+    mode: Annotated[Mode, _MODE_FLAG] = "State"
     size: Size = ""  # the paper's network for the task's suite, in place of --mode's
     frame_size: str = "64x64"  # pixels, height x width
     pooling: int = 3  # side of the grid that the CNN's features are averaged to
@@ -153,7 +154,7 @@ class CloningFlags:
 class TeacherFlags:
     """Who teaches."""
 
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac, else .../ppo
+    teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
     corrupt_teacher: float = 0.0  # deviation of the noise on each of its parameters (paper: 0.05)
     min_teacher_std: float = 0.2  # floor of its deviation: SAC's can vanish, and the KL explode
 

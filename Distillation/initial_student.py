@@ -12,9 +12,8 @@ from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import script_of
-from Evaluation.run_folder import STUDENT
 from Evaluation.tracking import CONFIG_FILE
-from Models.bundle import read_bundle
+from Models.bundle import bundle_folder, read_bundle
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import has_critic, load_student
 
@@ -108,8 +107,7 @@ def read_initial_student(given: Path) -> InitialStudent:
     Raises:
         UserError: there is none, it is damaged, or it does not say of which task it is.
     """
-    inside = given / STUDENT
-    folder = inside if inside.is_dir() else given
+    folder = bundle_folder(given, "student")
     try:
         policy, description = load_student(folder), read_bundle(folder, "student")[1]
     except UserError as error:

@@ -48,7 +48,8 @@ class TeacherDataset:
         task: how frames are stacked, and which part of the state is proprioception.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, task: Task) -> None:
+    def __init__(self, folder: Path | str, manifest: Manifest, task: Task) -> None:
+        folder = Path(folder)
         self.folder, self.manifest, self.task = folder, manifest, task
         lengths = [length for shard in manifest.shards for length in shard.lengths]
         self.lengths = np.array(lengths, np.int64)  # (episodes,), env steps

@@ -144,12 +144,13 @@ class Manifest:
         publish(folder / MANIFEST, [(json.dumps(data, allow_nan=False) + "\n").encode()])
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Path | str) -> Manifest:
         """The folder's manifest, which agrees with itself; the shards are not looked at.
 
         Raises:
             UserError: it is missing or garbled, or its figures contradict each other.
         """
+        folder = Path(folder)
         path = folder / MANIFEST
         try:
             data = json.loads(read_bounded(path, _MAX_MANIFEST))

@@ -156,8 +156,9 @@ def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:
     """The groups that are stored, of a batch of observations or of one; of stacks the newest."""
     columns = manifest.step_columns
     groups = {group: obs[group] for group in FINALS if group in columns}
-    # (..., stack * channels, H, W) -> (..., channels, H, W)
-    groups[FRAME] = groups[FRAME][..., -columns[FRAME].shape[0] :, :, :]
+    if FRAME in groups:
+        # (..., stack * channels, H, W) -> (..., channels, H, W)
+        groups[FRAME] = groups[FRAME][..., -columns[FRAME].shape[0] :, :, :]
     return groups
 
 

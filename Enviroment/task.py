@@ -100,6 +100,11 @@ class Task:
         return self.simulator == "envpool"
 
     @property
+    def has_frames(self) -> bool:
+        """Whether there is anything to see: a game, or a camera."""
+        return self.is_game or self.camera is not None
+
+    @property
     def judged_by_mode(self) -> bool:
         """Whether policies are evaluated by the mode of what they would do, or by samples of it.
 

@@ -32,8 +32,18 @@ _REMEDY: dict[Kind, str] = {
 }
 
 
+def bundle_folder(folder: Path | str, kind: Kind) -> Path:
+    """Return where the bundle of a folder is: in the folder itself, or as runs have it in
+    `<folder>/<kind>`.
+    """
+    folder = Path(folder)
+    inside = folder / kind
+    has_own = (folder / f"{kind}.json").exists()
+    return inside if not has_own and (inside / f"{kind}.json").exists() else folder
+
+
 def write_bundle(
-    folder: Path, kind: Kind, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
+    folder: Path | str, kind: Kind, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
 ) -> Path:
     """Writes a bundle, replacing an older one. Its weights are the same bytes for equal tensors.
 
@@ -55,6 +65,7 @@ def write_bundle(
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
     whole = json.loads(json.dumps({**description, **head}, allow_nan=False))  # as it will be read
     whole[_OWN_SHA256] = _description_sha256(whole)
+    folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,14 +101,15 @@ def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def read_bundle(
-    folder: Path, kind: Kind, device: torch.device | str = "cpu"
+    folder: Path | str, kind: Kind, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on `device`, and the description.
+    """The tensors, on `device`, and the description; the folder is a bundle's, or a run's.
 
     Raises:
         UserError: a file is missing, garbled, of another kind or format, or was changed since
             the bundle was written; names the file and what to do.
     """
+    folder = bundle_folder(folder, kind)
     description_path, weights_path = folder / f"{kind}.json", folder / f"{kind}.safetensors"
     description = _parse(description_path, _read(description_path, kind, _MAX_DESCRIPTION), kind)
     weights = _read(weights_path, kind, _MAX_WEIGHTS)

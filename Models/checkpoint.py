@@ -100,10 +100,10 @@ class CheckpointStore:
         UserError: `keep` is below 1.
     """
 
-    def __init__(self, root: Path, keep: int = 2) -> None:
+    def __init__(self, root: Path | str, keep: int = 2) -> None:
         if keep < 1:
             raise UserError(f"--keep {keep} would keep no checkpoint. Give 1 or more.")
-        self.root, self.keep = root, keep
+        self.root, self.keep = Path(root), keep
         self._damaged: set[Path] = set()  # those that were named
 
     def save(
