@@ -30,7 +30,7 @@ from Enviroment.dataset_format import (
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.shards import map_shard, shard_problem
-from Enviroment.tasks import Task
+from Enviroment.tasks import Task, script_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "Results"
 EPISODE, STEP = "episode", "step"  # derived columns, as are `proprio` and `seed`
@@ -279,7 +279,7 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
         f"--dataset {dataset}: there is no dataset at {folder}. This collects it: `python "
-        f"Distillation/{task.script} --C_data {command}{output}`."
+        f"Distillation/{script_of(task)} --C_data {command}{output}`."
     )
 
 

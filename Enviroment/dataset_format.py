@@ -22,6 +22,7 @@ from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.shards import Column, ShardLayout, publish
 from Enviroment.task import Camera, Task
+from Enviroment.tasks import script_of
 
 FORMAT = 1
 KIND = "teacher_dataset"
@@ -156,8 +157,8 @@ class Manifest:
             data = json.loads(read_bounded(path, _MAX_MANIFEST))
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/<Task>.py "
-                "--C_data --num_data N --output DIR` collects one."
+                f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/Pusher.py "
+                "--C_data --num_data N --output DIR`, or the script of another task, collects one."
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
@@ -288,7 +289,7 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
             f"The dataset {folder} is not one of this task as it is set up:\n"
             + "\n".join(lines)
             + f"\nGive the flags that it was collected with, or collect another by `python "
-            f"Distillation/{task.script} --C_data --num_data {manifest.recipe.num_data} "
+            f"Distillation/{script_of(task)} --C_data --num_data {manifest.recipe.num_data} "
             f"--frame_size {h}x{w} --output DIR` and name it by --dataset DIR."
         )
 

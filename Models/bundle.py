@@ -27,8 +27,14 @@ _OWN_SHA256 = "description_sha256"  # bundles from before it have none
 Kind = Literal["teacher", "student"]
 _MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
-    "teacher": "`python Train_Teacher/<Task>.py --algo sac --output DIR` makes DIR/teacher.",
-    "student": "`python Distillation/<Task>.py --PPD --output DIR` makes DIR/student.",
+    "teacher": (
+        "`python Train_Teacher/Pusher.py --output DIR`, or the script of another task, makes "
+        "DIR/teacher; `python -m Models.teacher convert` makes one of your own agent."
+    ),
+    "student": (
+        "`python Distillation/Pusher.py --PPD --output DIR`, or the script of another task, makes "
+        "DIR/student."
+    ),
 }
 
 

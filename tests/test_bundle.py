@@ -74,7 +74,7 @@ def test_nan_in_the_description_is_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("name", ["teacher.json", "teacher.safetensors"])
 def test_a_missing_file_is_named_with_the_command_that_makes_one(bundle, name):
     (bundle / name).unlink()
-    with pytest.raises(UserError, match=r"python Train_Teacher/<Task>\.py") as error:
+    with pytest.raises(UserError, match=r"python Train_Teacher/Pusher\.py") as error:
         read_bundle(bundle, "teacher")
     assert str(bundle / name) in str(error.value)
 

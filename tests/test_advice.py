@@ -1,0 +1,77 @@
+"""Messages, help and docstrings name scripts, modules and pages that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from Enviroment.tasks import TASKS, script_of
+from Evaluation.run_folder import default_teacher
+from Models import bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("Algorithm", "Distillation", "Enviroment", "Evaluation", "Models", "Train_Teacher")
+NAMES = re.compile(
+    r"(?:python )?((?:Distillation|Train_Teacher|benchmarks|docs)/[\w<>/]+\.(?:py|md))"
+)
+MODULES = re.compile(r"python -m ((?:Enviroment|Evaluation|Models)\.\w+)")
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """Every text in the code; `{}` stands for what is filled in."""
+    for path in (path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = (p.value if isinstance(p, ast.Constant) else "{}" for p in node.values)
+                yield path, "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield path, node.value
+
+
+def test_what_texts_name_is_there() -> None:
+    named = {(name, path) for path, text in texts() for name in NAMES.findall(text)}
+    assert len({name for name, _ in named}) > 8  # or the pattern finds nothing
+    # `<Task>.py` in docstrings stands for any of them.
+    missing = [pair for pair in named if "<" not in pair[0] and not (ROOT / pair[0]).is_file()]
+    assert not missing
+
+
+def test_messages_have_no_placeholder_for_a_script() -> None:
+    """Nobody can type `<Task>.py`, and the tasks of a suite share a script."""
+    for path in (path for name in PACKAGES for path in sorted((ROOT / name).rglob("*.py"))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Raise):
+                assert "<Task>.py" not in ast.unparse(node), path
+    assert not any("<Task>.py" in text for text in bundle._REMEDY.values())
+
+
+def test_modules_that_texts_run_are_commands() -> None:
+    modules = {name for _, text in texts() for name in MODULES.findall(text)}
+    assert len(modules) > 8
+    for name in modules:
+        place = ROOT / name.replace(".", "/")
+        module, package = place.with_suffix(".py"), place / "__main__.py"
+        found = next((path for path in (package, module) if path.is_file()), None)
+        assert found is not None, name
+        assert found == package or '__name__ == "__main__"' in found.read_text(), name
+
+
+@pytest.mark.parametrize("folder", ["Distillation", "Train_Teacher"])
+def test_every_task_has_the_script_that_is_named(folder: str) -> None:
+    for task in TASKS.values():
+        assert (ROOT / folder / script_of(task).split()[0]).is_file(), task.name
+
+
+def test_a_task_that_the_registry_does_not_have() -> None:
+    own = replace(TASKS["Pusher"], name="Reach", env_id="mine:Reach-v0")
+    assert script_of(own) == "Custom.py --env_id mine:Reach-v0"
+    assert script_of("Reach") == "Custom.py --env_id ID"
+    assert (ROOT / "Distillation" / "Custom.py").is_file()
+    with pytest.raises(Exception, match="Give --teacher BUNDLE") as told:
+        default_teacher("Reach")
+    assert "Train_Teacher" not in str(told.value)
