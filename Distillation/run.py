@@ -18,6 +18,7 @@ from Algorithm import distributed
 from Distillation.cloned_run import read_cloned_run
 from Distillation.command_line import default_values, parse
 from Distillation.datasets import collect_dataset
+from Distillation.flag_names import FLAG_NAMES
 from Distillation.flag_uses import without_effect
 from Distillation.flags import Flags
 from Distillation.initial_student import InitialStudent, read_initial_student
@@ -35,7 +36,7 @@ from Distillation.resume import (
 from Distillation.teaching import load_teaching
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
-from Enviroment.errors import EXIT_BAD_INPUT
+from Enviroment.errors import EXIT_BAD_INPUT, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
 from Enviroment.signals import StopSignals
@@ -65,11 +66,12 @@ def main(
         command: what was typed, where it is more than the task's script and the flags.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with exit_with_message(
+    ending = exit_with_message(
         "The same command with --resume goes on.",
         complain=distributed.complain,
         tell=distributed.tell,
-    ):
+    )
+    with ending, fields_as_flags(FLAG_NAMES):
         try:
             task = get_task(task) if isinstance(task, str) else task
             script = ["python", *f"Distillation/{task.script}".split()]

@@ -15,7 +15,7 @@ from Enviroment.collect import check_content, repair, verify
 from Enviroment.custom import named_task
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import ACTION, FINAL_STATE, Manifest, shard_name
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.observations import FRAME, frame_channels
@@ -28,7 +28,8 @@ _SHEET = (8, 10)  # episodes x moments
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
     options = _parser().parse_args(arguments)
-    with exit_with_message():
+    flags = {**{name: name for name in vars(options)}, "folder": "output"}
+    with exit_with_message(), fields_as_flags(flags):
         options.run(options)
 
 
