@@ -19,6 +19,7 @@ FLAG_NAMES = {
     "LambdaSchedule.first": "PPD_parameter",
     "LambdaSchedule.final": "final_lambda",
     "CloningConfig.gradient_steps": "optimization_steps",
+    "DaggerConfig.rounds": "rounds",
     "DaggerConfig.env_steps": "round_env_steps",
     "DaggerConfig.gradient_steps": "round_gradient_steps",
 }

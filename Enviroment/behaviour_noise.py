@@ -43,7 +43,7 @@ def check_noise(space: spaces.Space, scale: float) -> None:
     """Raises UserError for a scale that means nothing where actions are discrete."""
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(
-            f"--behaviour_noise {scale:g}: in games it is the share of steps whose action is drawn "
+            f"`behaviour_noise` {scale:g}: in games it is the share of steps whose action is drawn "
             "at random, 0 to 1."
         )
 

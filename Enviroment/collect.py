@@ -205,7 +205,7 @@ def _recipe(
     task: Task, labeller: Labeller, num_data: int, behaviour_noise: float, first_seed: int
 ) -> Recipe:
     if num_data < 1:
-        raise UserError(f"--num_data {num_data} must be at least 1.")
+        raise UserError(f"`num_data` {num_data} must be at least 1.")
     max_steps = game_time_limit(task) if task.is_game else time_limit(task)
     if max_steps is None:
         raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
@@ -247,7 +247,7 @@ def check_folder(folder: Path) -> None:
         UserError: it is one.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file. Name a folder for the dataset by --output.")
+        raise UserError(f"{folder} is a file. Name a folder for the dataset (`folder`).")
 
 
 def is_free(folder: Path) -> bool:
@@ -260,11 +260,11 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     if is_free(folder):
         return None
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is not empty and holds no dataset. Name another --output.")
+        raise UserError(f"{folder} is not empty and holds no dataset. Name another `folder`.")
     if not resume:
         raise UserError(
-            f"{folder} holds a dataset already. Go on with it by --resume, or name another "
-            "--output."
+            f"{folder} holds a dataset already. Go on with it by `resume`, or name another "
+            "`folder`."
         )
     manifest = Manifest.read(folder)
     old, new = vars(manifest.recipe), vars(recipe)
@@ -273,7 +273,7 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     ]
     if different:
         raise UserError(
-            f"{folder} was begun otherwise, so --resume cannot go on:\n" + "\n".join(different)
+            f"{folder} was begun otherwise, so `resume` cannot go on:\n" + "\n".join(different)
         )
     for index in range(len(manifest.shards)):
         problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -300,7 +300,7 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
     if wanted > free:
         raise UserError(
             f"The dataset needs {wanted / 1e6:.0f} MB more, and {place} has {free / 1e6:.0f} MB "
-            "free. Make room, or name another --output."
+            "free. Make room, or name another `folder`."
         )
 
 

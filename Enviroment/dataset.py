@@ -83,7 +83,7 @@ class TeacherDataset:
         if not manifest.complete:
             raise UserError(
                 f"{folder} holds {manifest.steps} steps of {manifest.recipe.num_data}: its "
-                "collection was stopped. Give the command that began it with --resume."
+                "collection was stopped. Give the command that began it with `resume`."
             )
         for index in range(len(manifest.shards)):
             problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -278,7 +278,7 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
     else:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
-        f"--dataset {dataset}: there is no dataset at {folder}. This collects it: `python "
+        f"`dataset` {dataset}: there is no dataset at {folder}. This collects it: `python "
         f"Distillation/{script_of(task)} --C_data {command}{output}`."
     )
 

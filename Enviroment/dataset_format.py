@@ -63,7 +63,7 @@ class Recipe:
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} {value!r} must be a whole number above 0.")
         if not 0 <= self.behaviour_noise < math.inf:
-            raise UserError(f"--behaviour_noise {self.behaviour_noise} must be 0 or more.")
+            raise UserError(f"`behaviour_noise` {self.behaviour_noise} must be 0 or more.")
 
     def digest(self) -> str:
         """SHA-256 of the recipe; every shard carries it, so none passes for another dataset's."""
@@ -290,7 +290,7 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
             + "\n".join(lines)
             + f"\nGive the flags that it was collected with, or collect another by `python "
             f"Distillation/{script_of(task)} --C_data --num_data {manifest.recipe.num_data} "
-            f"--frame_size {h}x{w} --output DIR` and name it by --dataset DIR."
+            f"--frame_size {h}x{w} --output DIR` and name it by `dataset`."
         )
 
 

@@ -94,7 +94,7 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
         unfinished.rename(target)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written: {error}. Make room, or name --root."
+            f"{target} cannot be written: {error}. Make room, or name `root`."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -188,7 +188,7 @@ def import_minari(
     check_task(path, manifest, task)
     with locked(folder):
         if not is_free(folder):
-            raise UserError(f"{folder} is not empty. Name another --output.")
+            raise UserError(f"{folder} is not empty. Name another `folder`.")
         waiting = [first]
         for episode in episodes:
             if len(waiting) == recipe.episodes_per_shard:

@@ -139,7 +139,7 @@ def record(
             if infos[i].get("diverged", False):
                 raise UserError(
                     f"The simulation diverged in the episode of seed {first_seed + place[i]}, so "
-                    "there is nothing to learn from it. Collect with less --behaviour_noise, or "
+                    "there is nothing to learn from it. Collect with less `behaviour_noise`, or "
                     "with another teacher. The shards that are complete stay as they are."
                 )
             lengths[place[i]] = age[i]

@@ -79,7 +79,7 @@ class Task:
     def __post_init__(self) -> None:
         if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
             raise UserError(
-                f"--frame_size {self.frame_size[0]}x{self.frame_size[1]}: "
+                f"`frame_size` {self.frame_size[0]}x{self.frame_size[1]}: "
                 "height and width must lie between 16 and 1024 pixels."
             )
         if self.stack < 1 or self.frame_interval < 1:

@@ -238,7 +238,7 @@ def _read_position(
 def _unwritable(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path} cannot be written: {error.strerror}. The run stops, because this is its record. "
-        "Its checkpoints are whole: make room, or mend what is wrong, and go on by --resume."
+        "Its checkpoints are whole: make room, or mend what is wrong, and go on by `resume`."
     )
 
 

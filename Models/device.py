@@ -14,7 +14,7 @@ from Enviroment.errors import UserError
 def check_device(name: str) -> None:
     """Raise UserError where no machine has a device of that name."""
     if re.fullmatch(r"auto|(cpu|cuda)(:\d{1,3})?", name) is None:
-        raise UserError(f"--device {name!r} is none of auto, cpu, cuda, cuda:N.")
+        raise UserError(f"`device` {name!r} is none of auto, cpu, cuda, cuda:N.")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -31,7 +31,7 @@ def resolve_device(name: str) -> torch.device:
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
             found = f"only {count}" if count else "none"
-            raise UserError(f"--device {name}: this machine has {found}. Use --device auto or cpu.")
+            raise UserError(f"`device` {name}: this machine has {found}. Use `device` auto or cpu.")
     return device
 
 
