@@ -126,5 +126,5 @@ def check_enough(n_samples: int, config: CloningConfig) -> None:
     if n_samples < config.batch_size:
         raise UserError(
             f"The dataset has {n_samples} states to train on, fewer than a batch of "
-            f"{config.batch_size}. Collect more (`num_data`), or lower `batch_size`."
+            f"{config.batch_size}. Collect a larger one, or lower `batch_size`."
         )

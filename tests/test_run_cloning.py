@@ -135,7 +135,7 @@ def test_a_dataset_that_is_not_there_or_does_not_fit(
     assert "16" in failure(capsys, *start, "--dataset", str(dataset), "--frame_size", "32x32")
     assert "--alpha -1.0 must be 0" in failure(capsys, *start, "--alpha", "-1")
     small = failure(capsys, *start, "--dataset", str(dataset), "--batch_size", "1000")
-    assert "fewer than a batch of 1000. Collect more by --C_data" in small
+    assert "fewer than a batch of 1000. Collect a larger one, or lower --batch_size" in small
     other = write_teacher(tmp_path / "other", family="gaussian")
     flags = ("--teacher", str(other), "--dataset", str(dataset))
     assert "of another teacher" in failure(capsys, *start, *flags)
