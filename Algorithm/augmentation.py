@@ -35,10 +35,10 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         if self.random_shift < 0:
-            raise UserError(f"random_shift {self.random_shift} must be 0 pixels or more.")
+            raise UserError(f"`random_shift` {self.random_shift} must be 0 pixels or more.")
         if not 0 <= self.modality_dropout < 1:
             raise UserError(
-                f"modality_dropout {self.modality_dropout} must be 0 or more, and below 1."
+                f"`modality_dropout` {self.modality_dropout} must be 0 or more, and below 1."
             )
 
     @property
@@ -78,8 +78,8 @@ class Augmenter:
             return
         if PROPRIO not in policy.config.groups:
             raise UserError(
-                f"modality_dropout {config.modality_dropout} is not for a student of frames alone: "
-                "they are the one modality it has. Leave it out; random_shift works."
+                f"`modality_dropout` {config.modality_dropout} is not for a student of frames "
+                "alone: they are the one modality it has. Leave it out; `random_shift` works."
             )
         normaliser = policy.normalisers[PROPRIO]
         assert isinstance(normaliser, FrozenNormaliser)

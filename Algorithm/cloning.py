@@ -67,14 +67,16 @@ class BehaviouralCloning(SupervisedLearner):
             augmentation,
         )
 
-    def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
+    def learn(
+        self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
+    ) -> Self:
         """Learn until `config.gradient_steps`, or until the callback ends it.
 
         Args:
             checkpoints: folder for the bundles `last` and `best`: the student of the latest
                 validation, and that of the lowest validation loss.
         """
-        self.checkpoints = checkpoints
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self._run([clone_phase(self.config)], callback)
         return self
 
@@ -124,5 +126,5 @@ def check_enough(n_samples: int, config: CloningConfig) -> None:
     if n_samples < config.batch_size:
         raise UserError(
             f"The dataset has {n_samples} states to train on, fewer than a batch of "
-            f"{config.batch_size}. Collect more by --C_data --num_data N, or lower --batch_size."
+            f"{config.batch_size}. Collect a larger one, or lower `batch_size`."
         )

@@ -27,12 +27,14 @@ class CloningConfig:
 
     def __post_init__(self) -> None:
         if self.loss_type not in LOSS_TYPES:
-            raise UserError(f"--loss_type {self.loss_type!r} is none of {', '.join(LOSS_TYPES)}.")
+            raise UserError(f"`loss_type` {self.loss_type!r} is none of {', '.join(LOSS_TYPES)}.")
         for name in ("batch_size", "validation_samples", "validate_every", "log_every"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)} must be at least 1.")
+                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
         if self.gradient_steps < 0:
-            raise UserError(f"gradient_steps {self.gradient_steps} must not be below 0.")
+            raise UserError(
+                f"`CloningConfig.gradient_steps` {self.gradient_steps} must not be below 0."
+            )
         if not 0 <= self.final_learning_rate <= self.learning_rate < math.inf:
             raise UserError(
                 f"The learning rate must fall, from {self.learning_rate} to a final "
@@ -40,11 +42,11 @@ class CloningConfig:
             )
         if not self.learning_rate > 0 or not self.max_grad_norm > 0 or not self.weight_decay >= 0:
             raise UserError(
-                f"learning_rate {self.learning_rate} and max_grad_norm {self.max_grad_norm} must "
-                f"be above 0, weight_decay {self.weight_decay} at least 0."
+                f"`learning_rate` {self.learning_rate} and `max_grad_norm` {self.max_grad_norm} "
+                f"must be above 0, `weight_decay` {self.weight_decay} at least 0."
             )
         if not 0 <= self.held_out < 1:
-            raise UserError(f"held_out {self.held_out} must be a share of the episodes below 1.")
+            raise UserError(f"`held_out` {self.held_out} must be a share of the episodes below 1.")
 
 
 @dataclass(frozen=True)

@@ -52,14 +52,14 @@ def check_warmup(critic_warmup: int, rollout: int, total_timesteps: float = math
         UserError: it is below 0, shorter than a rollout, or leaves nothing for the actor.
     """
     if critic_warmup < 0:
-        raise UserError(f"--critic_warmup {critic_warmup} cannot be below 0 env steps.")
+        raise UserError(f"`critic_warmup` {critic_warmup} cannot be below 0 env steps.")
     if 0 < critic_warmup < rollout:
         raise UserError(
-            f"--critic_warmup {critic_warmup} is below one rollout of {rollout} env steps, so it "
+            f"`critic_warmup` {critic_warmup} is below one rollout of {rollout} env steps, so it "
             "would do nothing. Raise it."
         )
     if critic_warmup >= total_timesteps:
         raise UserError(
-            f"--critic_warmup {critic_warmup} leaves nothing of --total_timesteps "
+            f"`critic_warmup` {critic_warmup} leaves nothing of `total_timesteps` "
             f"{total_timesteps:g} for the actor. Lower it."
         )

@@ -61,17 +61,17 @@ class DaggerConfig:
     def __post_init__(self) -> None:
         for name in ("rounds", "env_steps", "gradient_steps"):
             if getattr(self, name) < 1:
-                raise UserError(f"DAgger's {name} {getattr(self, name)} must be at least 1.")
+                raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
         if not self.learning_rate > 0:
-            raise UserError(f"DAgger's learning_rate {self.learning_rate} must be above 0.")
+            raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
         if self.new_share is not None and not 0 <= self.new_share <= 1:
-            raise UserError(f"new_share {self.new_share} must lie between 0 and 1.")
+            raise UserError(f"`new_share` {self.new_share} must lie between 0 and 1.")
         if self.beta_schedule not in BETA_SCHEDULES:
             names = ", ".join(BETA_SCHEDULES)
-            raise UserError(f"--beta_schedule {self.beta_schedule!r} is none of {names}.")
+            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is none of {names}.")
         if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
             raise UserError(
-                f"beta {self.beta} and beta_decay {self.beta_decay} are shares, 0 to 1."
+                f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
             )
 
     def beta_in(self, number: int) -> float:
@@ -178,14 +178,16 @@ class DAgger(SupervisedLearner):
         self._next_seed = first_seed
         self._rng = np.random.default_rng([seed, 1])
 
-    def learn(self, callback: BaseCallback | None = None, checkpoints: Path | None = None) -> Self:
+    def learn(
+        self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
+    ) -> Self:
         """All rounds that are not done yet, unless the callback ends them.
 
         Args:
             checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the dataset's
                 states, not on the student's own; the best return is what an evaluation knows.
         """
-        self.checkpoints = checkpoints
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self._run(self.phases, callback)
         return self
 

@@ -33,7 +33,7 @@ class DistillConfig(OnPolicyConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_steps < 1:
-            raise UserError(f"n_steps {self.n_steps} must be at least 1.")
+            raise UserError(f"`n_steps` {self.n_steps} must be at least 1.")
 
 
 class StudentDistill(OnPolicyStudent):

@@ -118,7 +118,7 @@ def device_of_rank(name: str) -> str:
     if world_size() == 1 or name == "cpu" or not torch.cuda.is_available():
         return name
     if name not in ("auto", "cuda"):
-        raise UserError(f"--device {name} is one GPU for all ranks. Give auto: each takes its own.")
+        raise UserError(f"`device` {name} is one GPU for all ranks. Give auto: each takes its own.")
     index = int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count()
     torch.cuda.set_device(index)
     return f"cuda:{index}"

@@ -34,16 +34,17 @@ class LambdaSchedule:
     def __post_init__(self) -> None:
         if self.kind not in LAMBDA_SCHEDULES:
             names = ", ".join(LAMBDA_SCHEDULES)
-            raise UserError(f"--lambda_schedule {self.kind!r} is none of {names}.")
-        for flag, weight in (("PPD_parameter", self.first), ("final_lambda", self.final)):
+            raise UserError(f"`LambdaSchedule.kind` {self.kind!r} is none of {names}.")
+        for name, weight in (("first", self.first), ("final", self.final)):
             if not 0 <= weight < math.inf:
                 raise UserError(
-                    f"--{flag} {weight}: lambda must be a number and cannot be below 0."
+                    f"`LambdaSchedule.{name}` {weight} must be a number and not below 0."
                 )
         if self.kind == "skill" and self.final > self.first:
             raise UserError(
-                f"--lambda_schedule skill lets lambda fall as skill rises, but --final_lambda "
-                f"{self.final:g} is above --PPD_parameter {self.first:g}. Swap or lower it."
+                "`LambdaSchedule.kind` skill lets lambda fall as skill rises, but "
+                f"`LambdaSchedule.final` {self.final:g} is above `LambdaSchedule.first` "
+                f"{self.first:g}. Swap or lower it."
             )
 
     def take_skill(self, skill: float) -> None:

@@ -24,15 +24,15 @@ class OnPolicyConfig:
     def __post_init__(self) -> None:
         check_kl_direction(self.kl_direction)
         if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"--learning_rate {self.learning_rate} must be finite and above 0.")
+            raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"--{name} {getattr(self, name)} must lie in [0, 1].")
+                raise UserError(f"`{name}` {getattr(self, name)} must lie in [0, 1].")
         for name in ("ent_coef", "vf_coef"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"--{name} {getattr(self, name)} must be finite and at least 0.")
+                raise UserError(f"`{name}` {getattr(self, name)} must be finite and at least 0.")
         if not self.max_grad_norm > 0:
-            raise UserError(f"--max_grad_norm {self.max_grad_norm} must be above 0.")
+            raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
 
 
 def check_kl_direction(direction: str, name: str = "kl_direction") -> None:

@@ -20,14 +20,14 @@ class PolicyGradientConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"learning_rate {self.learning_rate} must be finite and above 0.")
+            raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
         if not 0 <= self.gamma <= 1:
-            raise UserError(f"gamma {self.gamma} must lie in [0, 1].")
+            raise UserError(f"`gamma` {self.gamma} must lie in [0, 1].")
         if not self.max_grad_norm > 0:
-            raise UserError(f"max_grad_norm {self.max_grad_norm} must be above 0.")
+            raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
         for name in ("n_episodes", "max_episode_steps"):
             if getattr(self, name) < 1:
-                raise UserError(f"{name} {getattr(self, name)} must be at least 1.")
+                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class ReinforceConfig(PolicyGradientConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not math.isfinite(self.baseline):
-            raise UserError(f"baseline {self.baseline} must be finite.")
+            raise UserError(f"`baseline` {self.baseline} must be finite.")
         if self.normalize_returns and self.baseline:
             raise UserError(
-                f"normalize_returns subtracts the returns' mean, so baseline {self.baseline:g} "
+                f"`normalize_returns` subtracts the returns' mean, so `baseline` {self.baseline:g} "
                 "would do nothing. Give one of the two."
             )
 
@@ -59,6 +59,6 @@ class ActorCriticConfig(PolicyGradientConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.n_steps < 1:
-            raise UserError(f"n_steps {self.n_steps} must be at least 1.")
+            raise UserError(f"`n_steps` {self.n_steps} must be at least 1.")
         if not 0 < self.vf_coef < math.inf:
-            raise UserError(f"vf_coef {self.vf_coef} must be finite and above 0.")
+            raise UserError(f"`vf_coef` {self.vf_coef} must be finite and above 0.")

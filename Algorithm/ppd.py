@@ -51,12 +51,12 @@ class PPDConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         if self.distill_lambda < 0:
-            raise UserError(f"lambda is {self.distill_lambda}; it cannot be below 0.")
+            raise UserError(f"`distill_lambda` {self.distill_lambda} cannot be below 0.")
         super().__post_init__()
         if not self.clip_range > 0:
-            raise UserError(f"--clip_range {self.clip_range} must be above 0.")
+            raise UserError(f"`clip_range` {self.clip_range} must be above 0.")
         if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
-            raise UserError("n_steps, batch_size and n_epochs must be at least 1.")
+            raise UserError("`n_steps`, `batch_size` and `n_epochs` must be at least 1.")
 
 
 class PPD(OnPolicyStudent):
@@ -166,7 +166,7 @@ class PPD(OnPolicyStudent):
             check_kl_direction(kl_mode, "kl_mode")
         now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
         if now is not None and now < 0:
-            raise UserError(f"lambda is {now}; it cannot be below 0.")
+            raise UserError(f"`distill_lambda` {now} cannot be below 0.")
         super().set_teacher(teacher_model)
         self.kl_direction = kl_mode or self.kl_direction
         if callable(distill_lambda):

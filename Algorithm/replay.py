@@ -32,22 +32,22 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha < math.inf:
-            raise UserError(f"--alpha {self.alpha} must be 0 (uniform sampling) or above.")
+            raise UserError(f"`alpha` {self.alpha} must be 0 (uniform sampling) or above.")
         if self.mode_alpha not in ALPHA_MODES:
             raise UserError(
-                f"--mode_alpha {self.mode_alpha!r} is none of {', '.join(ALPHA_MODES)}."
+                f"`mode_alpha` {self.mode_alpha!r} is none of {', '.join(ALPHA_MODES)}."
             )
         if not 0 <= self.beta_start <= 1:
-            raise UserError(f"beta_start {self.beta_start} must lie between 0 and 1.")
+            raise UserError(f"`beta_start` {self.beta_start} must lie between 0 and 1.")
         if not 0 < self.priority_floor < self.priority_cap < math.inf:
             raise UserError(
-                f"priority_floor {self.priority_floor} must be above 0 and below priority_cap "
+                f"`priority_floor` {self.priority_floor} must be above 0 and below `priority_cap` "
                 f"{self.priority_cap}."
             )
         if not self.oversampling > 1:
-            raise UserError(f"oversampling {self.oversampling} must be above 1.")
+            raise UserError(f"`oversampling` {self.oversampling} must be above 1.")
         if self.anneal_every < 1:
-            raise UserError(f"anneal_every {self.anneal_every} must be at least 1.")
+            raise UserError(f"`anneal_every` {self.anneal_every} must be at least 1.")
 
 
 @dataclass(frozen=True)

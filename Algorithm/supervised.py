@@ -405,4 +405,4 @@ def _check_families(teacher: str, student: str, loss_type: str) -> None:
             f"family {teacher}."
         )
     if loss_type == "MSE" and FAMILIES[teacher].is_discrete:
-        raise UserError("--loss_type MSE needs continuous actions. Use NLL or KL.")
+        raise UserError("`loss_type` MSE needs continuous actions. Use NLL or KL.")

@@ -13,11 +13,12 @@ import tyro
 from Distillation.cloned_run import check_kept
 from Distillation.flag_file import read_flag_file
 from Distillation.flag_groups import METHODS, StudentFlags, flag_values
+from Distillation.flag_names import FLAG_NAMES
 from Distillation.flag_tokens import said_in_a_line, tokens, typed
 from Distillation.flag_uses import check_uses
 from Distillation.flags import Flags, UncheckedFlags
 from Distillation.suite_defaults import check_task, suite_defaults
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.tasks import Task
 
 _DESCRIPTIONS = {
@@ -29,6 +30,7 @@ _DESCRIPTIONS = {
 }
 
 
+@fields_as_flags(FLAG_NAMES)
 def parse(task: Task, arguments: Sequence[str]) -> Flags:
     """The flags of a command line, over those of its `--config` file, over the defaults.
 
@@ -50,7 +52,8 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
             raise UserError(f"--config {file}: {error}") from error
     # What a file has switched, the command line can switch back.
     parsed = _read(task, arguments, begun, both_sides=file is not None)
-    check_uses(parsed, defaults)  # first: a number that is not used cannot be a wrong one
+    # First: a number that is not used cannot be a wrong one.
+    check_uses(parsed, flag_values(defaults))
     flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
     check_task(task, flags.method, flags.student)
     given = {name.removeprefix("no_") for name in named}

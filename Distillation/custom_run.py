@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from Distillation.camera_preview import write_preview
+from Distillation.flag_names import FLAG_NAMES
 from Distillation.run import main
 from Enviroment.custom import custom_task
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.task import Task
 
@@ -33,7 +34,7 @@ Without it a student of pixels sees only pixels"""
 def main_custom(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with exit_with_message():
+    with exit_with_message(), fields_as_flags(FLAG_NAMES):
         task, rest = _read_task(arguments)
         if task is None:
             return

@@ -19,8 +19,6 @@ from Models.teacher import Teacher
 def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
     """`--C_data`: collects, or goes on; returns the dataset's folder."""
     num_data = flags.cloning.num_data
-    if flags.run.overwrite:
-        raise UserError("--C_data never deletes a dataset. Delete its folder, or use --resume.")
     folder = dataset_folder(task, num_data)
     if flags.run.output is not None:
         folder = run_folder.locate(flags.run.output, Path())

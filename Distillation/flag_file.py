@@ -29,7 +29,7 @@ def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
     if unknown := [_with_hint(str(name), known) for name in values if name not in known]:
         raise UserError(f"{path} names what is no flag: {', '.join(unknown)}.")
     if "config" in values:
-        raise UserError(f"{path}: `config` would be a file within a file. Write its flags here.")
+        raise UserError(f"{path}: config would be a file within a file. Write its flags here.")
     return values
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+from tyro.constructors import PrimitiveConstructorSpec
 
 from Enviroment.errors import UserError
 
@@ -14,7 +16,27 @@ if TYPE_CHECKING:
 
 ON_POLICY = ("PPD", "Sdistillation", "Tdistillation", "PPO")  # methods that learn from rollouts
 Mode = Literal["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 Size = Literal["", "smaller", "same", "larger"]
+
+
+# Both spellings are understood; runs and bundles have the first.
+_OTHER_SPELLINGS = {mode.replace("Impaala", "Impala"): mode for mode in MODES}
+
+
+def canonical_mode(text: str) -> str:
+    """Return a mode as runs and bundles spell it: `ImpalaSmall` is `ImpaalaSmall`."""
+    return _OTHER_SPELLINGS.get(text, text)
+
+
+_MODE_FLAG = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar=f"{{{','.join(MODES)}}}",
+    instance_from_str=lambda words: canonical_mode(words[0]),
+    is_instance=lambda value: value in MODES,
+    str_from_instance=lambda value: [value],
+    choices=tuple(dict.fromkeys((*MODES, *_OTHER_SPELLINGS))),
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,8 @@ METHODS = tuple(field.name for field in dataclasses.fields(MethodFlags))
 class StudentFlags:
     """What the student sees, and with what network."""
 
-    mode: Mode = "State"  # the network: an MLP on the state, or an IMPALA-CNN on frames
+    # the network: an MLP on the state, or an IMPALA-CNN on frames
+    mode: Annotated[Mode, _MODE_FLAG] = "State"
     size: Size = ""  # the paper's network for the task's suite, in place of --mode's
     frame_size: str = "64x64"  # pixels, height x width
     pooling: int = 3  # side of the grid that the CNN's features are averaged to
@@ -131,7 +154,7 @@ class CloningFlags:
 class TeacherFlags:
     """Who teaches."""
 
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac, else .../ppo
+    teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
     corrupt_teacher: float = 0.0  # deviation of the noise on each of its parameters (paper: 0.05)
     min_teacher_std: float = 0.2  # floor of its deviation: SAC's can vanish, and the KL explode
 

@@ -1,11 +1,17 @@
-"""Which methods use which flag. What the chosen one has no use for is refused, not passed over."""
+"""Which methods use which flag. What the chosen one has no use for is refused, not passed over.
+
+Flags of the whole toolkit, which say where and how long a run runs, are no mistake with any method:
+one without effect is told of.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from Distillation.flag_groups import METHODS, ON_POLICY, flag_values
+from Distillation.flag_groups import METHODS, ON_POLICY, RunFlags, flag_values
 from Distillation.flags import Flags
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
@@ -17,9 +23,9 @@ _TAUGHT = tuple(name for name in METHODS if name != "PPO")
 # The methods of every flag but the methods' own.
 USES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("teacher", "run_index", "frame_size"), METHODS),
-    **dict.fromkeys(("output", "overwrite", "resume", "threads", "config"), METHODS),
+    **dict.fromkeys(("output", "resume", "threads", "config"), METHODS),
     **dict.fromkeys(("mode", "size", "pooling", "init_log_std", "critic_on_state"), _LEARNERS),
-    **dict.fromkeys(("blind", "device", "wandb", "video"), _LEARNERS),
+    **dict.fromkeys(("blind", "device", "wandb", "video", "overwrite"), _LEARNERS),
     **dict.fromkeys(("checkpoint_every", "checkpoint_minutes", "keep"), _LEARNERS),
     **dict.fromkeys(("eval_every", "eval_episodes", "final_episodes"), _LEARNERS),
     **dict.fromkeys(("optimization_steps", "learning_rate"), _LEARNERS),
@@ -41,8 +47,11 @@ USES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("folder_Dagger", "rounds", "beta_schedule"), ("Dagger_phase",)),
     **dict.fromkeys(("round_env_steps", "round_gradient_steps"), ("Dagger_phase",)),
 }
+# Of every method, whether it uses them or not: a command line may have the same ones for all.
+WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFlags)))
 # What to do instead, or why there is nothing to do.
 _NOTES = {
+    "overwrite": " (a dataset is never deleted: delete its folder, or go on with it by --resume)",
     "init_from": " (DAgger goes on from a BC run by --folder_Dagger RUN)",
     **dict.fromkeys(("corrupt_teacher", "min_teacher_std"), " (PPO has no teacher)"),
 }
@@ -114,21 +123,42 @@ class UselessFlagsError(UserError):
         )
 
 
-def check_uses(flags: Flags, defaults: Flags) -> None:
-    """Refuses, all at once, flags that differ from their defaults and would change nothing.
+def check_uses(flags: Flags, defaults: Mapping[str, Any]) -> None:
+    """Refuse, all at once, flags that differ from their defaults and would change nothing.
+
+    Those of the whole toolkit are no mistake: see `without_effect`.
 
     Args:
-        defaults: for the same task and method.
+        defaults: of every flag, for the same task and method.
 
     Raises:
         UserError: names them, and the methods that they are for; or not exactly one method is
             given.
     """
-    method, plain = flags.method.name, flag_values(defaults)
-    changed = [name for name, value in flag_values(flags).items() if value != plain[name]]
+    reasons = _useless(flags, defaults)
+    if refused := {name: r for name, r in reasons.items() if name not in WHOLE_TOOLKIT}:
+        raise UselessFlagsError(flags.method.name, refused)
+
+
+def without_effect(flags: Flags, defaults: Mapping[str, Any]) -> str:
+    """Return a line on the flags of the whole toolkit that change nothing; empty: there are none.
+
+    Args:
+        defaults: of every flag, for the same task and method.
+    """
+    names = [name for name in _useless(flags, defaults) if name in WHOLE_TOOLKIT]
+    if not names:
+        return ""
+    told = ", ".join(f"--{name}{_NOTES.get(name, '')}" for name in names)
+    return f"Note: without effect with --{flags.method.name}: {told}."
+
+
+def _useless(flags: Flags, defaults: Mapping[str, Any]) -> dict[str, str]:
+    """Flags that differ from their defaults and change nothing, and why."""
+    method = flags.method.name
+    changed = [name for name, value in flag_values(flags).items() if value != defaults[name]]
     reasons = {name: why_unused(name, method, flags) for name in changed if name not in METHODS}
-    if useless := {name: reason for name, reason in reasons.items() if reason}:
-        raise UselessFlagsError(method, useless)
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def why_unused(name: str, method: str, flags: Flags) -> str:

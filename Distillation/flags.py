@@ -29,6 +29,7 @@ from Distillation.flag_groups import (
 )
 from Enviroment import seeds
 from Enviroment.errors import UserError
+from Models.device import check_device
 
 # Measured on Pusher, where the paper's constant 3e-4 was slower.
 _PPD_LEARNING_RATE = 1e-3
@@ -53,6 +54,7 @@ class Flags:
         if any(getattr(self.method, name) for name in ON_POLICY):
             self._check_rollouts()
         self.student.check_size()
+        check_device(self.run.device)
         seeds.training(self.training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
         for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):

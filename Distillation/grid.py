@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from Distillation.command_line import default_values
-from Distillation.flag_groups import METHODS
+from Distillation.flag_groups import METHODS, canonical_mode
 from Distillation.flag_tokens import tokens
 from Distillation.flag_uses import USES
 from Distillation.yaml_file import read_mapping
@@ -192,6 +192,7 @@ class _Block:
             if given is None:
                 continue
             pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
+            pairs = [(_spelled(flag, word), _spelled(flag, v)) for word, v in pairs]
             axes[flag] = [(v, form.format(_plain(word))) for word, v in pairs]
             if not axes[flag]:
                 self._problems.append(f"{key} has no values.")
@@ -203,7 +204,8 @@ class _Block:
             if flag in known:
                 self._problems.append(f"axes: {flag} has a key of its own, which is given too.")
             elif self._is_flag(flag, "axes"):
-                axes[flag] = [(v, f"{flag}{_plain(v)}") for v in _values(given)]
+                values = [_spelled(flag, value) for value in _values(given)]
+                axes[flag] = [(v, f"{flag}{_plain(v)}") for v in values]
                 if not axes[flag]:
                     self._problems.append(f"axes: {flag} has no values.")
         return axes
@@ -306,6 +308,11 @@ def _twice(runs: Iterable[Planned]) -> list[str]:
                 + ("name each value once." if same else "give one of the blocks a `name`.")
             )
     return problems
+
+
+def _spelled(flag: str, value: Any) -> Any:
+    """The one spelling of a value that has two."""
+    return canonical_mode(value) if flag == "mode" and isinstance(value, str) else value
 
 
 def _values(given: Any) -> list[Any]:

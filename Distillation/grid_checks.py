@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from Distillation.cloned_run import read_cloned_run
 from Distillation.command_line import parse
+from Distillation.flag_names import FLAG_NAMES
 from Distillation.flag_tokens import said_in_a_line
 from Distillation.flag_uses import UselessFlagsError
 from Distillation.flags import Flags
@@ -21,7 +22,7 @@ from Distillation.grid import Grid, Planned
 from Distillation.initial_student import read_initial_student
 from Distillation.resume import fixed_settings
 from Enviroment.dataset import resolve_dataset
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.state import differences
 from Enviroment.task import Task
 from Evaluation import run_folder
@@ -108,6 +109,7 @@ class _Checks:
         except UserError as error:
             return None, [*problems, str(error)]
 
+    @fields_as_flags(FLAG_NAMES)
     def _check_inputs(self, task: Task, flags: Flags, sha256: str) -> None:
         dataclasses.replace(task, frame_size=flags.frame_size)
         if task.is_game and importlib.util.find_spec("envpool") is None:
@@ -204,6 +206,7 @@ def _teacher_sha256(folder: Path, task_name: str) -> str:
     return description.sha256
 
 
+@fields_as_flags(FLAG_NAMES)
 def _completed(flags: Flags, run: Planned) -> Flags:
     """With what differs between runs that were parsed together.
 

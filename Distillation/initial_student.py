@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from Distillation.flag_groups import Mode
+from Distillation.flag_groups import MODES
 from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import script_of
-from Evaluation.run_folder import STUDENT
 from Evaluation.tracking import CONFIG_FILE
-from Models.bundle import read_bundle
+from Models.bundle import bundle_folder, read_bundle
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import has_critic, load_student
 
@@ -59,7 +58,7 @@ class InitialStudent:
 
     def _check_fits(self, flags: Flags) -> None:
         mode, given_mode = self.policy.config.mode, flags.student.mode
-        if mode in get_args(Mode):
+        if mode in MODES:
             self._compare("mode", mode, given_mode, f"Give --mode {mode}.")
         elif given_mode == "State":  # of the paper's smaller student of games there is no --mode
             self._compare(
@@ -108,8 +107,7 @@ def read_initial_student(given: Path) -> InitialStudent:
     Raises:
         UserError: there is none, it is damaged, or it does not say of which task it is.
     """
-    inside = given / STUDENT
-    folder = inside if inside.is_dir() else given
+    folder = bundle_folder(given, "student")
     try:
         policy, description = load_student(folder), read_bundle(folder, "student")[1]
     except UserError as error:

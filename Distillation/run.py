@@ -16,8 +16,10 @@ from stable_baselines3.common.logger import Logger
 
 from Algorithm import distributed
 from Distillation.cloned_run import read_cloned_run
-from Distillation.command_line import parse
+from Distillation.command_line import default_values, parse
 from Distillation.datasets import collect_dataset
+from Distillation.flag_names import FLAG_NAMES
+from Distillation.flag_uses import without_effect
 from Distillation.flags import Flags
 from Distillation.in_force import settings_in_force
 from Distillation.initial_student import InitialStudent, read_initial_student
@@ -35,7 +37,7 @@ from Distillation.resume import (
 from Distillation.teaching import load_teaching
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
-from Enviroment.errors import EXIT_BAD_INPUT
+from Enviroment.errors import EXIT_BAD_INPUT, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
 from Enviroment.signals import StopSignals
@@ -65,15 +67,19 @@ def main(
         command: what was typed, where it is more than the task's script and the flags.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    with exit_with_message(
+    ending = exit_with_message(
         "The same command with --resume goes on.",
         complain=distributed.complain,
         tell=distributed.tell,
-    ):
+    )
+    with ending, fields_as_flags(FLAG_NAMES):
         try:
             task = get_task(task) if isinstance(task, str) else task
             script = ["python", *f"Distillation/{task.script}".split()]
-            run(task, parse(task, arguments), command or [*script, *arguments])
+            flags = parse(task, arguments)
+            if note := without_effect(flags, default_values(task, flags.method.name)):
+                distributed.tell(note)
+            run(task, flags, command or [*script, *arguments])
         except distributed.RankLostError:  # has spoken already
             sys.exit(EXIT_BAD_INPUT)
 
@@ -94,11 +100,11 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.enter_context(distributed.joined())
         flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
-        device = resolve_device(flags.run.device)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         if flags.method.C_data:
             teacher = load_teaching(task, flags, torch.device("cpu")).teacher
             return collect_dataset(task, flags, teacher)
+        device = resolve_device(flags.run.device)
         default = Path(task.name) / flags.method.name / flags.run_name()
         folder = run_folder.locate(flags.run.output, default)
         if distributed.is_first():  # which alone writes

@@ -20,7 +20,7 @@ from Distillation.ray_pool import RayWorkers
 from Distillation.resume import is_finished
 from Distillation.sweep_board import Board
 from Enviroment.durable import write_file
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
 from Enviroment.jobs import Job, LocalWorkers, Workers, run_jobs
@@ -50,7 +50,8 @@ class SweepFlags:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Bad input ends it with exit code 2 and all that is wrong on stderr."""
-    with exit_with_message("The same command goes on where it was."):
+    ending = exit_with_message("The same command goes on where it was.")
+    with ending, fields_as_flags({"folder": "output"}):
         flags = tyro.cli(
             SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
             config=(tyro.conf.FlagCreatePairsOff,),

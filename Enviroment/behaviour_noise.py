@@ -49,7 +49,7 @@ def check_noise(space: spaces.Space, scale: float) -> None:
         )
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(
-            f"--behaviour_noise {scale:g}: in games it is the share of steps whose action is drawn "
+            f"`behaviour_noise` {scale:g}: in games it is the share of steps whose action is drawn "
             "at random, 0 to 1."
         )
 

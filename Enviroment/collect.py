@@ -42,7 +42,7 @@ from Enviroment.envpool_games import game_time_limit
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE, locked
-from Enviroment.make import make_env
+from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, STATE
 from Enviroment.recording import Labeller, label_rows, record
 from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
@@ -51,6 +51,7 @@ from Enviroment.tasks import Task
 from Enviroment.workers import WorkerKind
 
 _SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
+_SHARD_STEPS = 5_000  # where there are no frames
 # What a process that was killed leaves of a dataset that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(MANIFEST)).name}
 _PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
@@ -64,7 +65,7 @@ Progress = Callable[[int, int], None]  # env steps that are on disk, and that th
 def collect(
     task: Task,
     labeller: Labeller,
-    folder: Path,
+    folder: Path | str,
     num_data: int,
     *,
     behaviour_noise: float = 0.0,
@@ -92,6 +93,7 @@ def collect(
         UserError: before the first step for whatever cannot be done; later for a full disk. What
             is complete stays, and `resume` goes on from there.
     """
+    folder = Path(folder)
     recipe = _recipe(task, labeller, num_data, behaviour_noise, first_seed)
     needed = -(-num_data // recipe.max_steps)
     _check_seeds(recipe, needed)
@@ -116,22 +118,24 @@ def collect(
     return folder
 
 
-def is_complete(folder: Path) -> bool:
+def is_complete(folder: Path | str) -> bool:
     """Whether a folder holds a dataset with nothing left to collect; its shards are not looked at.
 
     Raises:
         UserError: the manifest cannot be used.
     """
+    folder = Path(folder)
     return (folder / MANIFEST).is_file() and Manifest.read(folder).complete
 
 
-def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
+def repair(folder: Path | str, labeller: Labeller, indices: list[int]) -> None:
     """Collects shards again, and replaces each once it is what the manifest describes.
 
     Raises:
         UserError: the teacher is another; the dataset was imported; or the new shard is not the
             same, bit for bit. The folder is then as it was.
     """
+    folder = Path(folder)
     manifest = Manifest.read(folder)
     recipe = manifest.recipe
     if IMPORTED_FROM in recipe.teacher:
@@ -154,12 +158,13 @@ def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
             write_shard(folder / shard_name(index), layout, arrays, sha256=entry.sha256)
 
 
-def verify(folder: Path) -> dict[str, str]:
+def verify(folder: Path | str) -> dict[str, str]:
     """Reads every byte. Returns what is wrong, by file name; empty: nothing.
 
     Raises:
         UserError: the manifest cannot be used.
     """
+    folder = Path(folder)
     manifest = Manifest.read(folder)
     problems: dict[str, str] = {}
     for index, entry in enumerate(manifest.shards):
@@ -174,12 +179,13 @@ def verify(folder: Path) -> dict[str, str]:
     return problems
 
 
-def check_content(folder: Path) -> None:
+def check_content(folder: Path | str) -> None:
     """Refuses a dataset that `verify` finds fault with.
 
     Raises:
         UserError: names each file that is not what the manifest describes, and the remedy.
     """
+    folder = Path(folder)
     problems = verify(folder)
     if not problems:
         return
@@ -199,7 +205,7 @@ def _recipe(
     task: Task, labeller: Labeller, num_data: int, behaviour_noise: float, first_seed: int
 ) -> Recipe:
     if num_data < 1:
-        raise UserError(f"--num_data {num_data} must be at least 1.")
+        raise UserError(f"`num_data` {num_data} must be at least 1.")
     max_steps = game_time_limit(task) if task.is_game else time_limit(task)
     if max_steps is None:
         raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
@@ -219,7 +225,8 @@ def episodes_per_shard(task: Task, max_steps: int) -> int:
     """How many episodes of at most `max_steps` make a shard of a fitting size."""
     if task.is_game:
         return _GAME_EPISODES[task.suite]
-    episodes = max(1, _SHARD_BYTES // (frame_column(task).nbytes * max_steps))
+    steps = _SHARD_BYTES // frame_column(task).nbytes if task.has_frames else _SHARD_STEPS
+    episodes = max(1, steps // max_steps)
     # So that ten environments have the same to do.
     return episodes - episodes % 10 if episodes > 10 else episodes
 
@@ -240,7 +247,7 @@ def check_folder(folder: Path) -> None:
         UserError: it is one.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file. Name a folder for the dataset by --output.")
+        raise UserError(f"{folder} is a file. Name a folder for the dataset (`folder`).")
 
 
 def is_free(folder: Path) -> bool:
@@ -253,11 +260,11 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     if is_free(folder):
         return None
     if not (folder / MANIFEST).is_file():
-        raise UserError(f"{folder} is not empty and holds no dataset. Name another --output.")
+        raise UserError(f"{folder} is not empty and holds no dataset. Name another `folder`.")
     if not resume:
         raise UserError(
-            f"{folder} holds a dataset already. Go on with it by --resume, or name another "
-            "--output."
+            f"{folder} holds a dataset already. Go on with it by `resume`, or name another "
+            "`folder`."
         )
     manifest = Manifest.read(folder)
     old, new = vars(manifest.recipe), vars(recipe)
@@ -266,7 +273,7 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     ]
     if different:
         raise UserError(
-            f"{folder} was begun otherwise, so --resume cannot go on:\n" + "\n".join(different)
+            f"{folder} was begun otherwise, so `resume` cannot go on:\n" + "\n".join(different)
         )
     for index in range(len(manifest.shards)):
         problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -293,13 +300,15 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
     if wanted > free:
         raise UserError(
             f"The dataset needs {wanted / 1e6:.0f} MB more, and {place} has {free / 1e6:.0f} MB "
-            "free. Make room, or name another --output."
+            "free. Make room, or name another `folder`."
         )
 
 
 def _make_env(
     task: Task, labeller: Labeller, n_envs: int, workers: WorkerKind, n_workers: int | None
 ) -> EpisodeVecEnv:
+    if not task.has_frames:
+        return make_state_env(task, n_envs, seeds.DATASET.start, grouped=True)
     if FRAME not in labeller.groups:
         task = replace(task, stack=1, frame_interval=1)  # stacks are built on reading
     return make_env(task, n_envs, seeds.DATASET.start, workers=workers, n_workers=n_workers)
@@ -313,7 +322,7 @@ def _first_manifest(recipe: Recipe, env: EpisodeVecEnv, labeller: Labeller) -> M
         group: np.zeros((label_rows(labeller), *(space[group].shape or ())), space[group].dtype)
         for group in labeller.groups
     }
-    groups = {FRAME: frame_column(env.task)}
+    groups = {FRAME: frame_column(env.task)} if env.task.has_frames else {}
     if STATE in space.spaces:  # games have none
         groups[STATE] = Column("float32", space[STATE].shape or ())
     steps = {

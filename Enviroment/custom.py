@@ -69,8 +69,8 @@ def _model_of(env: gym.Env, env_id: str) -> mujoco.MjModel:
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel):
         raise UserError(
-            f"{env_id} is no MuJoCo environment, so no --camera can show it. Leave it out, and "
-            "train a student of the state: --mode State."
+            f"{env_id} is no MuJoCo environment, so no `camera` can show it. Leave it out, and "
+            "train a student of the state: `mode` State."
         )
     return model
 
@@ -88,13 +88,13 @@ def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
         end = first + 1 if match is None or match[2] is None else int(match[2])
         if match is None or end <= first:
             raise UserError(
-                f"--proprio {text!r}: {part!r} is no range of the state. Give first:end with end "
+                f"`proprio` {text!r}: {part!r} is no range of the state. Give first:end with end "
                 "left out of it, such as 0:17 or 0:17,20:22."
             )
         ranges.append((first, end))
     flat = [i for bounds in ranges for i in range(*bounds)]
     if len(set(flat)) < len(flat):
-        raise UserError(f"--proprio {text!r}: its ranges overlap.")
+        raise UserError(f"`proprio` {text!r}: its ranges overlap.")
     return tuple(ranges)
 
 
@@ -114,7 +114,7 @@ def parse_camera(text: str, model: mujoco.MjModel) -> Camera:
     centre, distance = default_view(model, None if track is None else find_body(model, track))
     numbers = {key: _number(text, key, value) for key, value in values.items()}
     if numbers.get("distance", 1.0) <= 0:
-        raise UserError(f"--camera {text!r}: the distance must be above 0.")
+        raise UserError(f"`camera` {text!r}: the distance must be above 0.")
     return Camera(
         distance=numbers.get("distance", distance),
         lookat=tuple(numbers.get(key, centre[i]) for i, key in enumerate("xyz")),  # pyright: ignore[reportArgumentType]
@@ -132,7 +132,7 @@ def _camera_values(text: str) -> dict[str, str]:
         key, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not value or key not in (*_NUMBERS, "track") or key in values:
             raise UserError(
-                f"--camera {text!r}: {part.strip()!r} is wrong there. Give, each once, any of "
+                f"`camera` {text!r}: {part.strip()!r} is wrong there. Give, each once, any of "
                 f"{', '.join(f'{name}=NUMBER' for name in _NUMBERS)} and track=BODY, separated by "
                 "commas; or the name of a body alone."
             )
@@ -146,7 +146,7 @@ def _number(text: str, key: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"--camera {text!r}: {key} is {value!r}, no number.")
+        raise UserError(f"`camera` {text!r}: {key} is {value!r}, no number.")
     return number
 
 

@@ -30,7 +30,7 @@ from Enviroment.dataset_format import (
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.shards import map_shard, shard_problem
-from Enviroment.tasks import Task
+from Enviroment.tasks import Task, script_of
 
 RESULTS = Path(__file__).resolve().parents[1] / "Results"
 EPISODE, STEP = "episode", "step"  # derived columns, as are `proprio` and `seed`
@@ -48,7 +48,8 @@ class TeacherDataset:
         task: how frames are stacked, and which part of the state is proprioception.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, task: Task) -> None:
+    def __init__(self, folder: Path | str, manifest: Manifest, task: Task) -> None:
+        folder = Path(folder)
         self.folder, self.manifest, self.task = folder, manifest, task
         lengths = [length for shard in manifest.shards for length in shard.lengths]
         self.lengths = np.array(lengths, np.int64)  # (episodes,), env steps
@@ -82,7 +83,7 @@ class TeacherDataset:
         if not manifest.complete:
             raise UserError(
                 f"{folder} holds {manifest.steps} steps of {manifest.recipe.num_data}: its "
-                "collection was stopped. Give the command that began it with --resume."
+                "collection was stopped. Give the command that began it with `resume`."
             )
         for index in range(len(manifest.shards)):
             problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -277,8 +278,8 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
     else:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
-        f"--dataset {dataset}: there is no dataset at {folder}. This collects it: `python "
-        f"Distillation/{task.script} --C_data {command}{output}`."
+        f"`dataset` {dataset}: there is no dataset at {folder}. This collects it: `python "
+        f"Distillation/{script_of(task)} --C_data {command}{output}`."
     )
 
 

@@ -22,6 +22,7 @@ from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.shards import Column, ShardLayout, publish
 from Enviroment.task import Camera, Task
+from Enviroment.tasks import script_of
 
 FORMAT = 1
 KIND = "teacher_dataset"
@@ -62,7 +63,7 @@ class Recipe:
             if not isinstance(value, int) or value < 1:
                 raise UserError(f"{name} {value!r} must be a whole number above 0.")
         if not 0 <= self.behaviour_noise < math.inf:
-            raise UserError(f"--behaviour_noise {self.behaviour_noise} must be 0 or more.")
+            raise UserError(f"`behaviour_noise` {self.behaviour_noise} must be 0 or more.")
 
     def digest(self) -> str:
         """SHA-256 of the recipe; every shard carries it, so none passes for another dataset's."""
@@ -144,19 +145,20 @@ class Manifest:
         publish(folder / MANIFEST, [(json.dumps(data, allow_nan=False) + "\n").encode()])
 
     @classmethod
-    def read(cls, folder: Path) -> Manifest:
+    def read(cls, folder: Path | str) -> Manifest:
         """The folder's manifest, which agrees with itself; the shards are not looked at.
 
         Raises:
             UserError: it is missing or garbled, or its figures contradict each other.
         """
+        folder = Path(folder)
         path = folder / MANIFEST
         try:
             data = json.loads(read_bounded(path, _MAX_MANIFEST))
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/<Task>.py "
-                "--C_data --num_data N --output DIR` collects one."
+                f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/Pusher.py "
+                "--C_data --num_data N --output DIR`, or the script of another task, collects one."
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
@@ -287,8 +289,8 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
             f"The dataset {folder} is not one of this task as it is set up:\n"
             + "\n".join(lines)
             + f"\nGive the flags that it was collected with, or collect another by `python "
-            f"Distillation/{task.script} --C_data --num_data {manifest.recipe.num_data} "
-            f"--frame_size {h}x{w} --output DIR` and name it by --dataset DIR."
+            f"Distillation/{script_of(task)} --C_data --num_data {manifest.recipe.num_data} "
+            f"--frame_size {h}x{w} --output DIR` and name it by `dataset`."
         )
 
 

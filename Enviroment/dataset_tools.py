@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 
 from Enviroment.collect import check_content, repair, verify
+from Enviroment.custom import named_task
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset_format import ACTION, FINAL_STATE, Manifest, shard_name
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
-from Enviroment.minari_exchange import export_minari, import_minari
+from Enviroment.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.observations import FRAME, frame_channels
 from Enviroment.recording import Labeller
-from Enviroment.tasks import get_task
+from Enviroment.task import Task
 
 _SHEET = (8, 10)  # episodes x moments
 
@@ -27,7 +28,8 @@ _SHEET = (8, 10)  # episodes x moments
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
     options = _parser().parse_args(arguments)
-    with exit_with_message():
+    flags = {**{name: name for name in vars(options)}, "folder": "output"}
+    with exit_with_message(), fields_as_flags(flags):
         options.run(options)
 
 
@@ -57,9 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
     out.set_defaults(run=_export)
 
-    into = commands.add_parser("import", help="read a Minari dataset with `frame` and `state`")
-    into.add_argument("minari_id", help="name of an installed one, or its folder")
-    into.add_argument("--task", required=True)
+    into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
+    into.add_argument("minari_id", help="name of one that is installed, or its folder")
+    into.add_argument("--task", help="name, or id of Gymnasium; default: what was exported")
     into.add_argument("--frame_size", help="HEIGHTxWIDTH; default: the task's")
     into.add_argument("--output", type=Path, required=True, help="folder of the new dataset")
     into.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
@@ -71,6 +73,9 @@ def _info(options: argparse.Namespace) -> None:
     dataset = TeacherDataset.open(options.dataset)
     for name, value in statistics(dataset).items():
         print(f"{name:20} {value}")
+    if not dataset.task.has_frames:
+        print(f"{'contact sheet':20} none: there are no frames")
+        return
     path = options.output or options.dataset / "contact_sheet.png"
     write_contact_sheet(dataset, path)
     print(f"{'contact sheet':20} {path}")
@@ -121,15 +126,31 @@ def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
 
 def _export(options: argparse.Namespace) -> None:
     path = export_minari(TeacherDataset.open(options.dataset), options.minari_id, options.root)
-    print(f"Written to {path}. minari.load_dataset({options.minari_id!r}) loads it.")
+    call = f"load_dataset({options.minari_id!r})"
+    if options.root is not None:
+        call = f"MinariDataset({str(path)!r})"
+    print(f"Written to {path}. minari.{call} loads it.")
 
 
 def _import(options: argparse.Namespace) -> None:
-    task = get_task(options.task)
+    task = _imported_task(options)
     if options.frame_size is not None:
         task = dataclasses.replace(task, frame_size=_size(options.frame_size))
     folder = import_minari(options.minari_id, task, options.output, options.root)
     print(f"Imported. --dataset {folder} trains on it.")
+
+
+def _imported_task(options: argparse.Namespace) -> Task:
+    """The task of an import: of the export itself where that is what `--task` names."""
+    exported = exported_task(options.minari_id, options.root)
+    if exported is not None and options.task in (None, exported.name, exported.env_id):
+        return exported
+    if options.task is None:
+        raise UserError(
+            f"{options.minari_id} was not exported from here, so it does not say of which task it "
+            "is. Name it by --task."
+        )
+    return named_task(options.task)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -149,12 +170,11 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
         summary.add(arrays[ACTION])
         finals += [arrays[FINAL_STATE]] if FINAL_STATE in arrays else []
     noise_unit = "of the steps" if isinstance(summary, _Shares) else "half ranges"
-    h, w = dataset.task.frame_size
     seeds = f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}"
     if recipe.first_seed < 0:  # imported
         seeds = "not known"
     figures = {
-        "task": f"{dataset.task.name}, {h}x{w}, {'gray' if dataset.task.grayscale else 'colour'}",
+        "task": f"{dataset.task.name}, {_sight(dataset.task)}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
         "behaviour noise": f"{recipe.behaviour_noise:g} {noise_unit}",
         "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
@@ -171,12 +191,20 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
     return figures
 
 
-def write_contact_sheet(dataset: TeacherDataset, path: Path) -> None:
+def _sight(task: Task) -> str:
+    if not task.has_frames:
+        return "the state alone"
+    h, w = task.frame_size
+    return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}"
+
+
+def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
     """Draws frames of evenly spaced episodes, one a row, from their starts to their ends.
 
     Raises:
         UserError: the picture cannot be written.
     """
+    path = Path(path)
     n_rows, n_columns = min(_SHEET[0], dataset.n_episodes), _SHEET[1]
     episodes = np.linspace(0, dataset.n_episodes - 1, n_rows).round().astype(np.int64)
     moments = np.linspace(0, 1, n_columns)

@@ -58,7 +58,7 @@ def _open_locked(path: Path) -> int:
             os.close(descriptor)
             raise UserError(
                 f"{path.parent} is being written by {holder}. Wait for it, stop it, or name "
-                "another --output."
+                "another `folder`."
             ) from None
         except BaseException:
             os.close(descriptor)

@@ -62,7 +62,7 @@ def make_env(
     """
     check_quality(quality)
     if not worker_timeout > 0:
-        raise UserError(f"worker_timeout {worker_timeout:g}: give more than 0 seconds.")
+        raise UserError(f"`worker_timeout` {worker_timeout:g}: give more than 0 seconds.")
     task = _checked_task(task, n_envs, seed, max_divergences)
     if task.is_game:
         n_threads = _worker_count(n_workers, n_envs)
@@ -105,11 +105,11 @@ def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int
     """The task itself, once what holds for every simulator is checked."""
     task = get_task(task) if isinstance(task, str) else task
     if n_envs < 1:
-        raise UserError(f"--num_envs {n_envs}: at least one environment is needed.")
+        raise UserError(f"`n_envs` {n_envs}: at least one environment is needed.")
     if seed < 0:
         raise UserError(f"Seed {seed}: seeds start at 0.")
     if max_divergences < 0:
-        raise UserError(f"max_divergences {max_divergences}: give 0 or more.")
+        raise UserError(f"`max_divergences` {max_divergences}: give 0 or more.")
     return task
 
 
@@ -150,13 +150,13 @@ def _check_visible(task: Task, env: gym.Env) -> None:
     if task.camera is None:
         raise UserError(
             f"Task {task.name} has no camera, so there are no frames to learn from. Give one by "
-            "--camera where there is that flag, or train a student of the state: --mode State."
+            "`camera` where there is that flag, or train a student of the state: `mode` State."
         )
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel):  # pyright: ignore[reportAttributeAccessIssue]
         raise UserError(
             f"Task {task.name}: {task.env_id} is no MuJoCo environment, so its frames cannot be "
-            "drawn. Train a student of the state: --mode State."
+            "drawn. Train a student of the state: `mode` State."
         )
     if task.camera.track is not None:
         find_body(model, task.camera.track)
@@ -176,7 +176,7 @@ def _worker_count(n_workers: int | None, n_envs: int) -> int:
     if n_workers is None:
         return min(n_envs, _available_cores())
     if not 1 <= n_workers <= n_envs:
-        raise UserError(f"n_workers {n_workers}: give 1 to {n_envs}, the number of environments.")
+        raise UserError(f"`n_workers` {n_workers}: give 1 to {n_envs}, the number of environments.")
     return n_workers
 
 

@@ -1,8 +1,8 @@
 """Teacher datasets to Minari's format and back, without loss.
 
-Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, and `state`, which games do
-not have; actions are what was done; the teacher's labels are infos, an entry a step. Nothing else
-requires Minari.
+Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, which tasks without a camera
+do not have, and `state`, which games do not have; actions are what was done; the teacher's labels
+are infos, an entry per step. Nothing else requires Minari.
 """
 
 # pyright: reportMissingImports=false
@@ -37,6 +37,7 @@ from Enviroment.dataset_format import (
     Recipe,
     check_task,
     describe_task,
+    described_task,
     frame_column,
 )
 from Enviroment.envpool_games import action_count
@@ -49,10 +50,12 @@ from Enviroment.tasks import Task
 
 INSTALL = "pip install -e '.[minari]'"
 _RECIPE = "vision_distillation_recipe"  # key of Minari's metadata
+_METADATA = "metadata.json"  # in the folder of a Minari dataset
+_UNREADABLE = (ValueError, OSError, KeyError, AssertionError)  # what Minari raises
 _NOT_INFOS = (FRAME, STATE, REWARD, TERMINATED, TRUNCATED, BEHAVIOUR_ACTION)
 
 
-def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = None) -> Path:
+def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | None = None) -> Path:
     """Writes a Minari dataset, episode by episode.
 
     Args:
@@ -91,7 +94,7 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = N
         unfinished.rename(target)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written: {error}. Make room, or name --root."
+            f"{target} cannot be written: {error}. Make room, or name `root`."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -101,7 +104,9 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | None = N
 def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
     """Of what is exported: single frames, states where there are some, and actions."""
     columns, task = dataset.manifest.step_columns, dataset.task
-    groups: dict[str, spaces.Space] = {FRAME: spaces.Box(0, 255, columns[FRAME].shape, np.uint8)}
+    groups: dict[str, spaces.Space] = {}
+    if FRAME in columns:
+        groups[FRAME] = spaces.Box(0, 255, columns[FRAME].shape, np.uint8)
     if STATE in columns:
         groups[STATE] = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
     if task.is_game:
@@ -141,16 +146,18 @@ def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
             episode, start = episode + 1, start + length
 
 
-def import_minari(source: str, task: Task, folder: Path, root: Path | None = None) -> Path:
+def import_minari(
+    source: str, task: Task, folder: Path | str, root: Path | str | None = None
+) -> Path:
     """Reads a Minari dataset into a new one here; one that was exported comes back bit for bit.
 
-    A dataset of another origin needs observations `frame` and, but for games, `state` of the
-    task's shapes. Its actions count as the teacher's, unless its infos hold `action`; `value` and
-    `distribution.*` are taken where there are any. Numbers are kept as float32, discrete actions
-    as int64. An episode that was cut off counts as truncated.
+    A dataset of another origin needs observations `frame`, but for tasks without a camera, and
+    `state`, but for games, of the task's shapes. Its actions count as the teacher's, unless its
+    infos hold `action`; `value` and `distribution.*` are taken where there are any. Numbers are
+    kept as float32, discrete actions as int64. An episode that was cut off counts as truncated.
 
     Args:
-        source: Minari's name of an installed dataset, or its folder (the one with `metadata.json`).
+        source: Minari's name of an installed dataset, or its folder.
         task: what it is a dataset of.
         folder: new or empty.
         root: of Minari's datasets; default: Minari's own.
@@ -160,20 +167,14 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
     Raises:
         UserError: it cannot be read, or does not fit; names the episode.
     """
-    minari = _minari()
+    folder = Path(folder)
     check_folder(folder)
-    path = Path(source)
-    if not (path / "metadata.json").is_file():
-        _check_id(source)
-        path = _data_path(source, root)
+    path, storage = _open(source, root)
     try:
-        dataset = minari.MinariDataset(path)
-        storage = _storage().read(path)
+        dataset = _minari().MinariDataset(path)
         metadata = list(storage.get_episode_metadata(dataset.episode_indices))
-    except (ValueError, OSError, KeyError, AssertionError) as error:
-        raise UserError(
-            f"There is no Minari dataset that can be read at {path}: {error}"
-        ) from error
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
     if dataset.total_steps < 1:
         raise UserError(f"The Minari dataset at {path} holds no steps.")
     lengths = [int(episode["total_steps"]) for episode in metadata]
@@ -187,7 +188,7 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
     check_task(path, manifest, task)
     with locked(folder):
         if not is_free(folder):
-            raise UserError(f"{folder} is not empty. Name another --output.")
+            raise UserError(f"{folder} is not empty. Name another `folder`.")
         waiting = [first]
         for episode in episodes:
             if len(waiting) == recipe.episodes_per_shard:
@@ -196,6 +197,38 @@ def import_minari(source: str, task: Task, folder: Path, root: Path | None = Non
             waiting.append(episode)
         _publish(folder, manifest, waiting)
     return folder
+
+
+def exported_task(source: str, root: Path | str | None = None) -> Task | None:
+    """Return the task of a dataset that was exported from here; None: it has another origin.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path, storage = _open(source, root)
+    kept = storage.metadata.get(_RECIPE)
+    if kept is None:
+        return None
+    task = kept.get("task") if isinstance(kept, dict) else None
+    return described_task(path / _METADATA, task if isinstance(task, dict) else {})
+
+
+def _open(source: str, root: Path | str | None) -> tuple[Path, Any]:
+    """The folder of a Minari dataset, and Minari's reader of it."""
+    _minari()
+    places = (Path(source), Path(source) / "data")
+    path = next((place.absolute() for place in places if (place / _METADATA).is_file()), None)
+    if path is None:
+        _check_id(source)
+        path = _data_path(source, root)
+    try:
+        return path, _storage().read(path)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"There is no Minari dataset that can be read at {path}: {error}")
 
 
 def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
@@ -232,7 +265,7 @@ def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np
 
 
 def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
-    seen = {FRAME: np.asarray(data["observations"][FRAME])}
+    seen = {FRAME: np.asarray(data["observations"][FRAME])} if task.has_frames else {}
     if not task.is_game:
         seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
     action_type = np.int64 if task.is_game else np.float32
@@ -255,8 +288,8 @@ def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str,
         TRUNCATED: truncated,
         **labels,
     }
-    frames, wanted = seen[FRAME], frame_column(task)
-    if frames.dtype != wanted.dtype or frames.shape[1:] != wanted.shape:
+    frames, wanted = seen.get(FRAME), frame_column(task)
+    if frames is not None and (frames.dtype, frames.shape[1:]) != (wanted.dtype, wanted.shape):
         raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {wanted.shape}")
     for name, values in steps.items():
         if len(values) != len(terminated):
@@ -310,8 +343,7 @@ def _check_id(minari_id: str) -> None:
         ) from None
 
 
-def _data_path(minari_id: str, root: Path | None) -> Path:
-    if root is not None:
-        return root / minari_id / "data"
-    storage = import_module("minari.storage")
-    return Path(storage.get_dataset_path(minari_id)) / "data"
+def _data_path(minari_id: str, root: Path | str | None) -> Path:
+    place = import_module("minari.storage").get_dataset_path() if root is None else Path(root)
+    # Minari joins a relative one to itself.
+    return place.absolute() / minari_id / "data"

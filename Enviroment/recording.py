@@ -139,7 +139,7 @@ def record(
             if infos[i].get("diverged", False):
                 raise UserError(
                     f"The simulation diverged in the episode of seed {first_seed + place[i]}, so "
-                    "there is nothing to learn from it. Collect with less --behaviour_noise, or "
+                    "there is nothing to learn from it. Collect with less `behaviour_noise`, or "
                     "with another teacher. The shards that are complete stay as they are."
                 )
             lengths[place[i]] = age[i]
@@ -156,8 +156,9 @@ def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:
     """The groups that are stored, of a batch of observations or of one; of stacks the newest."""
     columns = manifest.step_columns
     groups = {group: obs[group] for group in FINALS if group in columns}
-    # (..., stack * channels, H, W) -> (..., channels, H, W)
-    groups[FRAME] = groups[FRAME][..., -columns[FRAME].shape[0] :, :, :]
+    if FRAME in groups:
+        # (..., stack * channels, H, W) -> (..., channels, H, W)
+        groups[FRAME] = groups[FRAME][..., -columns[FRAME].shape[0] :, :, :]
     return groups
 
 

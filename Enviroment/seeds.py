@@ -21,7 +21,7 @@ EVALUATION = range(80_000_000, 90_000_000)  # out of distribution (OD): reported
 
 def _nth_block(block: range, run_index: int) -> range:
     if not 0 <= run_index <= MAX_RUN_INDEX:
-        raise UserError(f"--run_index {run_index} is outside 0 to {MAX_RUN_INDEX}.")
+        raise UserError(f"`run_index` {run_index} is outside 0 to {MAX_RUN_INDEX}.")
     start = block.start + run_index * EPISODES_PER_RUN
     return range(start, start + EPISODES_PER_RUN)
 

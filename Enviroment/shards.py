@@ -140,7 +140,7 @@ def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None
     except OSError as error:
         raise UserError(
             f"{path} cannot be written: {error.strerror}. The shards before it are complete: make "
-            "room, or mend what is wrong, and give the same command with --resume."
+            "room, or mend what is wrong, and give the same command with `resume`."
         ) from error
     return digest.hexdigest()
 

@@ -79,7 +79,7 @@ class Task:
     def __post_init__(self) -> None:
         if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
             raise UserError(
-                f"--frame_size {self.frame_size[0]}x{self.frame_size[1]}: "
+                f"`frame_size` {self.frame_size[0]}x{self.frame_size[1]}: "
                 "height and width must lie between 16 and 1024 pixels."
             )
         if self.stack < 1 or self.frame_interval < 1:
@@ -98,6 +98,11 @@ class Task:
     def is_game(self) -> bool:
         """Whether EnvPool plays it. Games have no state, and show frames alone."""
         return self.simulator == "envpool"
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether there is anything to see: a game, or a camera."""
+        return self.is_game or self.camera is not None
 
     @property
     def judged_by_mode(self) -> bool:

@@ -53,6 +53,12 @@ def get_task(name: str) -> Task:
     raise UserError(f"There is no task {name!r}. Did you mean {nearest(name, TASKS)}?")
 
 
-def script_of(name: str) -> str:
-    """`Task.script` of the task of that name; of a user's own, the script that serves them all."""
-    return TASKS[name].script if name in TASKS else "Custom.py"
+def script_of(task: str | Task) -> str:
+    """Return what to type after `python Distillation/` for a task, or for the task of that name.
+
+    One that the registry does not have has no script of its own: `Custom.py` serves it.
+    """
+    name = task if isinstance(task, str) else task.name
+    if name in TASKS:
+        return TASKS[name].script
+    return f"Custom.py --env_id {'ID' if isinstance(task, str) else task.env_id}"

@@ -28,7 +28,7 @@ class BlindFlags:
     """Measure a blind student, and write its returns into its teacher's bundle."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
-    teacher: Path | None = None  # bundle; default: Results/<task>/teachers/sac
+    teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
     episodes: int = 100  # on the validation and on the evaluation seeds each
 
 

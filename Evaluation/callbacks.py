@@ -86,7 +86,7 @@ class EvaluationCallback(BaseCallback):
         super().__init__()
         if eval_every < 1 or n_episodes < 1:
             raise UserError(
-                f"--eval_every {eval_every} and --eval_episodes {n_episodes} must be at least 1."
+                f"`eval_every` {eval_every} and `n_episodes` {n_episodes} must be at least 1."
             )
         self.best_return = best_return
         self.best_step = -1  # of the evaluation that found it
@@ -107,9 +107,9 @@ class EvaluationCallback(BaseCallback):
             self._skill(self._baselines["teacher"])  # so that its error comes before training
         elif take_skill is not None:
             raise UserError(
-                "--lambda_schedule skill needs the returns of the teacher and of a blind student, "
+                "`lambda_schedule` skill needs the returns of the teacher and of a blind student, "
                 f"and the teacher's bundle has those of {', '.join(baselines) or 'none'}. Train a "
-                "student with --blind, then run `python -m Evaluation.blind RUN`."
+                "student with `blind`, then run `python -m Evaluation.blind RUN`."
             )
 
     def _on_rollout_start(self) -> None:
@@ -185,7 +185,7 @@ def _on_first_seeds(
     for name, returns in baselines.items():
         if len(returns) < n_episodes:
             raise UserError(
-                f"--eval_episodes {n_episodes} is more than the {len(returns)} seeds on which the "
+                f"`n_episodes` {n_episodes} is more than the {len(returns)} seeds on which the "
                 f"teacher's bundle has the return of {name!r}. Use at most {len(returns)}."
             )
     return {name: np.asarray(returns)[:n_episodes] for name, returns in baselines.items()}

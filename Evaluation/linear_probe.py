@@ -94,9 +94,10 @@ def _first_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
     _check_proprio(dataset.task)
     needed = _EPISODES_A_FEATURE * len(dataset.task.proprio_indices)
     if dataset.n_episodes < needed:
+        hint = f" `--task {dataset.task.name}` alone plays random actions instead."
         raise UserError(
             f"{flags.dataset} has {dataset.n_episodes} episodes, too few to tell: {needed} at "
-            f"least. `--task {dataset.task.name}` alone plays random actions instead."
+            f"least.{'' if dataset.task.custom else hint}"
         )
     states = dataset.read(dataset.starts[:-1], [STATE])[STATE]
     return dataset.task, Steps(states, np.arange(dataset.n_episodes))

@@ -42,10 +42,10 @@ def locate(output: Path | None, default: Path) -> Path:
             raise UserError(f"{what} leaves {RESULTS}.")
         _check_names(default, what)
         return RESULTS / default
-    _check_names(output, f"--output {str(output)!r:.80}")
+    _check_names(output, f"`output` {str(output)!r:.80}")
     for part in (output, *output.parents):
         if part.is_file():
-            raise UserError(f"--output {output}: {part} is a file. Name a folder.")
+            raise UserError(f"`output` {output}: {part} is a file. Name a folder.")
     return output.absolute()
 
 
@@ -68,12 +68,12 @@ def default_teacher(task_name: str) -> Path:
         if (folder / algo).is_dir():
             return folder / algo
     task = TASKS.get(task_name)
-    how = "Give --teacher BUNDLE."
+    how = "Give the bundle of one (`teacher`)."
     if task is not None:
         run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
         how = (
-            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle by "
-            f"--teacher {run / TEACHER}, or copy that to {folder / 'ppo'}."
+            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle, "
+            f"`teacher` {run / TEACHER}, or copy that to {folder / 'ppo'}."
         )
     raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")
 
@@ -90,11 +90,11 @@ def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
     if not folder.exists() or {path.name for path in folder.iterdir()} <= _NOTHING:
         return
     if not (folder / CONFIG_FILE).is_file():
-        raise UserError(f"{folder} is not empty and holds no run. Name another --output.")
+        raise UserError(f"{folder} is not empty and holds no run. Name another `output`.")
     if not overwrite:
         raise UserError(
-            f"{folder} already holds a run. {hint}Delete it by --overwrite, or name another "
-            "--output."
+            f"{folder} already holds a run. {hint}Delete it by `overwrite`, or name another "
+            "`output`."
         )
 
 

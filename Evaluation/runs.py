@@ -74,12 +74,13 @@ class Run:
         return self.last(_SECONDS) if reached else None
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path | str) -> Run:
     """The run of a folder.
 
     Raises:
         UserError: the folder holds no run of a student, or its files are damaged.
     """
+    folder = Path(folder)
     described = _read_json(folder / CONFIG_FILE)
     if described is None:
         raise UserError(f"{folder} holds no {CONFIG_FILE}, so it is no run folder.")
@@ -95,14 +96,14 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def find_runs(folders: Sequence[Path]) -> list[Run]:
+def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     """The runs in and below some folders, sorted by path; each once.
 
     Raises:
         UserError: a folder does not exist, or no run of a student is in any of them.
     """
     found: dict[Path, Run] = {}
-    for folder in folders:
+    for folder in map(Path, folders):
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
         for path in _run_folders(folder):

@@ -57,7 +57,7 @@ class SideBySideFlags:
     """Film the teacher and students on the same episode, beside each other."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or students' bundles
-    teacher: Path | None = None  # bundle; default: the first run's, else the task's own
+    teacher: Path | None = None  # bundle, or run with one; default: who taught the first run
     no_teacher: bool = False  # show students alone
     names: tuple[str, ...] = ()  # one for each of RUNS; default: method and size
     seed: int = seeds.EVALUATION.start  # of the episode

@@ -63,7 +63,7 @@ class SubjectFlags:
 class TaughtFlags(SubjectFlags):
     """And which teacher it is measured against."""
 
-    teacher: Path | None = None  # bundle; default: the run's, else Results/<task>/teachers/sac
+    teacher: Path | None = None  # bundle, or run with one; default: who taught it, or the task's
 
 
 @dataclass(frozen=True)
@@ -183,12 +183,13 @@ class Taught:
         return bool(self.teacher.description.corruption_sigma)
 
 
-def open_subject(folder: Path) -> Subject:
+def open_subject(folder: Path | str) -> Subject:
     """The student of a run folder or of a bundle. It needs no teacher.
 
     Raises:
         UserError: there is none, it is damaged, or of a task that is not known.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give a run folder, or a student's bundle.")
     run = read_run(folder) if (folder / CONFIG_FILE).is_file() else None

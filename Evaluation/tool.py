@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
 from Enviroment.durable import write_file
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message, say
 
-FlagsT = TypeVar("FlagsT")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 
 
 def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
@@ -21,7 +25,8 @@ def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], objec
 
     Bad input ends it with exit code 2 and one message on stderr.
     """
-    with exit_with_message():
+    flags = {field.name: field.name for field in fields(flags_type)}
+    with exit_with_message(), fields_as_flags(flags):
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
 
 

@@ -239,7 +239,7 @@ def _read_position(
 def _unwritable(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path} cannot be written: {error.strerror}. The run stops, because this is its record. "
-        "Its checkpoints are whole: make room, or mend what is wrong, and go on by --resume."
+        "Its checkpoints are whole: make room, or mend what is wrong, and go on by `resume`."
     )
 
 
@@ -255,7 +255,7 @@ def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
     """The logging points of a run, in the order in which they were written.
 
     A last line that is not finished yet is left out: the run may still be writing it.
@@ -263,7 +263,7 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: there is no `metrics.jsonl`, or a line of it is not a logging point.
     """
-    path = run_dir / METRICS_FILE
+    path = Path(run_dir) / METRICS_FILE
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

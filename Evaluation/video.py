@@ -39,7 +39,7 @@ class Recording:
 
 
 def record_video(
-    act: Act, env: VecEnv, task: Task, path: Path, seed: int, height: int = 480
+    act: Act, env: VecEnv, task: Task, path: Path | str, seed: int, height: int = 480
 ) -> Recording:
     """Play the episode of `seed` and write it to `path` as an H.264 mp4 at the task's own speed.
 
@@ -54,6 +54,7 @@ def record_video(
         path: ends in `.mp4`; an older file is replaced when the new one is complete.
         height: pixels; the width has the proportions of the task's frames.
     """
+    path = Path(path)
     played = play(act, env, task, seed)
     recording = Recording(path, sum(played.rewards), len(played.actions))
     unfinished = path.with_suffix(".unfinished.mp4")

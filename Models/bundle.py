@@ -27,13 +27,29 @@ _OWN_SHA256 = "description_sha256"  # bundles from before it have none
 Kind = Literal["teacher", "student"]
 _MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
-    "teacher": "`python Train_Teacher/<Task>.py --algo sac --output DIR` makes DIR/teacher.",
-    "student": "`python Distillation/<Task>.py --PPD --output DIR` makes DIR/student.",
+    "teacher": (
+        "`python Train_Teacher/Pusher.py --output DIR`, or the script of another task, makes "
+        "DIR/teacher; `python -m Models.teacher convert` makes one of your own agent."
+    ),
+    "student": (
+        "`python Distillation/Pusher.py --PPD --output DIR`, or the script of another task, makes "
+        "DIR/student."
+    ),
 }
 
 
+def bundle_folder(folder: Path | str, kind: Kind) -> Path:
+    """Return where the bundle of a folder is: in the folder itself, or as runs have it in
+    `<folder>/<kind>`.
+    """
+    folder = Path(folder)
+    inside = folder / kind
+    has_own = (folder / f"{kind}.json").exists()
+    return inside if not has_own and (inside / f"{kind}.json").exists() else folder
+
+
 def write_bundle(
-    folder: Path, kind: Kind, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
+    folder: Path | str, kind: Kind, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
 ) -> Path:
     """Writes a bundle, replacing an older one. Its weights are the same bytes for equal tensors.
 
@@ -55,6 +71,7 @@ def write_bundle(
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
     whole = json.loads(json.dumps({**description, **head}, allow_nan=False))  # as it will be read
     whole[_OWN_SHA256] = _description_sha256(whole)
+    folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,14 +107,15 @@ def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def read_bundle(
-    folder: Path, kind: Kind, device: torch.device | str = "cpu"
+    folder: Path | str, kind: Kind, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on `device`, and the description.
+    """The tensors, on `device`, and the description; the folder is a bundle's, or a run's.
 
     Raises:
         UserError: a file is missing, garbled, of another kind or format, or was changed since
             the bundle was written; names the file and what to do.
     """
+    folder = bundle_folder(folder, kind)
     description_path, weights_path = folder / f"{kind}.json", folder / f"{kind}.safetensors"
     description = _parse(description_path, _read(description_path, kind, _MAX_DESCRIPTION), kind)
     weights = _read(weights_path, kind, _MAX_WEIGHTS)

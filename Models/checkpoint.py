@@ -100,10 +100,10 @@ class CheckpointStore:
         UserError: `keep` is below 1.
     """
 
-    def __init__(self, root: Path, keep: int = 2) -> None:
+    def __init__(self, root: Path | str, keep: int = 2) -> None:
         if keep < 1:
-            raise UserError(f"--keep {keep} would keep no checkpoint. Give 1 or more.")
-        self.root, self.keep = root, keep
+            raise UserError(f"`keep` {keep} would keep no checkpoint. Give 1 or more.")
+        self.root, self.keep = Path(root), keep
         self._damaged: set[Path] = set()  # those that were named
 
     def save(
@@ -150,7 +150,7 @@ class CheckpointStore:
         except OSError as error:
             raise UserError(
                 f"Checkpoint {path} cannot be written: {error.strerror or error}. The older ones "
-                "are whole: mend what is wrong, and go on from them by --resume."
+                "are whole: mend what is wrong, and go on from them by `resume`."
             ) from error
         return path
 

@@ -72,10 +72,10 @@ def paper_student(suite: str, size: str, family: str) -> StudentConfig:
     """
     if suite not in _STUDENTS:
         raise UserError(
-            f"The papers have networks (--size) for the suites {', '.join(_STUDENTS)}; this task "
-            f"is of {repr(suite) if suite else 'none'}. Leave out --size, and give --mode."
+            f"The papers have networks (`size`) for the suites {', '.join(_STUDENTS)}; this task "
+            f"is of {repr(suite) if suite else 'none'}. Leave out `size`, and give `mode`."
         )
     if size not in SIZES:
-        raise UserError(f"--size {size!r} is none of {', '.join(SIZES)}.")
+        raise UserError(f"`size` {size!r} is none of {', '.join(SIZES)}.")
     config = _STUDENTS[suite][SIZES.index(size)]
     return replace(config, family=family, std_by_state=family != DiagGaussian.family)

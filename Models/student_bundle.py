@@ -14,7 +14,7 @@ from torch import Tensor
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
-from Models.bundle import check_tensors, read_bundle, write_bundle
+from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
 from Models.student import StudentConfig, StudentPolicy
 
 # What building a student raises on a description that no student has.
@@ -29,7 +29,7 @@ WEIGHTS_FILE = "student.safetensors"
 
 
 def save_student(
-    policy: StudentPolicy, folder: Path, notes: Mapping[str, Any], *, critic: bool = True
+    policy: StudentPolicy, folder: Path | str, notes: Mapping[str, Any], *, critic: bool = True
 ) -> None:
     """Writes the student's bundle: weights, network, spaces.
 
@@ -59,12 +59,14 @@ def has_critic(description: Mapping[str, Any]) -> bool:
     return description.get("critic", True)
 
 
-def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPolicy:
-    """The student of a bundle, in evaluation mode. It needs no teacher.
+def load_student(folder: Path | str, device: torch.device | str = "cpu") -> StudentPolicy:
+    """The student of a bundle, or of the run folder that holds it in `student/`; in evaluation
+    mode. It needs no teacher.
 
     Raises:
         UserError: the bundle is missing, damaged, or describes no student.
     """
+    folder = bundle_folder(folder, "student")
     tensors, description = read_bundle(folder, "student", device)
     try:
         # On the meta device nothing is drawn from torch's generator, and a false size in a

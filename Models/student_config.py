@@ -45,9 +45,9 @@ class StudentConfig:
                 f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILIES)}."
             )
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise UserError(f"--precision {self.precision!r} is not auto, float32 or bfloat16.")
+            raise UserError(f"`precision` {self.precision!r} is not auto, float32 or bfloat16.")
         if self.pooling < 1:
-            raise UserError(f"--pooling {self.pooling} must be at least 1.")
+            raise UserError(f"`pooling` {self.pooling} must be at least 1.")
         activation_class(self.activation)
         self._check_sizes()
 

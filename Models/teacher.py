@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from Enviroment.errors import UserError
-from Models.bundle import check_tensors, read_bundle, weights_sha256
+from Models.bundle import bundle_folder, check_tensors, read_bundle, weights_sha256
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -130,12 +130,12 @@ class Teacher(nn.Module):
     def load(
         cls, folder: Path | str, device: torch.device | str = "cpu", min_std: float = MIN_STD
     ) -> Self:
-        """The teacher of a bundle.
+        """The teacher of a bundle, or of the run folder that holds it in `teacher/`.
 
         Raises:
             UserError: the bundle is missing, damaged, or holds no teacher.
         """
-        folder = Path(folder)
+        folder = bundle_folder(folder, "teacher")
         tensors, data = read_bundle(folder, "teacher", device)
         description = TeacherDescription.from_json(data, folder / "teacher.json")
         try:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from Models.bundle import read_bundle, write_bundle
+from Models.bundle import bundle_folder, read_bundle, write_bundle
 from Models.teacher_description import Baselines, TeacherDescription
 
 
 def save_teacher(
-    folder: Path,
+    folder: Path | str,
     tensors: Mapping[str, Tensor],
     description: TeacherDescription,
     notes: Mapping[str, Any],
@@ -30,13 +30,14 @@ def save_teacher(
     write_bundle(folder, "teacher", tensors, data)
 
 
-def record_baseline(folder: Path, policy: str, returns: Mapping[str, list[float]]) -> None:
+def record_baseline(folder: Path | str, policy: str, returns: Mapping[str, list[float]]) -> None:
     """Adds, or replaces, a policy's returns in a teacher's bundle; its weights stay.
 
     Args:
         policy: e.g. "blind".
         returns: under "validation" and "evaluation", in the order of the seeds.
     """
+    folder = bundle_folder(folder, "teacher")
     tensors, data = read_bundle(folder, "teacher")
     baselines = {**data["baselines"], policy: dict(returns)}
     data = {**data, "baselines": baselines, "summary": _summary(baselines)}

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from Enviroment.custom import named_task
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.make import make_env, make_state_env
 from Enviroment.redaction import command_line
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
         args=arguments,
         use_underscores=True,
     )
-    with exit_with_message():
+    with exit_with_message(), fields_as_flags({f.name: f.name for f in fields(Convert)}):
         if isinstance(command, Convert):
             convert(command, command_line(["python", "-m", "Models.teacher", *arguments]))
             command = Inspect(command.output)

@@ -21,7 +21,7 @@ class NeedsTrustError(UserError):
     def __init__(self, path: Path | str, why: str) -> None:
         super().__init__(
             f"{path} is refused: {why}. If you trust who made the file, give its SHA-256 "
-            f"(`sha256sum {path}`, compared with theirs): --trust SHA256."
+            f"(`sha256sum {path}`, compared with theirs): `trust` SHA256."
         )
 
 
@@ -36,7 +36,7 @@ class Trust:
         self._hashes = frozenset(text.lower() for text in hashes)
         for text in self._hashes:
             if not re.fullmatch(r"[0-9a-f]{64}", text):
-                raise UserError(f"--trust {text!r} is no SHA-256: 64 hexadecimal digits.")
+                raise UserError(f"`trust` {text!r} is no SHA-256: 64 hexadecimal digits.")
 
     def covers(self, content: bytes) -> bool:
         """Whether these bytes are one of the files."""

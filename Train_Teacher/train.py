@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.envpool_games import load_envpool
-from Enviroment.errors import UserError
+from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import locked
 from Enviroment.signals import StopSignals
@@ -39,13 +39,20 @@ from Train_Teacher.suite_settings import default_algo, default_run
 _EVALUATION_ENVS = 10
 # rollouts; episodes; updates, of an episode each
 _LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
+# Of the settings that lower floors name.
+_FLAG_NAMES = {
+    **{f.name: f.name for kind in (TeacherRun, *SETTINGS.values()) for f in fields(kind)},
+    "n_envs": "num_envs",
+    "folder": "output",
+}
 _FRESH = Progress(steps=0, updates=0, episodes=0, best_return=None, evaluation={})
 
 
 def main(task_name: str, arguments: list[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with exit_with_message("The same command with --resume goes on."):
+    ending = exit_with_message("The same command with --resume goes on.")
+    with ending, fields_as_flags(_FLAG_NAMES):
         run = parse(task_name, arguments)
         task = get_task(task_name)
         command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]

@@ -160,10 +160,10 @@ def test_what_is_given_stays_and_the_global_generator_decides() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"random_shift": -1}, "random_shift -1"),
-        ({"modality_dropout": -0.1}, "modality_dropout -0.1"),
-        ({"modality_dropout": 1.0}, "modality_dropout 1.0"),
-        ({"modality_dropout": float("nan")}, "modality_dropout nan"),
+        ({"random_shift": -1}, "`random_shift` -1"),
+        ({"modality_dropout": -0.1}, "`modality_dropout` -0.1"),
+        ({"modality_dropout": 1.0}, "`modality_dropout` 1.0"),
+        ({"modality_dropout": float("nan")}, "`modality_dropout` nan"),
     ],
 )
 def test_bad_configuration(changes: dict[str, float], message: str) -> None:

@@ -3,12 +3,19 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from Enviroment.errors import UserError
 from Models.bundle import read_bundle, write_bundle
+from Models.student import StudentConfig, StudentPolicy
+from Models.student_bundle import load_student, save_student
+from Models.teacher import Teacher
+from Models.teacher_bundle import record_baseline, save_teacher
 from tests.bundle_edits import change_description
+from tests.tiny_teacher import tiny_teacher
 
 TENSORS = {
     "b": torch.arange(6.0).reshape(2, 3).t(),
@@ -67,7 +74,7 @@ def test_nan_in_the_description_is_refused_before_anything_is_written(tmp_path):
 @pytest.mark.parametrize("name", ["teacher.json", "teacher.safetensors"])
 def test_a_missing_file_is_named_with_the_command_that_makes_one(bundle, name):
     (bundle / name).unlink()
-    with pytest.raises(UserError, match=r"python Train_Teacher/<Task>\.py") as error:
+    with pytest.raises(UserError, match=r"python Train_Teacher/Pusher\.py") as error:
         read_bundle(bundle, "teacher")
     assert str(bundle / name) in str(error.value)
 
@@ -119,3 +126,31 @@ def test_another_kind_or_format_is_refused(bundle, key, value):
     edit(bundle / "teacher.json", **{key: value})
     with pytest.raises(UserError, match=str(value)):
         read_bundle(bundle, "teacher")
+
+
+def test_a_run_folder_stands_for_the_bundle_in_it(bundle, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    bundle.rename(run / "teacher")
+    tensors, description = read_bundle(str(run), "teacher")
+    assert description["task"] == "Pusher" and tensors.keys() == TENSORS.keys()
+    with pytest.raises(UserError, match=r"no student at .*run/student\.json"):
+        read_bundle(run, "student")
+
+
+def test_text_is_a_path_too(tmp_path):
+    teacher = tiny_teacher()
+    folder = str(tmp_path / "run" / "teacher")
+    save_teacher(folder, teacher.state_dict(), teacher.description, {})
+    record_baseline(str(tmp_path / "run"), "blind", {"evaluation": [1.0]})
+    loaded = Teacher.load(str(tmp_path / "run"))
+    assert loaded.description.baselines["blind"] == {"evaluation": [1.0]}
+    assert not list((tmp_path / "run").glob("*.json"))  # written where the bundle is
+    space = spaces.Dict({"state": spaces.Box(-np.inf, np.inf, (3,), np.float32)})
+    actions = spaces.Box(-1, 1, (2,), np.float32)
+    policy = StudentPolicy(space, actions, lambda _: 0.0, config=StudentConfig(mode="State"))
+    save_student(policy, str(tmp_path / "run" / "student"), {})
+    for given in (tmp_path / "run", str(tmp_path / "run"), str(tmp_path / "run" / "student")):
+        student = load_student(given)
+        for name, tensor in policy.state_dict().items():
+            assert torch.equal(student.state_dict()[name], tensor)

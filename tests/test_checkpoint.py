@@ -298,7 +298,7 @@ def test_names_of_groups_cannot_be_paths(part, tmp_path):
 
 
 def test_at_least_one_is_kept(tmp_path):
-    with pytest.raises(UserError, match="--keep 0"):
+    with pytest.raises(UserError, match="`keep` 0"):
         CheckpointStore(tmp_path, keep=0)
 
 

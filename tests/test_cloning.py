@@ -364,14 +364,14 @@ def test_mse_of_discrete_actions() -> None:
     ("config", "message"),
     [
         ({"loss_type": "L1"}, "'L1' is none of NLL, KL, MSE"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"gradient_steps": -1}, "gradient_steps -1"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0"),
+        ({"batch_size": 0}, "`batch_size` 0"),
+        ({"gradient_steps": -1}, "gradient_steps` -1"),
+        ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
         ({"learning_rate": math.nan}, "learning rate must fall"),
         ({"final_learning_rate": 1.0}, "learning rate must fall"),
-        ({"max_grad_norm": 0.0}, "max_grad_norm 0.0"),
-        ({"weight_decay": -1.0}, "weight_decay -1.0"),
-        ({"held_out": 1.0}, "held_out 1.0"),
+        ({"max_grad_norm": 0.0}, "`max_grad_norm` 0.0"),
+        ({"weight_decay": -1.0}, "`weight_decay` -1.0"),
+        ({"held_out": 1.0}, "`held_out` 1.0"),
     ],
 )
 def test_settings_that_make_no_sense(config: dict[str, Any], message: str) -> None:

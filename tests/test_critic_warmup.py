@@ -140,7 +140,7 @@ def test_the_first_step_of_the_critic_is_adams() -> None:
     [
         ((-1, 24), "below 0"),
         ((23, 24), "below one rollout of 24"),
-        ((100, 24, 100), "leaves nothing of --total_timesteps 100"),
+        ((100, 24, 100), "leaves nothing of `total_timesteps` 100"),
     ],
 )
 def test_a_warmup_that_is_none(arguments: Any, message: str) -> None:

@@ -90,7 +90,7 @@ def test_ranges() -> None:
 
 @pytest.mark.parametrize("text", ["3:1", "2:2", "a", "1:b", "-1:3", "1:2:3", "0;3", "1,0:2"])
 def test_wrong_ranges_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="--proprio"):
+    with pytest.raises(UserError, match="`proprio`"):
         parse_ranges(text)
 
 
@@ -176,7 +176,7 @@ def test_any_teacher_may_act_in_a_users_own_task(capsys: pytest.CaptureFixture[s
         (("--env_id", "CartPole-v1", "--camera", "pole"), "no MuJoCo environment"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "tors"), "Did you mean torso"),
         (("--env_id", "their_robots:Mine-v0", "--PPD", "--mode", "ImpaalaSmall"), "--camera"),
-        (("--env_id", "their_robots:Mine-v0", "--PPD"), "Give --teacher BUNDLE"),
+        (("--env_id", "their_robots:Mine-v0", "--PPD"), "Give the bundle of one (--teacher)"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "torso", "--look", "no/a.png"), "--look"),
     ],
 )

@@ -29,14 +29,14 @@ def test_beta_schedules_by_hand() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"rounds": 0}, "rounds 0"),
-        ({"env_steps": 0}, "env_steps 0"),
-        ({"gradient_steps": 0}, "gradient_steps 0"),
-        ({"learning_rate": 0.0}, "learning_rate 0.0"),
-        ({"new_share": 1.5}, "new_share 1.5"),
+        ({"rounds": 0}, "`DaggerConfig.rounds` 0"),
+        ({"env_steps": 0}, "`DaggerConfig.env_steps` 0"),
+        ({"gradient_steps": 0}, "`DaggerConfig.gradient_steps` 0"),
+        ({"learning_rate": 0.0}, "`DaggerConfig.learning_rate` 0.0"),
+        ({"new_share": 1.5}, "`new_share` 1.5"),
         ({"beta_schedule": "cubic"}, "'cubic' is none of zero, constant"),
-        ({"beta": -0.1}, "beta -0.1"),
-        ({"beta_decay": 2.0}, "beta_decay 2.0"),
+        ({"beta": -0.1}, "`beta` -0.1"),
+        ({"beta_decay": 2.0}, "`beta_decay` 2.0"),
     ],
 )
 def test_settings_that_make_no_sense(config: dict[str, Any], message: str) -> None:

@@ -110,7 +110,7 @@ def test_a_stopped_collection_goes_on_to_the_same_bits(whole, tmp_path):
         done = Manifest.read(tmp_path / "a")
         assert not done.complete
         assert not verify(tmp_path / "a")  # nothing but complete shards
-        with pytest.raises(UserError, match=r"collection was stopped.*--resume"):
+        with pytest.raises(UserError, match=r"collection was stopped.*`resume`"):
             TeacherDataset.open(tmp_path / "a", TASK)
     assert len(done.shards) >= 1
     (tmp_path / "a" / f".{shard_name(1)}.partial").write_bytes(b"left by a killed process")
@@ -261,7 +261,7 @@ def test_a_full_disk_loses_nothing(whole, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, hard))
     try:
-        with pytest.raises(UserError, match=r"shard_00000.*cannot be written.*--resume"):
+        with pytest.raises(UserError, match=r"shard_00000.*cannot be written.*`resume`"):
             collect_tiny(tmp_path / "a")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -279,7 +279,7 @@ def test_too_little_room_is_noticed_first(monkeypatch, tmp_path):
 
 
 def test_folders_are_not_mixed(copy, tmp_path):
-    with pytest.raises(UserError, match=r"holds a dataset already.*--resume"):
+    with pytest.raises(UserError, match=r"holds a dataset already.*`resume`"):
         collect_tiny(copy)
     with pytest.raises(UserError, match=r"(?s)begun otherwise.*num_data: 130, now 131"):
         collect_tiny(copy, 131, resume=True)
@@ -301,12 +301,12 @@ def test_two_processes_do_not_share_a_folder(copy):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"num_data": 0}, "--num_data 0"),
-        ({"behaviour_noise": -0.1}, "--behaviour_noise -0.1"),
-        ({"behaviour_noise": float("nan")}, "--behaviour_noise nan"),
+        ({"num_data": 0}, "`num_data` 0"),
+        ({"behaviour_noise": -0.1}, "`behaviour_noise` -0.1"),
+        ({"behaviour_noise": float("nan")}, "`behaviour_noise` nan"),
         ({"first_seed": 5}, "leave the seeds of datasets"),
         ({"first_seed": seeds.DATASET.stop - 1}, "leave the seeds of datasets"),
-        ({"n_envs": 0}, "--num_envs 0"),
+        ({"n_envs": 0}, "`n_envs` 0"),
     ],
 )
 def test_bad_arguments(arguments, message, tmp_path):

@@ -338,14 +338,14 @@ def test_sb3_finds_its_monitor_and_reaches_the_environments():
     ("arguments", "message"),
     [
         ({"task": "Pushr"}, "Did you mean Pusher"),
-        ({"n_envs": 0}, "--num_envs 0.*at least one"),
-        ({"n_envs": -2}, "--num_envs -2.*at least one"),
+        ({"n_envs": 0}, "`n_envs` 0.*at least one"),
+        ({"n_envs": -2}, "`n_envs` -2.*at least one"),
         ({"seed": -1}, "Seed -1"),
         ({"quality": "ultra"}, "'ultra'.*fast or reference"),
         ({"quality": "ultra", "blind": True}, "'ultra'.*fast or reference"),
         ({"workers": "fiber"}, "'fiber' workers.*serial, thread, process"),
-        ({"n_workers": 0}, "n_workers 0.*1 to 2"),
-        ({"n_workers": 3}, "n_workers 3.*1 to 2"),
+        ({"n_workers": 0}, "`n_workers` 0.*1 to 2"),
+        ({"n_workers": 3}, "`n_workers` 3.*1 to 2"),
     ],
 )
 def test_bad_arguments(arguments, message):

@@ -181,9 +181,9 @@ def test_a_resumed_run_keeps_its_best():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"eval_every": 0}, "--eval_every 0"),
-        ({"n_episodes": 0}, "--eval_episodes 0"),
-        ({"baselines": {"teacher": [1.0, 2.0]}}, "--eval_episodes 3 is more than the 2 seeds"),
+        ({"eval_every": 0}, "`eval_every` 0"),
+        ({"n_episodes": 0}, "`n_episodes` 0"),
+        ({"baselines": {"teacher": [1.0, 2.0]}}, "`n_episodes` 3 is more than the 2 seeds"),
         ({"baselines": {"teacher": [-40.0] * 3, "blind": [-37.0] * 3}}, "no better than"),
     ],
 )

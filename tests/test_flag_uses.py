@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from Distillation.command_line import parse
+from Distillation.command_line import default_values, parse
 from Distillation.flag_groups import METHODS, flag_values
-from Distillation.flag_uses import USES, UselessFlagsError
+from Distillation.flag_uses import USES, UselessFlagsError, without_effect
 from Distillation.flags import Flags
 from Enviroment.errors import UserError
 from Enviroment.tasks import TASKS
@@ -48,7 +48,7 @@ def test_the_table_has_every_flag() -> None:
         ("--Sdistillation --PPD_parameter 50 --num_epochs 9", "PPD_parameter num_epochs"),
         ("--Tdistillation --batch_size 4 --clip_range 0.1", "batch_size clip_range"),
         ("--PPO --min_teacher_std 0.3 --no_detach_ratio", "min_teacher_std detach_ratio"),
-        ("--C_data --mode ImpaalaSmall --run_index 3", "mode run_index"),
+        ("--C_data --mode ImpaalaSmall --run_index 3 --device cpu", "mode"),
     ],
 )
 def test_what_changes_nothing_is_refused(command: str, useless: str) -> None:
@@ -75,6 +75,37 @@ def test_what_changes_nothing_is_refused(command: str, useless: str) -> None:
 )
 def test_what_changes_something_is_not(command: str) -> None:
     flags(command)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flags_of_the_whole_toolkit_are_no_mistake(method: str) -> None:
+    command = (
+        f"--{method} --device cpu --wandb disabled --threads 1 --run_index 1 --overwrite --no_video"
+        " --eval_every 9 --checkpoint_every 9 --keep 3"
+    )
+    parsed = flags(command)
+    note = without_effect(parsed, default_values(TASKS["Pusher"], method))
+    for flag in ("device", "wandb", "run_index", "overwrite", "video", "eval_every", "keep"):
+        assert (f"--{flag}" in note) == (method == "C_data")
+    assert "--threads" not in note  # datasets are drawn in so many
+
+
+def test_a_wrong_value_is_a_mistake_even_without_effect() -> None:
+    with pytest.raises(UserError, match="--device 'gpu' is none of auto"):
+        flags("--C_data --device gpu")
+
+
+def test_either_spelling_of_impala(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("mode: ImpalaBig\n")
+    for command, mode in (
+        ("--PPD --mode ImpalaSmall", "ImpaalaSmall"),
+        ("--PPD --mode=ImpalaMid", "ImpaalaMid"),
+        (f"--PPD --config {file}", "ImpaalaBig"),
+    ):
+        parsed = flags(command)
+        assert parsed.student.mode == mode
+        assert parsed.run_name().startswith(mode)
 
 
 def test_settings_of_the_paper_are_nobodys_mistake() -> None:

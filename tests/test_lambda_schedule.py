@@ -60,11 +60,11 @@ def test_skill_that_falls_brings_lambda_back() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1.0, 0.5), "PPD_parameter -1.0"),
-        ((5.0, -0.1), "final_lambda -0.1"),
-        ((float("nan"), 0.5), "cannot be below 0"),
-        ((5.0, float("inf")), "final_lambda inf"),
-        ((0.2, 0.5, "skill"), "--final_lambda 0.5 is above --PPD_parameter 0.2"),
+        ((-1.0, 0.5), "first` -1.0"),
+        ((5.0, -0.1), "final` -0.1"),
+        ((float("nan"), 0.5), "not below 0"),
+        ((5.0, float("inf")), "final` inf"),
+        ((0.2, 0.5, "skill"), "final` 0.5 is above `LambdaSchedule.first` 0.2"),
         ((5.0, 0.5, "cosine"), "constant, linear, skill"),
     ],
 )

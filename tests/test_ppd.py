@@ -312,12 +312,12 @@ def test_teacher_of_another_task_is_refused() -> None:
         ({"distill_lambda": -1.0}, "cannot be below 0"),
         ({"kl_direction": "sideways"}, "not forward or reverse"),
         ({"n_steps": 0}, "at least 1"),
-        ({"learning_rate": 0.0}, "--learning_rate 0.0"),
-        ({"gamma": 3.0}, r"--gamma 3.0 must lie in \[0, 1\]"),
-        ({"gae_lambda": -1.0}, "--gae_lambda -1.0"),
-        ({"clip_range": 0.0}, "--clip_range 0.0"),
-        ({"ent_coef": float("nan")}, "--ent_coef nan"),
-        ({"max_grad_norm": 0.0}, "--max_grad_norm 0.0"),
+        ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
+        ({"gamma": 3.0}, r"`gamma` 3.0 must lie in \[0, 1\]"),
+        ({"gae_lambda": -1.0}, "`gae_lambda` -1.0"),
+        ({"clip_range": 0.0}, "`clip_range` 0.0"),
+        ({"ent_coef": float("nan")}, "`ent_coef` nan"),
+        ({"max_grad_norm": 0.0}, "`max_grad_norm` 0.0"),
     ],
 )
 def test_bad_configuration(changes: dict[str, Any], message: str) -> None:

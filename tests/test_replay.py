@@ -318,15 +318,15 @@ def test_going_on_from_a_state_is_exact(alpha: float) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"alpha": -0.1}, "--alpha -0.1"),
-        ({"alpha": math.nan}, "--alpha nan"),
-        ({"alpha": math.inf}, "--alpha inf"),
+        ({"alpha": -0.1}, "`alpha` -0.1"),
+        ({"alpha": math.nan}, "`alpha` nan"),
+        ({"alpha": math.inf}, "`alpha` inf"),
         ({"mode_alpha": "steep"}, "'steep' is none of constant, linear"),
-        ({"beta_start": 1.1}, "beta_start 1.1"),
-        ({"priority_floor": 0.0}, "priority_floor 0.0"),
-        ({"priority_floor": 20.0}, "below priority_cap"),
-        ({"oversampling": 1.0}, "oversampling 1.0"),
-        ({"anneal_every": 0}, "anneal_every 0"),
+        ({"beta_start": 1.1}, "`beta_start` 1.1"),
+        ({"priority_floor": 0.0}, "`priority_floor` 0.0"),
+        ({"priority_floor": 20.0}, "below `priority_cap`"),
+        ({"oversampling": 1.0}, "`oversampling` 1.0"),
+        ({"anneal_every": 0}, "`anneal_every` 0"),
     ],
 )
 def test_settings_that_make_no_sense(config: dict[str, Any], message: str) -> None:

@@ -218,7 +218,7 @@ def test_help_groups_flags_with_their_defaults() -> None:
         (("--PPD", "--total_timesteps", "100"), "below one rollout of 18 environments x 64"),
         (("--PPD", "--frame_size", "64"), "is no size"),
         (("--PPD", "--frame_size", "8x8"), "between 16 and 1024"),
-        (("--PPD", "--PPD_parameter", "-1"), "cannot be below 0"),
+        (("--PPD", "--PPD_parameter", "-1"), "--PPD_parameter -1.0 cannot be below 0"),
         (("--PPD", "--run_index", "6"), "outside 0 to 5"),
         (("--PPD", "--blind"), "--mode State sees none"),
         (("--PPD", "--num_envs", "0"), "--num_envs 0 must be at least 1"),

@@ -38,7 +38,8 @@ def test_collection_goes_on_with_what_is_there(
     main("Pusher", [*flags, "--resume"])
     assert {path.name: path.read_bytes() for path in dataset.iterdir()} == before
     assert "--resume" in failure(capsys, *flags)
-    assert "never deletes a dataset" in failure(capsys, *flags, "--overwrite")
+    told = failure(capsys, *flags, "--overwrite")
+    assert "dataset is never deleted" in told and "holds a dataset already" in told
     assert "give only one" in failure(capsys, "--PPD", "--resume", "--overwrite")
 
 
@@ -151,7 +152,7 @@ def test_a_dataset_that_is_not_there_or_does_not_fit(
     assert "16" in failure(capsys, *start, "--dataset", str(dataset), "--frame_size", "32x32")
     assert "--alpha -1.0 must be 0" in failure(capsys, *start, "--alpha", "-1")
     small = failure(capsys, *start, "--dataset", str(dataset), "--batch_size", "1000")
-    assert "fewer than a batch of 1000. Collect more by --C_data" in small
+    assert "fewer than a batch of 1000. Collect a larger one, or lower --batch_size" in small
     other = write_teacher(tmp_path / "other", family="gaussian")
     flags = ("--teacher", str(other), "--dataset", str(dataset))
     assert "of another teacher" in failure(capsys, *start, *flags)

@@ -336,7 +336,7 @@ def last(points: list[dict[str, Any]], key: str) -> float:
             ("--PPD", "--lambda_schedule", "linear", "--final_lambda", "-1"),
             "--final_lambda -1",
         ),
-        (("--PPD", "--PPD_parameter", "nan"), "lambda"),
+        (("--PPD", "--PPD_parameter", "nan"), "--PPD_parameter nan"),
         (
             ("--PPD", "--lambda_schedule", "skill", "--PPD_parameter", "0.1"),
             "is above --PPD_parameter 0.1",

@@ -320,8 +320,8 @@ def test_actions_that_the_family_has_not(family: str, space: spaces.Space, messa
     [
         ({"mode": "Impala"}, "Unknown mode 'Impala'"),
         ({"family": "beta"}, "cannot be 'beta'"),
-        ({"pooling": 0}, "--pooling 0"),
-        ({"precision": "float16"}, "--precision"),
+        ({"pooling": 0}, "`pooling` 0"),
+        ({"precision": "float16"}, "`precision`"),
     ],
 )
 def test_bad_configuration(config: dict[str, Any], message: str) -> None:

@@ -110,7 +110,7 @@ def test_the_default_teacher_is_sac_else_ppo(
     with pytest.raises(UserError) as error:
         run_folder.default_teacher("Hopper")
     assert "python Train_Teacher/MuJoCo.py --env Hopper --algo ppo" in str(error.value)
-    assert "--teacher Results/Hopper/Teacher/PPO_0/teacher" in str(error.value)
+    assert "`teacher` Results/Hopper/Teacher/PPO_0/teacher" in str(error.value)
     teachers = tmp_path / "Results" / "Hopper" / "teachers"
     for algo in ("ppo", "sac"):
         (teachers / algo).mkdir(parents=True)

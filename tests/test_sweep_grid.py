@@ -39,6 +39,12 @@ def commands(found: Grid) -> dict[str, str]:
 # -- what a grid means ----------------------------------------------------------------------------
 
 
+def test_either_spelling_of_impala_names_the_same_run(tmp_path):
+    text = "tasks: Pusher\nmethods: PPD\nmodes: {}\n"
+    one, other = (grid(tmp_path, text.format(mode)) for mode in ("ImpalaMid", "ImpaalaMid"))
+    assert commands(one) == commands(other) and "ImpaalaMid" in one.runs[0].name
+
+
 def test_every_combination_is_a_command_and_a_folder(tmp_path):
     found = grid(
         tmp_path,

@@ -127,13 +127,13 @@ def test_sb3s_own_extractor_needs_no_trust(tmp_path):
 
 def test_what_only_unpickling_could_restore_is_refused_by_name(tmp_path):
     path, _ = save_own(tmp_path, features_extractor_class=OwnExtractor)
-    with pytest.raises(UserError, match=r"features_extractor_class .*OwnExtractor.*--trust"):
+    with pytest.raises(UserError, match=r"features_extractor_class .*OwnExtractor.*`trust`"):
         read_sb3_zip(path, None)
 
 
 def test_a_policy_that_is_not_sb3s_is_refused_by_name(tmp_path):
     path, _ = save_own(tmp_path, policy=OwnPolicy)
-    with pytest.raises(UserError, match=r"test_teacher_sb3_zip.*--trust"):
+    with pytest.raises(UserError, match=r"test_teacher_sb3_zip.*`trust`"):
         read_sb3_zip(path, None)
 
 
