@@ -80,9 +80,9 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         self.ep_info_buffer = deque(state["episodes"], maxlen=self._stats_window_size)
         self.ep_success_buffer = deque(state["successes"], maxlen=self._stats_window_size)
         self.rollout_buffer.restore(state["rollout_buffer"])
-        self._last_obs = restore_env(self.env, state["env"])  # pyright: ignore[reportAttributeAccessIssue]
-        begin_anew = state["env"]["environments"] is None
-        self._last_episode_starts = state["episode_starts"] | begin_anew
+        obs, has_begun = restore_env(self.env, state["env"])
+        self._last_obs = obs  # pyright: ignore[reportAttributeAccessIssue]
+        self._last_episode_starts = state["episode_starts"] | has_begun
         self._resumed = {name: state[name] for name in ("elapsed", "logged")}
 
     def _setup_learn(
