@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections.abc import Callable, Iterator
 
@@ -13,6 +14,12 @@ from Enviroment.signals import Stopped
 def say(message: object) -> None:
     """A line on standard error."""
     print(message, file=sys.stderr)
+
+
+@functools.cache
+def say_once(message: str) -> None:
+    """The same, once in this process."""
+    say(message)
 
 
 @contextlib.contextmanager

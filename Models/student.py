@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.device import fastest_precision, precision_on
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -23,7 +24,6 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.impala import fastest_precision
 from Models.student_config import MODES, StudentConfig
 from Models.student_networks import make_encoder, mlp
 from Models.teacher_description import activation_class
@@ -136,7 +136,7 @@ class StudentPolicy(ActorCriticPolicy):
     def _build_encoder(self, sizes: dict[str, int]) -> int:
         """The part that sees frames, and the proprioception beside it; its features' number."""
         if self.config.precision == "auto":
-            # Resolved once: a bundle computes in what its student was trained in.
+            # Resolved once: the bundle says what its student was trained in.
             precision = fastest_precision(get_device("auto"))
             self.config = replace(self.config, precision=precision)
         config = self.config
@@ -174,6 +174,11 @@ class StudentPolicy(ActorCriticPolicy):
             return int(space.nvec.sum())
         with_std = isinstance(space, spaces.Box) and self.config.std_by_state
         return _size(space) * (2 if with_std else 1)
+
+    @property
+    def precision(self) -> str:
+        """What is convolved in here: the configuration's, as far as the device has it."""
+        return precision_on(self.device, self.config.precision)
 
     # -- what the algorithms call -------------------------------------------------------------
 

@@ -62,6 +62,9 @@ def has_critic(description: Mapping[str, Any]) -> bool:
 def load_student(folder: Path, device: torch.device | str = "cpu") -> StudentPolicy:
     """The student of a bundle, in evaluation mode. It needs no teacher.
 
+    Its configuration says which precision it was trained in, `precision` which one it runs in here
+    (see `Models.device.precision_on`).
+
     Raises:
         UserError: the bundle is missing, damaged, or describes no student.
     """
