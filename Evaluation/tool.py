@@ -12,6 +12,7 @@ import tyro
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.exits import exit_with_message, say
+from Evaluation.progress import progress_shown
 
 FlagsT = TypeVar("FlagsT")
 
@@ -19,9 +20,9 @@ FlagsT = TypeVar("FlagsT")
 def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
     """The command `python -m <module>`.
 
-    Bad input ends it with exit code 2 and one message on stderr.
+    Bad input ends it with exit code 2 and one message on stderr, which shows its progress, too.
     """
-    with exit_with_message():
+    with exit_with_message(), progress_shown():
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
 
 

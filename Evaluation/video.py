@@ -20,6 +20,7 @@ from Enviroment.errors import UserError
 from Enviroment.render import Renderer
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Act
+from Evaluation.progress import Progress, tracked
 
 _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset is a third as high as the video ...
@@ -61,8 +62,10 @@ def record_video(
         path.parent.mkdir(parents=True, exist_ok=True)
         width = video_width(task, height)
         pictures = episode_pictures(played, task, seed, (width, height))
+        n_pictures = len(drawn_steps(len(played.actions), task))
         with contextlib.closing(pictures):
-            encode(pictures, (width, height), video_fps(task), unfinished)
+            shown = tracked(pictures, n_pictures, "pictures", path.name)
+            encode(shown, (width, height), video_fps(task), unfinished)
         os.replace(unfinished, path)
     except (OSError, RuntimeError, UserError) as error:
         if unfinished.exists():
@@ -87,17 +90,19 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
     env.seed(seed)
     obs: Any = env.reset()
     done = False
-    while not done:
-        sees = isinstance(obs, dict) and "frame" in obs
-        if sees:
-            played.views.append(_newest(obs["frame"][0], task))
-        actions = act(obs)
-        obs, rewards, dones, infos = env.step(actions)
-        played.actions.append(np.array(actions[0]))
-        played.rewards.append(float(rewards[0]))
-        done = bool(dones[0])
-        if done and sees:
-            played.views.append(_newest(infos[0]["terminal_observation"]["frame"], task))
+    with Progress(None, "env steps", "playing") as progress:
+        while not done:
+            sees = isinstance(obs, dict) and "frame" in obs
+            if sees:
+                played.views.append(_newest(obs["frame"][0], task))
+            actions = act(obs)
+            obs, rewards, dones, infos = env.step(actions)
+            played.actions.append(np.array(actions[0]))
+            played.rewards.append(float(rewards[0]))
+            done = bool(dones[0])
+            if done and sees:
+                played.views.append(_newest(infos[0]["terminal_observation"]["frame"], task))
+            progress.advance()
     return played
 
 
