@@ -26,8 +26,8 @@ _SHEET = (8, 10)  # episodes x moments
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
-    options = _parser().parse_args(arguments)
     with exit_with_message():
+        options = _parser().parse_args(arguments)
         options.run(options)
 
 
