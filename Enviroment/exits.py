@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from Enviroment.console import best_effort_console
 from Enviroment.errors import EXIT_BAD_INPUT, UserError
+from Enviroment.names import check_utf8
 from Enviroment.signals import Stopped
 
 
@@ -40,6 +41,8 @@ def exit_with_message(
     """
     with best_effort_console():
         try:
+            for argument in sys.argv:
+                check_utf8(argument, "The argument")
             yield
         except UserError as error:
             complain(error)

@@ -14,7 +14,6 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
-from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
@@ -197,7 +196,7 @@ def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> P
     path = folder / "videos" / f"step_{progress.steps:012d}.mp4"
     try:
         env = make_env(task, 1, seeds.VALIDATION.start)
-    except UserError as error:
+    except Exception as error:
         print(f"No video: {error}", file=sys.stderr)
         return None
     try:
