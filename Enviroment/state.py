@@ -65,7 +65,8 @@ def pack(snapshots: Sequence[Snapshot]) -> EnvState:
             "episode_seeds": [snapshot.episode_seed for snapshot in snapshots],
             "sizes": [len(chunk) for chunk in places],  # bytes of each chunk in `held`
             "chunks": chunks,  # the places in `sizes` of an environment's chunks
-            "trees": [{"tree": snapshot.held.tree} for snapshot in snapshots],
+            # As text: a checkpoint would put each of their many small parts on a line.
+            "trees": [json.dumps(snapshot.held.tree, allow_nan=False) for snapshot in snapshots],
         },
     )
 
@@ -79,17 +80,17 @@ def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
     blob = _array(state, "held", np.uint8, (None,)).tobytes()
     sizes = _list(state, "sizes", int)
     seeds = _list(state, "episode_seeds", int, n_envs)
-    places, trees = _list(state, "chunks", list, n_envs), _list(state, "trees", dict, n_envs)
+    places, trees = _list(state, "chunks", list, n_envs), _list(state, "trees", str, n_envs)
     ends = np.cumsum([0, *sizes]).tolist()
     if ends[-1] != len(blob) or min(sizes, default=0) < 0:
         raise UserError("The saved environments are damaged: 'held' is not as long as its parts.")
     chunks = [blob[start:end] for start, end in pairwise(ends)]
     try:
         held = [
-            Held(tree["tree"], tuple(chunks[place] for place in own))
+            Held(json.loads(tree), tuple(chunks[place] for place in own))
             for tree, own in zip(trees, places, strict=True)
         ]
-    except (KeyError, IndexError, TypeError) as error:
+    except (IndexError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"The saved environments are damaged: {error!r}.") from error
     return [Snapshot(*row) for row in zip(seeds, held, strict=True)]
 

@@ -257,7 +257,7 @@ def test_a_state_of_other_environments_is_refused(made, message):
         ("arrays", "held", None, "'held' is missing"),
         ("arrays", "held", np.zeros((1, 3)), r"'held' is float64 \(1, 3\)"),
         ("arrays", "states", np.zeros((2, 10)), "'states' is float64"),
-        ("values", "trees", [{}], "'trees' should hold 2 of dict"),
+        ("values", "trees", ["{}"], "'trees' should hold 2 of str"),
         ("values", "sizes", ["1"], "'sizes' should hold a list of int"),
         ("values", "episode_seeds", [1, "2"], "'episode_seeds' should hold 2 of int"),
         ("values", "seconds", "late", "'seconds' is no number"),

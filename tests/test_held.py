@@ -184,9 +184,10 @@ def test_what_cannot_be_stored_and_has_changed_begins_new_episodes_and_says_so(a
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda s: s.values["trees"][0].clear(), "damaged: KeyError"),
-        (lambda s: s.values["trees"].__setitem__(0, {"tree": {"exec": "x"}}), "damaged: KeyError"),
-        (lambda s: s.values["trees"].__setitem__(0, {"tree": {"same": 7}}), "damaged: IndexError"),
+        (lambda s: s.values["trees"].__setitem__(0, "{"), "damaged: JSONDecodeError"),
+        (lambda s: s.values["trees"].__setitem__(0, "[" * 10**5), "damaged: RecursionError"),
+        (lambda s: s.values["trees"].__setitem__(0, '{"exec": "x"}'), "damaged: KeyError"),
+        (lambda s: s.values["trees"].__setitem__(0, '{"same": 7}'), "damaged: IndexError"),
         (lambda s: s.values["sizes"].__setitem__(0, 7), "'held' is not as long as its parts"),
         (lambda s: s.values["chunks"].__setitem__(0, [10**6]), "damaged: IndexError"),
         (lambda s: s.values["chunks"].__setitem__(0, []), "damaged: IndexError"),
