@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.dagger_round import Round
 from Algorithm.env_state import capture_env, restore_env
+from Algorithm.ppd import PPD
 from Enviroment.errors import NoStateError, UserError
 from Enviroment.held import Held, take
 from Enviroment.held_restore import put
@@ -28,6 +29,7 @@ from Enviroment.tasks import TASKS
 from Models.packing import pack, unpack
 from tests import keeping_env
 from tests.keeping_env import START, Goal, Phase
+from tests.test_resume import check_equal, learn_in_two_parts, small_ppd
 
 
 def task(name: str) -> Task:
@@ -179,6 +181,24 @@ def test_what_cannot_be_stored_and_has_changed_begins_new_episodes_and_says_so(a
     np.testing.assert_array_equal(obs, wrapped.normalize_obs(next_.reset()))
     for each in (env, fresh, next_):
         each.close()
+
+
+def test_training_goes_on_bit_for_bit_from_a_checkpoints_files(tmp_path):
+    """Episodes of 30 steps in 2 environments: at 96 env steps they are in the middle."""
+
+    def make() -> PPD:
+        return small_ppd(make_state_env(task("Late"), 2, 5))
+
+    check_equal(make().learn(160), learn_in_two_parts(make, 96, 160, tmp_path))
+
+
+def test_training_goes_on_at_an_episodes_start_where_it_must_and_says_so_once(tmp_path):
+    def make() -> PPD:
+        return small_ppd(make_state_env(task("Painting"), 2, 5))
+
+    with pytest.warns(UserWarning, match="start of an episode") as warned:
+        model = learn_in_two_parts(make, 64, 96, tmp_path)
+    assert (len(warned), model.num_timesteps) == (1, 96)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from Enviroment.collect import check_folder
 from Enviroment.errors import UserError
 from Enviroment.exits import exit_with_message
 from Enviroment.folder_lock import check_in_place, locked
+from Evaluation import plots
 from Evaluation.callbacks import EvaluationCallback
 from Evaluation.picture import write_picture
 from Evaluation.run_folder import locate
@@ -77,6 +78,15 @@ def test_arguments_that_are_not_utf8_are_refused(monkeypatch, capsys):
 
     monkeypatch.setattr(sys, "argv", ["tool", "--teacher", BYTES])
     assert "The argument" in refusal(capsys, command)
+
+
+def test_whatever_the_curves_raise_is_one_warning(tmp_path, monkeypatch, capsys):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("in somebody's code")
+
+    monkeypatch.setattr(plots, "draw_curves", fail)
+    assert plots.curves_or_warning(tmp_path) is None
+    assert capsys.readouterr().err == "No curves: in somebody's code\n"
 
 
 # -- the folder goes away -----------------------------------------------------------------------
