@@ -22,6 +22,7 @@ import json
 import logging
 import math
 import random
+import sys
 import threading
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -37,6 +38,7 @@ from gymnasium.envs.registration import EnvSpec
 from Enviroment.errors import NoStateError
 from Enviroment.simulation_state import model_state, simulation_state
 
+_MADE_IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 MAX_BYTES = 2**28  # of one environment
 DICTS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter, "defaultdict": defaultdict}
 BIT_GENERATORS = {
@@ -79,10 +81,13 @@ def path_of(kind: Any) -> str:
 def holds_only_attributes(kind: type) -> bool:
     """Whether objects of a class are their attributes and slots, with no memory of C beside them.
 
-    This is the rule by which Python itself decides what it can copy.
+    Of sizes, this is the rule by which Python itself decides what it can copy.
     """
-    size = object.__basicsize__ + object.__itemsize__
-    size += 8 * (kind.__dictoffset__ != 0) + 8 * (kind.__weakrefoffset__ != 0)
+    own = [base for base in kind.__mro__ if base not in (object, types.SimpleNamespace)]
+    if not all(base.__flags__ & _MADE_IN_PYTHON for base in own):
+        return False
+    # Below 0: Python keeps the dictionary before the object, outside of its size.
+    size = object.__basicsize__ + 8 * (kind.__dictoffset__ > 0) + 8 * (kind.__weakrefoffset__ > 0)
     slots = copyreg._slotnames(kind)  # pyright: ignore[reportAttributeAccessIssue]
     return kind.__basicsize__ <= size + 8 * len(slots) and not kind.__itemsize__
 
@@ -117,7 +122,7 @@ def fingerprint(value: object) -> str:
         NoStateError: it does not say.
     """
     try:
-        parts = value.__reduce_ex__(4)
+        parts = _tensor_parts(value) or value.__reduce_ex__(4)
         if not isinstance(parts, str):  # the fourth and fifth are iterators
             parts = [list(p) if i in (3, 4) and p is not None else p for i, p in enumerate(parts)]
         held = take(parts)
@@ -127,6 +132,15 @@ def fingerprint(value: object) -> str:
     for chunk in held.chunks:
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def _tensor_parts(value: Any) -> tuple[Any, ...] | None:
+    """What makes up a tensor of torch, whose copies are not written alike; None: it is none."""
+    torch = sys.modules.get("torch")  # worker processes do without
+    if torch is None or not isinstance(value, torch.Tensor):
+        return None
+    content = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+    return str(value.dtype), list(value.shape), content
 
 
 class _Taker:

@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.dagger_round import Round
@@ -158,6 +159,16 @@ def test_what_cannot_be_stored_and_has_not_changed_is_no_obstacle():
     assert go_on(fresh, steps[9:]) == go_on(env, steps[9:])
     env.close()
     fresh.close()
+
+
+def test_a_tensor_is_compared_and_not_taken_for_an_empty_object():
+    one, same, other = (SimpleNamespace(net=torch.ones(3)) for _ in range(3))
+    other.net[1] = 2
+    held = take(one)
+    put(same, held)
+    assert same.net.tolist() == [1, 1, 1]
+    with pytest.raises(NoStateError, match="in another state"):
+        put(other, held)
 
 
 @pytest.mark.parametrize(
