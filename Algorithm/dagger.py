@@ -317,7 +317,9 @@ class DAgger(SupervisedLearner):
         self._rng.bit_generator.state = state["generator"]
         self._collecting = None if state["collecting"] is None else Round(**state["collecting"])
         if state["environments"] is not None:
-            restore_env(self.env, state["environments"])
+            obs, has_begun = restore_env(self.env, state["environments"])
+            if has_begun and self._collecting is not None:
+                self._collecting.begin_again(obs)
 
     def _environments(self) -> dict[str, Any] | None:
         """None where they cannot be saved: then a round is collected without a stop."""

@@ -29,6 +29,11 @@ class Round:
         """A round whose environments have just been reset."""
         return cls(obs, np.ones(n_envs, bool), np.ones(n_envs, np.int64))
 
+    def begin_again(self, obs: Any) -> None:
+        """The environments have just been reset within the round."""
+        self.obs, self.starts = obs, np.ones(len(self.starts), bool)
+        self.begun += 1
+
     def count(
         self,
         figures: Mapping[str, Tensor],

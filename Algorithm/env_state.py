@@ -21,47 +21,62 @@ def capture_env(env: VecEnv) -> dict[str, Any]:
     """Statistics of each `VecNormalize`, and the environments themselves where they can be saved;
     where they cannot, how many episodes have begun in the one that has begun most.
 
-    Returns: what `Models.packing.pack` takes.
+    Returns: what `Models.packing.pack` takes. Where they cannot be saved, `environments` is None,
+    and `reason` says why.
     """
     normalisers = [_capture_normaliser(normaliser) for normaliser in _normalisers(env)]
+    environments, reason = None, ""
     try:
         state = _inner(env).save_state()
-    except NoStateError:
-        unwrapped = env.unwrapped
-        begun = (
-            int(unwrapped.episodes_begun.max()) if isinstance(unwrapped, EpisodeVecEnv) else None
-        )
-        return {"normalisers": normalisers, "environments": None, "episodes_begun": begun}
-    environments = {"arrays": state.arrays, "values": state.values}
-    return {"normalisers": normalisers, "environments": environments}
+        environments = {"arrays": state.arrays, "values": state.values}
+    except NoStateError as error:
+        reason = str(error)
+    begun = env.unwrapped
+    return {
+        "normalisers": normalisers,
+        "environments": environments,
+        "reason": reason,
+        "episodes_begun": int(begun.episodes_begun.max())
+        if isinstance(begun, EpisodeVecEnv)
+        else None,
+    }
 
 
-def restore_env(env: VecEnv, state: dict[str, Any]) -> Obs:
-    """Goes on from what `capture_env` took. Where the environments could not be saved, a warning
-    says so, and each begins a new episode: of an `EpisodeVecEnv` the one after those that had
-    begun, counted from the seed that it was given last.
+def restore_env(env: VecEnv, state: dict[str, Any]) -> tuple[Obs, bool]:
+    """Goes on from what `capture_env` took. Where the environments could not be saved, or cannot be
+    restored, new episodes begin in all of them, and a warning says so: of an `EpisodeVecEnv` those
+    after the ones that had begun, counted from the seed that it was given last.
 
     Returns:
-        The observation that a policy acts on next. It lies in memory as the environments' own
-        observations do, on which the last bits of what a network makes of it depend.
+        The observation that a policy acts on next, and whether new episodes begin. It lies in
+        memory as the environments' own observations do, on which the last bits of what a network
+        makes of it depend.
 
     Raises:
         UserError: the state is of other environments.
     """
     for normaliser, saved in zip(_normalisers(env), state["normalisers"], strict=True):
         _restore_normaliser(normaliser, saved)
-    environments = state["environments"]
-    if environments is None:
-        warnings.warn(
-            "These environments cannot be saved, so the run goes on at the start of an episode in "
-            "each of them, and not to the bit.",
-            stacklevel=3,
-        )
-        unwrapped, begun = env.unwrapped, state.get("episodes_begun")
-        if isinstance(unwrapped, EpisodeVecEnv) and begun is not None:
-            unwrapped.skip_episodes(begun)
-        return env.reset()  # pyright: ignore[reportReturnType]
-    obs = _inner(env).restore_state(EnvState(environments["arrays"], environments["values"]))
+    environments, reason = state["environments"], state.get("reason", "")
+    if environments is not None:
+        saved = EnvState(environments["arrays"], environments["values"])
+        try:
+            return _normalised(env, _inner(env).restore_state(saved)), False
+        except NoStateError as error:
+            reason = str(error)
+    warnings.warn(
+        f"{reason} So the run goes on at the start of an episode in each environment, and not "
+        "bit-for-bit.",
+        stacklevel=3,
+    )
+    unwrapped, begun = env.unwrapped, state.get("episodes_begun")
+    if isinstance(unwrapped, EpisodeVecEnv) and begun is not None:
+        unwrapped.skip_episodes(begun)
+    return env.reset(), True  # pyright: ignore[reportReturnType]
+
+
+def _normalised(env: VecEnv, obs: Obs) -> Obs:
+    """What SB3's wrappers make of an observation of the environments inside them."""
     for wrapper in reversed(list(_wrappers(env))):
         if isinstance(wrapper, VecNormalize):
             wrapper.old_obs = obs

@@ -87,10 +87,9 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         self.rollout_buffer.restore(state["rollout_buffer"])
         # Version 0.1 did not count episodes; each has a step at least.
         at_most = self.num_timesteps // self.n_envs + 1
-        env_state = {"episodes_begun": at_most, **state["env"]}
-        self._last_obs = restore_env(self.env, env_state)  # pyright: ignore[reportAttributeAccessIssue]
-        begin_anew = state["env"]["environments"] is None
-        self._last_episode_starts = state["episode_starts"] | begin_anew
+        obs, has_begun = restore_env(self.env, {"episodes_begun": at_most, **state["env"]})
+        self._last_obs = obs  # pyright: ignore[reportAttributeAccessIssue]
+        self._last_episode_starts = state["episode_starts"] | has_begun
         self._resumed = {name: state[name] for name in ("elapsed", "logged")}
 
     def _setup_learn(

@@ -31,7 +31,7 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
 from Evaluation.run_folder import CHECKPOINTS
-from Models.impala import fastest_precision
+from Models.device import fastest_precision
 from Models.paper_networks import paper_student
 from Models.student import StudentPolicy
 from Models.student_config import StudentConfig

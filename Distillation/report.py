@@ -16,6 +16,7 @@ from Evaluation import run_folder
 from Evaluation.evaluate import policy_act
 from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
 from Evaluation.plots import curves_or_warning
+from Evaluation.progress import progress_shown
 from Evaluation.tool import write_json
 from Evaluation.tracking import METRICS_FILE, RunTracker
 from Evaluation.video import record_video
@@ -24,6 +25,7 @@ from Models.student_bundle import load_student
 _VIDEO_HEIGHT = 480  # pixels
 
 
+@progress_shown()
 def report(
     task: Task,
     flags: Flags,

@@ -41,8 +41,9 @@ from Enviroment.durable import partial_path
 from Enviroment.envpool_games import game_time_limit
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.errors import UserError
-from Enviroment.folder_lock import LOCK_FILE, locked
+from Enviroment.folder_lock import LOCK_FILE, check_in_place, locked
 from Enviroment.make import make_env, make_state_env
+from Enviroment.names import check_utf8
 from Enviroment.observations import FRAME, STATE
 from Enviroment.recording import Labeller, label_rows, record
 from Enviroment.shards import Column, file_sha256, shard_problem, write_shard
@@ -244,8 +245,9 @@ def check_folder(folder: Path) -> None:
     """Refuses a file in the place of a dataset's folder. Changes nothing.
 
     Raises:
-        UserError: it is one.
+        UserError: it is one; or its name is not UTF-8.
     """
+    check_utf8(str(folder.absolute()), "The dataset's folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder for the dataset (`folder`).")
 
@@ -360,6 +362,7 @@ def _add_shard(
     sizes = dict.fromkeys(manifest.step_columns, int(lengths.sum()))
     sizes |= dict.fromkeys(manifest.episode_columns, episodes)
     arrays = {name: _joined([part[name] for part in parts])[:n] for name, n in sizes.items()}
+    check_in_place(folder)
     return publish_shard(folder, manifest, arrays, lengths)
 
 

@@ -27,10 +27,11 @@ _SHEET = (8, 10)  # episodes x moments
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
-    options = _parser().parse_args(arguments)
-    flags = {**{name: name for name in vars(options)}, "folder": "output"}
-    with exit_with_message(), fields_as_flags(flags):
-        options.run(options)
+    with exit_with_message():
+        options = _parser().parse_args(arguments)
+        flags = {**{name: name for name in vars(options)}, "folder": "output"}
+        with fields_as_flags(flags):
+            options.run(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ from pathlib import Path
 from Enviroment.errors import UserError
 
 LOCK_FILE = ".lock"
+_held: dict[Path, int] = {}  # folders that this process has locked: the descriptors of their locks
 
 
 @contextlib.contextmanager
@@ -31,14 +32,31 @@ def locked(folder: Path) -> Iterator[None]:
         descriptor = _open_locked(path)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+    _held[folder] = descriptor
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        del _held[folder]
+        if _is_file_at(descriptor, path):
+            path.unlink()
         os.close(descriptor)
         if missing:
             with contextlib.suppress(OSError):  # not empty: it was used
                 folder.rmdir()
+
+
+def check_in_place(path: Path) -> None:
+    """Make sure, before something is written, that the folder around it is the one that was locked.
+
+    Raises:
+        UserError: somebody has moved or deleted it; says what to do.
+    """
+    for folder, descriptor in _held.items():
+        if path.is_relative_to(folder) and not _is_file_at(descriptor, folder / LOCK_FILE):
+            raise UserError(
+                f"{folder} was moved, deleted or replaced while it was being written. Nothing more "
+                "is written. Where it was moved, go on by --resume with its new place as --output."
+            )
 
 
 def _open_locked(path: Path) -> int:
@@ -68,5 +86,5 @@ def _open_locked(path: Path) -> int:
 def _is_file_at(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from Enviroment.console import protect_console
 from Enviroment.errors import UserError, WorkerError
 from Enviroment.simulation import Exchange, Layout, Part
 from Enviroment.worker_pool import JOIN_SECONDS, START, Answer, WorkerPool
@@ -146,6 +147,7 @@ class _RemoteError(Exception):
 def _serve(pipe: Connection, layout: Layout, rows: range, memory: Any) -> None:
     """A worker process: do what the pipe asks until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    protect_console()  # what an environment prints must not end it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         part = Part(layout, rows, Exchange(layout, memory))

@@ -75,4 +75,5 @@ class StopSignals:
             raise Stopped(self.requested)
         # Not by print: it may have been interrupted in the middle of another one.
         text = f"\n{self.requested.name}: the current step is finished, then the run stops. "
-        os.write(2, f"{text}A second signal stops it at once.\n".encode())
+        with contextlib.suppress(OSError):  # nobody reads it
+            os.write(2, f"{text}A second signal stops it at once.\n".encode())

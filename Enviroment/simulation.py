@@ -144,6 +144,7 @@ class Part:
         self._exchange = exchange
         self._envs = [make_simulation(task) for _ in rows]
         self._watches = [DivergenceWatch(env) for env in self._envs]
+        self._episode_seeds: list[int | None] = [None] * len(rows)  # of the running episodes
         self._renderer = None
         if layout.quality is not None:
             assert task.camera is not None  # `make_env` has refused the task without
@@ -202,11 +203,16 @@ class Part:
 
     def snapshot(self, row: int) -> Snapshot:
         """The environment in this row as it is now (see `take_snapshot`)."""
-        return take_snapshot(self._env(row))
+        seed = self._episode_seeds[row - self._rows.start]
+        if seed is None:
+            raise RuntimeError("Reset the environments before their state is saved.")
+        return take_snapshot(self._env(row), seed)
 
     def restore(self, row: int, snapshot: Snapshot) -> None:
         """Bring the environment in this row there (see `restore_snapshot`)."""
         restore_snapshot(self._env(row), snapshot)
+        self._episode_seeds[row - self._rows.start] = snapshot.episode_seed
+        self._watches[row - self._rows.start].begin()
 
     def _env(self, row: int) -> gym.Env:
         return self._envs[row - self._rows.start]
@@ -224,15 +230,17 @@ class Part:
                 raise WorkerError(f"{where} failed in {what}: {_describe(error)}.") from error
 
     def _begin(self, row: int, env: gym.Env) -> None:
-        state, _ = env.reset(seed=int(self._exchange.seeds[row]))
+        seed = int(self._exchange.seeds[row])
+        state, _ = env.reset(seed=seed)
+        self._episode_seeds[row - self._rows.start] = seed
+        self._watches[row - self._rows.start].begin()
         self._exchange.states[row] = state
         self._draw(row, env, self._exchange.frames)
 
     def _step(self, row: int, env: gym.Env) -> None:
         to, watch = self._exchange, self._watches[row - self._rows.start]
-        before = watch.now()
         state, reward, terminated, truncated, _ = env.step(to.actions[row])
-        if watch.diverged(before, state):
+        if watch.diverged(state):
             self._drop_episode(row, env)
             return
         to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated

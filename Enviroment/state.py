@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment.errors import NoStateError, UserError
+from Enviroment.held import Held
 from Enviroment.physics import Snapshot
 
 
@@ -51,16 +53,20 @@ def savable(env: VecEnv) -> Savable:
 
 
 def pack(snapshots: Sequence[Snapshot]) -> EnvState:
-    """One row or entry an environment, in their order."""
+    """One entry per environment, in their order. What several hold alike is stored once."""
+    places: dict[bytes, int] = {}
+    chunks = [
+        [places.setdefault(chunk, len(places)) for chunk in snapshot.held.chunks]
+        for snapshot in snapshots
+    ]
     return EnvState(
-        arrays={
-            "physics": np.stack([s.physics for s in snapshots]),  # (n_envs, S)
-            "derived": np.stack([s.derived for s in snapshots]),  # (n_envs, D)
-        },
+        arrays={"held": np.frombuffer(b"".join(places), np.uint8)},
         values={
-            "episode_seeds": [s.episode_seed for s in snapshots],
-            "elapsed_steps": [s.elapsed_steps for s in snapshots],
-            "generators": [s.generator for s in snapshots],
+            "episode_seeds": [snapshot.episode_seed for snapshot in snapshots],
+            "sizes": [len(chunk) for chunk in places],  # bytes of each chunk in `held`
+            "chunks": chunks,  # the places in `sizes` of an environment's chunks
+            # As text: a checkpoint would put each of their many small parts on a line.
+            "trees": [json.dumps(snapshot.held.tree, allow_nan=False) for snapshot in snapshots],
         },
     )
 
@@ -71,13 +77,22 @@ def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
     Raises:
         UserError: something is missing or of the wrong kind.
     """
-    columns: list[Any] = [
-        _array(state, "physics", np.float64, (n_envs, None)),
-        _array(state, "derived", np.float64, (n_envs, None)),
-        *(_list(state, name, int, n_envs) for name in ("episode_seeds", "elapsed_steps")),
-        _list(state, "generators", dict, n_envs),
-    ]
-    return [Snapshot(*row) for row in zip(*columns, strict=True)]
+    blob = _array(state, "held", np.uint8, (None,)).tobytes()
+    sizes = _list(state, "sizes", int)
+    seeds = _list(state, "episode_seeds", int, n_envs)
+    places, trees = _list(state, "chunks", list, n_envs), _list(state, "trees", str, n_envs)
+    ends = np.cumsum([0, *sizes]).tolist()
+    if ends[-1] != len(blob) or min(sizes, default=0) < 0:
+        raise UserError("The saved environments are damaged: 'held' is not as long as its parts.")
+    chunks = [blob[start:end] for start, end in pairwise(ends)]
+    try:
+        held = [
+            Held(json.loads(tree), tuple(chunks[place] for place in own))
+            for tree, own in zip(trees, places, strict=True)
+        ]
+    except (IndexError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"The saved environments are damaged: {error!r}.") from error
+    return [Snapshot(*row) for row in zip(seeds, held, strict=True)]
 
 
 def load_array(state: EnvState, name: str, into: np.ndarray) -> None:
@@ -157,14 +172,15 @@ def _array(state: EnvState, name: str, dtype: Any, shape: tuple[int | None, ...]
     return array
 
 
-def _list(state: EnvState, name: str, kind: type, length: int) -> list[Any]:
+def _list(state: EnvState, name: str, kind: type, length: int | None = None) -> list[Any]:
     values = state.values.get(name)
     if (
         not isinstance(values, list)
-        or len(values) != length
+        or (length is not None and len(values) != length)
         or not all(isinstance(value, kind) for value in values)
     ):
+        many = "a list" if length is None else length
         raise UserError(
-            f"The saved environments are damaged: {name!r} should hold {length} of {kind.__name__}."
+            f"The saved environments are damaged: {name!r} should hold {many} of {kind.__name__}."
         )
     return values

@@ -104,9 +104,9 @@ class SeededVecEnv(EpisodeVecEnv):
     def save_state(self) -> EnvState:
         """Everything that decides what comes next. Call it between steps.
 
-        Any kind and number of workers can go on from it. What `set_attr` or `env_method` changed
-        is not in it, nor is the generator of `action_space`. Frames are bit-identical where the
-        same OpenGL draws them.
+        Any kind and number of workers can go on from it. It holds what the environments and their
+        wrappers keep in Python too, also what `set_attr` or `env_method` changed. Frames are
+        bit-identical where the same OpenGL draws them.
 
         Raises:
             NoStateError: these environments cannot be saved (see `take_snapshot`).
@@ -125,7 +125,8 @@ class SeededVecEnv(EpisodeVecEnv):
 
         Raises:
             UserError: the state is of other environments, or damaged; lists what differs.
-            NoStateError: these environments cannot be restored.
+            NoStateError: these environments cannot be restored (see `restore_snapshot`). `reset`
+                then begins the episodes that would have come next.
         """
         check_same(state, self._made_with())
         snapshots, seconds = unpack(state, self.num_envs), load_number(state, "seconds")

@@ -24,8 +24,7 @@ from Evaluation.evaluate import (
     run_episodes,
     skill,
 )
-
-_LINE_INTERVAL = 10.0  # s, between lines where there is no terminal to draw a bar on
+from Evaluation.progress import LINE_INTERVAL
 
 
 class EvaluationCallback(BaseCallback):
@@ -216,7 +215,7 @@ class ProgressBar(BaseCallback):
         self._total = int(self.locals["total_timesteps"])
         self._first_step = self.model.num_timesteps  # not 0 in a run that is resumed
         self._started = self._clock()
-        self._line_due = self._started + _LINE_INTERVAL
+        self._line_due = self._started + LINE_INTERVAL
         self.logger.output_formats.append(self._logged)
         if self._stream.isatty():
             self._bar = tqdm(
@@ -232,7 +231,7 @@ class ProgressBar(BaseCallback):
             self._bar.set_postfix_str(self._figures(), refresh=False)
             self._bar.update(self.num_timesteps - self._bar.n)
         elif self._clock() >= self._line_due:
-            self._line_due = self._clock() + _LINE_INTERVAL
+            self._line_due = self._clock() + LINE_INTERVAL
             self._print_line()
         return True
 

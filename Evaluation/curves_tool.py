@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
-from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Evaluation.curves import (
     METRICS,
@@ -32,6 +30,7 @@ from Evaluation.curves import (
     teacher_levels,
 )
 from Evaluation.names import name_rows
+from Evaluation.picture import write_picture
 from Evaluation.plots import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from Evaluation.runs import Run, find_runs
 from Evaluation.table import Row, rows_of
@@ -94,12 +93,7 @@ def plot_runs(flags: PlotFlags) -> None:
     _check_one_task(runs)
     groups = make_groups(rows_of(runs))
     figure, remarks = draw_comparison(groups, flags.x, [metric_of(m) for m in flags.metric])
-    image = io.BytesIO()
-    figure.savefig(image, format=flags.output.suffix[1:].lower(), dpi=150)
-    try:
-        write_file(flags.output, image.getvalue())
-    except OSError as error:
-        raise UserError(f"--output {flags.output} cannot be written: {error.strerror}.") from error
+    write_picture(figure, flags.output, dpi=150)
     for remark in remarks:
         note(remark)
     print(f"curves   {flags.output}")

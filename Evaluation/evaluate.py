@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from Enviroment.action_range import has_range
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
+from Evaluation.progress import Progress
 from Models.agreement import ActionAccuracy
 
 Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or that for each group
@@ -111,18 +112,20 @@ def run_episodes(
     episode = np.arange(env.num_envs)  # that each worker plays now
     env.seed(first_seed)
     obs: Any = env.reset()
-    while (playing := episode < n_episodes).any():
-        actions = act(obs)
-        for name, measure in measures.items():
-            sums[name][episode[playing]] += measure(obs, actions)[playing]
-        obs, rewards, dones, infos = env.step(actions)
-        returns[episode[playing]] += rewards[playing]
-        lengths[episode[playing]] += 1
-        for i in np.flatnonzero(dones & playing):
-            _check_simulated(infos[i], first_seed + episode[i])
-            if task.distance is not None and distances is not None:
-                distances[episode[i]] = task.distance(_terminal_state(infos[i]))
-        episode[dones] += env.num_envs
+    with Progress(n_episodes, "episodes") as progress:
+        while (playing := episode < n_episodes).any():
+            actions = act(obs)
+            for name, measure in measures.items():
+                sums[name][episode[playing]] += measure(obs, actions)[playing]
+            obs, rewards, dones, infos = env.step(actions)
+            returns[episode[playing]] += rewards[playing]
+            lengths[episode[playing]] += 1
+            for i in np.flatnonzero(dones & playing):
+                _check_simulated(infos[i], first_seed + episode[i])
+                if task.distance is not None and distances is not None:
+                    distances[episode[i]] = task.distance(_terminal_state(infos[i]))
+            episode[dones] += env.num_envs
+            progress.advance(int((dones & playing).sum()))
     return _stats(task, first_seed, returns, lengths, distances, sums)
 
 

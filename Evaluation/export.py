@@ -135,7 +135,7 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
     Returns:
         `task`, `student_sha256` of the bundle, `family` of its distribution, `inputs` in order
         with type and shape (without the batch), `output` with the actions' bounds or number,
-        `precision` of the convolutions; where there are frames, `frame_stack`,
+        `precision` of the convolutions in the file; where there are frames, `frame_stack`,
         `frame_interval` in env steps, `frame_channels` and `camera`; where there is
         proprioception, `proprio`: ranges of the task's state.
     """
@@ -154,7 +154,7 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
         "family": student.config.family,
         "inputs": json.dumps(inputs),
         "output": json.dumps(output),
-        "precision": "float32" if format_ == "onnx" else student.config.precision,
+        "precision": "float32" if format_ == "onnx" else student.precision,
     }
     if FRAME in inputs:
         channels = frame_channels(task)
@@ -202,7 +202,7 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
         return "Its actions are the student's to the bit."
     apart = _distance(actions, own, student.action_space)
     what = "of the actions' range" if is_box else "of the actions differ"
-    precision = student.config.precision if FRAME in subject.groups else "float32"
+    precision = student.precision if FRAME in subject.groups else "float32"
     return f"Its float32 against the student's {precision}: at most {apart:.1g} {what}."
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from Enviroment.durable import write_file
-from Enviroment.errors import UserError
 from Evaluation.curves import Curve, mean_curve
 from Evaluation.hopper_domains import NAMES, Study
+from Evaluation.picture import write_picture
 from Evaluation.plots import BLUE, GRAY, GREEN, ORANGE, PURPLE, VERMILION
 from Evaluation.stats import Estimate
 
@@ -53,10 +51,10 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     reinforce = [algo for algo in study.algos if algo.startswith("reinforce")]
     if reinforce:
         figure = draw_learning(study, reinforce, log=False)
-        files.append(save(figure, folder / "figure1_reinforce.png"))
+        files.append(write_picture(figure, folder / "figure1_reinforce.png"))
     figure = draw_learning(study, study.algos, log=True)
-    files.append(save(figure, folder / "figure2_algorithms.png"))
-    files.append(save(draw_transfers(study), folder / "figure3_domain_transfer.png"))
+    files.append(write_picture(figure, folder / "figure2_algorithms.png"))
+    files.append(write_picture(draw_transfers(study), folder / "figure3_domain_transfer.png"))
     return files
 
 
@@ -153,18 +151,3 @@ def _finish(axes: Axes) -> None:
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def save(figure: Figure, path: Path) -> Path:
-    """Writes the picture, all or nothing.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=150)
-    try:
-        write_file(path, image.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
-    return path

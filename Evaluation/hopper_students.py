@@ -20,8 +20,9 @@ from Enviroment.errors import UserError
 from Evaluation.curves import METRICS
 from Evaluation.curves_tool import draw_comparison, make_groups
 from Evaluation.hopper_domains import markdown_row, with_interval
-from Evaluation.hopper_pictures import Bar, draw_bars, save
+from Evaluation.hopper_pictures import Bar, draw_bars
 from Evaluation.paper_numbers import SIZES
+from Evaluation.picture import write_picture
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats import Estimate, estimate
 from Evaluation.table import Row, rows_of
@@ -90,7 +91,7 @@ def show_students(flags: StudentsFlags) -> None:
     if not swept:
         note("figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter.")
     for name, figure in pictures.items():
-        save(figure, flags.output / name)
+        write_picture(figure, flags.output / name)
     names = ", ".join(["students.json", "students.md", *pictures])
     print(f"written  {names} in {flags.output}")
 

@@ -8,7 +8,6 @@ the picture survives a black-and-white printer.
 from __future__ import annotations
 
 import fnmatch
-import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,8 +21,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from Enviroment.durable import write_file
 from Enviroment.errors import UserError
+from Evaluation.picture import write_picture
 from Evaluation.tracking import METRICS_FILE, read_metrics
 
 CURVES_FILE = "curves.png"
@@ -133,22 +132,16 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
         axes = figure.add_subplot(grid[row, column : column + panel.columns])
         draw_panel(axes, panel, metrics, counted)
     figure.suptitle(run_dir.resolve().name, fontsize=11)
-    path, picture = run_dir / CURVES_FILE, io.BytesIO()
-    figure.savefig(picture, dpi=120)
-    try:
-        write_file(path, picture.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
-    return path
+    return write_picture(figure, run_dir / CURVES_FILE, dpi=120)
 
 
 def curves_or_warning(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path | None:
     """`draw_curves` at the end of a run, which has done its work: None, after one warning, where
-    they cannot be drawn.
+    they cannot be drawn, whatever is the matter.
     """
     try:
         return draw_curves(run_dir, panels)
-    except UserError as error:
+    except Exception as error:
         print(f"No curves: {error}", file=sys.stderr)
         return None
 

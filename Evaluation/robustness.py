@@ -29,6 +29,7 @@ from Evaluation.perturbations import (
     shift_frames,
     unperturbed,
 )
+from Evaluation.progress import tracked
 from Evaluation.robustness_picture import draw_robustness
 from Evaluation.seed_range import describe_seeds
 from Evaluation.subject import Subject, TaughtFlags, open_seeing
@@ -141,7 +142,7 @@ def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeSta
                 level: undisturbed if level == d.none else play(d.make(subject, level))
                 for level in d.levels
             }
-            for d in DISTURBANCES
+            for d in tracked(DISTURBANCES, len(DISTURBANCES), "disturbances")
             if d.group in subject.groups
         }
     finally:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from Evaluation.picture import write_picture
 from Evaluation.plots import BLUE, GRAY, GREEN, VERMILION
 
 _COLUMNS = 2
@@ -31,7 +31,6 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     rows = -(-len(curves) // _COLUMNS)
     width, height = _PANEL_INCHES
     figure = Figure(figsize=(width * _COLUMNS, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(rows, _COLUMNS, sharey=True, squeeze=False)
     for axes, (name, curve) in zip(grid.flat, curves.items(), strict=False):
         _draw_curve(axes, name, curve, result)
@@ -44,7 +43,7 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     )
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    figure.savefig(path, dpi=130)
+    write_picture(figure, path, dpi=130)
 
 
 def _draw_curve(axes: Axes, name: str, curve: Mapping[str, Any], result: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from Enviroment.dataset import RESULTS
 from Enviroment.durable import partial_path, remove
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import LOCK_FILE
+from Enviroment.names import check_utf8
 from Enviroment.tasks import TASKS
 from Evaluation.plots import CURVES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
@@ -34,7 +35,7 @@ def locate(output: Path | None, default: Path) -> Path:
     """The absolute folder that `--output` names, else `default` below Results.
 
     Raises:
-        UserError: `output` leaves its place by `..`, is too long, or names a file.
+        UserError: `output` leaves its place by `..`, is too long or not UTF-8, or names a file.
     """
     if output is None:
         what = f"The run's name {str(default)!r:.80}"
@@ -52,6 +53,7 @@ def locate(output: Path | None, default: Path) -> Path:
 def _check_names(path: Path, what: str) -> None:
     if ".." in path.parts:
         raise UserError(f"{what} holds '..'. Name the folder without it.")
+    check_utf8(str(path.absolute()), what)
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if "\0" in str(path) or longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
         raise UserError(f"{what} is no usable name for a folder.")

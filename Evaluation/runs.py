@@ -11,6 +11,7 @@ from typing import Any
 
 from Enviroment.errors import UserError
 from Evaluation.figures import FIGURES_FILE
+from Evaluation.progress import tracked
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 
 FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
@@ -106,7 +107,8 @@ def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
-        for path in _run_folders(folder):
+        paths = list(_run_folders(folder))
+        for path in tracked(paths, len(paths), "runs"):
             found.setdefault(path.resolve(), read_run(path))
     if not found:
         names = ", ".join(map(str, folders))

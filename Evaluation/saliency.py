@@ -19,6 +19,7 @@ from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Obs, run_episodes
+from Evaluation.progress import tracked
 from Evaluation.saliency_picture import Pictures, draw_moments
 from Evaluation.subject import Subject, SubjectFlags, open_subject
 from Evaluation.tool import run_tool
@@ -109,7 +110,7 @@ def saliency(student: StudentPolicy, obs: Mapping[str, np.ndarray]) -> np.ndarra
     return np.concatenate(
         [
             _saliency(student, {g: torch.as_tensor(of[part]) for g, of in obs.items()})
-            for part in parts
+            for part in tracked(parts, len(parts), "batches", "gradients")
         ]
     )
 
@@ -150,6 +151,7 @@ def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
     unfinished = path.with_suffix(".unfinished.mp4")
     steps = drawn_steps(len(pictures) - 1, task)
     frames: Iterator[np.ndarray] = (pictures.beside(t) for t in steps)
+    frames = tracked(frames, len(steps), "pictures", path.name)
     height, width = pictures.beside(0).shape[:2]
     try:
         encode(frames, (width, height), fps, unfinished)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from Evaluation.picture import write_picture
 
 _HEIGHT = 384  # pixels of a video's picture, about
 _MOMENTS = 6
@@ -41,7 +42,6 @@ def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
     """Moments of an episode: the frame, the saliency as dark on white, one over the other."""
     moments = np.unique(np.linspace(0, len(pictures) - 1, _MOMENTS).astype(int))
     figure = Figure(figsize=(1.9 * len(moments), 6.0), layout="constrained")
-    FigureCanvasAgg(figure)
     grid = figure.subplots(3, len(moments), squeeze=False)
     for column, t in zip(grid.T, moments, strict=True):
         column[0].imshow(pictures.frames[t], interpolation="nearest")
@@ -54,4 +54,4 @@ def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
     for axes, label in zip(grid[:, 0], ("what it sees", "what counts", "both"), strict=True):
         axes.set_ylabel(label, fontsize=9)
     figure.suptitle(f"{title}: how strongly the action hangs on each pixel", fontsize=10)
-    figure.savefig(path, dpi=130)
+    write_picture(figure, path, dpi=130)

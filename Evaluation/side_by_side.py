@@ -29,6 +29,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate import Act, policy_act
 from Evaluation.gif import write_gif
 from Evaluation.names import method_name, size_name
+from Evaluation.progress import tracked
 from Evaluation.report_entries import FILM
 from Evaluation.subject import Subject, find_teacher, open_subject
 from Evaluation.tool import run_tool, write_json
@@ -209,7 +210,7 @@ def _pictures(
             size = (video_width(player.task, height), height)
             drawn = episode_pictures(episode, player.task, seed, size)
             columns.append(_column(player, episode, stack.enter_context(contextlib.closing(drawn))))
-        for _ in range(longest):
+        for _ in tracked(range(longest), longest, "pictures"):
             row = [next(column) for column in columns]
             gap = np.full((row[0].shape[0], _GAP, 3), 255, np.uint8)
             yield np.hstack([part for panel in row for part in (panel, gap)][:-1])

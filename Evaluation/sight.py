@@ -29,6 +29,7 @@ from Evaluation.perturbations import (
     swap_environments,
     unperturbed,
 )
+from Evaluation.progress import tracked
 from Evaluation.seed_range import describe_seeds
 from Evaluation.subject import Subject, TaughtFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
@@ -93,7 +94,7 @@ def _play(subject: Subject, episodes: range) -> dict[str, EpisodeStats]:
     stats = {}
     env = subject.make_env(len(episodes))
     try:
-        for name, make in VARIANTS.items():
+        for name, make in tracked(VARIANTS.items(), len(VARIANTS), "variants"):
             if name == _NO_PROPRIO and PROPRIO not in subject.groups:
                 continue
             perturbed = PerturbedEnv(env, make())

@@ -13,6 +13,7 @@ import tyro
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message, say
+from Evaluation.progress import progress_shown
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -23,10 +24,10 @@ FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
     """The command `python -m <module>`.
 
-    Bad input ends it with exit code 2 and one message on stderr.
+    Bad input ends it with exit code 2 and one message on stderr, which shows its progress, too.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
-    with exit_with_message(), fields_as_flags(flags):
+    with exit_with_message(), progress_shown(), fields_as_flags(flags):
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import warnings
@@ -20,6 +21,7 @@ from Enviroment.errors import UserError
 from Enviroment.render import Renderer
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Act
+from Evaluation.progress import Progress, tracked
 
 _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset is a third as high as the video ...
@@ -34,7 +36,7 @@ class Recording:
     """An episode, and its video if one could be made."""
 
     path: Path | None
-    episode_return: float
+    episode_return: float  # NaN where it could not be played
     length: int  # env steps
 
 
@@ -44,8 +46,8 @@ def record_video(
     """Play the episode of `seed` and write it to `path` as an H.264 mp4 at the task's own speed.
 
     The episode is played in `env`, where the student sees what it always sees, and then once more
-    in Gymnasium's environment, where it is drawn in reference quality. If drawing or encoding
-    fails there is a warning and no file; training goes on.
+    in Gymnasium's environment, where it is drawn in reference quality. If anything of it fails,
+    whatever it is, there is one warning and no file: the run goes on.
 
     Args:
         act: the policy.
@@ -55,22 +57,26 @@ def record_video(
         height: pixels; the width has the proportions of the task's frames.
     """
     path = Path(path)
-    played = play(act, env, task, seed)
-    recording = Recording(path, sum(played.rewards), len(played.actions))
+    recording = Recording(None, math.nan, 0)
     unfinished = path.with_suffix(".unfinished.mp4")
     try:
+        played = play(act, env, task, seed)
+        recording = Recording(None, sum(played.rewards), len(played.actions))
         path.parent.mkdir(parents=True, exist_ok=True)
         width = video_width(task, height)
         pictures = episode_pictures(played, task, seed, (width, height))
+        n_pictures = len(drawn_steps(len(played.actions), task))
         with contextlib.closing(pictures):
-            encode(pictures, (width, height), video_fps(task), unfinished)
+            shown = tracked(pictures, n_pictures, "pictures", path.name)
+            encode(shown, (width, height), video_fps(task), unfinished)
         os.replace(unfinished, path)
-    except (OSError, RuntimeError, UserError) as error:
-        if unfinished.exists():
-            unfinished.unlink()
-        warnings.warn(f"No video {path.name}: {error}", RuntimeWarning, stacklevel=2)
-        return Recording(None, recording.episode_return, recording.length)
-    return recording
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"No video {path.name}: {what}", RuntimeWarning, stacklevel=2)
+        return recording
+    return dataclasses.replace(recording, path=path)
 
 
 @dataclass(frozen=True)
@@ -88,17 +94,19 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
     env.seed(seed)
     obs: Any = env.reset()
     done = False
-    while not done:
-        sees = isinstance(obs, dict) and "frame" in obs
-        if sees:
-            played.views.append(_newest(obs["frame"][0], task))
-        actions = act(obs)
-        obs, rewards, dones, infos = env.step(actions)
-        played.actions.append(np.array(actions[0]))
-        played.rewards.append(float(rewards[0]))
-        done = bool(dones[0])
-        if done and sees:
-            played.views.append(_newest(infos[0]["terminal_observation"]["frame"], task))
+    with Progress(None, "env steps", "playing") as progress:
+        while not done:
+            sees = isinstance(obs, dict) and "frame" in obs
+            if sees:
+                played.views.append(_newest(obs["frame"][0], task))
+            actions = act(obs)
+            obs, rewards, dones, infos = env.step(actions)
+            played.actions.append(np.array(actions[0]))
+            played.rewards.append(float(rewards[0]))
+            done = bool(dones[0])
+            if done and sees:
+                played.views.append(_newest(infos[0]["terminal_observation"]["frame"], task))
+            progress.advance()
     return played
 
 
@@ -179,7 +187,15 @@ def _steps_a_second(task: Task) -> int:
     if task.is_game:
         return _GAME_FPS[task.suite]
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
-        return env.metadata["render_fps"]
+        fps = (env.metadata or {}).get("render_fps")
+        step = getattr(env.unwrapped, "dt", None)  # seconds, of Gymnasium's MuJoCo environments
+        fps = round(1 / step) if fps is None and step else fps
+    if not fps:
+        raise UserError(
+            f"{task.env_id} does not say how long a step is: give its class metadata with "
+            "render_fps, env steps per second."
+        )
+    return fps
 
 
 def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from torch import Tensor
 from Enviroment.bounded_read import read_bounded
 from Enviroment.durable import sync, write_file
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import check_in_place
 
 FORMAT = 1
 _OWN_SHA256 = "description_sha256"  # bundles from before it have none
@@ -73,6 +74,7 @@ def write_bundle(
     whole[_OWN_SHA256] = _description_sha256(whole)
     folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
+    check_in_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         waiting = _waiting(folder, kind)

@@ -27,6 +27,7 @@ from torch import Tensor
 from Enviroment.bounded_read import read_bounded
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import check_in_place
 from Models.packing import host_tensor
 
 FORMAT = 1
@@ -131,6 +132,7 @@ class CheckpointStore:
             ValueError: a name or value cannot be stored.
             UserError: the disk is full or cannot be written. The older checkpoints stay.
         """
+        check_in_place(self.root)
         path = self.root / f"step_{step:012d}"
         if not _FOLDER.fullmatch(path.name):
             raise ValueError(f"A checkpoint's step is a whole number from 0, not {step!r}.")

@@ -128,7 +128,8 @@ def pooling_matrix(size: int, cells: int) -> Tensor:
 
 
 def to_torchscript(student: StudentPolicy, extra_files: Mapping[str, str]) -> bytes:
-    """A file for `torch.jit.load`, in C++ too. It computes the student's own actions, to the bit.
+    """A file for `torch.jit.load`, in C++ too. It computes what the student does on this processor,
+    bit-for-bit.
 
     Args:
         extra_files: texts to keep in it, which `torch.jit.load(..., _extra_files=)` reads.

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from Models.device import precision_on
+
 FILTERS = {
     "ImpaalaSmall": (16, 32),
     "ImpaalaMid": (16, 32, 32),
@@ -51,7 +53,8 @@ class ImpalaEncoder(nn.Module):
         filters: channels of each sequence of conv 3x3, max pool 3 stride 2, two residual blocks.
         pooling: side of the grid that spatial average pooling leaves. 1 forgets where things
             are; 3 keeps enough of it to steer by.
-        precision: "float32" or "bfloat16". Convolutions only; the features are float32.
+        precision: "float32" or "bfloat16", as far as the device has it (see `precision_on`).
+            Convolutions only; the features are float32.
     """
 
     def __init__(
@@ -77,20 +80,12 @@ def convolve(
 ) -> Tensor:
     """`(B, C, H, W)` of any type through convolutions, as values in [0, 1] -> float32.
 
-    Channels last, and in bfloat16 where that is the precision.
+    Channels last, and in bfloat16 where that is the precision and the device has it.
 
     Args:
         white: the value that becomes 1.
     """
-    is_half = precision == "bfloat16"
+    is_half = precision_on(images.device, precision) == "bfloat16"
     x = images.contiguous(memory_format=torch.channels_last)
     with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=is_half):
         return network(x.to(torch.bfloat16 if is_half else torch.float32) / white).float()
-
-
-def fastest_precision(device: torch.device) -> str:
-    """What to convolve in: "bfloat16" where the processor or the GPU has it, else "float32"."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
-    capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if device.type == "cpu" and capable else "float32"

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.device import precision_on
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -133,7 +134,7 @@ class StudentPolicy(ActorCriticPolicy):
 
     def _build_encoder(self, sizes: dict[str, int]) -> int:
         """The part that sees frames, and the proprioception beside it; its features' number."""
-        # Resolved once: a bundle computes in what its student was trained in.
+        # Resolved once: the bundle says what its student was trained in.
         self.config = config = self.config.computed_on(get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
         self.encoder = make_encoder(config, frame.shape)
@@ -169,6 +170,11 @@ class StudentPolicy(ActorCriticPolicy):
             return int(space.nvec.sum())
         with_std = isinstance(space, spaces.Box) and self.config.std_by_state
         return _size(space) * (2 if with_std else 1)
+
+    @property
+    def precision(self) -> str:
+        """What is convolved in here: the configuration's, as far as the device has it."""
+        return precision_on(self.device, self.config.precision)
 
     # -- what the algorithms call -------------------------------------------------------------
 

@@ -63,6 +63,9 @@ def load_student(folder: Path | str, device: torch.device | str = "cpu") -> Stud
     """The student of a bundle, or of the run folder that holds it in `student/`; in evaluation
     mode. It needs no teacher.
 
+    Its configuration says which precision it was trained in, `precision` which one it runs in here
+    (see `Models.device.precision_on`).
+
     Raises:
         UserError: the bundle is missing, damaged, or describes no student.
     """

@@ -10,8 +10,9 @@ import torch
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.device import fastest_precision
 from Models.distributions import FAMILIES
-from Models.impala import FILTERS, fastest_precision
+from Models.impala import FILTERS
 from Models.teacher_description import activation_class
 
 NATURE = "NatureCNN"
@@ -29,7 +30,7 @@ class StudentConfig:
     head: tuple[int, ...] = (128, 128)  # units of the hidden layers; of the actor's, at least
     critic_on_state: bool = False  # during training only; the deployed student never needs it
     init_log_std: float = -1.5  # near a teacher's: far wider, a student learns where none goes
-    precision: str = "auto"  # of the convolutions: float32, bfloat16, or what is fastest here
+    precision: str = "auto"  # of training: float32, bfloat16, or the faster one here
     # Bundles from before these fields existed have the defaults.
     critic_head: tuple[int, ...] | None = None  # None: as `head`
     activation: str = "SiLU"

@@ -69,14 +69,15 @@ Command = (
 def main(arguments: list[str] | None = None) -> None:
     """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    command = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]
-        prog="python -m Models.teacher",
-        description="Teachers' bundles: make one from an SB3 agent, or look into one.",
-        args=arguments,
-        use_underscores=True,
-    )
-    with exit_with_message(), fields_as_flags({f.name: f.name for f in fields(Convert)}):
+    names = {f.name: f.name for f in fields(Convert)}
+    with exit_with_message(), fields_as_flags(names):
+        command = tyro.cli(
+            Command,  # pyright: ignore[reportArgumentType]
+            prog="python -m Models.teacher",
+            description="Teachers' bundles: make one from an SB3 agent, or look into one.",
+            args=arguments,
+            use_underscores=True,
+        )
         if isinstance(command, Convert):
             convert(command, command_line(["python", "-m", "Models.teacher", *arguments]))
             command = Inspect(command.output)

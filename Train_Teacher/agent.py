@@ -17,7 +17,7 @@ from Algorithm.policy_gradient import REINFORCE, ActorCritic
 from Algorithm.policy_gradient_loop import PolicyGradient
 from Enviroment.make import make_env, make_state_env
 from Enviroment.task import Task
-from Models.impala import fastest_precision
+from Models.device import fastest_precision
 from Models.impala_extractor import ImpalaExtractor
 from Train_Teacher.config import (
     PPOTeacherConfig,

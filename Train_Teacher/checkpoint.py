@@ -38,6 +38,7 @@ from Algorithm.policy_gradient_loop import PolicyGradient
 from Enviroment.bounded_read import read_bounded
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
+from Enviroment.folder_lock import check_in_place
 from Models.generators import capture_generators, restore_generators
 from Models.packing import pack, unpack
 from Models.sb3_zip import Normaliser
@@ -77,6 +78,7 @@ def save_checkpoint(
 
     Returns: the checkpoint's folder.
     """
+    check_in_place(folder)
     final = folder / name
     try:
         if final.exists():  # left by a run that was resumed from an older checkpoint

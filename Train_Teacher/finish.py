@@ -16,7 +16,6 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.action_range import has_range
-from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
@@ -200,7 +199,7 @@ def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> P
     path = folder / "videos" / f"step_{progress.steps:012d}.mp4"
     try:
         env = make_env(task, 1, seeds.VALIDATION.start)
-    except UserError as error:
+    except Exception as error:
         print(f"No video: {error}", file=sys.stderr)
         return None
     try:

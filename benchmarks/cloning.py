@@ -35,7 +35,7 @@ from Enviroment.dataset import TeacherDataset
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
 from Evaluation.run_folder import default_teacher
-from Models.impala import fastest_precision
+from Models.device import fastest_precision
 from Models.labels import TeacherLabeller
 from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher

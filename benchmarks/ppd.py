@@ -27,7 +27,8 @@ from Algorithm.ppd import PPD
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
 from Evaluation.run_folder import default_teacher
-from Models.impala import FILTERS, fastest_precision
+from Models.device import fastest_precision
+from Models.impala import FILTERS
 from Models.student import StudentConfig, StudentPolicy
 from Models.teacher import Teacher
 

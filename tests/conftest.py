@@ -60,3 +60,16 @@ def finished_run(rated_teacher: Path, tmp_path_factory: pytest.TempPathFactory) 
 def few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "_WARM_UP", 2)
     monkeypatch.setattr(latency, "_TIMED", 5)
+
+
+@pytest.fixture
+def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor has bfloat16; one that has none computes it all the same, slowly."""
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+
+
+@pytest.fixture
+def no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor has no bfloat16."""
+    for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, name, lambda: False)

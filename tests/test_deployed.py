@@ -130,6 +130,7 @@ def test_onnx_gives_the_students_actions_of_other_networks(config: dict):
     check_onnx(make_student(**config))
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_onnx_of_a_bfloat16_student_is_its_float32_copy():
     student = make_student(precision="bfloat16")
     in_float32 = copy.deepcopy(student)
@@ -148,6 +149,7 @@ def test_onnx_of_a_bfloat16_student_is_its_float32_copy():
 # -- TorchScript -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize(
     "config",
     [

@@ -13,7 +13,6 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
-from gymnasium.wrappers import TransformReward
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from Enviroment.errors import NoStateError, UserError
@@ -157,7 +156,7 @@ def test_rewards_that_look_back_are_restored(env_id, tmp_path, monkeypatch):
     actions = [env.action_space.sample() for _ in range(15)]
     for action in actions[:5]:
         env.step(action)
-    restore_snapshot(fresh, take_snapshot(env))
+    restore_snapshot(fresh, take_snapshot(env, 1))
     for action in actions[5:]:
         for one, other in zip(fresh.step(action), env.step(action), strict=True):
             assert_identical(one, other)
@@ -170,7 +169,7 @@ def test_the_restored_simulation_is_not_recomputed():
     env, fresh = (gym.make("Pusher-v5", disable_env_checker=True) for _ in range(2))
     env.reset(seed=1)
     env.step(np.ones(7))
-    restore_snapshot(fresh, take_snapshot(env))
+    restore_snapshot(fresh, take_snapshot(env, 1))
     ours: Any = fresh.unwrapped
     theirs: Any = env.unwrapped
     for field in ("qpos", "qvel", "qacc_warmstart", "ctrl", "xpos", "geom_xmat", "qfrc_actuator"):
@@ -186,7 +185,7 @@ def test_the_generator_of_the_environment_is_restored():
     env, fresh = (gym.make("Reacher-v5", disable_env_checker=True) for _ in range(2))
     env.reset(seed=1)
     env.unwrapped.np_random.random(3)
-    restore_snapshot(fresh, take_snapshot(env))
+    restore_snapshot(fresh, take_snapshot(env, 1))
     assert fresh.unwrapped.np_random.random() == env.unwrapped.np_random.random()
     env.close()
     fresh.close()
@@ -255,12 +254,11 @@ def test_a_state_of_other_environments_is_refused(made, message):
 @pytest.mark.parametrize(
     ("part", "name", "value", "message"),
     [
-        ("arrays", "physics", None, "'physics' is missing"),
-        ("arrays", "physics", np.zeros((2, 3)), "and .* numbers, not"),
-        ("arrays", "derived", np.zeros((1, 3)), r"'derived' is float64 \(1, 3\)"),
+        ("arrays", "held", None, "'held' is missing"),
+        ("arrays", "held", np.zeros((1, 3)), r"'held' is float64 \(1, 3\)"),
         ("arrays", "states", np.zeros((2, 10)), "'states' is float64"),
-        ("values", "generators", [{}, {}], "random generator cannot be restored"),
-        ("values", "elapsed_steps", [1], "'elapsed_steps' should hold 2 of int"),
+        ("values", "trees", ["{}"], "'trees' should hold 2 of str"),
+        ("values", "sizes", ["1"], "'sizes' should hold a list of int"),
         ("values", "episode_seeds", [1, "2"], "'episode_seeds' should hold 2 of int"),
         ("values", "seconds", "late", "'seconds' is no number"),
         ("values", "made_with", None, "do not say how they were made"),
@@ -297,14 +295,7 @@ def test_what_cannot_be_saved_says_why():
     with pytest.raises(NoStateError, match="DummyVecEnv cannot be saved: only environments of"):
         savable(dummy)
     dummy.close()
-    limitless = gym.make("Reacher-v5", max_episode_steps=-1)
-    with pytest.raises(NoStateError, match="Reacher-v5 cannot be saved: it has no time limit"):
-        take_snapshot(limitless)
-    wrapped = TransformReward(gym.make("Reacher-v5"), lambda reward: reward)
-    with pytest.raises(NoStateError, match="nothing is known of its TransformReward"):
-        take_snapshot(wrapped)
     unused = make_state_env("Reacher", 1, 0)
     with pytest.raises(RuntimeError, match="Reset the environments before"):
         unused.save_state()
-    for env in (limitless, wrapped, unused):
-        env.close()
+    unused.close()

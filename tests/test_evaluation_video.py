@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from typing import ClassVar
 
 import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.tasks import TASKS
-from Evaluation import run_folder
+from Evaluation import run_folder, video
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.gif import write_gif
 from Evaluation.side_by_side import SideBySideFlags, film
@@ -31,6 +33,7 @@ from Evaluation.video import (
 from Models.student import StudentConfig, StudentPolicy
 from Models.student_bundle import save_student
 from Models.teacher import save_teacher
+from tests import keeping_env
 from tests.tiny_teacher import tiny_teacher
 
 TASK = dataclasses.replace(TASKS["Reacher"], frame_size=(16, 24))
@@ -142,11 +145,13 @@ def broken(tmp_path, monkeypatch, what):
         monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "/bin/false")
     if what == "folder":
         (tmp_path / "videos").write_text("not a folder")
+    if what == "anything":
+        monkeypatch.setattr(video, "draw_inset", lambda *_: {}["of another's code"])
     error = 0.5 if what == "replay" else 0.0
     return tmp_path / "videos" / "episode.mp4", DummyVecEnv([lambda: Seen(error)])
 
 
-@pytest.mark.parametrize("what", ["encoder", "folder", "replay"])
+@pytest.mark.parametrize("what", ["encoder", "folder", "replay", "anything"])
 def test_a_video_that_fails_warns_once_and_the_run_goes_on(tmp_path, monkeypatch, what):
     path, env = broken(tmp_path, monkeypatch, what)
     with pytest.warns(RuntimeWarning, match=r"No video episode\.mp4") as warned:
@@ -156,6 +161,36 @@ def test_a_video_that_fails_warns_once_and_the_run_goes_on(tmp_path, monkeypatch
     assert recording.length == STEPS
     assert np.isfinite(recording.episode_return)
     assert list(tmp_path.rglob("*.mp4")) == []
+
+
+def test_an_episode_that_cannot_be_played_is_a_warning_too(tmp_path):
+    def failing(obs):
+        raise ZeroDivisionError("in the policy")
+
+    env = DummyVecEnv([Seen])
+    with pytest.warns(RuntimeWarning, match="ZeroDivisionError: in the policy"):
+        recording = record_video(failing, env, TASK, tmp_path / "a.mp4", seed=11)
+    assert (recording.path, recording.length) == (None, 0)
+
+
+def test_a_task_that_does_not_say_how_fast_it_is_has_its_steps_time_or_an_error():
+    """Reacher's step is 2 x 0.01 s."""
+    nameless = dataclasses.replace(TASK, env_id="TestNoFps-v0")
+    assert video_fps(nameless) == 50
+    timeless = dataclasses.replace(TASK, env_id=f"{keeping_env.__name__}:TestKeeping-v0")
+    with pytest.raises(UserError, match="render_fps, env steps per second"):
+        video_fps(timeless)
+
+
+class NoFps(ReacherEnv):
+    metadata: ClassVar = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.metadata = NoFps.metadata
+
+
+gym.register("TestNoFps-v0", NoFps, max_episode_steps=STEPS)
 
 
 def test_a_task_of_short_steps_is_drawn_every_third_step_and_at_its_end():

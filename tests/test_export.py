@@ -71,6 +71,7 @@ def check_metadata(about: dict[str, str], bundle: Path, precision: str) -> None:
     assert "blind" not in about
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_an_onnx_file_tells_what_it_is(bundle: Path, tmp_path: Path, capsys):
     onnx = pytest.importorskip("onnx", reason="needs the extra 'export'")
     path = export(ExportFlags(bundle, "onnx", tmp_path / "new" / "student.onnx"))
@@ -85,6 +86,7 @@ def test_an_onnx_file_tells_what_it_is(bundle: Path, tmp_path: Path, capsys):
     assert "the student's bfloat16: at most" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_a_torchscript_file_tells_what_it_is(bundle: Path, tmp_path: Path, capsys):
     path = export(ExportFlags(bundle, "torchscript", tmp_path / "student.pt"))
     texts = {"metadata.json": ""}

@@ -243,6 +243,7 @@ def some_frames(n: int = 5) -> dict[str, np.ndarray]:
     return {"frame": np.random.default_rng(0).integers(0, 256, (n, 4, 40, 52), np.uint8)}
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("size", ["smaller", "same"])
 def test_bfloat16_is_close(size: str) -> None:
     exact, coarse = frames_student(size), frames_student(size, "bfloat16")

@@ -113,6 +113,7 @@ def test_features_do_not_depend_on_the_frames_size() -> None:
         assert encoder(torch.zeros(1, 4, *size, dtype=torch.uint8)).shape == (1, 288)
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_bfloat16_is_close_and_gives_float32() -> None:
     torch.manual_seed(0)
     exact = ImpalaEncoder(4, (16, 32), pooling=3, precision="float32")

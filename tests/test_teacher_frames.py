@@ -221,6 +221,7 @@ def test_many_frames_are_computed_in_chunks() -> None:
     torch.testing.assert_close(whole, torch.cat(parts), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_training_in_bfloat16_gives_about_the_same_teacher() -> None:
     exact = teacher_agent().policy.pi_features_extractor
     coarse = ImpalaExtractor(spaces.Dict({"frame": FRAME}), (4, 8), 16, precision="bfloat16")
