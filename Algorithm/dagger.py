@@ -213,6 +213,7 @@ class DAgger(SupervisedLearner):
         """Collect and label a round's states, or what an interruption left of that to do."""
         if number <= self.round:
             return
+        callback.on_rollout_start()  # what is evaluated now has not got this round's data
         beta = self.dagger.beta_in(number)
         collected = self._collect(beta)
         self.round = number

@@ -48,8 +48,8 @@ class SupervisedLearner:
     """A student, its data and its optimizer; subclasses say in which phases it learns.
 
     It takes SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps,
-    `on_rollout_start` comes before and `on_step` after each of them, the former also before the
-    data of a phase are prepared.
+    `on_rollout_start` comes before and `on_step` after each of them; in DAgger the former comes
+    before the collection of a round, too.
 
     Logged, every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
     train/mse, train/action_accuracy, train/log_std, train/grad_norm, train/learning_rate,
@@ -310,7 +310,6 @@ class SupervisedLearner:
         for number, phase in enumerate(phases):
             if self.gradient_steps >= phase.stop:
                 continue
-            callback.on_rollout_start()  # so that what is evaluated has not got this round's data
             self.prepare(number, callback)
             if not self.fit(phase, last_step, callback):
                 break

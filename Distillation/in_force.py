@@ -16,6 +16,8 @@ _GROUPS = {
     if field.name != "method"
 }
 
+_OF_THE_NETWORK = ("pooling", "init_log_std")
+
 
 def settings_in_force(flags: Flags) -> dict[str, dict[str, Any]]:
     """Return the flags by group, as `config.json` holds them: flags of other methods are left out,
@@ -29,9 +31,17 @@ def settings_in_force(flags: Flags) -> dict[str, dict[str, Any]]:
         groups[name] = {
             flag: value
             for flag, value in values.items()
-            if value is not None and not why_unused(flag, method, flags)
+            if value is not None and _is_used(flag, method, flags)
         }
     return groups
+
+
+def _is_used(flag: str, method: str, flags: Flags) -> bool:
+    """Whether the flag decides anything. A run that begins with another student cannot be given
+    its network, and has it.
+    """
+    is_taken_over = flag in _OF_THE_NETWORK and flags.training.init_from is not None
+    return is_taken_over or not why_unused(flag, method, flags)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from tests.tiny_teacher import tiny_teacher
 
 N_RANKS = 2  # where it is not one
 N_ENVS, N_STEPS, BATCH = 4, 16, 24  # of all ranks together; 64 samples: the last batch is a part
-N_ROLLOUTS = 4  # staggered: two episodes end, after 25 and 50 steps
+N_ROLLOUTS = 7  # staggered: of four environments the last has a whole episode, of 100 steps
 
 CASES: dict[str, dict[str, Any]] = {
     "PPD": {"batch_size": BATCH, "n_epochs": 2, "critic_warmup": N_ENVS * N_STEPS},

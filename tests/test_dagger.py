@@ -124,7 +124,7 @@ def test_who_acts(beta: float, who: str) -> None:
         """Compares before the student has learned."""
 
         def _on_rollout_start(self) -> None:
-            if not expected:
+            if env.seen and not expected:
                 expected.append(actions_of(lambda obs: act(obs, deterministic=True), env))
 
         def _on_step(self) -> bool:
@@ -185,8 +185,9 @@ def test_data_is_aggregated_and_never_replaced() -> None:
             return True
 
     model.learn(Watch())
-    # 180 of the dataset (20 validate); 4 steps of round 0, then 5 after every 20 env steps.
-    assert sizes == [180] * 4 + [200] * 5 + [220] * 5 + [240] * 5
+    # 180 of the dataset (20 validate); 4 steps of round 0, then 5 after every 20 env steps, and
+    # once more before these are collected.
+    assert sizes == [180] * 5 + [200] * 6 + [220] * 6 + [240] * 5
     assert all((states == first[0]).all() for states in first)
     assert recorder.curve("dagger/round") == [1, 2, 3]
     assert recorder.points[-1]["time/env_steps"] == 260

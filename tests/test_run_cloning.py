@@ -55,15 +55,18 @@ def test_cloning_runs(pusher: Callable[..., Path], dataset: Path, loss_type: str
 
 
 def test_a_video_is_logged_at_the_runs_last_step(
-    pusher: Callable[..., Path], dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    teacher: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = []
     recording = Recording(tmp_path / "student.mp4", 0.0, 1)
     monkeypatch.setattr("Distillation.report.record_video", lambda *_: recording)
     monkeypatch.setattr(RunTracker, "video", lambda self, key, path, step: steps.append(step))
-    pusher("--BC_phase", "--dataset", str(dataset), *CLONING, "--video")
-    # 24 env steps are asked for, and 4 rollouts of 8 are made to reach 25.
-    pusher("--PPO", "--mode", "State", "--total_timesteps", "25", "--video", "--overwrite")
+    for name, flags in {
+        "--BC_phase": ("--dataset", str(dataset), *CLONING),
+        "--PPO": ("--mode", "State", "--total_timesteps", "25"),  # in rollouts of 8: 32
+    }.items():
+        shared = ["--teacher", str(teacher), "--wandb", "disabled", *short_for(name)[:-1]]
+        main("Pusher", [name, *shared, *flags, "--output", str(tmp_path / name)])
     assert steps == [6, 32]
 
 
