@@ -334,7 +334,7 @@ def test_a_run_goes_on_at_an_episodes_start_and_says_so(coinrun):
     state = capture_env(env)
     coinrun.seed(TRAIN)
     with pytest.warns(UserWarning, match="at the start of an episode"):
-        obs = restore_env(env, state)
+        obs, _ = restore_env(env, state)
     assert isinstance(obs, dict)
     np.testing.assert_array_equal(obs["frame"], first)
 
