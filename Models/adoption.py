@@ -20,4 +20,5 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
         return teacher
     print(f"This teacher was trained on {d.task}; here it acts in {task.name}.", file=sys.stderr)
     d = dataclasses.replace(d, task=task.name, baselines={})
-    return Teacher(d, teacher.state_dict(), teacher.min_std).to(teacher.device)
+    tensors = teacher.state_dict()
+    return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)

@@ -21,9 +21,10 @@ from Enviroment.exits import exit_with_message
 from Enviroment.make import make_env, make_state_env
 from Enviroment.redaction import command_line
 from Models import hub
+from Models.corruption import corrupt
 from Models.sb3_agent import Softening
 from Models.sb3_zip import read_sb3_zip
-from Models.teacher import Teacher, corrupt, save_teacher
+from Models.teacher import Teacher, save_teacher
 from Models.teacher_description import TeacherDescription
 from Models.trust import Trust
 
