@@ -9,6 +9,7 @@ import contextlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,15 @@ def make_simulation(task: Task) -> gym.Env:
             f"{task.env_id} cannot be made: {error} Install the package, or tell Python where it "
             "is (PYTHONPATH)."
         ) from error
-    except gym.error.Error as error:
-        raise UserError(f"Gymnasium cannot make {task.env_id!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # it is the environment's own code that runs
+        raise UserError(
+            f"{task.env_id} cannot be made. What it says (with {_versions()}):\n"
+            f"  {type(error).__name__}: {error}"
+        ) from error
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("gymnasium", "mujoco", "numpy"))
 
 
 def time_limit(task: Task) -> int | None:

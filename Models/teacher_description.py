@@ -243,6 +243,10 @@ class TeacherDescription:
         """Raises UserError for another task, or other spaces: `Teacher.check_fits`."""
         if self.task and self.task != task:
             raise UserError(f"This is a teacher of {self.task}; the task is {task}.")
+        self.check_spaces(observation_space, action_space)
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        """Raises UserError for other spaces; prints both pairs."""
         if not (self._reads(observation_space) and self._acts_in(action_space)):
             raise UserError(
                 f"The teacher does not fit the environment.\n"

@@ -197,9 +197,7 @@ def _header(value: Any) -> _Header:
     return _Header(key, dtype, length, offset, tuple(size), tuple(stride))
 
 
-def _tensors(
-    headers: Mapping[str, _Header], read: Callable[[_Header], bytes]
-) -> dict[str, Tensor]:
+def _tensors(headers: Mapping[str, _Header], read: Callable[[_Header], bytes]) -> dict[str, Tensor]:
     """
     Args:
         read: the bytes of a header's storage.
