@@ -42,6 +42,8 @@ _POLICIES: dict[type[nn.Module], str] = {
     ARSPolicy: "ars",
 }
 _EXTRACTORS = (FlattenExtractor, NatureCNN, CombinedExtractor, ImpalaExtractor)
+_NETWORKS = ("actor", "critic", "q_net", "quantile_net")
+_DISTRIBUTIONS = "stable_baselines3.common.distributions"
 _CODE = (FunctionType, property, staticmethod, classmethod)
 
 
@@ -74,7 +76,7 @@ def live_agent(model: BaseAlgorithm) -> Agent:
         squash_output=bool(policy.squash_output),
         use_expln=bool(getattr(sde, "use_expln", False)),
         clip_mean=float(getattr(actor, "clip_mean", 2.0)),
-        modules=policy if _has_own_extractor(policy) else None,
+        modules=None if own_extractor(policy) is None else policy,
     )
 
 
@@ -104,21 +106,32 @@ def _policy_kind(policy: nn.Module, source: str) -> str:
     )
 
 
-def _has_own_extractor(policy: nn.Module) -> bool:
-    return any(
-        isinstance(module, BaseFeaturesExtractor) and type(module) not in _EXTRACTORS
-        for module in policy.modules()
-    )
+def own_extractor(policy: nn.Module) -> type[nn.Module] | None:
+    """The class of a features extractor that is not SB3's, if there is one."""
+    for module in policy.modules():
+        if isinstance(module, BaseFeaturesExtractor) and type(module) not in _EXTRACTORS:
+            return type(module)
+    return None
 
 
 def _check_parts(policy: nn.Module, source: str) -> None:
     """Refuses what replaces a part of SB3's policy, which its tensors alone do not tell."""
     for name, module in policy.named_modules():
-        if name.rpartition(".")[2] == "mlp_extractor" and type(module) is not MlpExtractor:
+        last = name.rpartition(".")[2]
+        is_foreign = not type(module).__module__.startswith(("stable_baselines3.", "sb3_contrib."))
+        if (last == "mlp_extractor" and type(module) is not MlpExtractor) or (
+            name in _NETWORKS and is_foreign
+        ):
             raise UserError(
-                f"{source} has an mlp_extractor {type(module).__name__} of its own, for which "
-                "there is no adapter: only SB3's own MlpExtractor can teach."
+                f"{source} has a part {last} of its own, {type(module).__name__}, for which there "
+                "is no adapter: of its parts only the features extractor may be one's own."
             )
+    distribution = getattr(policy, "action_dist", None)
+    if distribution is not None and type(distribution).__module__ != _DISTRIBUTIONS:
+        raise UserError(
+            f"{source} has an action distribution {type(distribution).__name__} of its own, for "
+            "which there is no adapter."
+        )
 
 
 def _algo(model: BaseAlgorithm) -> str:

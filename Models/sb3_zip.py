@@ -27,7 +27,7 @@ from Enviroment.errors import UserError
 from Models.impala_extractor import ImpalaExtractor
 from Models.sb3_adapters import POLICY_KINDS, Agent
 from Models.sb3_agent import Softening, adapt, identity_dim
-from Models.sb3_live import live_agent
+from Models.sb3_live import live_agent, own_extractor
 from Models.sb3_spaces import UnreadableSpaceError, read_space
 from Models.torch_file import RefusedTensorsError, read_tensors
 from Models.trust import NO_TRUST, NeedsTrustError, Trust
@@ -46,7 +46,8 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {
     cls.__name__.lower(): cls
     for cls in (PPO, A2C, TRPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QRDQN, ARS)
 }
-_NEEDED = ("policy_class", "policy_kwargs")  # of what is pickled in `data`
+# What of `data` tells what the agent computes, and is pickled.
+_NEEDED = ("policy_class", "policy_kwargs", "observation_space", "action_space")
 _PLAIN_POLICY_ARGUMENTS = frozenset(
     # These change how the agent learned or started, not what it computes; or are read off the
     # weights; or are read from here.
@@ -282,11 +283,10 @@ def _trusted_agent(path: Path, algo: str, content: bytes, data: Mapping[str, Any
         model = _CLASSES[algo].load(io.BytesIO(content), device="cpu", custom_objects=replaced)
     except Exception as error:  # it is the file's own code that runs: it may raise anything
         raise UserError(f"{path} is trusted, but SB3 cannot load it: {error!r}.") from error
-    agent = live_agent(model)
-    if agent.modules is not None:
-        extractor = agent.modules.get_submodule("features_extractor")
-        raise UserError(_own_extractor(path, str(type(extractor))))
-    return agent
+    extractor = own_extractor(model.policy)
+    if extractor is not None:
+        raise UserError(_own_extractor(path, str(extractor)))
+    return live_agent(model)
 
 
 def _zero(_: float) -> float:

@@ -62,10 +62,11 @@ def _channels_first(space: spaces.Space) -> spaces.Space:
     if isinstance(space, spaces.Dict):
         # Pairs keep their order.
         return spaces.Dict([(name, _channels_first(part)) for name, part in space.spaces.items()])
-    is_image = isinstance(space, spaces.Box) and is_image_space(space)
-    if is_image and not is_image_space_channels_first(space):
-        return VecTransposeImage.transpose_space(space)
-    return space
+    if not isinstance(space, spaces.Box) or not is_image_space(space):
+        return space
+    if is_image_space_channels_first(space):
+        return space
+    return VecTransposeImage.transpose_space(space)
 
 
 def _newer_version(teacher: Teacher, task: Task) -> Task | None:
