@@ -128,7 +128,6 @@ _SPACES = (
     ("tuple", "Tuple"),
     ("text", "Text"),
 )
-_CONTAINERS = ("set", "frozenset", "dict", "list", "tuple", "bytearray")
 # No others; NumPy's are spelled differently before version 2, Gymnasium was Gym before SB3's.
 _ALLOWED = frozenset(
     {
@@ -136,9 +135,14 @@ _ALLOWED = frozenset(
         ("stable_baselines3.common.running_mean_std", "RunningMeanStd"),
         *((f"gymnasium.spaces.{module}", name) for module, name in _SPACES),
         *((f"gym.spaces.{module}", name) for module, name in _SPACES),
-        *((module, name) for module in ("builtins", "__builtin__") for name in _CONTAINERS),
-        *(("collections", name) for name in ("OrderedDict", "defaultdict", "deque")),
-        ("_codecs", "encode"),  # of bytes, in protocols up to 2
+        *(
+            (module, name)
+            for module in ("builtins", "__builtin__")
+            for name in ("set", "frozenset")
+        ),
+        ("collections", "OrderedDict"),
+        ("_codecs", "encode"),  # of bytes, in protocols up to 2 ...
+        ("__builtin__", "bytes"),  # ... of none
         ("numpy", "dtype"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
