@@ -198,7 +198,8 @@ def test_statistics_beside_a_set_are_read(protocol: int, tmp_path: Path) -> None
 
 
 def test_numbers_of_other_types_are_read(tmp_path: Path) -> None:
-    env = VecNormalize(make_vec_env("Pendulum-v1", 1), clip_obs=np.float32(7.5), epsilon=0.25)
+    env = VecNormalize(make_vec_env("Pendulum-v1", 1), epsilon=0.25)
+    env.clip_obs = np.float32(7.5)  # pyright: ignore[reportAttributeAccessIssue]
     env.obs_rms.mean = np.array([1, 2, 3])  # pyright: ignore
     env.obs_rms.var = np.array([0.5, 1, 2], np.float32)  # pyright: ignore
     env.save(str(tmp_path / "v.pkl"))
