@@ -15,6 +15,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation
 
 from Enviroment.divergence import DivergenceWatch
 from Enviroment.errors import UserError, WorkerError
@@ -26,7 +28,25 @@ from Enviroment.task import Task
 
 
 def make_simulation(task: Task) -> gym.Env:
-    """Gymnasium's own environment of the task, with its time limit.
+    """Gymnasium's own environment of the task, with its time limit, whose state is one vector: a
+    dictionary of vectors becomes one, group after group.
+
+    Raises:
+        UserError: see `make_environment`.
+    """
+    env = make_environment(task)
+    space = env.observation_space
+    if isinstance(space, spaces.Dict) and all(map(_is_vector, space.spaces.values())):
+        return FlattenObservation(env)
+    return env
+
+
+def _is_vector(space: spaces.Space) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 1
+
+
+def make_environment(task: Task) -> gym.Env:
+    """Gymnasium's own environment of the task, as it is.
 
     Raises:
         UserError: Gymnasium has none of that id, or cannot make it.

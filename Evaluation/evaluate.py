@@ -259,6 +259,9 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
     if isinstance(action_space, spaces.Discrete):
         first, n = action_space.start, action_space.n
         return lambda obs: rng.integers(first, first + n, size=_batch_size(obs))
+    if isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
+        choices = _choices(action_space)
+        return lambda obs: rng.integers(choices, size=(_batch_size(obs), *choices.shape))
     box = _bounded(action_space)
 
     def act(obs: Obs) -> np.ndarray:
@@ -269,9 +272,11 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
 
 
 def do_nothing(action_space: spaces.Space) -> Act:
-    """Zero torque (the nearest to it within the bounds), or the first of discrete actions."""
+    """Zero torque (the nearest to it within the bounds), or the first choice of discrete actions."""
     if isinstance(action_space, spaces.Discrete):
         action = np.asarray(action_space.start)
+    elif isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
+        action = np.zeros_like(_choices(action_space))
     else:
         box = _bounded(action_space)
         action = np.clip(np.zeros(box.shape, box.dtype), box.low, box.high)
@@ -284,8 +289,10 @@ def action_accuracy(teacher: Act, action_space: spaces.Space) -> Measure:
     1 - mean squared difference of the actions scaled to [-1, 1]: 1 is the same action, and
     opposite ends of the range give -3. Of discrete actions, the share that are equal.
     """
-    if isinstance(action_space, spaces.Discrete):
-        return lambda obs, actions: (actions == teacher(obs)).astype(np.float64)
+    if not isinstance(action_space, spaces.Box):
+        return lambda obs, actions: (
+            (actions == teacher(obs)).astype(np.float64).reshape(len(actions), -1).mean(axis=1)
+        )
     box = _bounded(action_space)
     half_range = (box.high.astype(np.float64) - box.low) / 2
 
@@ -294,6 +301,13 @@ def action_accuracy(teacher: Act, action_space: spaces.Space) -> Measure:
         return 1 - np.square(difference).reshape(len(actions), -1).mean(axis=1)
 
     return measure
+
+
+def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndarray:
+    """How many choices each of several discrete actions has, which start at 0."""
+    if isinstance(action_space, spaces.MultiBinary):
+        return np.full(action_space.shape, 2)
+    return action_space.nvec
 
 
 def _bounded(action_space: spaces.Space) -> spaces.Box:

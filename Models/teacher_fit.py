@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import warnings
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -14,7 +15,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from Enviroment.custom import named_task
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
-from Enviroment.simulation import make_simulation
+from Enviroment.simulation import make_environment
 from Enviroment.task import Task
 from Models.teacher import Teacher
 
@@ -53,7 +54,7 @@ def _spaces_of(task: Task) -> tuple[spaces.Space, spaces.Space]:
     if not task.custom:
         env = (make_env if task.is_game else make_state_env)(task, 1, 0)
     else:
-        env = make_simulation(task)
+        env = make_environment(task)
     with contextlib.closing(env):  # pyright: ignore[reportArgumentType]
         return _channels_first(env.observation_space), env.action_space
 
@@ -83,7 +84,9 @@ def _newer_version(teacher: Teacher, task: Task) -> Task | None:
         if version <= int(match[2]):
             break
         newer = named_task(versions[version])
-        with contextlib.suppress(UserError):  # it cannot be made either, or has other spaces
+        # It may be impossible to make as well, or have other spaces.
+        with contextlib.suppress(UserError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are newer versions still
             teacher.description.check_spaces(*_spaces_of(newer))
             return newer
     return None
