@@ -272,7 +272,7 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
 
 
 def do_nothing(action_space: spaces.Space) -> Act:
-    """Zero torque (the nearest to it within the bounds), or the first choice of discrete actions."""
+    """Zero torque (the nearest to it within the bounds), or the first of discrete choices."""
     if isinstance(action_space, spaces.Discrete):
         action = np.asarray(action_space.start)
     elif isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):

@@ -151,7 +151,7 @@ def describe(teacher: Teacher) -> str:
         "observations": d.observation_space,
         "normalised": ", ".join(normalised) or "nothing",
         "actor": f"{actor} ({d.activation})",
-        "critics": f"{d.n_critics}, value of {d.value_kind}",
+        "critics": "none" if d.value_kind is None else f"{d.n_critics}, value of {d.value_kind}",
         "parameters": f"{sum(p.numel() for p in teacher.parameters()):,}",
         "discount": d.gamma,
         "SHA-256": d.sha256,

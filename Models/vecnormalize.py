@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from Models.inert_pickle import RefusedPickleError, read_inert
 from Models.trust import NO_TRUST, NeedsTrustError, Trust
 
 _MAX_BYTES = 512 * 2**20
+# What reading the statistics off records of something else raises.
+_NO_VECNORMALIZE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -78,18 +81,32 @@ def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> No
     try:
         record = read_inert(content, _ALLOWED)
     except RefusedPickleError as error:
-        if not trust.covers(content):
-            raise NeedsTrustError(
-                path, f"{error}, and only names that are known to be harmless are read"
-            ) from None
-        env = trust.unpickle(path, content)
-        if not isinstance(env, VecNormalize):
-            raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.") from None
-        return live_normaliser(env, state_dim)
+        if trust.covers(content):
+            return _read_trusted(path, content, state_dim, trust)
+        raise NeedsTrustError(
+            path, f"{error}, and only names that are known to be harmless are read"
+        ) from None
     try:
         return _of_record(record, state_dim)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except _NO_VECNORMALIZE as error:
         raise UserError(f"{path} holds no VecNormalize over Box states: {error!r}.") from None
+
+
+class _EveryName:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _read_trusted(path: Path, content: bytes, state_dim: int, trust: Trust) -> Normaliser:
+    """The statistics with any other names beside them: as inert records too where that will do,
+    which needs no module to be here. Otherwise the file is unpickled.
+    """
+    with contextlib.suppress(RefusedPickleError, *_NO_VECNORMALIZE):
+        return _of_record(read_inert(content, _EveryName()), state_dim)
+    env = trust.unpickle(path, content)
+    if not isinstance(env, VecNormalize):
+        raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.")
+    return live_normaliser(env, state_dim)
 
 
 def _assemble(
@@ -154,6 +171,7 @@ _ALLOWED = frozenset(
         ("numpy.random._pickle", "__generator_ctor"),
         ("numpy.random._pickle", "__bit_generator_ctor"),
         ("numpy.random._pickle", "__randomstate_ctor"),
+        ("numpy.random", "__RandomState_ctor"),  # before NumPy 1.17
         ("numpy.random._mt19937", "MT19937"),
         ("numpy.random._pcg64", "PCG64"),
         ("gym.utils.seeding", "RandomNumberGenerator"),

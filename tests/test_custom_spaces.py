@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -30,6 +30,7 @@ from tests.test_custom import SHORT
 class Levers(gym.Env):
     """Two levers of 3 and 2 positions; what they were last, and where they should be."""
 
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
     # A plain dictionary: its space has "goal" before "levers".
     observation_space = spaces.Dict(
         {"levers": spaces.Box(-9, 9, (2,)), "goal": spaces.Box(-9, 9, (3,))}
@@ -48,7 +49,7 @@ class Levers(gym.Env):
         return self._seen(), -float(abs(self.levers.sum() - self.goal[0])), False, False, {}
 
     def _seen(self) -> dict[str, np.ndarray]:
-        return {"goal": self.goal, "levers": self.levers}
+        return {"goal": self.goal.copy(), "levers": self.levers.copy()}
 
 
 class FromOne(Levers):

@@ -4,6 +4,7 @@ import json
 import sys
 from hashlib import sha256
 from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import gymnasium as gym
 import numpy as np
@@ -87,6 +88,7 @@ def test_settings_of_a_deterministic_agent_and_noise_are_recorded(tmp_path, caps
 class Groups(gym.Env):
     """Observations in a dictionary, and several discrete actions."""
 
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
     observation_space = spaces.Dict(
         {"goal": spaces.Box(-1, 1, (2,)), "img": spaces.Box(0, 255, (36, 36, 3), np.uint8)}
     )
@@ -106,15 +108,19 @@ class Broken(Groups):
 
 
 @pytest.fixture
-def registered(monkeypatch):
+def registered():
     """`Ours-v0` in groups; `Broken-v0`, which cannot be made; `Moved-v1` and its successors."""
-    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
-    monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
-    gym.register("Ours-v0", entry_point=Groups, max_episode_steps=5)
+    before = dict(gym.registry)
+    ours: Any = Groups
+    broken: Any = Broken
+    gym.register("Ours-v0", entry_point=ours, max_episode_steps=5)
     for name in ("Broken-v0", "Moved-v1", "Moved-v4"):
-        gym.register(name, entry_point=Broken)
+        gym.register(name, entry_point=broken)
     gym.register("Moved-v2", entry_point="gymnasium.envs.classic_control:PendulumEnv")
-    gym.register("Moved-v3", entry_point=Groups)
+    gym.register("Moved-v3", entry_point=ours)
+    yield
+    for name in gym.registry.keys() - before.keys():
+        gym.registry.pop(name)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +132,7 @@ def test_agents_of_other_spaces_are_converted(registered, env_id, policy, tmp_pa
     agent.save(tmp_path / "agent.zip")
     convert(tmp_path, task=env_id)
     assert "Note: no --vecnormalize was given" in capsys.readouterr().err
-    teacher, obs = Teacher.load(tmp_path / "teacher"), env.reset()
+    teacher, obs = Teacher.load(tmp_path / "teacher"), cast(Any, env.reset())
     expected = agent.predict(obs, deterministic=True)[0]
     np.testing.assert_array_equal(teacher.predict(obs)[0], expected)
     assert teacher.description.action_space == env.action_space

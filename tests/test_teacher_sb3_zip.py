@@ -148,14 +148,29 @@ def test_a_trusted_file_is_unpickled_no_further_than_needed(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_trusted_vecnormalize_is_unpickled(saved, tmp_path):
+def test_a_trusted_vecnormalize_is_read_inertly_where_that_will_do(saved, tmp_path):
     path, _, env = saved
     env.metadata = {"harmless": Payload(tmp_path / "ran")}
     env.save(str(tmp_path / "v.pkl"))
     digest = sha256((tmp_path / "v.pkl").read_bytes()).hexdigest()
     tensors, _ = read_sb3_zip(path, tmp_path / "v.pkl", trust=Trust([digest]))
     np.testing.assert_array_equal(tensors["state_normaliser.mean"], env.obs_rms.mean)
-    assert (tmp_path / "ran").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+class OwnVecNormalize(VecNormalize):
+    pass
+
+
+def test_a_trusted_vecnormalize_of_ones_own_is_unpickled(saved, tmp_path):
+    path, vecnormalize, env = saved
+    env.__class__ = OwnVecNormalize
+    vecnormalize.write_bytes(pickle.dumps(env))
+    with pytest.raises(UserError, match=r"OwnVecNormalize.*--trust"):
+        read_sb3_zip(path, vecnormalize)
+    digest = sha256(vecnormalize.read_bytes()).hexdigest()
+    tensors, _ = read_sb3_zip(path, vecnormalize, trust=Trust([digest]))
+    np.testing.assert_array_equal(tensors["state_normaliser.mean"], env.obs_rms.mean)
 
 
 def test_trust_takes_hashes_only():
