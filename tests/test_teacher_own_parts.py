@@ -239,6 +239,22 @@ def test_a_live_policy_of_ones_own_is_taken_where_it_computes_what_sb3s_does() -
         Teacher.from_sb3(A2C(Timid, vec_env()))
 
 
+class OwnVecNormalize(VecNormalize):
+    """Its records are not those of a VecNormalize."""
+
+
+def test_a_trusted_vecnormalize_of_ones_own_is_unpickled(tmp_path: Path) -> None:
+    env, path = OwnVecNormalize(vec_env()), tmp_path / "v.pkl"
+    A2C("MlpPolicy", env, n_steps=8).learn(16).save(tmp_path / "agent.zip")
+    env.save(str(path))
+    with pytest.raises(NeedsTrustError, match=r"OwnVecNormalize.*--trust"):
+        read_sb3_zip(tmp_path / "agent.zip", path)
+    trust = Trust([sha256(path.read_bytes()).hexdigest()])
+    tensors, _ = read_sb3_zip(tmp_path / "agent.zip", path, trust=trust)
+    statistics: Any = env.obs_rms
+    np.testing.assert_array_equal(tensors["state_normaliser.mean"], statistics.mean)
+
+
 # -- wrappers around statistics ----------------------------------------------------------------
 
 
