@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from Algorithm.rollout import Obs
@@ -21,14 +21,18 @@ def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
     """The wrapper that normalises this environment's observations, if one does.
 
     Raises:
-        UserError: there is another wrapper around it, which may change observations again.
+        UserError: there is another wrapper around it that may change observations again. SB3's own
+            VecTransposeImage may be there: what it does can be done to raw observations too.
     """
     inner = env
     while isinstance(inner, VecEnvWrapper):
         if isinstance(inner, VecNormalize) and inner.norm_obs:
-            if inner is not env:
+            outer = env
+            while isinstance(outer, VecTransposeImage):
+                outer = outer.venv
+            if inner is not outer:
                 raise UserError(
-                    f"{type(env).__name__} lies around a VecNormalize that normalises "
+                    f"{type(outer).__name__} lies around a VecNormalize that normalises "
                     "observations, so a teacher cannot be given the raw ones. Make VecNormalize "
                     "the outermost wrapper, or give it norm_obs=False."
                 )
@@ -45,6 +49,9 @@ def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
     if teacher is None or normaliser is None:
         return None
     obs = normaliser.get_original_obs()
+    outer = env
+    while isinstance(outer, VecTransposeImage):
+        obs, outer = outer.transpose_observations(obs), outer.venv
     return {g: obs[g] for g in teacher.observation_groups} if isinstance(obs, dict) else obs
 
 

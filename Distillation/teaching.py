@@ -14,7 +14,8 @@ from Enviroment.tasks import Task
 from Evaluation import run_folder
 from Evaluation.evaluate import policy_act, run_episodes
 from Models.adoption import adopt
-from Models.teacher import Baselines, Teacher, TeacherDescription, corrupt
+from Models.corruption import corrupt
+from Models.teacher import Baselines, Teacher, TeacherDescription
 
 
 @dataclass(frozen=True)

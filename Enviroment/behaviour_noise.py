@@ -36,15 +36,17 @@ def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -
         return NoNoise()
     if isinstance(space, spaces.Discrete):
         return RandomActions(space, n_envs, scale, max_steps)
-    assert isinstance(space, spaces.Box)  # `make_env` has no others
+    assert isinstance(space, spaces.Box)  # `check_noise` has refused others
     return GaussianNoise(space, n_envs, scale, max_steps)
 
 
 def check_noise(space: spaces.Space, scale: float) -> None:
-    """Raises UserError for a scale that means nothing with such actions."""
+    """Raises UserError for a scale that means nothing for such actions."""
+    if scale and not isinstance(space, spaces.Box | spaces.Discrete):
+        raise UserError(f"`behaviour_noise` {scale:g}: there is none for actions in {space}.")
     if isinstance(space, spaces.Box) and scale and not has_range(space):
         raise UserError(
-            f"--behaviour_noise {scale:g} is in half ranges of an action, and the bounds of this "
+            f"`behaviour_noise` {scale:g} is in half ranges of an action, and the bounds of this "
             "task's actions are too far apart for that. Leave it out, or give closer bounds."
         )
     if isinstance(space, spaces.Discrete) and scale > 1:

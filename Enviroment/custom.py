@@ -25,7 +25,7 @@ from Enviroment.physics import find_time_limit
 from Enviroment.render import find_body
 from Enviroment.simulation import make_simulation
 from Enviroment.task import Camera, Task
-from Enviroment.tasks import get_task
+from Enviroment.tasks import TASKS, get_task
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` where a run or a student is described
 
@@ -45,15 +45,7 @@ def custom_task(env_id: str, camera: str | None = None, proprio: str = "") -> Ta
     Raises:
         UserError: there is no such environment, it has no time limit, or a text is wrong.
     """
-    blind = Task(
-        name=env_id.rpartition(":")[2].replace("/", "_"),
-        env_id=env_id,
-        camera=None,
-        proprio=parse_ranges(proprio),
-        distance=None,
-        frame_size=_FRAME_SIZE,
-        custom=True,
-    )
+    blind = _blind_task(env_id, proprio)
     with contextlib.closing(make_simulation(blind)) as env:
         if find_time_limit(env) is None:
             raise UserError(
@@ -204,10 +196,26 @@ def task_of(description: Mapping[str, Any]) -> Task:
 
 
 def named_task(name: str) -> Task:
-    """The task of the registry, else the one of Gymnasium's environment of that id.
+    """The task of the registry, by its name or its environment's id; else the one of Gymnasium's
+    id. Whether there is such an environment here is not asked.
 
     Raises:
-        UserError: there is neither.
+        UserError: it is the name of no task, and no id.
     """
-    is_id = re.search(r"-v\d+$", name) or ":" in name
-    return custom_task(name) if is_id else get_task(name)
+    known = next((task for task in TASKS.values() if name == task.env_id), None)
+    if known is not None:
+        return known
+    is_id = re.search(r"-v\d+$", name) or ":" in name or name in gym.registry
+    return _blind_task(name) if is_id else get_task(name)
+
+
+def _blind_task(env_id: str, proprio: str = "") -> Task:
+    return Task(
+        name=env_id.rpartition(":")[2].replace("/", "_"),
+        env_id=env_id,
+        camera=None,
+        proprio=parse_ranges(proprio),
+        distance=None,
+        frame_size=_FRAME_SIZE,
+        custom=True,
+    )

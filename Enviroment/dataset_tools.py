@@ -107,8 +107,9 @@ def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
     """The teacher of a bundle, asked as the manifest says that the dataset's was."""
     # Here only does this package reach up to Models: a shard cannot be collected again without a
     # teacher, and nobody who merely reads datasets should need one.
+    from Models.corruption import corrupt
     from Models.labels import TeacherLabeller
-    from Models.teacher import Teacher, corrupt
+    from Models.teacher import Teacher
 
     asked = manifest.recipe.teacher
     try:

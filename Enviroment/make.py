@@ -113,19 +113,18 @@ def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int
     return task
 
 
-def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spaces.Box]:
+def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spaces.Space]:
     """Read the sizes off one of the task's environments, and check that they are usable."""
     with contextlib.closing(make_simulation(task)) as probe:
         observations, actions = probe.observation_space, probe.action_space
         if quality is not None:
             _check_visible(task, probe)
-    if not isinstance(observations, spaces.Box) or not isinstance(actions, spaces.Box):
-        raise UserError(f"Task {task.name}: {task.env_id} needs Box observations and actions.")
-    if not actions.is_bounded():
+    if not isinstance(observations, spaces.Box):
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} have no bounds, and Stable-Baselines3 "
-            "needs some. Give its action space the bounds within which a policy is to act."
+            f"Task {task.name}: the observations of {task.env_id} are {observations}. A state is a "
+            "list of numbers: make one by a wrapper, such as Gymnasium's FlattenObservation."
         )
+    _check_actions(task, actions)
     if len(observations.shape) != 1:
         raise UserError(
             f"Task {task.name}: the observations of {task.env_id} have the shape "
@@ -138,11 +137,32 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
         task=task,
         n_envs=n_envs,
         state_dim=state_dim,
-        action_shape=actions.shape,
-        action_dtype=np.dtype(actions.dtype),
+        action_shape=actions.shape or (),
+        action_dtype=np.dtype(actions.dtype),  # pyright: ignore[reportArgumentType]
         quality=quality,
     )
     return layout, actions
+
+
+def _check_actions(task: Task, space: spaces.Space) -> None:
+    """Raises UserError where no student has a distribution of such actions."""
+    kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+    if not isinstance(space, kinds):
+        raise UserError(
+            f"Task {task.name}: the actions of {task.env_id} are {space}. Students act in "
+            f"{', '.join(kind.__name__ for kind in kinds)}."
+        )
+    if isinstance(space, spaces.Box) and not space.is_bounded():
+        raise UserError(
+            f"Task {task.name}: the actions of {task.env_id} have no bounds, and Stable-Baselines3 "
+            "needs some. Give its action space the bounds within which a policy is to act."
+        )
+    starts = np.asarray(getattr(space, "start", 0))
+    if starts.any():
+        raise UserError(
+            f"Task {task.name}: the actions of {task.env_id} start at {starts.tolist()}, and "
+            "students count from 0. Shift them by a wrapper (Gymnasium's TransformAction)."
+        )
 
 
 def _check_visible(task: Task, env: gym.Env) -> None:

@@ -9,11 +9,14 @@ import contextlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation
 
 from Enviroment.divergence import DivergenceWatch
 from Enviroment.errors import UserError, WorkerError
@@ -25,7 +28,25 @@ from Enviroment.task import Task
 
 
 def make_simulation(task: Task) -> gym.Env:
-    """Gymnasium's own environment of the task, with its time limit.
+    """Gymnasium's own environment of the task, with its time limit, whose state is one vector: a
+    dictionary of vectors becomes one, group after group.
+
+    Raises:
+        UserError: see `make_environment`.
+    """
+    env = make_environment(task)
+    space = env.observation_space
+    if isinstance(space, spaces.Dict) and all(map(_is_vector, space.spaces.values())):
+        return FlattenObservation(env)
+    return env
+
+
+def _is_vector(space: spaces.Space) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 1
+
+
+def make_environment(task: Task) -> gym.Env:
+    """Gymnasium's own environment of the task, as it is.
 
     Raises:
         UserError: Gymnasium has none of that id, or cannot make it.
@@ -45,8 +66,15 @@ def make_simulation(task: Task) -> gym.Env:
             f"{task.env_id} cannot be made: {error} Install the package, or tell Python where it "
             "is (PYTHONPATH)."
         ) from error
-    except gym.error.Error as error:
-        raise UserError(f"Gymnasium cannot make {task.env_id!r}: {error}") from error
+    except (Exception, SystemExit) as error:  # it is the environment's own code that runs
+        raise UserError(
+            f"{task.env_id} cannot be made. What it says (with {_versions()}):\n"
+            f"  {type(error).__name__}: {error}"
+        ) from error
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("gymnasium", "mujoco", "numpy"))
 
 
 def time_limit(task: Task) -> int | None:

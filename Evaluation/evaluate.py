@@ -264,6 +264,9 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
     if isinstance(action_space, spaces.Discrete):
         first, n = action_space.start, action_space.n
         return lambda obs: rng.integers(first, first + n, size=_batch_size(obs))
+    if isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
+        choices = _choices(action_space)
+        return lambda obs: rng.integers(choices, size=(_batch_size(obs), *choices.shape))
     box = action_space
     if not isinstance(box, spaces.Box) or not has_range(box):
         raise UserError(f"Actions must be discrete or within bounds, not {box}.")
@@ -276,10 +279,12 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
 
 
 def do_nothing(action_space: spaces.Space) -> Act:
-    """Zero torque (the nearest to it within the bounds), or the first of discrete actions."""
+    """Zero torque (the nearest to it within the bounds), or the first of discrete choices."""
     box = action_space
     if isinstance(box, spaces.Discrete):
         action = np.asarray(box.start)
+    elif isinstance(box, spaces.MultiDiscrete | spaces.MultiBinary):
+        action = np.zeros_like(_choices(box))
     elif not isinstance(box, spaces.Box):
         raise UserError(f"Nothing is no action of {box}.")
     else:
@@ -296,6 +301,13 @@ def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
     if not accuracy.is_defined:
         return {}
     return {"action_accuracy": lambda obs, actions: accuracy.of_actions(actions, teacher(obs))}
+
+
+def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndarray:
+    """How many choices each of several discrete actions has, which start at 0."""
+    if isinstance(action_space, spaces.MultiBinary):
+        return np.full(action_space.shape, 2)
+    return action_space.nvec
 
 
 def _batch_size(obs: Obs) -> int:

@@ -29,9 +29,10 @@ from Evaluation.tool import note
 from Evaluation.tracking import CONFIG_FILE
 from Models.adoption import adopt
 from Models.bundle import read_bundle
+from Models.corruption import corrupt
 from Models.student import FrozenNormaliser, StudentPolicy
 from Models.student_bundle import load_student
-from Models.teacher import Baselines, Teacher, corrupt
+from Models.teacher import Baselines, Teacher
 
 _ENVS = 10  # the batch that figures are computed in: another one rounds otherwise
 # Of bundles that do not say what they were made with: the defaults of Distillation's flags, on

@@ -12,7 +12,7 @@ from Enviroment.errors import UserError
 
 PREFIX = "hf://"
 _NAME = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w.-]*))?")
-_VECNORMALIZE = ("vec_normalize.pkl", "vecnormalize.pkl")  # as RL Zoo and others name it
+VECNORMALIZE = ("vec_normalize.pkl", "vecnormalize.pkl")  # as RL Zoo and others name it
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def download_agent(name: str) -> HubAgent:
     try:
         files = hub.list_repo_files(repository, revision=revision)
         archive = _choose(name, repository, files)
-        vecnormalize = next((file for file in _VECNORMALIZE if file in files), None)
+        vecnormalize = next((file for file in VECNORMALIZE if file in files), None)
         paths = [
             Path(hub.hf_hub_download(repository, file, revision=revision))
             for file in (archive, vecnormalize)

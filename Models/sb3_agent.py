@@ -1,15 +1,15 @@
 """What an SB3 agent computes, in the form that `Models.teacher.Teacher` computes it.
 
 Every agent of SB3 and SB3-Contrib is an observation's features, layers, and a head that gives an
-action distribution; and critics, for most. The adapters here rename its tensors. What has no
-place of its own is folded into a linear layer, exactly: CrossQ's batch renormalisation (affine
-outside training) and the mean over QR-DQN's quantiles.
+action distribution; and critics, for most. `Models.sb3_adapters` takes its tensors apart; here
+they get the names, and the description, of a teacher.
 """
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,16 +20,10 @@ from stable_baselines3.common.preprocessing import is_image_space
 from torch import Tensor
 
 from Enviroment.errors import UserError
-from Models.distributions import (
-    Bernoulli,
-    Categorical,
-    DiagGaussian,
-    MultiCategorical,
-    SquashedGaussian,
-)
-from Models.sb3_layers import Layer, fold, folded, layer, numbered
+from Models.sb3_adapters import ADAPTERS, Agent, Network
+from Models.sb3_layers import numbered
 from Models.teacher_description import ObservationGroup
-from Models.teacher_networks import make_cnn
+from Models.teacher_networks import OwnExtractors, make_cnn
 from Models.vecnormalize import Normaliser
 
 
@@ -37,50 +31,19 @@ from Models.vecnormalize import Normaliser
 class Softening:
     """How agents whose policy is one certain action become a distribution."""
 
-    # TD3, DDPG: standard deviation around the action, in half widths of the action's bounds.
+    # TD3, DDPG, ARS: standard deviation around the action, in half widths of the action's bounds.
     action_std: float = 0.1  # TD3's own exploration noise
-    # DQN, QRDQN: softmax(Q / temperature), in the units of Q.
+    # DQN, QRDQN: softmax(Q / temperature), in the units of Q; ARS: the same of its scores.
     temperature: float = 0.01  # Rusu et al., "Policy Distillation", 2016
-
-
-@dataclass(frozen=True)
-class Agent:
-    """An SB3 agent, wherever it came from."""
-
-    source: str  # for messages
-    algo: str
-    policy: str  # a key of ADAPTERS
-    state: Mapping[str, Tensor]  # the policy's state_dict
-    activation: str | None  # None: the policy's default
-    observation_space: spaces.Space
-    action_space: spaces.Space
-    gamma: float  # discount
-    normalize_images: bool = True
-    batch_norm_eps: float = 0.001  # CrossQ: added to the variance
-    dropped_quantiles: int = 2  # TQC: of each critic
-
-
-@dataclass(frozen=True)
-class Network:
-    """An agent's tensors, taken apart: what an adapter gives."""
-
-    family: str
-    encoder: str  # the features extractor's prefix in the state
-    hidden: list[Layer]
-    heads: dict[str, Layer]  # "head", and "log_std_head" where there is one
-    critics: list[list[Layer]]
-    value_kind: str | None
-    default_activation: str
-    critic_encoder: str = ""  # empty: none of its own
-    log_std: Tensor | None = None  # (action_dim,), the same in every state
 
 
 def identity_dim(agent: Agent) -> int:
     """How long the statistics are that change nothing: only a plain vector has any."""
     space = agent.observation_space
-    if not isinstance(space, spaces.Box) or any(".cnn." in f".{name}" for name in agent.state):
+    if not isinstance(space, spaces.Box) or is_image_space(space):
         return 0
-    return 0 if agent.normalize_images and is_image_space(space) else space.low.size
+    has_cnn = agent.modules is None and any(".cnn." in f".{name}" for name in agent.state)
+    return 0 if has_cnn else space.low.size
 
 
 def adapt(
@@ -106,8 +69,9 @@ def adapt(
         "family": network.family,
         **_observation(groups),
         **_actions(agent, network),
-        **_softening(network, agent, softening),
+        **_noise(network, softening),
         **_value(agent, network, tensors),
+        "features_extractor": _own_class(agent, network),
         "actor_layers": tuple(len(bias) for _, bias in network.hidden),
         "activation": agent.activation or network.default_activation,
         "gamma": agent.gamma,
@@ -117,108 +81,44 @@ def adapt(
     }
 
 
-# -- one adapter for each kind of policy -------------------------------------------------------
+def own_extractors(agent: Agent) -> OwnExtractors | None:
+    """Frozen copies of the agent's features extractors, where they are not SB3's.
 
-_FAMILY_OF_ACTIONS = {
-    spaces.Box: DiagGaussian.family,
-    spaces.Discrete: Categorical.family,
-    spaces.MultiDiscrete: MultiCategorical.family,
-    spaces.MultiBinary: Bernoulli.family,
-}
-
-
-def _actor_critic(agent: Agent) -> Network:
-    """PPO, A2C, TRPO. Before SB3 1.8 actor and critic could share their first layers."""
-    state, shared = agent.state, _layers(agent, "mlp_extractor.shared_net.")
-    own = any(name.startswith("pi_features_extractor.") for name in state)
-    family = _FAMILY_OF_ACTIONS[type(agent.action_space)]
-    value = [*shared, *_layers(agent, "mlp_extractor.value_net."), layer(state, "value_net.")]
-    critics = [] if agent.algo == "reinforce" else [value]  # SB3's head is there, but untrained
-    return Network(
-        family=family,
-        encoder="pi_features_extractor." if own else "features_extractor.",
-        hidden=[*shared, *_layers(agent, "mlp_extractor.policy_net.")],
-        heads={"head": layer(state, "action_net.")},
-        critics=critics,
-        value_kind="state" if critics else None,
-        default_activation="Tanh",
-        critic_encoder="vf_features_extractor." if own else "",
-        log_std=state["log_std"] if family == DiagGaussian.family else None,
-    )
+    Raises:
+        UserError: they cannot be copied.
+    """
+    if agent.modules is None:
+        return None
+    network = ADAPTERS[agent.policy](agent)
+    try:
+        actor = copy.deepcopy(_submodule(agent, network.encoder))
+        critic = None
+        if _has_own_critic_extractor(agent, network):
+            critic = copy.deepcopy(_submodule(agent, network.critic_encoder))
+    except Exception as error:  # it is the user's own module: copying it may raise anything
+        raise UserError(
+            f"{agent.source}: its features extractor cannot be copied: {error!r}. A teacher is a "
+            "frozen copy, so copy.deepcopy must work on it."
+        ) from error
+    return OwnExtractors(actor, critic)
 
 
-def _squashed(agent: Agent) -> Network:
-    """SAC, TQC, CrossQ."""
-    hidden, last = folded(agent.state, "actor.latent_pi.", agent.batch_norm_eps)
-    heads = {"head": "actor.mu.", "log_std_head": "actor.log_std."}
-    return Network(
-        family=SquashedGaussian.family,
-        encoder="actor.features_extractor.",
-        hidden=hidden,
-        heads={name: fold(layer(agent.state, at), last) for name, at in heads.items()},
-        critics=_q_critics(agent),
-        value_kind="action",
-        default_activation="ReLU",
-        critic_encoder="critic.features_extractor.",
-    )
+def _submodule(agent: Agent, prefix: str) -> torch.nn.Module:
+    assert agent.modules is not None
+    return agent.modules.get_submodule(prefix.removesuffix("."))
 
 
-def _deterministic(agent: Agent) -> Network:
-    """TD3, DDPG: the head is the action before its tanh."""
-    *hidden, head = _layers(agent, "actor.mu.")
-    return Network(
-        family=DiagGaussian.family,
-        encoder="actor.features_extractor.",
-        hidden=hidden,
-        heads={"head": head},
-        critics=_q_critics(agent),
-        value_kind="action",
-        default_activation="ReLU",
-        critic_encoder="critic.features_extractor.",
-    )
+def _has_own_critic_extractor(agent: Agent, network: Network) -> bool:
+    if not (network.critic_encoder and network.critics):
+        return False
+    return _submodule(agent, network.critic_encoder) is not _submodule(agent, network.encoder)
 
 
-def _q_values(agent: Agent) -> Network:
-    """DQN, QRDQN: the head is Q of every action."""
-    name = "q_net" if agent.policy == "dqn" else "quantile_net"
-    *hidden, (weight, bias) = _layers(agent, f"{name}.{name}.")
-    assert isinstance(agent.action_space, spaces.Discrete)
-    n = int(agent.action_space.n)
-    # (quantiles * n, inputs) -> (n, inputs): the mean over quantiles, of which DQN has one.
-    head = (weight.unflatten(0, (-1, n)).mean(0), bias.unflatten(0, (-1, n)).mean(0))
-    return Network(
-        family=Categorical.family,
-        encoder=f"{name}.features_extractor.",
-        hidden=hidden,
-        heads={"head": head},
-        critics=[],
-        value_kind="q",
-        default_activation="ReLU",
-    )
-
-
-ADAPTERS: dict[str, Callable[[Agent], Network]] = {
-    "actor_critic": _actor_critic,
-    "sac": _squashed,
-    "tqc": _squashed,
-    "crossq": _squashed,
-    "td3": _deterministic,
-    "dqn": _q_values,
-    "qrdqn": _q_values,
-}
-# The kind of policy of an algorithm, where it is not of the same name.
-POLICY_KINDS = {"ddpg": "td3"} | dict.fromkeys(
-    ("ppo", "a2c", "trpo", "reinforce", "actorcritic"), "actor_critic"
-)
-
-
-def _layers(agent: Agent, prefix: str) -> list[Layer]:
-    return folded(agent.state, prefix, agent.batch_norm_eps)[0]
-
-
-def _q_critics(agent: Agent) -> list[list[Layer]]:
-    named = {name.split(".")[1] for name in agent.state if name.startswith("critic.qf")}
-    return [_layers(agent, f"critic.qf{i}.") for i in range(len(named))]
+def _own_class(agent: Agent, network: Network) -> str:
+    if agent.modules is None:
+        return ""
+    cls = type(_submodule(agent, network.encoder))
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 # -- a teacher's tensors and fields -------------------------------------------------------------
@@ -230,12 +130,34 @@ def _groups(agent: Agent, encoder: str, normaliser: Normaliser) -> tuple[Observa
         group = _group(agent, "", space, encoder)
         # As a plain vector always was, with statistics that change nothing where there are none.
         plain = isinstance(space, spaces.Box) and not group.is_image and not group.cnn_features
-        return (replace(group, normalised=plain or len(normaliser.mean) > 0),)
+        if not (plain or len(normaliser.mean)):
+            return (group,)
+        return (_normalised(group, space, len(normaliser.mean)),)
     names = normaliser.groups or {}
+    groups = [(_group(agent, name, inner, encoder), inner) for name, inner in space.spaces.items()]
     return tuple(
-        replace(_group(agent, name, inner, encoder), normalised=name in names)
-        for name, inner in space.spaces.items()
+        _normalised(group, inner, names[group.name]) if group.name in names else group
+        for group, inner in groups
     )
+
+
+def _normalised(
+    group: ObservationGroup, space: spaces.Space, n_statistics: int
+) -> ObservationGroup:
+    """The group with statistics; those of one state serve each of a stack of them, where a
+    VecFrameStack lay around the VecNormalize.
+    """
+    stack = 1
+    if isinstance(space, spaces.Box) and len(group.shape) == 1 and 0 < n_statistics < group.size:
+        repeats = group.size // n_statistics
+        rows = [
+            bounds.reshape(repeats, -1)
+            for bounds in (space.low, space.high)
+            if repeats * n_statistics == group.size
+        ]
+        if rows and all((bounds == bounds[0]).all() for bounds in rows):
+            stack = repeats
+    return replace(group, normalised=True, stack=stack)
 
 
 def _cnn_prefix(state: Mapping[str, Tensor], encoder: str, group: str) -> str:
@@ -253,15 +175,18 @@ def _group(agent: Agent, name: str, space: spaces.Space, encoder: str) -> Observ
         return ObservationGroup(name, (len(choices),), choices=choices)
     if not isinstance(space, (spaces.Box, spaces.MultiBinary)):
         raise UserError(f"{agent.source}: observations in {space} have no adapter.")
-    cnn = _cnn_prefix(agent.state, encoder, name)
-    linear = agent.state.get(f"{cnn}linear.0.bias")
-    return ObservationGroup(
+    is_image = is_image_space(space)
+    group = ObservationGroup(
         name,
         tuple(space.shape or (1,)),
-        is_image=agent.normalize_images and is_image_space(space),
-        cnn_features=0 if linear is None else len(linear),
-        cnn_filters=_filters(agent.state, cnn),
+        is_image=is_image,
+        raw_pixels=is_image and not agent.normalize_images,
     )
+    cnn = _cnn_prefix(agent.state, encoder, name)
+    linear = agent.state.get(f"{cnn}linear.0.bias")
+    if linear is None or agent.modules is not None:
+        return group
+    return replace(group, cnn_features=len(linear), cnn_filters=_filters(agent.state, cnn))
 
 
 def _filters(state: Mapping[str, Tensor], cnn: str) -> tuple[int, ...]:
@@ -276,13 +201,14 @@ def _filters(state: Mapping[str, Tensor], cnn: str) -> tuple[int, ...]:
 def _statistics(
     agent: Agent, normaliser: Normaliser, groups: tuple[ObservationGroup, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of the normalised groups, one after the other."""
     ours = [group for group in groups if group.normalised]
+    sizes = [group.size // group.stack for group in ours]
+    mean, var = normaliser.mean, normaliser.var
     if normaliser.groups is None:
-        mean, var = normaliser.mean, normaliser.var
-        expected = {"": sum(group.size for group in ours)}
-        given = {"": len(mean)}
+        expected, given = {"": sum(sizes)}, {"": len(mean)}
     else:
-        expected = {group.name: group.size for group in ours}
+        expected = {group.name: size for group, size in zip(ours, sizes, strict=True)}
         given = normaliser.groups
     if expected != given:
         raise UserError(
@@ -291,7 +217,15 @@ def _statistics(
         )
     if normaliser.groups is not None:
         mean, var = normaliser.of_groups(tuple(expected))
-    return mean, var
+    stacks = [group.stack for group in ours]
+    return _repeated(mean, sizes, stacks), _repeated(var, sizes, stacks)
+
+
+def _repeated(values: np.ndarray, sizes: list[int], stacks: list[int]) -> np.ndarray:
+    """Those of each group as often as it is stacked."""
+    parts = np.split(values.ravel(), np.cumsum(sizes)[:-1]) if sizes else []
+    repeats = [np.tile(part, n) for part, n in zip(parts, stacks, strict=True)]
+    return np.concatenate([np.empty(0), *repeats])
 
 
 def _sizes(groups: Mapping[str, int]) -> str:
@@ -306,21 +240,30 @@ def _tensors(
         tensors |= {f"{name}.weight": weight, f"{name}.bias": bias}
     if network.log_std is not None:
         tensors["log_std"] = network.log_std
+    if network.sde_log_std is not None:
+        tensors["sde_log_std"] = network.sde_log_std
     for k, critic in enumerate(network.critics):
         tensors |= numbered(f"critics.{k}.", critic)
-    encoder = _encoder(agent.state, network.encoder, groups)
+    encoder = _encoder(agent, network.encoder, groups)
     tensors |= {f"encoder.{name}": tensor for name, tensor in encoder.items()}
-    if network.critic_encoder and network.critics:
-        other = _encoder(agent.state, network.critic_encoder, groups)
-        if any(not torch.equal(other[name], encoder[name]) for name in encoder):
-            tensors |= {f"critic_encoder.{name}": tensor for name, tensor in other.items()}
+    if agent.modules is not None:
+        has_critic = _has_own_critic_extractor(agent, network)
+    else:
+        other = _encoder(agent, network.critic_encoder, groups) if network.critic_encoder else {}
+        has_critic = bool(network.critics) and any(
+            not torch.equal(tensor, encoder[name]) for name, tensor in other.items()
+        )
+    if has_critic:
+        other = _encoder(agent, network.critic_encoder, groups)
+        tensors |= {f"critic_encoder.{name}": tensor for name, tensor in other.items()}
     return tensors
 
 
-def _encoder(
-    state: Mapping[str, Tensor], prefix: str, groups: tuple[ObservationGroup, ...]
-) -> dict[str, Tensor]:
-    tensors = {}
+def _encoder(agent: Agent, prefix: str, groups: tuple[ObservationGroup, ...]) -> dict[str, Tensor]:
+    state, tensors = agent.state, {}
+    if agent.modules is not None:
+        module = _submodule(agent, prefix)
+        return {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
     for i, group in enumerate(groups):
         if group.cnn_features:
             inner = _cnn_prefix(state, prefix, group.name)
@@ -349,9 +292,16 @@ def _actions(agent: Agent, network: Network) -> dict[str, Any]:
     return fields
 
 
-def _softening(network: Network, agent: Agent, softening: Softening) -> dict[str, Any]:
-    chosen = {"td3": "action_std", "dqn": "temperature", "qrdqn": "temperature"}.get(agent.policy)
-    return {} if chosen is None else {chosen: asdict(softening)[chosen]}
+def _noise(network: Network, softening: Softening) -> dict[str, Any]:
+    """Where an action's deviation comes from, other than from the tensors alone."""
+    fields: dict[str, Any] = {
+        "state_dependent_std": network.sde_log_std is not None,
+        "mean_clip": network.mean_clip,
+        "clips_action": network.clips_action,
+    }
+    if network.softening is not None:
+        fields[network.softening] = asdict(softening)[network.softening]
+    return fields
 
 
 def _value(agent: Agent, network: Network, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

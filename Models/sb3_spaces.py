@@ -37,7 +37,8 @@ def read_space(data: Any) -> spaces.Space:
     kind = match[1] if match else str(text or type(data).__name__)
     try:
         if kind == "Box":
-            shape = tuple(int(n) for n in data["_shape"])
+            # Gym up to 0.21 called it differently.
+            shape = tuple(int(n) for n in data["_shape" if "_shape" in data else "shape"])
             return _box(data["low"], data["high"], shape, data["dtype"])
         if kind == "Discrete":
             return _discrete(int(data["n"]), int(data.get("start", 0)))

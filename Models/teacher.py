@@ -8,7 +8,7 @@ does not matter here: an adapter (`Models.sb3_agent`) brings every agent into th
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from Enviroment.errors import UserError
-from Models.bundle import bundle_folder, check_tensors, read_bundle, weights_sha256
+from Models.bundle import bundle_folder, check_tensors, read_bundle
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -32,7 +32,7 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.sb3_agent import Softening, adapt, identity_dim
+from Models.sb3_agent import Softening, adapt, identity_dim, own_extractors
 from Models.sb3_live import live_agent
 from Models.teacher_bundle import record_baseline, save_teacher
 from Models.teacher_description import (
@@ -41,7 +41,14 @@ from Models.teacher_description import (
     TeacherDescription,
     activation_class,
 )
-from Models.teacher_networks import Encoder, StateNormaliser, hidden_layers, prepare
+from Models.teacher_networks import (
+    Encoder,
+    OwnEncoder,
+    OwnExtractors,
+    StateNormaliser,
+    hidden_layers,
+    prepare,
+)
 from Models.vecnormalize import Normaliser, live_normaliser
 
 __all__ = [
@@ -51,13 +58,13 @@ __all__ = [
     "Teacher",
     "TeacherDescription",
     "activation_class",
-    "corrupt",
     "record_baseline",
     "save_teacher",
 ]
 
 MIN_STD = 0.05  # in action units before the tanh
 _LOG_STD_RANGE = (-20.0, 2.0)  # SB3's, of its squashed Gaussians
+_SDE_EPSILON = 1e-6  # SB3's, added to gSDE's variance
 
 
 class Teacher(nn.Module):
@@ -73,6 +80,7 @@ class Teacher(nn.Module):
         tensors: the weights, named as this module's `state_dict`.
         min_std: floor of the standard deviations, in action units before the tanh. SAC's reach
             exp(-20), and the forward KL to such a teacher would collapse the student.
+        extractors: of an agent whose features extractor is not SB3's; copied.
 
     Raises:
         UserError: the tensors do not fit the description, or are not finite.
@@ -86,15 +94,22 @@ class Teacher(nn.Module):
         description: TeacherDescription,
         tensors: Mapping[str, Tensor],
         min_std: float = MIN_STD,
+        extractors: OwnExtractors | None = None,
     ) -> None:
         super().__init__()
         if min_std <= 0.0:
             raise UserError(f"min_std {min_std} must be above 0.")
+        if description.features_extractor and extractors is None:
+            raise UserError(
+                f"this teacher has a features extractor {description.features_extractor}, whose "
+                "code is not here. Make it of its live model: Teacher.from_sb3(model)."
+            )
         self.description, self.min_std = description, min_std
+        own = copy.deepcopy(extractors)
         # On the meta device nothing is drawn from torch's generator, and a false size in a
         # description allocates nothing.
         with torch.device("meta"):
-            self._build(description)
+            self._build(description, own)
         check_tensors("teacher", self.state_dict(), tensors)
         self.load_state_dict(dict(tensors), assign=True)
         for name in ("action_low", "action_high"):
@@ -103,17 +118,22 @@ class Teacher(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def _build(self, d: TeacherDescription) -> None:
+    def _build(self, d: TeacherDescription, own: OwnExtractors | None) -> None:
         normalised = sum(group.size for group in d.groups if group.normalised)
         self.state_normaliser = StateNormaliser(normalised, d.normaliser_clip, d.normaliser_epsilon)
-        self.encoder = Encoder(d.groups)
-        if d.has_critic_encoder:
+        self.encoder = Encoder(d.groups) if own is None else OwnEncoder(own.actor, d.groups)
+        if own is not None and own.critic is not None:
+            self.critic_encoder = OwnEncoder(own.critic, d.groups)
+        elif d.has_critic_encoder:
             self.critic_encoder = Encoder(d.groups)
-        n_features = sum(group.n_features for group in d.groups)
+        described = sum(group.n_features for group in d.groups)
+        n_features = described if own is None else own.n_features
         self.actor = nn.Sequential(*hidden_layers(n_features, d.actor_layers, d.activation))
         last = (n_features, *d.actor_layers)[-1]
         self.head = nn.Linear(last, d.action_dim)  # means, logits, or Q
-        if d.family == SquashedGaussian.family:
+        if d.state_dependent_std:
+            self.sde_log_std = nn.Parameter(torch.zeros(last, d.action_dim))
+        elif d.family == SquashedGaussian.family:
             self.log_std_head = nn.Linear(last, d.action_dim)
         elif d.family == DiagGaussian.family and d.action_std is None:
             self.log_std = nn.Parameter(torch.zeros(d.action_dim))
@@ -170,7 +190,7 @@ class Teacher(nn.Module):
         tensors, network = adapt(agent, normaliser, softening or Softening())
         provenance = {"command": "", "versions": {}, "baselines": {}}
         description = TeacherDescription(**network, **provenance, task=task)
-        return cls(description, tensors, min_std).to(model.device)
+        return cls(description, tensors, min_std, own_extractors(agent)).to(model.device)
 
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode: an algorithm that trains its modules must not wake it."""
@@ -179,6 +199,14 @@ class Teacher(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.state_normaliser.mean.device
+
+    @property
+    def extractors(self) -> OwnExtractors | None:
+        """Of an agent whose features extractor is not SB3's."""
+        if not isinstance(self.encoder, OwnEncoder):
+            return None
+        critic = getattr(self, "critic_encoder", None)
+        return OwnExtractors(self.encoder.module, None if critic is None else critic.module)
 
     @property
     def observation_groups(self) -> tuple[str, ...]:
@@ -205,8 +233,9 @@ class Teacher(nn.Module):
     def distribution(self, observation: Tensor | Mapping[str, Tensor]) -> Distribution:
         """The action distribution, in raw form, with the floor on its standard deviations.
 
-        TD3 and DDPG: a Gaussian of a set standard deviation around the action. DQN and QRDQN:
-        softmax(Q / temperature).
+        TD3, DDPG: a Gaussian of a set standard deviation around the action. DQN, QRDQN:
+        softmax(Q / temperature). ARS: either, as its actions are. gSDE: the Gaussian of one step,
+        though SB3 draws its noise once for many.
         """
         return self._distribution(self._output(self._prepare(observation)))
 
@@ -245,7 +274,8 @@ class Teacher(nn.Module):
     def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The head's output `(B, action_dim)`, and the features that it was computed from."""
         features = self.actor(self.encoder(prepared))
-        return self.head(features), features
+        output, clip = self.head(features), self.description.mean_clip
+        return (output if clip is None else output.clamp(-clip, clip)), features
 
     def _distribution(self, outputs: tuple[Tensor, Tensor]) -> Distribution:
         (output, features), d = outputs, self.description
@@ -256,14 +286,30 @@ class Teacher(nn.Module):
         if d.family == Bernoulli.family:
             return Bernoulli(output)
         floor = math.log(self.min_std)
-        if d.family == SquashedGaussian.family:
-            log_std = self.log_std_head(features).clamp(*_LOG_STD_RANGE)
-            return SquashedGaussian(output, log_std.clamp(min=floor))
-        if d.action_std is None:
-            return DiagGaussian(output, self.log_std.clamp(min=floor).expand_as(output))
-        mean = self._scaled(output.tanh())
-        std = d.action_std * (self.action_high - self.action_low) / 2
-        return DiagGaussian(mean, std.log().clamp(min=floor).expand_as(mean))
+        if d.action_std is not None:
+            mean = self._certain_action(output)
+            std = d.action_std * (self.action_high - self.action_low) / 2
+            return DiagGaussian(mean, std.log().clamp(min=floor).expand_as(mean))
+        log_std = self._log_std(features).clamp(min=floor).expand_as(output)
+        squashed = d.family == SquashedGaussian.family
+        return (SquashedGaussian if squashed else DiagGaussian)(output, log_std)
+
+    def _log_std(self, features: Tensor) -> Tensor:
+        """`(B, action_dim)` or `(action_dim,)`, without the floor."""
+        if self.description.state_dependent_std:
+            # Independent noise on each weight of the last layer: Raffin et al., "Smooth
+            # Exploration for Robotic RL", 2021, section 3.
+            variance = features.square() @ (2 * self.sde_log_std).exp()
+            return 0.5 * (variance + _SDE_EPSILON).log()
+        if self.description.family == SquashedGaussian.family:
+            return self.log_std_head(features).clamp(*_LOG_STD_RANGE)
+        return self.log_std
+
+    def _certain_action(self, output: Tensor) -> Tensor:
+        """The action of a deterministic agent."""
+        if self.description.clips_action:
+            return output.clamp(self.action_low, self.action_high)
+        return self._scaled(output.tanh())
 
     @torch.no_grad()
     def predict(
@@ -325,42 +371,6 @@ class Teacher(nn.Module):
             UserError: prints both tasks, or both pairs of spaces.
         """
         self.description.check_fits(task, observation_space, action_space)
-
-
-def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
-    """An imperfect teacher: every parameter, of actor and critics, plus N(0, sigma^2).
-
-    The normaliser stays. The description records it; what was measured of the teacher is kept
-    there under "uncorrupted", because it is not this one's.
-
-    Args:
-        sigma: 0.05 in Spigler, 2025 (arXiv 2407.15134).
-
-    Raises:
-        UserError: sigma is not a number above 0, or the teacher is corrupted already.
-    """
-    d = teacher.description
-    if not 0 < sigma < math.inf:
-        raise UserError(f"The noise on a teacher's parameters, {sigma}, must be above 0.")
-    if d.corruption_sigma:
-        raise UserError(f"This teacher is corrupted already, by {d.corruption_sigma}.")
-    generator = torch.Generator().manual_seed(seed)
-    tensors = teacher.state_dict()
-    for name, parameter in teacher.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-        tensors[name] = parameter + sigma * noise.to(parameter.device)
-    baselines = {
-        "uncorrupted" if policy == "teacher" else policy: returns
-        for policy, returns in d.baselines.items()
-    }
-    description = dataclasses.replace(
-        d,
-        sha256=weights_sha256(tensors),
-        corruption_sigma=sigma,
-        corruption_seed=seed,
-        baselines=baselines,
-    )
-    return Teacher(description, tensors, teacher.min_std)
 
 
 def _array(

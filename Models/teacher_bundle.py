@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from Enviroment.errors import UserError
 from Models.bundle import bundle_folder, read_bundle, write_bundle
 from Models.teacher_description import Baselines, TeacherDescription
 
@@ -24,7 +25,16 @@ def save_teacher(
 
     Args:
         notes: plain JSON for people (how it was trained, other figures); no code reads it.
+
+    Raises:
+        UserError: its features extractor is a class of one's own: a bundle holds no code.
     """
+    if description.features_extractor:
+        raise UserError(
+            f"A teacher with a features extractor of its own, {description.features_extractor}, "
+            "cannot be saved: a bundle holds no code. Make it of its live model each time: "
+            "Teacher.from_sb3(model)."
+        )
     described = dataclasses.asdict(description)
     data = {**notes, **described, "summary": _summary(description.baselines)}
     write_bundle(folder, "teacher", tensors, data)

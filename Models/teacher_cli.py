@@ -18,13 +18,14 @@ import tyro
 from Enviroment.custom import named_task
 from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
-from Enviroment.make import make_env, make_state_env
 from Enviroment.redaction import command_line
 from Models import hub
+from Models.corruption import corrupt
 from Models.sb3_agent import Softening
 from Models.sb3_zip import read_sb3_zip
-from Models.teacher import Teacher, corrupt, save_teacher
+from Models.teacher import Teacher, save_teacher
 from Models.teacher_description import TeacherDescription
+from Models.teacher_fit import check_task
 from Models.trust import Trust
 
 _PACKAGES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
@@ -37,7 +38,8 @@ class Convert:
     archive: tyro.conf.Positional[str]
     """SB3's file, or hf://OWNER/REPOSITORY[@REVISION] on the Hugging Face hub."""
     task: str
-    """The task that it was trained on, or Gymnasium's id of an environment of your own."""
+    """The task that it was trained on, or Gymnasium's id of its environment, which need not be
+    installed here."""
     output: Path
     """Folder of the bundle; it must not hold one."""
     vecnormalize: Path | None = None
@@ -45,9 +47,9 @@ class Convert:
     trust: tuple[str, ...] = ()
     """SHA-256 of files that may be unpickled, which runs whatever is in them."""
     action_std: float = Softening.action_std
-    """TD3, DDPG: standard deviation around the action, in half widths of its bounds."""
+    """TD3, DDPG, ARS: standard deviation around the action, in half widths of its bounds."""
     temperature: float = Softening.temperature
-    """DQN, QRDQN: the policy is softmax(Q / temperature)."""
+    """DQN, QRDQN, ARS: the policy is softmax(Q / temperature); ARS has scores for Q."""
     corrupt_teacher: float = 0.0
     """Standard deviation of noise on every parameter; the paper's imperfect teachers have 0.05."""
     corrupt_seed: int = 0
@@ -106,17 +108,26 @@ def convert(flags: Convert, command: str) -> None:
         **network, task=task.name, command=command, versions=versions, baselines={}
     )
     teacher = Teacher(description, tensors)
-    env = (make_env if task.is_game else make_state_env)(task, 1, 0)
-    try:
-        teacher.check_fits(task.name, env.observation_space, env.action_space)
-    finally:
-        env.close()
+    check_task(teacher, task)
+    if vecnormalize is None:
+        _say_raw(archive)
     if flags.corrupt_teacher:
         teacher = corrupt(teacher, flags.corrupt_teacher, flags.corrupt_seed)
     files = {"zip": archive, "vecnormalize": vecnormalize}
     source = {kind: _fingerprint(path) for kind, path in files.items() if path is not None}
     notes = {"source": {"name": flags.archive, **source}}
     save_teacher(flags.output, teacher.state_dict(), teacher.description, notes)
+
+
+def _say_raw(archive: Path) -> None:
+    """That no statistics were given; and where some lie, which may have been forgotten."""
+    beside = [name for name in hub.VECNORMALIZE if archive.with_name(name).is_file()]
+    hint = f" Beside it lies {beside[0]}, which may be its VecNormalize." if beside else ""
+    print(
+        "Note: no --vecnormalize was given, so the agent is taken to have been trained on raw "
+        f"observations.{hint}",
+        file=sys.stderr,
+    )
 
 
 def _fingerprint(path: Path) -> dict[str, str]:
@@ -126,9 +137,13 @@ def _fingerprint(path: Path) -> dict[str, str]:
 def describe(teacher: Teacher) -> str:
     """A bundle's contents, a line each, for people."""
     d = teacher.description
-    groups = zip(d.group_names, d.groups, strict=True)
-    # Without a clip the statistics are those that change nothing.
-    normalised = [n for n, group in groups if group.normalised and d.normaliser_clip is not None]
+    statistics = teacher.state_normaliser
+    changes = bool((statistics.mean != 0).any() or (statistics.var != 1).any())
+    normalised = [
+        f"{name}, each of {group.stack} stacked" if group.stack > 1 else name
+        for name, group in zip(d.group_names, d.groups, strict=True)
+        if group.normalised and changes
+    ]
     actor = " -> ".join(str(size) for size in (*d.actor_layers, d.action_dim))
     lines = {
         "task": d.task,
@@ -137,7 +152,7 @@ def describe(teacher: Teacher) -> str:
         "observations": d.observation_space,
         "normalised": ", ".join(normalised) or "nothing",
         "actor": f"{actor} ({d.activation})",
-        "critics": f"{d.n_critics}, value of {d.value_kind}",
+        "critics": "none" if d.value_kind is None else f"{d.n_critics}, value of {d.value_kind}",
         "parameters": f"{sum(p.numel() for p in teacher.parameters()):,}",
         "discount": d.gamma,
         "SHA-256": d.sha256,
@@ -146,6 +161,8 @@ def describe(teacher: Teacher) -> str:
     }
     if d.action_std is not None:
         lines["set deviation"] = f"{d.action_std} half widths of the bounds"
+    if d.state_dependent_std:
+        lines["deviations"] = "follow from the state (gSDE)"
     if d.temperature is not None:
         lines["temperature"] = d.temperature
     if d.corruption_sigma:

@@ -31,6 +31,11 @@ _ACTIVATIONS = {
     "Tanh": nn.Tanh,
     "SiLU": nn.SiLU,
     "GELU": nn.GELU,
+    "SELU": nn.SELU,
+    "Mish": nn.Mish,
+    "Sigmoid": nn.Sigmoid,
+    "Softplus": nn.Softplus,
+    "ReLU6": nn.ReLU6,
 }
 _VALUE_KINDS = ("state", "action", "q", None)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
@@ -56,17 +61,23 @@ class ObservationGroup:
     name: str  # "": the observation is no dictionary
     shape: tuple[int, ...]
     choices: tuple[int, ...] = ()  # of discrete values, which become one-hot
-    is_image: bool = False  # uint8, divided by 255
+    is_image: bool = False  # uint8, divided by 255 unless `raw_pixels`
     cnn_features: int = 0  # outputs of the CNN that reads it; 0: it is flattened
     normalised: bool = False  # by the teacher's own statistics
     cnn_filters: tuple[int, ...] = ()  # of an IMPALA-CNN's sequences; empty: a Nature-CNN
+    raw_pixels: bool = False  # of an image: not divided by 255
+    # That many states, oldest first, each normalised by the same statistics. Those of zeros, before
+    # an episode's first, stay zeros, as a VecFrameStack around a VecNormalize leaves them.
+    stack: int = 1
 
     def __post_init__(self) -> None:
-        sizes = (*self.shape, *self.choices, *self.cnn_filters)
+        sizes = (*self.shape, *self.choices, *self.cnn_filters, self.stack)
         if not all(type(size) is int and size > 0 for size in sizes):
             raise UserError(f"observation {self.name!r}: its sizes {sizes} must be above 0.")
         if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
             raise UserError(f"observation {self.name!r}: {self.shape} is no image for a CNN.")
+        if self.size % self.stack:
+            raise UserError(f"observation {self.name!r}: {self.shape} is no {self.stack} states.")
 
     @property
     def size(self) -> int:
@@ -93,7 +104,9 @@ class ObservationGroup:
         """Whether observations of `space` mean the same here."""
         if self.choices:
             return space == self.space
-        return space.shape == self.shape and is_image_space(space) == self.is_image
+        # A VecNormalize that normalises images makes them floats; teachers do that themselves.
+        same_kind = self.normalised or is_image_space(space) == self.is_image
+        return space.shape == self.shape and same_kind
 
 
 @dataclass(frozen=True)
@@ -125,13 +138,17 @@ class TeacherDescription:
     observation: tuple[ObservationGroup, ...] = ()  # empty: a normalised vector of state_dim
     action_shape: tuple[int, ...] = ()  # empty: a vector
     choices: tuple[int, ...] = ()  # of each action, where there are several discrete ones
-    action_std: float | None = None  # TD3, DDPG: set deviation, in half widths of the bounds
-    temperature: float | None = None  # DQN, QRDQN: what Q is divided by to be a logit
+    action_std: float | None = None  # TD3, DDPG, ARS: set deviation, in half widths of the bounds
+    temperature: float | None = None  # DQN, QRDQN, ARS: what Q or a score is divided by: a logit
     n_quantiles: int = 1  # outputs of a critic
     dropped_quantiles: int = 0  # the largest, of all critics together
     has_critic_encoder: bool = False  # the critics read images with a CNN of their own
     corruption_sigma: float = 0.0  # standard deviation of the noise on every parameter
     corruption_seed: int | None = None
+    state_dependent_std: bool = False  # gSDE: deviations follow from the actor's features
+    mean_clip: float | None = None  # SAC, TQC with gSDE: bound of the mean before the tanh
+    clips_action: bool = False  # ARS: no tanh gives the action; it is cut off at the bounds
+    features_extractor: str = ""  # a class of the user's own, which no bundle can hold
 
     def __post_init__(self) -> None:
         activation_class(self.activation)
@@ -166,6 +183,13 @@ class TeacherDescription:
             value = getattr(self, name)
             if value is not None and not (0 < value < math.inf and self.family == family):
                 raise UserError(f"{name} {value} must be above 0, and is only for {family}.")
+        gaussian = self.family in _BOUNDED and self.action_std is None
+        if self.state_dependent_std and not gaussian:
+            raise UserError(f"state-dependent deviations are not for {self.family}.")
+        if self.mean_clip is not None and not 0 < self.mean_clip < math.inf:
+            raise UserError(f"mean_clip {self.mean_clip} must be above 0.")
+        if self.clips_action and self.action_std is None:
+            raise UserError("clips_action needs an action_std.")
         if self.value_kind == "action" and not (
             self.family == SquashedGaussian.family or self.action_std
         ):
@@ -208,7 +232,10 @@ class TeacherDescription:
         """The groups that it reads of a dictionary of observations. What has no name is the
         state, or the frames if it is an image.
         """
-        return tuple(group.name or (FRAME if group.is_image else STATE) for group in self.groups)
+        return tuple(
+            group.name or (FRAME if group.is_image or group.cnn_features else STATE)
+            for group in self.groups
+        )
 
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
@@ -216,6 +243,10 @@ class TeacherDescription:
         """Raises UserError for another task, or other spaces: `Teacher.check_fits`."""
         if self.task and self.task != task:
             raise UserError(f"This is a teacher of {self.task}; the task is {task}.")
+        self.check_spaces(observation_space, action_space)
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        """Raises UserError for other spaces; prints both pairs."""
         if not (self._reads(observation_space) and self._acts_in(action_space)):
             raise UserError(
                 f"The teacher does not fit the environment.\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -50,11 +51,22 @@ def prepare(
         parts = normaliser(flat[0] if len(flat) == 1 else torch.cat(flat, dim=-1))
         normalised = iter(parts.split([group.size for group in ours], dim=-1))
     return [
-        next(normalised).unflatten(-1, group.shape)
+        _keep_padding(observation[group.name], next(normalised), group).unflatten(-1, group.shape)
         if group.normalised
         else _raw_features(observation[group.name], group)
         for group in groups
     ]
+
+
+def _keep_padding(raw: Tensor, normalised: Tensor, group: ObservationGroup) -> Tensor:
+    """A stack's states of zeros, before the episode's first, as they were: `(B, size)`."""
+    if group.stack == 1:
+        return normalised
+    is_empty = (raw.flatten(1).unflatten(-1, (group.stack, -1)) == 0).all(-1)  # (B, stack)
+    is_empty[:, -1] = False  # the newest is there
+    padding = is_empty.long().cumprod(-1).bool()
+    states = normalised.unflatten(-1, (group.stack, -1))
+    return states.masked_fill(padding.unsqueeze(-1), 0.0).flatten(1)
 
 
 def _raw_features(x: Tensor, group: ObservationGroup) -> Tensor:
@@ -62,7 +74,7 @@ def _raw_features(x: Tensor, group: ObservationGroup) -> Tensor:
         columns = x.long().reshape(len(x), -1).unbind(-1)  # (B,) each
         one_hot = [F.one_hot(c, n) for c, n in zip(columns, group.choices, strict=True)]
         return torch.cat(one_hot, dim=-1).float()
-    return x.float() / 255 if group.is_image else x.float()
+    return x.float() / 255 if group.is_image and not group.raw_pixels else x.float()
 
 
 class Encoder(nn.Module):
@@ -84,6 +96,36 @@ class Encoder(nn.Module):
             for part, x in zip(self.parts, prepared, strict=True)
         ]
         return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
+
+
+@dataclass(frozen=True)
+class OwnExtractors:
+    """A user's own features extractors, frozen copies: code, which no bundle can hold."""
+
+    actor: nn.Module
+    critic: nn.Module | None  # None: the actor's
+
+    @property
+    def n_features(self) -> int:
+        """Outputs of each."""
+        return int(self.actor.features_dim)  # pyright: ignore[reportArgumentType]
+
+
+class OwnEncoder(nn.Module):
+    """A user's own features extractor, given observations as SB3 gives them."""
+
+    def __init__(self, module: nn.Module, groups: Sequence[ObservationGroup]) -> None:
+        super().__init__()
+        self.module = module
+        self._names = [group.name for group in groups]
+
+    def forward(self, prepared: Sequence[Tensor]) -> Tensor:
+        """The prepared groups -> `(B, n_features)`."""
+        chunks = zip(*(x.split(_CHUNK) for x in prepared), strict=True)
+        return torch.cat([self.module(self._observation(parts)) for parts in chunks])
+
+    def _observation(self, parts: Sequence[Tensor]) -> Tensor | dict[str, Tensor]:
+        return dict(zip(self._names, parts, strict=True)) if self._names[0] else parts[0]
 
 
 def make_cnn(group: ObservationGroup) -> FlatCNN:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from Models.inert_pickle import RefusedPickleError, read_inert
 from Models.trust import NO_TRUST, NeedsTrustError, Trust
 
 _MAX_BYTES = 512 * 2**20
+# What reading the statistics off records of something else raises.
+_NO_VECNORMALIZE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Normaliser:
 
     mean: np.ndarray  # (state_dim,) float64
     var: np.ndarray  # (state_dim,) float64
-    clip: float | None  # standard deviations
+    clip: float | None  # standard deviations; None: not clipped
     epsilon: float
     reward_scale: float = 1.0  # raw rewards over those that the agent was trained on
     # Sizes of the groups that mean and var are of, in order; None: the observation is a vector.
@@ -77,18 +81,32 @@ def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> No
     try:
         record = read_inert(content, _ALLOWED)
     except RefusedPickleError as error:
-        if not trust.covers(content):
-            raise NeedsTrustError(
-                path, f"{error}. It is damaged, or a pickle that would run code"
-            ) from None
-        env = trust.unpickle(path, content)
-        if not isinstance(env, VecNormalize):
-            raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.") from None
-        return live_normaliser(env, state_dim)
+        if trust.covers(content):
+            return _read_trusted(path, content, state_dim, trust)
+        raise NeedsTrustError(
+            path, f"{error}, and only names that are known to be harmless are read"
+        ) from None
     try:
         return _of_record(record, state_dim)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except _NO_VECNORMALIZE as error:
         raise UserError(f"{path} holds no VecNormalize over Box states: {error!r}.") from None
+
+
+class _EveryName:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def _read_trusted(path: Path, content: bytes, state_dim: int, trust: Trust) -> Normaliser:
+    """The statistics with any other names beside them: as inert records too where that will do,
+    which needs no module to be here. Otherwise the file is unpickled.
+    """
+    with contextlib.suppress(RefusedPickleError, *_NO_VECNORMALIZE):
+        return _of_record(read_inert(content, _EveryName()), state_dim)
+    env = trust.unpickle(path, content)
+    if not isinstance(env, VecNormalize):
+        raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.")
+    return live_normaliser(env, state_dim)
 
 
 def _assemble(
@@ -106,7 +124,10 @@ def _assemble(
         )
         groups = {name: group_mean.size for name, (group_mean, _) in statistics.items()}
         vector = list(groups) == [""]
-        normaliser = Normaliser(mean, var, clip, epsilon, groups=None if vector else groups)
+        if math.isnan(clip):
+            raise ValueError("clip_obs is NaN")
+        limit = clip if math.isfinite(clip) else None
+        normaliser = Normaliser(mean, var, limit, epsilon, groups=None if vector else groups)
     if return_variance is not None:
         scale = float(np.sqrt(return_variance + epsilon))
         normaliser = replace(normaliser, reward_scale=scale)
@@ -121,6 +142,8 @@ _SPACES = (
     ("multi_discrete", "MultiDiscrete"),
     ("multi_binary", "MultiBinary"),
     ("dict", "Dict"),
+    ("tuple", "Tuple"),
+    ("text", "Text"),
 )
 # No others; NumPy's are spelled differently before version 2, Gymnasium was Gym before SB3's.
 _ALLOWED = frozenset(
@@ -129,7 +152,14 @@ _ALLOWED = frozenset(
         ("stable_baselines3.common.running_mean_std", "RunningMeanStd"),
         *((f"gymnasium.spaces.{module}", name) for module, name in _SPACES),
         *((f"gym.spaces.{module}", name) for module, name in _SPACES),
+        *(
+            (module, name)
+            for module in ("builtins", "__builtin__")
+            for name in ("set", "frozenset")
+        ),
         ("collections", "OrderedDict"),
+        ("_codecs", "encode"),  # of bytes, in protocols up to 2 ...
+        ("__builtin__", "bytes"),  # ... of none
         ("numpy", "dtype"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
@@ -141,12 +171,18 @@ _ALLOWED = frozenset(
         ("numpy.random._pickle", "__generator_ctor"),
         ("numpy.random._pickle", "__bit_generator_ctor"),
         ("numpy.random._pickle", "__randomstate_ctor"),
+        ("numpy.random", "__RandomState_ctor"),  # before NumPy 1.17
         ("numpy.random._mt19937", "MT19937"),
         ("numpy.random._pcg64", "PCG64"),
+        ("gym.utils.seeding", "RandomNumberGenerator"),
+        ("gym.utils.seeding", "RandomNumberGenerator._generator_ctor"),
         ("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"),
         ("numpy.random.bit_generator", "SeedSequence"),
     }
 )
+
+
+_NUMBERS = ("f8", "f4", "i8", "i4")
 
 
 def _of_record(record: Any, state_dim: int) -> Normaliser:
@@ -171,7 +207,7 @@ def _number(value: Any) -> float:
 
 
 def _array(record: Any) -> np.ndarray:
-    """The float64 array or scalar that a record stands for, copied."""
+    """The array or scalar of numbers that a record stands for, copied, as float64."""
     kind = type(record).__name__
     if kind == "_reconstruct":
         _, shape, dtype, is_fortran, content = record.state
@@ -182,7 +218,20 @@ def _array(record: Any) -> np.ndarray:
         (dtype, content), shape, is_fortran = record.arguments, (), False
     else:
         raise TypeError(f"{kind} where numbers should be")
-    if type(dtype).__name__ != "dtype" or dtype.arguments[0] != "f8" or dtype.state[1] != "<":
-        raise TypeError("numbers that are not little-endian float64")
+    if type(dtype).__name__ != "dtype" or dtype.arguments[0] not in _NUMBERS:
+        raise TypeError("what is no number where numbers should be")
+    if dtype.state[1] != "<":
+        raise TypeError("numbers that are not little-endian")
     order = "F" if is_fortran else "C"
-    return np.frombuffer(content, "<f8").reshape(shape, order=order).copy()
+    numbers = np.frombuffer(_bytes(content), f"<{dtype.arguments[0]}")
+    return numbers.reshape(shape, order=order).astype(np.float64)
+
+
+def _bytes(content: Any) -> Any:
+    """Protocols up to 2 spell bytes as text, to be encoded."""
+    if type(content).__name__ != "encode":
+        return content
+    text, encoding = content.arguments
+    if encoding != "latin1":
+        raise TypeError(f"bytes in {encoding}")
+    return text.encode("latin1")

@@ -22,8 +22,9 @@ from Enviroment import dataset_tools
 from Enviroment.dataset_format import IMPORTED_FROM, MANIFEST, Manifest, shard_name
 from Enviroment.errors import UserError
 from Enviroment.tasks import get_task
+from Models.corruption import corrupt
 from Models.labels import TeacherLabeller
-from Models.teacher import Teacher, corrupt, save_teacher
+from Models.teacher import Teacher, save_teacher
 from tests.refusal import refusal
 from tests.short_for import short_for
 from tests.short_run import failure

@@ -21,9 +21,10 @@ from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.tracking import read_metrics
+from Models.corruption import corrupt
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student, save_student
-from Models.teacher import Teacher, corrupt, record_baseline, save_teacher
+from Models.teacher import Teacher, record_baseline, save_teacher
 from tests.bundle_edits import change_description
 from tests.cloning_data import student
 from tests.short_for import short_for

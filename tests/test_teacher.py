@@ -13,12 +13,12 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from Enviroment.errors import UserError
 from Enviroment.make import make_state_env
+from Models.corruption import corrupt
 from Models.distributions import SquashedGaussian
 from Models.sb3_zip import read_sb3_zip
 from Models.teacher import (
     Teacher,
     TeacherDescription,
-    corrupt,
     record_baseline,
     save_teacher,
 )

@@ -4,10 +4,13 @@ import json
 import sys
 from hashlib import sha256
 from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
+import gymnasium as gym
 import numpy as np
 import pytest
-from stable_baselines3 import PPO, TD3
+from gymnasium import spaces
+from stable_baselines3 import A2C, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
@@ -79,9 +82,105 @@ def test_settings_of_a_deterministic_agent_and_noise_are_recorded(tmp_path, caps
     assert "N(0, 0.05^2)" in printed
 
 
+# -- tasks that are no games of this project, or not here ----------------------------------------
+
+
+class Groups(gym.Env):
+    """Observations in a dictionary, and several discrete actions."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    observation_space = spaces.Dict(
+        {"goal": spaces.Box(-1, 1, (2,)), "img": spaces.Box(0, 255, (36, 36, 3), np.uint8)}
+    )
+    action_space = spaces.MultiDiscrete([2, 3])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+class Broken(Groups):
+    def __init__(self):
+        raise ZeroDivisionError("no such table")
+
+
+@pytest.fixture
+def registered():
+    """`Ours-v0` in groups; `Broken-v0`, which cannot be made; `Moved-v1` and its successors."""
+    before = dict(gym.registry)
+    ours: Any = Groups
+    broken: Any = Broken
+    gym.register("Ours-v0", entry_point=ours, max_episode_steps=5)
+    for name in ("Broken-v0", "Moved-v1", "Moved-v4"):
+        gym.register(name, entry_point=broken)
+    gym.register("Moved-v2", entry_point="gymnasium.envs.classic_control:PendulumEnv")
+    gym.register("Moved-v3", entry_point=ours)
+    yield
+    for name in gym.registry.keys() - before.keys():
+        gym.registry.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "policy"), [("CartPole-v1", "MlpPolicy"), ("Ours-v0", "MultiInputPolicy")]
+)
+def test_agents_of_other_spaces_are_converted(registered, env_id, policy, tmp_path, capsys):
+    env = make_vec_env(env_id, 1)
+    agent = A2C(policy, env, n_steps=8, seed=1, device="cpu").learn(8)
+    agent.save(tmp_path / "agent.zip")
+    convert(tmp_path, task=env_id)
+    assert "Note: no --vecnormalize was given" in capsys.readouterr().err
+    teacher, obs = Teacher.load(tmp_path / "teacher"), cast(Any, env.reset())
+    expected = agent.predict(obs, deterministic=True)[0]
+    np.testing.assert_array_equal(teacher.predict(obs)[0], expected)
+    assert teacher.description.action_space == env.action_space
+
+
+def test_an_environment_that_is_not_installed_is_not_needed(saved, capsys):
+    folder, states, _ = saved
+    convert(folder, "--vecnormalize", folder / "vecnormalize.pkl", task="PandaPush-v3")
+    note = capsys.readouterr().err
+    assert "no environment 'PandaPush-v3'" in note
+    assert "has the spaces of the zip" in note
+    assert "--vecnormalize" not in note
+    teacher = Teacher.load(folder / "teacher")
+    assert (teacher.description.task, teacher.predict(states)[0].shape) == ("PandaPush-v3", (32, 7))
+
+
+def test_what_an_environment_says_is_told_as_its_own_with_versions(registered, saved, capsys):
+    convert(saved[0], task="Broken-v0")
+    note = capsys.readouterr().err
+    assert f"Broken-v0 cannot be made. What it says (with gymnasium {gym.__version__}" in note
+    assert "ZeroDivisionError: no such table" in note
+    assert "has the same spaces" not in note
+
+
+def test_a_newer_version_of_the_same_spaces_is_offered(registered, tmp_path, capsys):
+    """Of Moved, v4 cannot be made, v3 has other spaces, and v2 is what the agent was trained on."""
+    SAC("MlpPolicy", make_vec_env("Pendulum-v1", 1), buffer_size=9).save(tmp_path / "agent.zip")
+    convert(tmp_path, task="Moved-v1")
+    assert "Moved-v2 has the same spaces" in capsys.readouterr().err
+
+
+def test_of_a_task_of_the_registry_its_own_name_is_offered(tmp_path, capsys):
+    PPO("MlpPolicy", make_vec_env("Hopper-v5", 1), device="cpu").save(tmp_path / "agent.zip")
+    convert(tmp_path, task="Hopper-v3")
+    note = capsys.readouterr().err
+    assert "moved to the gymnasium-robotics project" in note
+    assert "Hopper-v5 has the same spaces. For a teacher of it: --task Hopper" in note
+
+
+def test_statistics_that_may_have_been_forgotten_are_named(saved, capsys):
+    convert(saved[0])
+    assert "Beside it lies vecnormalize.pkl" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "task", "message"),
     [
+        ((), "CartPole-v1", r"does not fit"),
         ((), "Reacher", r"does not fit"),
         ((), "Pushr", "Did you mean Pusher"),
         (("--vecnormalize", "none.pkl"), "Pusher", "none.pkl"),

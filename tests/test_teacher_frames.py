@@ -211,7 +211,7 @@ def test_many_frames_are_computed_in_chunks() -> None:
     teacher = Teacher.from_sb3(teacher_agent())
     frames = torch.randint(0, 256, (600, *SHAPE), dtype=torch.uint8)
     sizes = []
-    handle = teacher.encoder.parts[0].register_forward_hook(
+    handle = teacher.encoder.get_submodule("parts.0").register_forward_hook(
         lambda _, x, __: sizes.append(len(x[0]))
     )
     whole = teacher.distribution({"frame": frames}).params()["logits"]
