@@ -16,6 +16,7 @@ import imageio_ffmpeg
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer
 from Enviroment.tasks import Task
@@ -131,16 +132,16 @@ def episode_pictures(
         raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
         env.reset(seed=seed)
-        model, data = env.get_wrapper_attr("model"), env.get_wrapper_attr("data")
         with contextlib.closing(
-            Renderer(model, task.camera, height, width, quality="reference", grayscale=False)
+            Renderer(task.camera, height, width, quality="reference", grayscale=False)
         ) as renderer:
-            yield _with_inset(renderer.render(data), played, 0)
+            view = EnvView(env, renderer)
+            yield _with_inset(view.render(), played, 0)
             moves = zip(played.actions, played.rewards, strict=True)
             for step, (action, reward) in enumerate(moves, start=1):
                 _check_repeated(seed, step, reward, float(env.step(action)[1]))
                 if step in drawn:
-                    yield _with_inset(renderer.render(data), played, step)
+                    yield _with_inset(view.render(), played, step)
 
 
 def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:

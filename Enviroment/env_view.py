@@ -1,0 +1,146 @@
+"""One environment drawn as it is now: its own model, its own render callback."""
+
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from Enviroment.render import Renderer, find_body
+from Enviroment.task import Camera
+from Enviroment.uploaded import Glance, UploadedModel
+
+_SPARE_GEOMS = 1000  # of a scene: contacts, frames and whatever else visual options show
+_SLACK_SEGMENTS = 32  # with which MuJoCo draws a tendon that hangs through
+
+
+class EnvView:
+    """Draws one environment by a renderer that others of its thread may share.
+
+    A picture shows what `env.render()` would at that moment, from the renderer's camera: colours,
+    sizes, lights and textures as they are now, a model that was built anew, goals that the
+    environment marks in its `_render_callback` (gymnasium-robotics), and Gymnasium's
+    `visual_options`. Drawing leaves the simulation as it is, so episodes are the same whether they
+    are seen or not; what a callback writes into the model stays.
+
+    Args:
+        env: has a `model` and `data` of MuJoCo.
+        renderer: of this thread.
+
+    Raises:
+        UserError: the model has no body of the name that the camera tracks, or the machine no
+            usable OpenGL.
+    """
+
+    def __init__(self, env: gym.Env, renderer: Renderer) -> None:
+        self._env: Any = env.unwrapped
+        self._renderer = renderer
+        self._callback: Callable[[], object] | None = getattr(self._env, "_render_callback", None)
+        self._camera = _free_camera(renderer.camera)
+        self._option = _visual_options(self._env)
+        self._perturbation = mujoco.MjvPerturb()
+        self._uploaded: UploadedModel | None = None
+        self._drawn_at: float | None = None  # simulated time
+        self._follow(self._env.model)
+
+    def expect_changes(self) -> None:
+        """Compare all of the model at the next picture, because a reset may have changed it.
+
+        Between resets, only samples of large textures and meshes are compared.
+        """
+        self._unsure = True
+
+    def render(self) -> np.ndarray:
+        """Draw the environment as it is now.
+
+        Returns:
+            As `Renderer.draw`.
+        """
+        model, data = self._env.model, self._env.data
+        if model is not self._model:
+            self._follow(model)
+        if self._callback is None:
+            return self._draw(model, data)
+        with self._undisturbed(model, data):
+            self._callback()
+            return self._draw(model, data)
+
+    def _follow(self, model: mujoco.MjModel) -> None:
+        """From now on this is the environment's model."""
+        track = self._renderer.camera.track
+        self._model = model
+        self._tracked = None if track is None else find_body(model, track)
+        self._scene = self._renderer.new_scene(model, _geom_count(model))
+        self._uploaded = self._renderer.upload(model, self._uploaded)
+        self._glance = Glance(model)
+        self._before = None if self._callback is None else mujoco.MjData(model)
+        self._unsure = False
+
+    @contextlib.contextmanager
+    def _undisturbed(self, model: mujoco.MjModel, data: mujoco.MjData) -> Iterator[None]:
+        """Undo what happens to the simulation: callbacks move markers and call `mj_forward`."""
+        mujoco.mj_copyData(self._before, model, data)
+        if data.time == self._drawn_at:
+            # The same moment once more: callbacks place sites by where they are in the data, which
+            # the last picture's callback has moved in the model.
+            mujoco.mj_kinematics(model, data)
+        self._drawn_at = data.time
+        try:
+            yield
+        finally:
+            mujoco.mj_copyData(data, model, self._before)
+
+    def _draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+        if self._unsure or self._glance.sees_change():
+            self._uploaded = self._renderer.upload(model, self._uploaded)
+            self._glance.remember()
+            self._unsure = False
+        if self._tracked is not None:
+            # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
+            # on those before it.
+            lookat = self._renderer.camera.lookat
+            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + lookat[:2]
+        self._update_scene(model, data)
+        while self._scene.status:  # it is full
+            self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
+            self._update_scene(model, data)
+        assert self._uploaded is not None
+        return self._renderer.draw(self._scene, self._uploaded)
+
+    def _update_scene(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        mujoco.mjv_updateScene(
+            *(model, data, self._option, self._perturbation, self._camera),
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+
+
+def _geom_count(model: mujoco.MjModel) -> int:
+    """How many geoms a scene of the model may have; sites and tendons are geoms there too."""
+    things = model.ngeom + model.nsite + model.nskin + model.nflex
+    return _SPARE_GEOMS + things + 2 * model.nwrap + _SLACK_SEGMENTS * model.ntendon
+
+
+def _free_camera(camera: Camera) -> mujoco.MjvCamera:
+    free = mujoco.MjvCamera()
+    free.type = mujoco.mjtCamera.mjCAMERA_FREE
+    free.distance = camera.distance
+    free.lookat[:] = camera.lookat
+    free.azimuth, free.elevation = camera.azimuth, camera.elevation
+    return free
+
+
+def _visual_options(env: Any) -> mujoco.MjvOption:
+    """MuJoCo's defaults, and over them the `visual_options` that the environment was made with."""
+    option = mujoco.MjvOption()
+    flags = getattr(getattr(env, "mujoco_renderer", None), "_vopt", {})
+    for flag, value in flags.items():
+        option.flags[flag] = value
+    return option
