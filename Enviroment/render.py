@@ -61,11 +61,12 @@ class Renderer:
         check_quality(quality)
         self._thread = threading.get_ident()
         self.camera = camera
-        self._quality = quality
+        self._quality: Quality = quality
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), np.uint8)
         self._gray = np.empty((height, width), np.uint8) if grayscale else None
         self._uploaded: list[UploadedModel] = []
+        self._bound: mujoco.MjrContext | None = None  # whose buffer OpenGL draws into
         with gl_errors():
             self._gl = open_context(height, width)
         self._closed = False
@@ -115,7 +116,9 @@ class Renderer:
         self._check_usable()
         self._gl.make_current()  # another renderer of this thread may have been
         context = uploaded.context
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)  # or another model's
+        if context is not self._bound:
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+            self._bound = context
         mujoco.mjr_render(self._viewport, scene, context)
         mujoco.mjr_readPixels(self._rgb, None, self._viewport, context)
         picture = self._rgb
@@ -137,6 +140,7 @@ class Renderer:
 
     def _make_context(self, model: mujoco.MjModel) -> mujoco.MjrContext:
         settings = _model_for(model, self._viewport.height, self._viewport.width, self._quality)
+        self._bound = None  # the new context takes over
         return mujoco.MjrContext(settings, mujoco.mjtFontScale.mjFONTSCALE_100)
 
     def _drop(self, uploaded: UploadedModel) -> None:

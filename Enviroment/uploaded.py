@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import mujoco
 import numpy as np
@@ -25,6 +25,7 @@ _UNSEEN = re.compile("mesh_(bvh|oct|poly|extrema|pos|quat|scale)|.*(path|content
 _ARRAYS = tuple(
     name for name in dir(mujoco.MjModel) if name.startswith(_UPLOADED) and not _UNSEEN.match(name)
 )
+_PLANES = "planes"  # the sizes and materials of geoms that are
 _GLANCED = ("tex_data", "hfield_data", "mesh_vert")
 _SAMPLES = 4096  # numbers of each array that a glance compares: about 3 microseconds
 
@@ -64,7 +65,13 @@ class UploadedModel:
         self._bytes, self._settings = _bytes_of(model), _settings_of(model)
 
     def _changed(self, model: mujoco.MjModel) -> set[str]:
-        return {name for name, array in _uploaded(model) if array.tobytes() != self._bytes[name]}
+        """Names of the arrays that differ, of a model with as many of everything."""
+        changed = {
+            name
+            for name, known in self._bytes.items()
+            if name != _PLANES and getattr(model, name).tobytes() != known
+        }
+        return changed | ({_PLANES} if _plane_bytes(model) != self._bytes[_PLANES] else set())
 
     def _upload(self, model: mujoco.MjModel, changed: set[str]) -> None:
         if "tex_data" in changed:
@@ -116,14 +123,15 @@ def _stride(size: int) -> int:
 
 
 def _bytes_of(model: mujoco.MjModel) -> dict[str, bytes]:
-    return {name: array.tobytes() for name, array in _uploaded(model)}
+    """What is uploaded. Arrays that are empty here are so in any model with as many of all."""
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    full = {name: array.tobytes() for name, array in arrays.items() if array.size}
+    return {**full, _PLANES: _plane_bytes(model)}
 
 
-def _uploaded(model: mujoco.MjModel) -> Iterator[tuple[str, np.ndarray]]:
-    for name in _ARRAYS:
-        yield name, getattr(model, name)
+def _plane_bytes(model: mujoco.MjModel) -> bytes:
     planes = _planes(model)
-    yield "planes", np.column_stack([model.geom_size[planes], model.geom_matid[planes]])
+    return model.geom_size[planes].tobytes() + model.geom_matid[planes].tobytes()
 
 
 def _planes(model: mujoco.MjModel) -> np.ndarray:
@@ -132,9 +140,10 @@ def _planes(model: mujoco.MjModel) -> np.ndarray:
 
 
 def _settings_of(model: mujoco.MjModel) -> tuple[float, ...]:
-    """The scalars that a context copies. The size of the picture is the renderer's own."""
+    """How much of everything there is, and the scalars that a context copies."""
     vis, quality = model.vis, model.vis.quality
     return (
+        *(model.ntex, model.nmat, model.nmesh, model.nhfield, model.nskin),
         *(float(model.stat.extent), vis.global_.linewidth),
         *(vis.map.fogstart, vis.map.fogend, vis.map.shadowclip, vis.map.shadowscale),
         *(vis.map.znear, vis.map.zfar, *map(float, vis.rgba.fog), *map(float, vis.rgba.haze)),
