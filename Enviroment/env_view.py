@@ -18,6 +18,7 @@ from Enviroment.task import Camera
 from Enviroment.uploaded import Glance, UploadedModel
 
 _SPARE_GEOMS = 1000  # of a scene: contacts, frames and whatever else visual options show
+_MOVED = ("body_", "geom_", "site_", "tendon_", "mat_", "light_", "cam_")  # by callbacks
 _SLACK_SEGMENTS = 32  # with which MuJoCo draws a tendon that hangs through
 
 
@@ -28,7 +29,7 @@ class EnvView:
     sizes, lights and textures as they are now, a model that was built anew, goals that the
     environment marks in its `_render_callback` (gymnasium-robotics), and Gymnasium's
     `visual_options`. Drawing leaves the simulation as it is, so episodes are the same whether they
-    are seen or not; what a callback writes into the model stays.
+    are seen or not.
 
     Args:
         env: has a `model` and `data` of MuJoCo.
@@ -47,7 +48,6 @@ class EnvView:
         self._option = _visual_options(self._env)
         self._perturbation = mujoco.MjvPerturb()
         self._uploaded: UploadedModel | None = None
-        self._drawn_at: float | None = None  # simulated time
         self._follow(self._env.model)
 
     def expect_changes(self) -> None:
@@ -68,7 +68,8 @@ class EnvView:
             self._follow(model)
         if self._callback is None:
             return self._draw(model, data)
-        with self._undisturbed(model, data):
+        assert self._kept is not None
+        with self._kept.undisturbed(data):
             self._callback()
             return self._draw(model, data)
 
@@ -80,22 +81,8 @@ class EnvView:
         self._scene = self._renderer.new_scene(model, _geom_count(model))
         self._uploaded = self._renderer.upload(model, self._uploaded)
         self._glance = Glance(model)
-        self._before = None if self._callback is None else mujoco.MjData(model)
+        self._kept = None if self._callback is None else _Kept(model)
         self._unsure = False
-
-    @contextlib.contextmanager
-    def _undisturbed(self, model: mujoco.MjModel, data: mujoco.MjData) -> Iterator[None]:
-        """Undo what happens to the simulation: callbacks move markers and call `mj_forward`."""
-        mujoco.mj_copyData(self._before, model, data)
-        if data.time == self._drawn_at:
-            # The same moment once more: callbacks place sites by where they are in the data, which
-            # the last picture's callback has moved in the model.
-            mujoco.mj_kinematics(model, data)
-        self._drawn_at = data.time
-        try:
-            yield
-        finally:
-            mujoco.mj_copyData(data, model, self._before)
 
     def _draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
         if self._unsure or self._glance.sees_change():
@@ -120,6 +107,30 @@ class EnvView:
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
+
+
+class _Kept:
+    """Undoes what a render callback does: it moves markers in the model, and calls `mj_forward`."""
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._model = model
+        self._data = mujoco.MjData(model)
+        names = [name for name in dir(mujoco.MjModel) if name.startswith(_MOVED)]
+        arrays = [array for name in names if isinstance(array := getattr(model, name), np.ndarray)]
+        self._arrays = [(array, array.copy()) for array in arrays if array.size]
+
+    @contextlib.contextmanager
+    def undisturbed(self, data: mujoco.MjData) -> Iterator[None]:
+        """Restore the data and, but for textures, meshes and the like, the model afterwards."""
+        mujoco.mj_copyData(self._data, self._model, data)
+        for array, copy in self._arrays:
+            np.copyto(copy, array)
+        try:
+            yield
+        finally:
+            mujoco.mj_copyData(data, self._model, self._data)
+            for array, copy in self._arrays:
+                np.copyto(array, copy)
 
 
 def _geom_count(model: mujoco.MjModel) -> int:
