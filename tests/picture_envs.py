@@ -127,7 +127,7 @@ class Picture(MujocoEnv):
     def __init__(self, kind: str, midway: bool = False, **kwargs: Any) -> None:
         self.kind, self.midway = kind, midway
         crowd = "".join(
-            f'<geom size=".02" pos="{x:.2f} {y:.2f} .3" rgba="1 1 0 1"/>'
+            f'<geom type="box" size=".02 .02 .02" pos="{x:.2f} {y:.2f} .3" contype="0" conaffinity="0"/>'
             for x in np.linspace(-1, 1, 60)
             for y in np.linspace(-1, 1, 20)
         )

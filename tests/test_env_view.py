@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,8 +82,7 @@ def test_drawing_leaves_the_episode_as_it_is(renderer) -> None:
     for _ in range(5):
         for env in (unseen, seen):
             env.step(np.full(1, 0.7))
-        twice = [view.render() for _ in range(2)]
-        np.testing.assert_array_equal(*twice)
+        np.testing.assert_array_equal(view.render(), view.render())
         for name in ("qpos", "qacc_warmstart", "site_xpos", "time"):
             plain, drawn = (getattr(env.get_wrapper_attr("data"), name) for env in (unseen, seen))
             np.testing.assert_array_equal(plain, drawn)
@@ -117,12 +118,36 @@ def test_frames_of_workers_are_what_gymnasium_renders(kind: str, workers: Any) -
                     twin.reset(seed=seeds[index])
 
 
-def test_what_set_attr_and_env_method_change_is_seen() -> None:
+def test_what_a_caller_changes_in_the_model_is_seen() -> None:
     task = picture_task("texture", stack=1)
     with contextlib.closing(make_env(task, 1, 0, workers="serial")) as env:
         before = env.reset()["frame"]
         (model,) = env.get_attr("model")
         texture = model.tex("floor").data
         texture[:] = 255 - texture
-        env.env_method("get_wrapper_attr", "kind")
         assert (env.step(np.zeros((1, 1), np.float32))[0]["frame"] != before).any()
+
+
+@pytest.mark.parametrize("n_envs", [1, 4])
+def test_resets_that_change_the_state_and_no_pixel_are_told(n_envs: int) -> None:
+    """At the first reset of four environments, and of one after as many episodes."""
+    with (
+        contextlib.closing(make_env(picture_task("still"), n_envs, 0, workers="serial")) as env,
+        warnings.catch_warnings(record=True) as told,
+    ):
+        warnings.simplefilter("always")
+        for _ in range(8 // n_envs):
+            env.reset()
+    (warning,) = told
+    assert re.search(r"places (2, 3|3, 2) of the state", str(warning.message))
+
+
+@pytest.mark.parametrize(("kind", "blind"), [("goal", False), ("still", True)])
+def test_what_is_seen_or_not_meant_to_be_is_not_told(kind: str, blind: bool) -> None:
+    task = picture_task(kind)
+    with (
+        contextlib.closing(make_env(task, 4, 0, workers="serial", blind=blind)) as env,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error")
+        env.reset()
