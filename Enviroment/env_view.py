@@ -89,6 +89,8 @@ class EnvView:
             self._uploaded = self._renderer.upload(model, self._uploaded)
             self._glance.remember()
             self._unsure = False
+        if not data.xquat[0, 0]:  # of the world's body: 1, once there are places at all
+            data = _placed(model, data)
         if self._tracked is not None:
             # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
             # on those before it.
@@ -131,6 +133,14 @@ class _Kept:
             mujoco.mj_copyData(data, self._model, self._data)
             for array, copy in self._arrays:
                 np.copyto(array, copy)
+
+
+def _placed(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
+    """A copy of what was reset without `mj_forward`, so that nothing has a place, and with it."""
+    placed = mujoco.MjData(model)
+    mujoco.mj_copyData(placed, model, data)
+    mujoco.mj_forward(model, placed)
+    return placed
 
 
 def _geom_count(model: mujoco.MjModel) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from Enviroment.task import Task
 
-_EPISODES = 4  # that begin alike before it counts
+EPISODES = 4  # that begin alike before it counts
 _PLACES = 8  # of the state that a message names
 
 
@@ -39,7 +39,7 @@ class StillPictures:
             return
         self._alike += 1
         self._spread = np.maximum(self._spread, difference)
-        if self._alike == _EPISODES:
+        if self._alike == EPISODES:
             self._decided = True
             self._warn()
 
@@ -50,7 +50,7 @@ class StillPictures:
         more = f" and {len(places) - _PLACES} more" if len(places) > _PLACES else ""
         height, width = self._task.frame_size
         warnings.warn(
-            f"{self._task.env_id}: {_EPISODES} episodes began with different states and the same "
+            f"{self._task.env_id}: {EPISODES} episodes began with different states and the same "
             f"picture. No pixel of the {height}x{width} frames shows what each reset changes in "
             f"the places {listed}{more} of the state (most: by {self._spread.max():.3g}). If a "
             "goal is there, let the environment draw it (a site that it moves, or a "

@@ -27,6 +27,7 @@ _INSET_SHARE = 3  # the inset is a third as high as the video ...
 _BORDER = 2  # pixels, of white around it
 _MARGIN = 10  # pixels between it and the video's edges
 _GAME_FPS = {"atari": 60, "procgen": 15}  # env steps a second, as people play them
+_FPS = 30  # env steps a second where neither environment nor simulation tells
 _MOST_FPS = 60  # pictures a second; drawing is what a video costs
 
 
@@ -175,11 +176,21 @@ def _steps_a_picture(task: Task) -> int:
     return math.ceil(_steps_a_second(task) / _MOST_FPS)
 
 
-def _steps_a_second(task: Task) -> int:
+def _steps_a_second(task: Task) -> float:
     if task.is_game:
         return _GAME_FPS[task.suite]
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
-        return env.metadata["render_fps"]
+        fps = (env.metadata or {}).get("render_fps")
+        return fps if isinstance(fps, int | float) and fps > 0 else _simulated_fps(env)
+
+
+def _simulated_fps(env: gym.Env) -> int:
+    """Env steps a second of simulated time, of an environment that does not say."""
+    env.reset(seed=0)
+    before = env.get_wrapper_attr("data").time
+    env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
+    seconds = env.get_wrapper_attr("data").time - before
+    return round(1 / seconds) if seconds > 0 else _FPS
 
 
 def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:

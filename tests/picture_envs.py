@@ -127,7 +127,7 @@ class Picture(MujocoEnv):
     def __init__(self, kind: str, midway: bool = False, **kwargs: Any) -> None:
         self.kind, self.midway = kind, midway
         crowd = "".join(
-            f'<geom type="box" size=".02 .02 .02" pos="{x:.2f} {y:.2f} .3" contype="0" conaffinity="0"/>'
+            f'<geom type="box" size=".02 .02 .02" pos="{x:.2f} {y:.2f} .3" contype="0"/>'
             for x in np.linspace(-1, 1, 60)
             for y in np.linspace(-1, 1, 20)
         )
@@ -178,6 +178,31 @@ class Picture(MujocoEnv):
         return np.r_[self.data.qpos, self.data.qvel, self.goal]
 
 
+class Bare(gym.Env):
+    """A `model` and `data`, and nothing else: no metadata, no `render`, no `mj_forward` at reset."""
+
+    observation_space = Box(-np.inf, np.inf, (2,))
+    action_space = Box(-1.0, 1.0, (1,))
+
+    def __init__(self) -> None:
+        text = _XML.format(vertices=_TETRAHEDRON, more="", floor=_PLAIN)
+        self.model = mujoco.MjModel.from_xml_string(text)
+        self.data = mujoco.MjData(self.model)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        super().reset(seed=seed)
+        mujoco.mj_resetData(self.model, self.data)
+        return self._state(), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.data.ctrl[:] = action
+        mujoco.mj_step(self.model, self.data, 5)
+        return self._state(), 0.0, False, False, {}
+
+    def _state(self) -> np.ndarray:
+        return np.r_[self.data.qpos, self.data.qvel]
+
+
 def judged(env: gym.Env) -> np.ndarray:
     """What Gymnasium's `env.render()` shows of this moment through `CAMERA`: uint8 (H, W, 3)."""
     inner: Any = env.unwrapped
@@ -200,7 +225,16 @@ def picture_task(kind: str, midway: bool = False, **changes: Any) -> Task:
     """A task of that kind, registered with Gymnasium as `Picture-KIND-v0`."""
     name = f"Picture-{kind}{'-midway' if midway else ''}"
     values: dict[str, Any] = {"kind": kind, "midway": midway}
-    gym.registry.pop(f"{name}-v0", None)
-    make: Any = Picture
-    gym.register(f"{name}-v0", entry_point=make, max_episode_steps=STEPS, kwargs=values)
+    _register(f"{name}-v0", Picture, values)
     return Task(name, f"{name}-v0", CAMERA, ((0, 2),), None, SIZE, custom=True, **changes)
+
+
+def bare_task() -> Task:
+    """The task of `Bare`."""
+    _register("Picture-bare-v0", Bare, {})
+    return Task("Picture-bare", "Picture-bare-v0", CAMERA, ((0, 2),), None, SIZE, custom=True)
+
+
+def _register(env_id: str, make: Any, values: dict[str, Any]) -> None:
+    gym.registry.pop(env_id, None)
+    gym.register(env_id, entry_point=make, max_episode_steps=STEPS, kwargs=values)

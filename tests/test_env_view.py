@@ -1,5 +1,8 @@
 """Frames show the environment as it is now, and `env.render()` is the judge."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import contextlib
@@ -9,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 
@@ -16,7 +20,8 @@ from Enviroment.env_view import EnvView
 from Enviroment.make import make_env
 from Enviroment.render import Renderer
 from Enviroment.simulation import make_simulation
-from tests.picture_envs import CAMERA, KINDS, SIZE, judged, picture_task
+from Evaluation.video import video_fps
+from tests.picture_envs import CAMERA, KINDS, SIZE, bare_task, judged, picture_task
 
 CHANGING = [kind for kind in KINDS if kind not in ("crowd", "transparent", "still")]
 
@@ -151,3 +156,20 @@ def test_what_is_seen_or_not_meant_to_be_is_not_told(kind: str, blind: bool) -> 
     ):
         warnings.simplefilter("error")
         env.reset()
+
+
+def test_a_reset_without_mj_forward_is_drawn_where_things_are(renderer) -> None:
+    """`mj_resetData` alone leaves every place at 0, where nothing could be seen."""
+    env = make_simulation(bare_task())
+    view = EnvView(env, renderer)
+    env.reset(seed=0)
+    picture = view.render()
+    assert not env.get_wrapper_attr("data").xpos.any()  # drawing has left it as it is
+    mujoco.mj_forward(env.get_wrapper_attr("model"), env.get_wrapper_attr("data"))
+    np.testing.assert_array_equal(picture, view.render())
+    assert picture.std() > 10
+
+
+def test_a_video_needs_no_metadata() -> None:
+    """Five substeps of MuJoCo's 2 ms each are 100 env steps a second, of which 50 are drawn."""
+    assert video_fps(bare_task()) == 50

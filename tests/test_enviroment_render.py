@@ -222,3 +222,35 @@ def test_without_gl_the_user_is_told_and_physics_goes_on(backend, tmp_path):
         assert result.stdout.count(hint) >= 2
     assert "physics goes on" in result.stdout
     assert "Traceback" not in result.stderr
+
+
+MUJOCO_FIRST = """
+import os, threading
+import mujoco, numpy
+
+def draw():
+    from Enviroment.make import make_env
+    env = make_env("Pusher", 2, 0)
+    print("drawn", env.reset()["frame"].std() > 1, os.environ["MUJOCO_GL"])
+    env.close()
+
+thread = threading.Thread(target=draw)
+thread.start()
+thread.join()
+"""
+
+
+def test_mujoco_may_be_imported_first_and_the_package_in_a_thread(tmp_path):
+    """Without MUJOCO_GL, MuJoCo itself takes GLFW, which needs a display and the main thread."""
+    script = tmp_path / "mujoco_first.py"
+    script.write_text(MUJOCO_FIRST)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    backendless = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={**backendless, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip() == "drawn True egl", result.stderr
