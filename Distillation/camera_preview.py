@@ -43,7 +43,7 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
         env.action_space.seed(0)
         actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
         # First, because Gymnasium takes its OpenGL context for the thread's only one.
-        above = _rendered(task, actions)
+        above = _rendered(task, actions, env.get_attr("metadata")[0])
         below = np.hstack(_seen(task, env, actions))  # (H, 4 * W, 3)
         for _ in range(EPISODES - 1):
             env.reset()  # and be warned where no pixel shows what resets change
@@ -55,8 +55,14 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
     print(f"{path}: after {moments} random steps, {parts}; in its corner, the student's frames.")
 
 
-def _rendered(task: Task, actions: np.ndarray) -> np.ndarray | None:
+def _rendered(
+    task: Task, actions: np.ndarray, metadata: dict[str, Any] | None
+) -> np.ndarray | None:
     """What `env.render()` shows, side by side, (H, 4 * W, 3); None, with a word, if it cannot."""
+    if "rgb_array" not in ((metadata or {}).get("render_modes") or ()):
+        reason = 'its metadata["render_modes"] lists no "rgb_array".'
+        print(f"{task.env_id} has no env.render() to show beside: {reason}", file=sys.stderr)
+        return None
     try:
         make: Any = gym.make(task.env_id, disable_env_checker=True, render_mode="rgb_array")
         with contextlib.closing(make) as env:

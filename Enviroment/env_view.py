@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,8 +69,9 @@ class EnvView:
             self._follow(model)
         if self._callback is None:
             return self._draw(model, data)
-        assert self._kept is not None
-        with self._kept.undisturbed(data):
+        if self._kept is None or self._kept.data is not data:
+            self._kept = _Kept(model, data)
+        with self._kept.undisturbed():
             self._callback()
             return self._draw(model, data)
 
@@ -81,7 +83,7 @@ class EnvView:
         self._scene = self._renderer.new_scene(model, _geom_count(model))
         self._uploaded = self._renderer.upload(model, self._uploaded)
         self._glance = Glance(model)
-        self._kept = None if self._callback is None else _Kept(model)
+        self._kept: _Kept | None = None
         self._unsure = False
 
     def _draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
@@ -97,7 +99,7 @@ class EnvView:
             lookat = self._renderer.camera.lookat
             self._camera.lookat[:2] = data.xpos[self._tracked, :2] + lookat[:2]
         self._update_scene(model, data)
-        while self._scene.status:  # it is full
+        while self._scene.ngeom == self._scene.maxgeom:  # there may have been no room
             self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
             self._update_scene(model, data)
         assert self._uploaded is not None
@@ -114,31 +116,43 @@ class EnvView:
 class _Kept:
     """Undoes what a render callback does: it moves markers in the model, and calls `mj_forward`."""
 
-    def __init__(self, model: mujoco.MjModel) -> None:
-        self._model = model
-        self._data = mujoco.MjData(model)
-        names = [name for name in dir(mujoco.MjModel) if name.startswith(_MOVED)]
-        arrays = [array for name in names if isinstance(array := getattr(model, name), np.ndarray)]
-        self._arrays = [(array, array.copy()) for array in arrays if array.size]
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self.data = data
+        arrays = [*_buffer(data), data.energy, *_arrays(model, _MOVED)]
+        self._arrays = [(array, array.copy()) for array in arrays]
 
     @contextlib.contextmanager
-    def undisturbed(self, data: mujoco.MjData) -> Iterator[None]:
+    def undisturbed(self) -> Iterator[None]:
         """Restore the data and, but for textures, meshes and the like, the model afterwards."""
-        mujoco.mj_copyData(self._data, self._model, data)
-        for array, copy in self._arrays:
-            np.copyto(copy, array)
+        time = self.data.time
+        for array, copied in self._arrays:
+            np.copyto(copied, array)
         try:
             yield
         finally:
-            mujoco.mj_copyData(data, self._model, self._data)
-            for array, copy in self._arrays:
-                np.copyto(array, copy)
+            self.data.time = time
+            for array, copied in self._arrays:
+                np.copyto(array, copied)
+
+
+def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
+    """All that MuJoCo keeps from step to step. Contacts and constraints, which the next step
+    computes anew, lie elsewhere, and views of them would not stay valid.
+    """
+    start = data.qpos.ctypes.data  # the first
+    end = start + data.nbuffer
+    return [array for array in _arrays(data, "") if start <= array.ctypes.data < end]
+
+
+def _arrays(of: Any, prefixes: str | tuple[str, ...]) -> list[np.ndarray]:
+    """Its arrays, by the beginnings of their names, as views of its own memory."""
+    values = (getattr(of, name) for name in dir(type(of)) if name.startswith(prefixes))
+    return [value for value in values if isinstance(value, np.ndarray) and value.size]
 
 
 def _placed(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
     """A copy of what was reset without `mj_forward`, so that nothing has a place, and with it."""
-    placed = mujoco.MjData(model)
-    mujoco.mj_copyData(placed, model, data)
+    placed = copy.copy(data)
     mujoco.mj_forward(model, placed)
     return placed
 

@@ -179,7 +179,7 @@ class Picture(MujocoEnv):
 
 
 class Bare(gym.Env):
-    """A `model` and `data`, and nothing else: no metadata, no `render`, no `mj_forward` at reset."""
+    """A `model` and `data` alone: no metadata, no `render`, no `mj_forward` at reset."""
 
     observation_space = Box(-np.inf, np.inf, (2,))
     action_space = Box(-1.0, 1.0, (1,))
