@@ -161,6 +161,7 @@ class Picture(MujocoEnv):
         self._steps += 1
         if self.midway and self._steps % 3 == 0:
             KINDS[self.kind](self)
+            mujoco.mj_forward(self.model, self.data)  # a new model's data has no places yet
         return self._state(), float(self.data.qpos[0]), False, False, {}
 
     def render(self) -> Any:
