@@ -9,6 +9,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -20,6 +21,7 @@ from Enviroment.env_view import EnvView
 from Enviroment.make import make_env
 from Enviroment.render import Renderer
 from Enviroment.simulation import make_simulation
+from Enviroment.uploaded import Glance
 from Evaluation.video import video_fps
 from tests.picture_envs import CAMERA, KINDS, SIZE, bare_task, judged, picture_task
 
@@ -64,6 +66,23 @@ def test_what_changes_within_an_episode_is_seen_at_once(kind: str, renderer) -> 
         for _ in range(3):
             env.step(np.ones(1))
         np.testing.assert_array_equal(view.render(), judged(env))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_glance_at_a_large_texture_meets_every_channel(channels: int) -> None:
+    """Of 300 x 300 texels it compares some thousands, and a change of one channel is in all."""
+    nothing = np.zeros(0)
+    model: Any = SimpleNamespace(
+        tex_data=np.zeros(300 * 300 * channels, np.uint8),
+        **dict.fromkeys(("hfield_data", "mesh_vert", "geom_type"), nothing),
+    )
+    for channel in range(channels):
+        glance = Glance(model)
+        assert not glance.sees_change()
+        model.tex_data[channel::channels] += 1
+        assert glance.sees_change()
+        glance.remember()
+        assert not glance.sees_change()
 
 
 def test_environments_that_look_alike_share_what_is_uploaded(renderer) -> None:
