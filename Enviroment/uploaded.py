@@ -105,13 +105,13 @@ class Glance:
 
     def remember(self) -> None:
         """Take the model as it is now for unchanged."""
-        self._bytes = [sample.tobytes() for sample in self._samples]
+        self._known = [(sample.tobytes, sample.tobytes()) for sample in self._samples]
 
     def sees_change(self) -> bool:
-        return any(
-            sample.tobytes() != known
-            for sample, known in zip(self._samples, self._bytes, strict=True)
-        )
+        for read, known in self._known:  # once a frame: a generator would take as long again
+            if read() != known:
+                return True
+        return False
 
 
 def _stride(size: int) -> int:
