@@ -27,7 +27,7 @@ class EnvView:
     """Draws one environment by a renderer that others of its thread may share.
 
     A picture shows what `env.render()` would at that moment, from the renderer's camera: colours,
-    sizes, lights and textures as they are now, a model that was built anew, goals that the
+    sizes, lights and textures as they are now, a model that was rebuilt, goals that the
     environment marks in its `_render_callback` (gymnasium-robotics), and Gymnasium's
     `visual_options`. Drawing leaves the simulation as it is, so episodes are the same whether they
     are seen or not.
@@ -137,7 +137,7 @@ class _Kept:
 
 def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
     """All that MuJoCo keeps from step to step. Contacts and constraints, which the next step
-    computes anew, lie elsewhere, and views of them would not stay valid.
+    recomputes, lie elsewhere, and views of them would not stay valid.
     """
     start = data.qpos.ctypes.data  # the first
     end = start + data.nbuffer
