@@ -1,51 +1,108 @@
-"""`--look PNG`: what a task's camera shows, and what its student gets of it."""
+"""`--look PNG`: what an environment shows itself, what a task's camera shows, and what its student
+gets of it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
+import gymnasium as gym
 import numpy as np
 
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME
 from Enviroment.render import Renderer
+from Enviroment.still_pictures import EPISODES
 from Enviroment.task import Task
 from Evaluation.video import draw_inset
 
-_HEIGHT = 480  # pixels
+_HEIGHT = 480  # pixels, of what the camera shows
 _STEPS = (0, 5, 15, 30)  # env steps, with random actions, after which a picture is taken
 
 
-def write_preview(task: Task, path: Path) -> None:
-    """Four pictures of one episode side by side, each with the student's own frame in a corner.
+def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
+    """Write four moments of one episode side by side: above, what `env.render()` shows, where the
+    environment has that; below, what the camera shows, with the student's own frame in a corner.
+
+    Args:
+        blind: the student's frames are zeroed.
 
     Raises:
         UserError: the task has no camera, or the file cannot be written.
     """
-    pictures = np.hstack(_pictures(task))  # (H, 4 * W, 3)
-    if path.suffix.lower() != ".png" or not cv2.imwrite(str(path), pictures[..., ::-1]):
-        raise UserError(f"--look {path} cannot be written. Name a .png file in a folder that is.")
-    print(f"{path}: after {', '.join(map(str, _STEPS))} random steps; in the corner, the frames.")
+    wrong = f"--look {path} cannot be written. Name a .png file in a folder that is."
+    if path.suffix.lower() != ".png" or not path.parent.is_dir():
+        raise UserError(wrong)
+    with contextlib.closing(make_env(task, 1, seed=0, workers="serial", blind=blind)) as env:
+        env.action_space.seed(0)
+        actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
+        # First, because Gymnasium takes its OpenGL context for the thread's only one.
+        above = _rendered(task, actions, env.get_attr("metadata")[0])
+        below = np.hstack(_seen(task, env, actions))  # (H, 4 * W, 3)
+        for _ in range(EPISODES - 1):
+            env.reset()  # and be warned where no pixel shows what resets change
+    rows = [below] if above is None else [_as_wide_as(below, above), below]
+    if not cv2.imwrite(str(path), np.vstack(rows)[..., ::-1]):
+        raise UserError(wrong)
+    parts = "the camera's view" if above is None else "above env.render(), below the camera's view"
+    moments = ", ".join(map(str, _STEPS))
+    print(f"{path}: after {moments} random steps, {parts}; in its corner, the student's frames.")
 
 
-def _pictures(task: Task) -> list[np.ndarray]:
-    h, w = task.frame_size
-    pictures = []
-    with contextlib.closing(make_env(task, 1, seed=0, workers="serial")) as env:
-        assert task.camera is not None  # `make_env` refuses tasks without
-        model, data = (env.get_attr(name)[0] for name in ("model", "data"))
-        size = (_HEIGHT, _HEIGHT * w // h)
-        renderer = Renderer(model, task.camera, *size, "reference", grayscale=False)
-        with contextlib.closing(renderer):
-            frames = env.reset()[FRAME]  # (1, stack, h, w)
-            env.action_space.seed(0)
-            for step in range(_STEPS[-1] + 1):
+def _rendered(
+    task: Task, actions: np.ndarray, metadata: dict[str, Any] | None
+) -> np.ndarray | None:
+    """What `env.render()` shows, side by side, (H, 4 * W, 3); None, with a word, if it cannot."""
+    if "rgb_array" not in ((metadata or {}).get("render_modes") or ()):
+        reason = 'its metadata["render_modes"] lists no "rgb_array".'
+        print(f"{task.env_id} has no env.render() to show beside: {reason}", file=sys.stderr)
+        return None
+    try:
+        make: Any = gym.make(task.env_id, disable_env_checker=True, render_mode="rgb_array")
+        with contextlib.closing(make) as env:
+            env.reset(seed=0)
+            pictures, seed = [env.render()], 0
+            for step, action in enumerate(actions, start=1):
+                *_, terminated, truncated, _ = env.step(action)
+                if terminated or truncated:
+                    seed += 1
+                    env.reset(seed=seed)
                 if step in _STEPS:
-                    picture = renderer.render(data)
-                    draw_inset(picture, np.repeat(frames[0, -1, ..., None], 3, axis=2))
-                    pictures.append(picture)
-                frames = env.step(env.action_space.sample()[None])[0][FRAME]
+                    pictures.append(env.render())
+            return np.hstack([np.asarray(picture, np.uint8)[..., :3] for picture in pictures])
+    except Exception as error:  # of the user's own code, which may raise anything
+        reason = str(error).strip() or type(error).__name__
+        print(f"{task.env_id} has no env.render() to show beside: {reason}", file=sys.stderr)
+        return None
+
+
+def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
+    """What the camera shows, each (H, W, 3), with the newest frame in the corner."""
+    h, w = task.frame_size
+    assert task.camera is not None  # `make_env` refuses tasks without
+    size = (_HEIGHT, _HEIGHT * w // h)
+    pictures = []
+    with contextlib.closing(Renderer(task.camera, *size, "reference", grayscale=False)) as renderer:
+        frames = env.reset()[FRAME]  # (1, stack, h, w)
+        view = EnvView(env.get_attr("unwrapped")[0], renderer)
+        for step in range(_STEPS[-1] + 1):
+            if step in _STEPS:
+                view.expect_changes()
+                picture = view.render()
+                draw_inset(picture, np.repeat(frames[0, -1, ..., None], 3, axis=2))
+                pictures.append(picture)
+            if step < len(actions):
+                frames = env.step(actions[step][None])[0][FRAME]
     return pictures
+
+
+def _as_wide_as(row: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The other row of pictures, (H, W, 3), enlarged or made smaller to the width of this one."""
+    height = max(1, round(other.shape[0] * row.shape[1] / other.shape[1]))
+    return cv2.resize(other, (row.shape[1], height), interpolation=cv2.INTER_AREA)

@@ -62,6 +62,17 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     return flags
 
 
+def parse_to_look(task: Task, arguments: Sequence[str]) -> Flags:
+    """The flags of a command line that may have no method yet, to show what its student would see.
+
+    Raises:
+        As `parse`.
+    """
+    if _config_file(arguments) is not None or typed(arguments).intersection(METHODS):
+        return parse(task, arguments)
+    return _read(task, arguments, _defaults(task, ()))
+
+
 def default_values(task: Task, method: str) -> dict[str, Any]:
     """Every flag's default for a task and a method."""
     return flag_values(_defaults(task, (method,)))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from Distillation.camera_preview import write_preview
+from Distillation.command_line import parse_to_look
 from Distillation.flag_names import FLAG_NAMES
+from Distillation.flag_tokens import typed
 from Distillation.run import main
 from Enviroment.custom import custom_task
 from Enviroment.errors import UserError, fields_as_flags
@@ -62,10 +65,23 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     # A module beside the user; last, so that no file there takes another module's place.
     sys.path.append(os.getcwd())
     task = custom_task(own.env_id, own.camera, own.proprio)
-    if own.look is not None:
-        write_preview(task, own.look)
+    if own.look is not None and not asks_help:
+        _look(task, own.look, rest)
         return None, rest
     return task, rest
+
+
+def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
+    """Draw what a student of these flags would see.
+
+    Raises:
+        UserError: as `parse`; or the student would see nothing.
+    """
+    flags = parse_to_look(task, rest)
+    if "mode" in typed(rest) and flags.student.mode == "State":
+        raise UserError("--look shows frames, and --mode State has none: leave one of them out.")
+    task = dataclasses.replace(task, frame_size=flags.frame_size)
+    write_preview(task, path, blind=flags.student.blind)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
     parser.add_argument("--proprio", metavar="RANGES", default="", help=_PROPRIO)
     parser.add_argument(
-        "--look", metavar="PNG", type=Path, help="only draw what camera and student see, and end"
+        "--look",
+        metavar="PNG",
+        type=Path,
+        help="only draw what env.render(), camera and student show, and end",
     )
     return parser

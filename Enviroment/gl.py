@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -22,6 +22,7 @@ Frames cannot be drawn: MuJoCo opens no OpenGL context with MUJOCO_GL={backend!r
 Set MUJOCO_GL to a backend that this machine has: egl (GPU or software, needs no display), \
 osmesa (software) or glfw (needs a display).
 On Debian or Ubuntu, this installs egl: apt-get install libegl1 libgl1-mesa-dri libgl1"""
+_HEADLESS = ("egl", "osmesa")  # on Linux, each a module of MuJoCo's
 
 
 class Context(Protocol):
@@ -76,16 +77,25 @@ def open_context(height: int, width: int) -> Context:
     Args:
         height, width: pixels.
     """
-    context_class = sys.modules["mujoco"].GLContext
+    context_class = _context_class()
     if (
         "glfw" in context_class.__module__
         and threading.current_thread() is not threading.main_thread()
     ):
         # GLFW would hang in any other thread.
-        raise RuntimeError(
-            "MuJoCo was imported before this package and took GLFW, which draws in the main "
-            "thread only: import Enviroment first, or set MUJOCO_GL=egl"
-        )
+        raise RuntimeError("GLFW draws in the main thread only, and environments have others")
     context = context_class(width, height)
     context.make_current()
     return context
+
+
+def _context_class() -> Callable[[int, int], Context]:
+    """The class of the backend that MUJOCO_GL names now.
+
+    `mujoco.GLContext` is that of MuJoCo's first import. A script that imports MuJoCo before this
+    package has GLFW there, which needs a display.
+    """
+    backend = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if _import_error is None and sys.platform.startswith("linux") and backend in _HEADLESS:
+        return importlib.import_module(f"mujoco.{backend}").GLContext
+    return sys.modules["mujoco"].GLContext

@@ -1,5 +1,8 @@
 """The only place where environments are made."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import contextlib
@@ -172,11 +175,12 @@ def _check_visible(task: Task, env: gym.Env) -> None:
             f"Task {task.name} has no camera, so there are no frames to learn from. Give one by "
             "`camera` where there is that flag, or train a student of the state: `mode` State."
         )
-    model = getattr(env.unwrapped, "model", None)
-    if not isinstance(model, mujoco.MjModel):  # pyright: ignore[reportAttributeAccessIssue]
+    model, data = (getattr(env.unwrapped, name, None) for name in ("model", "data"))
+    if not isinstance(model, mujoco.MjModel) or not isinstance(data, mujoco.MjData):
         raise UserError(
-            f"Task {task.name}: {task.env_id} is no MuJoCo environment, so its frames cannot be "
-            "drawn. Train a student of the state: `mode` State."
+            f"Task {task.name}: {task.env_id} is no MuJoCo environment with a model (MjModel) and "
+            "data (MjData), so its frames cannot be drawn. Train a student of the state: `mode` "
+            "State."
         )
     if task.camera.track is not None:
         find_body(model, task.camera.track)

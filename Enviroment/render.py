@@ -22,10 +22,9 @@ from Enviroment.errors import UserError
 from Enviroment.gl import gl_errors, open_context
 from Enviroment.names import nearest
 from Enviroment.task import Camera
+from Enviroment.uploaded import UploadedModel
 
 Quality = Literal["fast", "reference"]
-
-_MAX_GEOMS = 1000  # as in Gymnasium
 
 
 def check_quality(quality: str) -> None:
@@ -36,25 +35,23 @@ def check_quality(quality: str) -> None:
 
 
 class Renderer:
-    """Draws simulations of one model through one camera.
+    """Where a thread draws its environments, each by an `EnvView`, in one size and quality.
 
-    It owns an OpenGL context, so the thread that made it must also use and close it. Any `MjData`
-    of the model, or of another with the same geometry, can be drawn; the model is left as it is.
+    It owns an OpenGL context, so the thread that made it must also use and close it. Models are
+    left as they are.
 
     Args:
-        model: what is simulated.
         camera: where it is seen from.
         height, width: pixels.
         quality: "fast", or "reference" for pictures as Gymnasium's `env.render()` makes them.
         grayscale: one channel (ITU-R BT.601 luma) in place of red, green and blue.
 
     Raises:
-        UserError: unknown quality, no body of the name that the camera tracks, or no usable OpenGL.
+        UserError: unknown quality, or no usable OpenGL.
     """
 
     def __init__(
         self,
-        model: mujoco.MjModel,
         camera: Camera,
         height: int,
         width: int,
@@ -63,48 +60,67 @@ class Renderer:
     ) -> None:
         check_quality(quality)
         self._thread = threading.get_ident()
-        self._model = _model_for(model, height, width, quality)
-        self._option = mujoco.MjvOption()
-        self._perturbation = mujoco.MjvPerturb()
-        self._camera = _free_camera(camera)
-        self._tracked = None if camera.track is None else find_body(model, camera.track)
-        self._lookat = camera.lookat
+        self.camera = camera
+        self._quality: Quality = quality
         self._viewport = mujoco.MjrRect(0, 0, width, height)
         self._rgb = np.empty((height, width, 3), np.uint8)
         self._gray = np.empty((height, width), np.uint8) if grayscale else None
+        self._uploaded: list[UploadedModel] = []
+        self._bound: mujoco.MjrContext | None = None  # whose buffer OpenGL draws into
         with gl_errors():
             self._gl = open_context(height, width)
-            self._context = mujoco.MjrContext(self._model, mujoco.mjtFontScale.mjFONTSCALE_100)
-            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
-        self._scene = mujoco.MjvScene(self._model, _MAX_GEOMS)
-        if quality == "fast":
-            self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
-            self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._closed = False
 
-    def render(self, data: mujoco.MjData) -> np.ndarray:
-        """Draw the simulation as it is now.
+    def upload(self, model: mujoco.MjModel, now: UploadedModel | None = None) -> UploadedModel:
+        """Bring the model's textures, meshes and the like into OpenGL's memory.
+
+        Args:
+            model: what an environment simulates.
+            now: what was returned for that environment before, which it then has no more.
+
+        Returns:
+            `now` where it still shows the model; else what another environment has, if that
+            looks the same; else one that is `now` brought up to date, or new.
+        """
+        self._check_usable()
+        self._gl.make_current()
+        if now is not None and now.shows(model):
+            return now
+        alike = next((other for other in self._uploaded if other.shows(model)), None)
+        with gl_errors():
+            if alike is None and now is not None and now.users == 1:
+                now.update(model)
+                return now
+            if alike is None:
+                alike = UploadedModel(model, self._make_context)
+                self._uploaded.append(alike)
+            alike.users += 1
+            if now is not None:
+                self._drop(now)
+        return alike
+
+    def new_scene(self, model: mujoco.MjModel, n_geoms: int) -> mujoco.MjvScene:
+        """A scene for that many geoms of the model, in this quality."""
+        scene = mujoco.MjvScene(model, n_geoms)
+        if self._quality == "fast":
+            scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        return scene
+
+    def draw(self, scene: mujoco.MjvScene, uploaded: UploadedModel) -> np.ndarray:
+        """Draw a scene with what is uploaded of its model.
 
         Returns:
             A new uint8 array, (H, W) or, in colour, (H, W, 3); the top row comes first.
         """
         self._check_usable()
-        if self._tracked is not None:
-            # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
-            # on those before it, and all the environments of a worker share this renderer.
-            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + self._lookat[:2]
         self._gl.make_current()  # another renderer of this thread may have been
-        mujoco.mjv_updateScene(
-            self._model,
-            data,
-            self._option,
-            self._perturbation,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL.value,
-            self._scene,
-        )
-        mujoco.mjr_render(self._viewport, self._scene, self._context)
-        mujoco.mjr_readPixels(self._rgb, None, self._viewport, self._context)
+        context = uploaded.context
+        if context is not self._bound:
+            mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
+            self._bound = context
+        mujoco.mjr_render(self._viewport, scene, context)
+        mujoco.mjr_readPixels(self._rgb, None, self._viewport, context)
         picture = self._rgb
         if self._gray is not None:
             picture = cv2.cvtColor(self._rgb, cv2.COLOR_RGB2GRAY, dst=self._gray)
@@ -118,8 +134,21 @@ class Renderer:
         self._closed = True
         with gl_errors():
             self._gl.make_current()
-            self._context.free()
+            for uploaded in self._uploaded:
+                uploaded.context.free()
             self._gl.free()
+
+    def _make_context(self, model: mujoco.MjModel) -> mujoco.MjrContext:
+        settings = _model_for(model, self._viewport.height, self._viewport.width, self._quality)
+        self._bound = None  # the new context takes over
+        return mujoco.MjrContext(settings, mujoco.mjtFontScale.mjFONTSCALE_100)
+
+    def _drop(self, uploaded: UploadedModel) -> None:
+        """An environment has it no more."""
+        uploaded.users -= 1
+        if not uploaded.users:
+            self._uploaded.remove(uploaded)
+            uploaded.context.free()
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -155,12 +184,3 @@ def _model_for(model: mujoco.MjModel, height: int, width: int, quality: Quality)
         settings.shadowsize = settings.offsamples = 0
         settings.numslices, settings.numstacks, settings.numquads = 12, 6, 1
     return model
-
-
-def _free_camera(camera: Camera) -> mujoco.MjvCamera:
-    free = mujoco.MjvCamera()
-    free.type = mujoco.mjtCamera.mjCAMERA_FREE
-    free.distance = camera.distance
-    free.lookat[:] = camera.lookat
-    free.azimuth, free.elevation = camera.azimuth, camera.elevation
-    return free

@@ -19,6 +19,7 @@ from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation
 
 from Enviroment.divergence import DivergenceWatch
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError, WorkerError
 from Enviroment.names import nearest
 from Enviroment.observations import frame_channels
@@ -174,12 +175,11 @@ class Part:
         self._watches = [DivergenceWatch(env) for env in self._envs]
         self._episode_seeds: list[int | None] = [None] * len(rows)  # of the running episodes
         self._renderer = None
+        self._views: list[EnvView] = []  # one an environment; none where nothing is drawn
         if layout.quality is not None:
             assert task.camera is not None  # `make_env` has refused the task without
-            model = getattr(self._envs[0].unwrapped, "model")  # noqa: B009 (not in gym.Env's type)
-            self._renderer = Renderer(
-                model, task.camera, *task.frame_size, layout.quality, task.grayscale
-            )
+            self._renderer = Renderer(task.camera, *task.frame_size, layout.quality, task.grayscale)
+            self._views = [EnvView(env, self._renderer) for env in self._envs]
 
     def reset(self) -> None:
         """Begin a new episode in every environment.
@@ -210,9 +210,11 @@ class Part:
     def set(self, row: int, name: str, value: Any) -> None:
         """Set an attribute of the environment in this row."""
         self._env(row).set_wrapper_attr(name, value)
+        self._expect_changes(row)
 
     def invoke(self, row: int, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Call a method of the environment in this row."""
+        self._expect_changes(row)
         return self._env(row).get_wrapper_attr(name)(*args, **kwargs)
 
     def shorten_episode(self, row: int, share: float) -> None:
@@ -241,6 +243,7 @@ class Part:
         restore_snapshot(self._env(row), snapshot)
         self._episode_seeds[row - self._rows.start] = snapshot.episode_seed
         self._watches[row - self._rows.start].begin()
+        self._expect_changes(row)
 
     def _env(self, row: int) -> gym.Env:
         return self._envs[row - self._rows.start]
@@ -263,7 +266,8 @@ class Part:
         self._episode_seeds[row - self._rows.start] = seed
         self._watches[row - self._rows.start].begin()
         self._exchange.states[row] = state
-        self._draw(row, env, self._exchange.frames)
+        self._expect_changes(row)
+        self._draw(row, self._exchange.frames)
 
     def _step(self, row: int, env: gym.Env) -> None:
         to, watch = self._exchange, self._watches[row - self._rows.start]
@@ -274,11 +278,11 @@ class Part:
         to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
         if terminated or truncated:
             to.last_states[row] = state
-            self._draw(row, env, to.last_frames)
+            self._draw(row, to.last_frames)
             self._begin(row, env)
         else:
             to.states[row] = state
-            self._draw(row, env, to.frames)
+            self._draw(row, to.frames)
 
     def _drop_episode(self, row: int, env: gym.Env) -> None:
         """End the episode with what it showed before the step that went wrong."""
@@ -289,12 +293,17 @@ class Part:
         to.terminated[row], to.truncated[row], to.diverged[row] = False, True, True
         self._begin(row, env)
 
-    def _draw(self, row: int, env: gym.Env, frames: np.ndarray) -> None:
-        if self._renderer is None:
+    def _draw(self, row: int, frames: np.ndarray) -> None:
+        if not self._views:
             return
-        picture = self._renderer.render(env.unwrapped.data)  # type: ignore[attr-defined]
+        picture = self._views[row - self._rows.start].render()
         # (channels, H, W)
         frames[row] = picture if self._task.grayscale else picture.transpose(2, 0, 1)
+
+    def _expect_changes(self, row: int) -> None:
+        """The model of the environment in this row may look different from now on."""
+        if self._views:
+            self._views[row - self._rows.start].expect_changes()
 
 
 def describe_environment(task: Task, row: int) -> str:

@@ -22,6 +22,7 @@ from Enviroment.observations import (
 )
 from Enviroment.simulation import describe_environment
 from Enviroment.state import EnvState, check_same, load_array, load_number, pack, unpack
+from Enviroment.still_pictures import StillPictures
 from Enviroment.task import Task
 from Enviroment.workers import Workers
 
@@ -273,6 +274,7 @@ class FrameVecEnv(SeededVecEnv):
         self._proprio = task.proprio_indices
         super().__init__(task, workers, space, action_space, seed, stagger, max_divergences)
         self._stack = None if blind else FrameStack(task, self.num_envs)
+        self._still = StillPictures(task)
 
     def _observation(self) -> DictObs:
         states = self._exchange.states.copy()
@@ -305,6 +307,7 @@ class FrameVecEnv(SeededVecEnv):
     def _begin_episode(self, index: int) -> None:
         if self._stack is not None:
             self._stack.restart(index, self._exchange.frames[index])
+            self._still.begins(self._exchange.states[index], self._exchange.frames[index])
 
     def _saved_arrays(self) -> dict[str, np.ndarray]:
         arrays = super()._saved_arrays()

@@ -17,6 +17,7 @@ import imageio_ffmpeg
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer
 from Enviroment.tasks import Task
@@ -28,6 +29,7 @@ _INSET_SHARE = 3  # the inset is a third as high as the video ...
 _BORDER = 2  # pixels, of white around it
 _MARGIN = 10  # pixels between it and the video's edges
 _GAME_FPS = {"atari": 60, "procgen": 15}  # env steps a second, as people play them
+_FPS = 30  # env steps a second where neither environment nor simulation tells
 _MOST_FPS = 60  # pictures a second; drawing is what a video costs
 
 
@@ -140,16 +142,16 @@ def episode_pictures(
         raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
         env.reset(seed=seed)
-        model, data = env.get_wrapper_attr("model"), env.get_wrapper_attr("data")
         with contextlib.closing(
-            Renderer(model, task.camera, height, width, quality="reference", grayscale=False)
+            Renderer(task.camera, height, width, quality="reference", grayscale=False)
         ) as renderer:
-            yield _with_inset(renderer.render(data), played, 0)
+            view = EnvView(env, renderer)
+            yield _with_inset(view.render(), played, 0)
             moves = zip(played.actions, played.rewards, strict=True)
             for step, (action, reward) in enumerate(moves, start=1):
                 _check_repeated(seed, step, reward, float(env.step(action)[1]))
                 if step in drawn:
-                    yield _with_inset(renderer.render(data), played, step)
+                    yield _with_inset(view.render(), played, step)
 
 
 def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -183,19 +185,21 @@ def _steps_a_picture(task: Task) -> int:
     return math.ceil(_steps_a_second(task) / _MOST_FPS)
 
 
-def _steps_a_second(task: Task) -> int:
+def _steps_a_second(task: Task) -> float:
     if task.is_game:
         return _GAME_FPS[task.suite]
     with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
         fps = (env.metadata or {}).get("render_fps")
-        step = getattr(env.unwrapped, "dt", None)  # seconds, of Gymnasium's MuJoCo environments
-        fps = round(1 / step) if fps is None and step else fps
-    if not fps:
-        raise UserError(
-            f"{task.env_id} does not say how long a step is: give its class metadata with "
-            "render_fps, env steps per second."
-        )
-    return fps
+        return fps if isinstance(fps, int | float) and fps > 0 else _simulated_fps(env)
+
+
+def _simulated_fps(env: gym.Env) -> int:
+    """Env steps a second of simulated time, of an environment that does not say."""
+    env.reset(seed=0)
+    before = env.get_wrapper_attr("data").time
+    env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
+    seconds = env.get_wrapper_attr("data").time - before
+    return round(1 / seconds) if seconds > 0 else _FPS
 
 
 def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:

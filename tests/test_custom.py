@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -10,12 +11,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gymnasium as gym
 import mujoco
 import numpy as np
 import pytest
 
 import Distillation
+from Distillation.camera_preview import write_preview
 from Distillation.custom_run import main_custom
 from Enviroment.custom import (
     custom_task,
@@ -32,6 +35,7 @@ from Enviroment.tasks import TASKS, Camera
 from Evaluation.subject import open_subject
 from Models.adoption import adopt
 from Models.teacher import save_teacher
+from tests.picture_envs import bare_task
 from tests.tiny_teacher import tiny_teacher
 
 SCRIPT = Path(Distillation.__file__).parent / "Custom.py"
@@ -218,9 +222,53 @@ def test_proprioception_outside_the_state_is_refused(
     assert not Path("run").exists()
 
 
-def test_the_look_of_a_camera(package: Path) -> None:
-    main_custom(["--env_id", "their_robots:Mine-v0", "--camera", "torso", "--look", "look.png"])
-    assert (package / "look.png").stat().st_size > 1000
+LOOK = ("--env_id", "their_robots:Mine-v0", "--camera", "torso", "--look", "look.png")
+
+
+def test_the_look_of_a_camera_beside_gymnasiums_own(package: Path) -> None:
+    """Above, four 480x480 pictures as `env.render()` makes them; below, four of the camera."""
+    main_custom([*LOOK, "--frame_size", "32x64"])
+    picture = cv2.imread("look.png")
+    assert picture is not None
+    assert picture.shape == (960 + 480, 4 * 960, 3)  # the camera's are twice as wide as high
+    with contextlib.closing(gym.make("their_robots:Mine-v0", render_mode="rgb_array")) as env:
+        env.reset(seed=0)
+        first: Any = env.render()
+    above = cv2.resize(picture[:960, :960, ::-1], (480, 480), interpolation=cv2.INTER_AREA)
+    assert np.abs(above.astype(int) - first).mean() < 4  # INTER_AREA enlarges smoothly
+    # In the corner, in a border of 2 pixels: the student's frame, enlarged 160 // 32 = 5 times.
+    inset = picture[960 + 480 - 10 - 2 - 160 :, 10 + 2 :][:160, :320]
+    np.testing.assert_array_equal(inset, np.repeat(np.repeat(inset[::5, ::5], 5, 0), 5, 1))
+    assert inset.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--frame_sise", "32x32"), "--frame_sise"),
+        (("--frame_size", "32"), "no size"),
+        (("--frame_size", "8x8"), "between 16 and 1024"),
+        (("--mode", "State"), "--mode State has none"),
+        (("--PPD", "--alpha", "1"), "no use for these flags"),
+    ],
+)
+def test_the_look_obeys_the_other_flags(
+    flags: tuple[str, ...], message: str, package: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main_custom([*LOOK, *flags])
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert message in said.out + said.err
+    assert not (package / "look.png").exists()
+
+
+def test_the_look_of_what_cannot_render_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    write_preview(bare_task(), Path("look.png"))
+    assert "no env.render() to show beside: " in capsys.readouterr().err
+    picture = cv2.imread("look.png")
+    assert picture is not None
+    assert picture.shape == (480, 4 * 480, 3)
 
 
 # -- a run ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer
 from Enviroment.task import Camera
@@ -62,12 +64,10 @@ def camera_of(task: Task) -> Camera:
 
 
 def draw(env: gym.Env, task: Task, quality: Any, grayscale: bool = True) -> np.ndarray:
-    renderer = Renderer(
-        env.get_wrapper_attr("model"), camera_of(task), *task.frame_size, quality, grayscale
-    )
-    picture = renderer.render(env.get_wrapper_attr("data"))
-    renderer.close()
-    return picture
+    with contextlib.closing(
+        Renderer(camera_of(task), *task.frame_size, quality, grayscale)
+    ) as renderer:
+        return EnvView(env, renderer).render()
 
 
 @pytest.mark.parametrize("task", SEEN, ids=MEASURED_DIFFERENCE)
@@ -117,17 +117,13 @@ def test_renderers_of_one_thread_do_not_disturb_each_other():
     pusher, reacher = TASKS["Pusher"], TASKS["Reacher"]
     scenes = {task.name: make_scene(task) for task in (pusher, reacher)}
     alone = {task.name: draw(scenes[task.name], task, "fast") for task in (pusher, reacher)}
-    renderers = {
-        task.name: Renderer(
-            scenes[task.name].get_wrapper_attr("model"), camera_of(task), *task.frame_size
-        )
-        for task in (pusher, reacher)
-    }
+    renderers = {t.name: Renderer(camera_of(t), *t.frame_size) for t in (pusher, reacher)}
+    views = {name: EnvView(scenes[name], renderer) for name, renderer in renderers.items()}
     for name in ("Pusher", "Reacher", "Pusher"):
-        picture = renderers[name].render(scenes[name].get_wrapper_attr("data"))
+        picture = views[name].render()
         np.testing.assert_array_equal(picture, alone[name])
     renderers["Pusher"].close()
-    picture = renderers["Reacher"].render(scenes["Reacher"].get_wrapper_attr("data"))
+    picture = views["Reacher"].render()
     np.testing.assert_array_equal(picture, alone["Reacher"])
     renderers["Reacher"].close()
 
@@ -135,11 +131,12 @@ def test_renderers_of_one_thread_do_not_disturb_each_other():
 def test_pictures_are_not_overwritten_by_later_ones():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
-    first = renderer.render(env.get_wrapper_attr("data"))
+    renderer = Renderer(camera_of(task), *task.frame_size)
+    view = EnvView(env, renderer)
+    first = view.render()
     kept = first.copy()
     env.reset(seed=1)
-    second = renderer.render(env.get_wrapper_attr("data"))
+    second = view.render()
     renderer.close()
     assert (second != kept).any()
     np.testing.assert_array_equal(first, kept)
@@ -148,11 +145,12 @@ def test_pictures_are_not_overwritten_by_later_ones():
 def test_only_the_owning_thread_may_render_and_close():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
+    renderer = Renderer(camera_of(task), *task.frame_size)
+    view = EnvView(env, renderer)
     errors = []
 
     def misuse() -> None:
-        for call in (lambda: renderer.render(env.get_wrapper_attr("data")), renderer.close):
+        for call in (view.render, renderer.close):
             with pytest.raises(RuntimeError, match="belongs to the thread") as error:
                 call()
             errors.append(error)
@@ -167,11 +165,12 @@ def test_only_the_owning_thread_may_render_and_close():
 def test_closing_twice_is_harmless_and_rendering_after_it_is_not():
     task = TASKS["Pusher"]
     env = make_scene(task)
-    renderer = Renderer(env.get_wrapper_attr("model"), camera_of(task), *task.frame_size)
+    renderer = Renderer(camera_of(task), *task.frame_size)
+    view = EnvView(env, renderer)
     renderer.close()
     renderer.close()
     with pytest.raises(RuntimeError, match="closed"):
-        renderer.render(env.get_wrapper_attr("data"))
+        view.render()
 
 
 def test_unknown_quality():
@@ -223,3 +222,35 @@ def test_without_gl_the_user_is_told_and_physics_goes_on(backend, tmp_path):
         assert result.stdout.count(hint) >= 2
     assert "physics goes on" in result.stdout
     assert "Traceback" not in result.stderr
+
+
+MUJOCO_FIRST = """
+import os, threading
+import mujoco, numpy
+
+def draw():
+    from Enviroment.make import make_env
+    env = make_env("Pusher", 2, 0)
+    print("drawn", env.reset()["frame"].std() > 1, os.environ["MUJOCO_GL"])
+    env.close()
+
+thread = threading.Thread(target=draw)
+thread.start()
+thread.join()
+"""
+
+
+def test_mujoco_may_be_imported_first_and_the_package_in_a_thread(tmp_path):
+    """Without MUJOCO_GL, MuJoCo itself takes GLFW, which needs a display and the main thread."""
+    script = tmp_path / "mujoco_first.py"
+    script.write_text(MUJOCO_FIRST)
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    backendless = {name: value for name, value in os.environ.items() if name != "MUJOCO_GL"}
+    result = subprocess.run(
+        [sys.executable, str(script)],
+        env={**backendless, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip() == "drawn True egl", result.stderr

@@ -11,6 +11,7 @@ import pytest
 from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FrameStack
@@ -63,10 +64,9 @@ class Reference:
         self.task, self.next_seed, self.n_envs = task, seed + index, n_envs
         self.renderer: Any = None
         if draws:
-            model = self.env.get_wrapper_attr("model")
-            gray = task.grayscale
             assert task.camera is not None
-            self.renderer = Renderer(model, task.camera, *task.frame_size, "fast", gray)
+            self.renderer = Renderer(task.camera, *task.frame_size, "fast", task.grayscale)
+            self.view = EnvView(self.env, self.renderer)
 
     def reset(self) -> np.ndarray:
         self.frames = []
@@ -82,7 +82,7 @@ class Reference:
 
     def draw(self) -> None:
         if self.renderer is not None:
-            picture = self.renderer.render(self.env.get_wrapper_attr("data"))
+            picture = self.view.render()
             picture = picture[None] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
             self.frames.append(picture)
 

@@ -16,6 +16,7 @@ from Algorithm.distill import DistillConfig
 from Algorithm.ppd import PPDConfig
 from Distillation.command_line import parse
 from Enviroment import simulation
+from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.mujoco_tasks import HOPPER_TASKS, MUJOCO_TASKS
@@ -98,7 +99,9 @@ class Scene:
             self.model.geom_rgba[self.model.geom_bodyid > 0, 3] = 0.0
             self.model.geom_matid[self.model.geom_bodyid > 0] = -1
         assert task.camera is not None
-        self.renderer = Renderer(self.model, task.camera, *task.frame_size)
+        env.unwrapped.model = self.model  # type: ignore[attr-defined]
+        self.renderer = Renderer(task.camera, *task.frame_size)
+        self.view = EnvView(env, self.renderer)
 
     def close(self) -> None:
         self.renderer.close()
@@ -106,7 +109,7 @@ class Scene:
     def picture(self, x: float) -> np.ndarray:
         self.data.qpos[0] = x
         mujoco.mj_forward(self.model, self.data)  # pyright: ignore[reportAttributeAccessIssue]
-        return self.renderer.render(self.data)
+        return self.view.render()
 
 
 def test_a_tracking_camera_depends_on_nothing_but_the_state() -> None:
