@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 
 from Distillation.flag_groups import StudentFlags
 from Distillation.flags import Flags
+from Enviroment.bounded_read import read_json
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
 from Enviroment.tasks import script_of
@@ -104,13 +104,13 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
     script = script_of(task_name)
     remedy = f"Give the folder of a run of `python Distillation/{script} --{METHOD}`."
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path)
         config, sha256 = data["config"], data["teacher_sha256"]
         task, method = config["task"], config["method"]
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy. {remedy}"
         ) from error

@@ -20,6 +20,7 @@ from Distillation.flags import Flags
 from Distillation.grid import Grid, Planned
 from Distillation.initial_student import read_initial_student
 from Distillation.resume import fixed_settings
+from Enviroment.bounded_read import read_json
 from Enviroment.dataset import resolve_dataset
 from Enviroment.errors import UserError
 from Enviroment.state import differences
@@ -132,13 +133,13 @@ class _Checks:
         if (folder / CONFIG_FILE).is_file():
             self._check_same(run, flags, folder, sha256)
         else:
-            run_folder.check_free(folder, overwrite=False)
+            run_folder.check_free(folder)
 
     def _check_same(self, run: Planned, flags: Flags, folder: Path, sha256: str) -> None:
         """Refuses to take a run of other settings for this one."""
         path = folder / CONFIG_FILE
         try:
-            written = json.loads(path.read_bytes())
+            written = read_json(path)
             command = shlex.split(written["command"])
             taught_by = (
                 written["config"]

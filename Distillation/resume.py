@@ -16,6 +16,7 @@ from torch import Tensor
 from Algorithm import distributed
 from Algorithm.on_policy import OnPolicyStudent
 from Distillation.methods import Learner
+from Enviroment.bounded_read import read_json
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.redaction import redact
@@ -245,9 +246,9 @@ def mark_finished(folder: Path) -> None:
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
-        written = json.loads(path.read_bytes())
+        written = read_json(path)
         was = fixed_settings({**written["config"], "teacher_sha256": written["teacher_sha256"]})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."
         ) from error

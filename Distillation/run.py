@@ -102,9 +102,12 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         folder = run_folder.locate(flags.run.output, default)
         if distributed.is_first():  # which alone writes
             stack.enter_context(locked(folder))
-            may_hold_run = flags.run.overwrite or flags.run.resume
-            hint = "Go on with it by --resume. "
-            run_folder.check_free(folder, overwrite=may_hold_run, hint=hint)
+            run_folder.check_free(
+                folder,
+                overwrite=flags.run.overwrite,
+                resume=flags.run.resume,
+                hint="Go on with it by --resume. ",
+            )
         teaching = load_teaching(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)

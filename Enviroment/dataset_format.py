@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import read_json
 from Enviroment.custom import describe_custom, task_of
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE, frame_channels
@@ -152,7 +152,7 @@ class Manifest:
         """
         path = folder / MANIFEST
         try:
-            data = json.loads(read_bounded(path, _MAX_MANIFEST))
+            data = read_json(path, _MAX_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/<Task>.py "
@@ -160,7 +160,7 @@ class Manifest:
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             _refuse(path, f"it is no JSON ({error})")
         if not isinstance(data, dict) or data.get("kind") != KIND:
             _refuse(path, "it describes no teacher dataset")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
@@ -120,9 +120,11 @@ def _describes_student(path: Path) -> bool:
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from None
     if not isinstance(value, dict):

@@ -6,7 +6,6 @@ baselines are empty until they are measured there.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from Enviroment.bounded_read import file_sha256
 from Enviroment.custom import named_task
 from Enviroment.errors import UserError
 from Enviroment.exits import exit_with_message
@@ -119,7 +119,7 @@ def convert(flags: Convert, command: str) -> None:
 
 
 def _fingerprint(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": path.name, "sha256": file_sha256(path)}
 
 
 def describe(teacher: Teacher) -> str:

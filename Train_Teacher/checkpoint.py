@@ -13,7 +13,6 @@ state.json               counters, and size and SHA-256 of each file above
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -35,7 +34,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.policy_gradient_loop import PolicyGradient
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import file_sha256, read_json
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
 from Models.generators import capture_generators, restore_generators
@@ -203,7 +202,7 @@ def _named(folder: Path, prefix: str) -> list[Path]:
 
 def _verify(path: Path) -> Progress:
     try:
-        state = json.loads(read_bounded(path / "state.json", _MAX_JSON))
+        state = read_json(path / "state.json", _MAX_JSON)
         if state["format"] != FORMAT:
             raise UserError(
                 f"Checkpoint {path} has format {state['format']!r:.20}, and this version reads "
@@ -218,16 +217,12 @@ def _verify(path: Path) -> Progress:
             if _fingerprint(path / name) != fingerprint:
                 raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
         return Progress(**state["progress"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -304,7 +299,7 @@ def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
 def _generator_states(path: Path) -> Any:
     try:
         tensors = safetensors.torch.load_file(path / "generators.safetensors")
-        rest = json.loads(read_bounded(path / "generators.json", _MAX_JSON))
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        rest = read_json(path / "generators.json", _MAX_JSON)
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"The generators in {path} are refused: {error}.") from error
     return unpack(tensors, rest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.redaction import command_line
@@ -132,7 +132,7 @@ def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
     resumed = command_line(command)
     if not run.resume:
         return resumed
-    began = json.loads((folder / CONFIG_FILE).read_text())
+    began = read_json(folder / CONFIG_FILE)
     same_total = (
         began["config"]["run"]["settings"]["total_timesteps"] == run.settings.total_timesteps
     )

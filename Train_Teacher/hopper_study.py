@@ -8,7 +8,6 @@ OUTPUT/study.json table.md figure1_*.png figure2_*.png figure3_*.png
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from Enviroment import seeds
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import locked
 from Enviroment.jobs import Ended, Job, LocalWorkers, run_jobs
@@ -173,8 +172,8 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
 
 def _read_test(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(read_bounded(path, _MAX_JSON))
+        return read_json(path, _MAX_JSON)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}. Delete it, to test anew.") from error
