@@ -121,7 +121,7 @@ def _scalar(annotation: Any, value: Any, where: str) -> Any:
     if type(value) is int and not -_LARGEST <= value < _LARGEST:
         raise ValueError(f"{where} is an integer of more than 64 bits")
     if type(value) is float and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}")
+        raise ValueError(f"{where} is {value}, which is not finite")
     return value
 
 
