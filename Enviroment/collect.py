@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from Enviroment import seeds
 from Enviroment.behaviour_noise import check_noise
+from Enviroment.custom import with_package
 from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
@@ -125,8 +126,13 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and Manifest.read(folder).complete
 
 
-def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
+def repair(
+    folder: Path, labeller: Labeller, indices: list[int], env_id: str | None = None
+) -> None:
     """Collects shards again, and replaces each once it is what the manifest describes.
+
+    Args:
+        env_id: of its task, if the command line names it: see `Enviroment.custom.with_package`.
 
     Raises:
         UserError: the teacher is another; the dataset was imported; or the new shard is not the
@@ -141,7 +147,7 @@ def repair(folder: Path, labeller: Labeller, indices: list[int]) -> None:
             f"{folder} was collected with another teacher, or the same asked otherwise:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
         )
-    task = described_task(folder / MANIFEST, recipe.task)
+    task = with_package(described_task(folder / MANIFEST, recipe.task), env_id)
     with locked(folder):
         for index in indices:
             entry = manifest.shards[index]

@@ -56,7 +56,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     episodes = flags.seed_range()
     if flags.export is not None:
         check_format(flags.export)
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, flags.env_id)
     if flags.blind:
         subject.check_frames()
     if flags.export is not None:

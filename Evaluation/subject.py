@@ -15,7 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
-from Enviroment.custom import task_of
+from Enviroment.custom import task_of, with_package
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
@@ -50,6 +50,7 @@ class SubjectFlags:
     allow_training_seeds: bool = False  # in FIRST:STOP, where a return tells little
     output: Path | None = None  # where the result goes
     threads: int | None = None  # of torch; default: as in training. Last digits depend on it
+    env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
 
     def seed_range(self, default: int = 100) -> range:
         """The episodes. Raises UserError as `parse_seeds` does."""
@@ -183,8 +184,11 @@ class Taught:
         return bool(self.teacher.description.corruption_sigma)
 
 
-def open_subject(folder: Path) -> Subject:
+def open_subject(folder: Path, env_id: str | None = None) -> Subject:
     """The student of a run folder or of a bundle. It needs no teacher.
+
+    Args:
+        env_id: of its task, if the command line names it: see `Enviroment.custom.with_package`.
 
     Raises:
         UserError: there is none, it is damaged, or of a task that is not known.
@@ -200,7 +204,7 @@ def open_subject(folder: Path) -> Subject:
         )
     student = load_student(bundle)
     description = read_bundle(bundle, "student")[1]
-    task = task_of(description)
+    task = with_package(task_of(description), env_id)
     changes: dict[str, Any] = {}
     frame = student.all_groups().spaces.get(FRAME)
     if frame is not None and frame.shape is not None:
@@ -271,7 +275,7 @@ def open_seeing(flags: TaughtFlags, episodes: range) -> tuple[Subject, dict[str,
     Raises:
         UserError: as `open_subject` and `find_teacher`; or it sees no frames.
     """
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, flags.env_id)
     subject.check_sees()
     taught = find_teacher(subject, flags.teacher)
     return subject, {} if taught is None else baselines_on(taught.baselines, episodes)

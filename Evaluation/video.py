@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer
+from Enviroment.simulation import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Act
 
@@ -129,7 +129,7 @@ def episode_pictures(
         return
     if task.camera is None:
         raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
-    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+    with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         model, data = env.get_wrapper_attr("model"), env.get_wrapper_attr("data")
         with contextlib.closing(
@@ -177,7 +177,7 @@ def _steps_a_picture(task: Task) -> int:
 def _steps_a_second(task: Task) -> int:
     if task.is_game:
         return _GAME_FPS[task.suite]
-    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+    with contextlib.closing(make_simulation(task)) as env:
         return env.metadata["render_fps"]
 
 
