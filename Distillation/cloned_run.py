@@ -20,6 +20,7 @@ from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
+from Models.teacher_description import TeacherDescription
 
 METHOD = "BC_phase"
 _LEARNED_FROM = ("dataset", "loss_type")  # what DAgger keeps beside the student
@@ -32,6 +33,7 @@ class ClonedRun:
     folder: Path
     config: dict[str, Any]  # the run's flags, by group, as resolved
     teacher_sha256: str
+    teacher_identity: str | None  # None: the run is from before there was one
 
     def student(self, device: torch.device | str) -> StudentPolicy:
         """The run's best student."""
@@ -69,16 +71,18 @@ class ClonedRun:
                 f"these out:{''.join(differ)}"
             )
 
-    def check_teacher(self, sha256: str) -> None:
+    def check_teacher(self, given: TeacherDescription) -> None:
         """Refuses a teacher that is not the one that was cloned.
 
         Raises:
             UserError: prints both hashes.
         """
-        if sha256 != self.teacher_sha256:
+        cloned = (self.teacher_sha256, self.teacher_identity or given.identity)
+        if cloned != (given.sha256, given.identity):
             raise UserError(
-                f"The student in {self.folder} was cloned from another teacher:\n"
-                f"  cloned: {self.teacher_sha256}\n  given:  {sha256}\nGive that one by --teacher."
+                f"The student in {self.folder} was cloned from another teacher (weights, all):\n"
+                f"  cloned: {', '.join(cloned)}\n  given:  {given.sha256}, {given.identity}\n"
+                "Give that one by --teacher."
             )
 
 
@@ -106,11 +110,12 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
     try:
         data = read_json(path)
         config, sha256 = data["config"], data["teacher_sha256"]
+        identity = data.get("teacher", {}).get("identity")
         task, method = config["task"], config["method"]
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy. {remedy}"
         ) from error
@@ -119,7 +124,7 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
             f"--folder_Dagger {folder} holds a run of {task} by {method}, not one of {task_name} "
             f"by {METHOD}. {remedy}"
         )
-    return ClonedRun(folder, config, sha256)
+    return ClonedRun(folder, config, sha256, identity)
 
 
 def _same(name: str, one: Any, other: Any) -> bool:

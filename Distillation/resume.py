@@ -127,7 +127,11 @@ class Checkpointer:
 
 
 def find_checkpoint(
-    folder: Path, store: CheckpointStore, config: Mapping[str, Any], teacher: str
+    folder: Path,
+    store: CheckpointStore,
+    config: Mapping[str, Any],
+    teacher: str,
+    known_by: Mapping[str, str],
 ) -> Checkpoint | None:
     """The newest whole checkpoint of the run in a folder, which must be this run; None: it has
     none yet.
@@ -135,7 +139,8 @@ def find_checkpoint(
     Args:
         store: its checkpoints.
         config: as `write_config` was given it.
-        teacher: its SHA-256.
+        teacher: SHA-256 of its weights.
+        known_by: `Teaching.known_by`; runs from before it do not say.
 
     Raises:
         UserError: the run has another configuration, and what differs; every checkpoint of it is
@@ -143,7 +148,8 @@ def find_checkpoint(
     """
     found = None
     if (folder / CONFIG_FILE).is_file():
-        _check_same(folder / CONFIG_FILE, {**config, "teacher_sha256": teacher})
+        now = {**config, "teacher_sha256": teacher, "teacher": dict(known_by)}
+        _check_same(folder / CONFIG_FILE, now)
         found = store.newest()
     if found is None and any(store.root.glob("step_*")):
         raise UserError(
@@ -247,7 +253,10 @@ def mark_finished(folder: Path) -> None:
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
         written = read_json(path)
-        was = fixed_settings({**written["config"], "teacher_sha256": written["teacher_sha256"]})
+        outside = {name: written[name] for name in ("teacher_sha256", "teacher") if name in written}
+        was = fixed_settings({**written["config"], **outside})
+        if "teacher" not in written:
+            config = {name: value for name, value in config.items() if name != "teacher"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."

@@ -36,6 +36,7 @@ from Enviroment.dataset_format import (
     describe_task,
     described_task,
     frame_column,
+    same_teacher,
     shard_name,
 )
 from Enviroment.durable import partial_path
@@ -142,7 +143,7 @@ def repair(
     recipe = manifest.recipe
     if IMPORTED_FROM in recipe.teacher:
         raise UserError(f"{folder} was imported. {repair_hint(folder, manifest)}")
-    if dict(labeller.identity) != recipe.teacher:
+    if not same_teacher(recipe.teacher, labeller.identity):
         raise UserError(
             f"{folder} was collected with another teacher, or the same asked otherwise:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
@@ -267,6 +268,8 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
         )
     manifest = Manifest.read(folder)
     old, new = vars(manifest.recipe), vars(recipe)
+    if same_teacher(old["teacher"], new["teacher"]):
+        new = {**new, "teacher": old["teacher"]}
     different = [
         f"  {name}: {old[name]}, now {new[name]}" for name in old if old[name] != new[name]
     ]

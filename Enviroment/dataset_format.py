@@ -42,6 +42,8 @@ SEED = "seed"  # that the episode was reset with; -1: unknown (imported)
 FINAL_FRAME, FINAL_STATE = "final_frame", "final_state"  # after the last step
 FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # of the observation groups that are stored
 
+# In a recipe's `teacher`: of all that decides its labels; datasets from before it lack it.
+IDENTITY = "identity"
 IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, where no more is known of it
 
 
@@ -238,6 +240,12 @@ def _refuse(path: Path, why: str) -> NoReturn:
         f"{path} cannot be used: {why}. Restore it from a copy, or delete {path.parent} and "
         "collect the dataset anew."
     )
+
+
+def same_teacher(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether a recipe's `teacher` is the given one, as far as the recipe says."""
+    known = {name: given[name] for name in given if name in recorded or name != IDENTITY}
+    return dict(recorded) == known
 
 
 def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:

@@ -45,7 +45,9 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     subject = open_subject(flags.run, flags.env_id)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
-    if Teacher.load(folder).description.sha256 != run.teacher_sha256:
+    teacher = Teacher.load(folder).description
+    identity = run.teacher_identity or teacher.identity
+    if (teacher.sha256, teacher.identity) != (run.teacher_sha256, identity):
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
     env = subject.make_env(flags.episodes)
     try:

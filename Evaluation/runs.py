@@ -26,6 +26,7 @@ class Run:
     teacher_sha256: str | None
     command: str
     figures: Mapping[str, float] | None  # on evaluation seeds, of the best student
+    teacher_identity: str | None = None  # None: the run is from before there was one
 
     @property
     def task(self) -> str:
@@ -85,6 +86,7 @@ def read_run(folder: Path) -> Run:
         described.get("teacher_sha256"),
         described.get("command", ""),
         _read_json(folder / FIGURES_FILE),
+        described.get("teacher", {}).get("identity"),
     )
 
 

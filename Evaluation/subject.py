@@ -31,7 +31,7 @@ from Models.adoption import adopt
 from Models.bundle import read_bundle
 from Models.student import FrozenNormaliser, StudentPolicy
 from Models.student_bundle import load_student
-from Models.teacher import Baselines, Teacher, corrupt
+from Models.teacher import Baselines, Teacher, TeacherDescription, corrupt
 
 _ENVS = 10  # the batch that figures are computed in: another one rounds otherwise
 # Of bundles that do not say what they were made with: the defaults of Distillation's flags, on
@@ -228,8 +228,8 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
         note(f"{error} What needs a teacher is left out; --teacher BUNDLE names one.")
         return None
     description = teacher.description
-    known = _teacher_sha256(subject)
-    if known is not None and known != description.sha256:
+    is_own = _is_own_teacher(subject, description)
+    if not is_own:
         what = f"{subject.folder} learned from another teacher than the one in {folder}"
         if given is None:
             note(f"{what}. What needs a teacher is left out; --teacher BUNDLE names one.")
@@ -237,7 +237,7 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
         note(f"{what}. Figures that need a teacher are measured against this one.")
     elif noise := _noise(subject):
         teacher = corrupt(teacher, noise["sigma"], noise["seed"])
-    return Taught(teacher, description.baselines, is_own=known in (None, description.sha256))
+    return Taught(teacher, description.baselines, is_own=is_own)
 
 
 def _own_teacher(subject: Subject) -> Path:
@@ -260,6 +260,14 @@ def _noise(subject: Subject) -> Mapping[str, Any]:
     """The corruption of its teacher; empty without."""
     config = {} if subject.run is None else subject.run.config
     return subject.description.get("corruption") or config.get("corruption") or {}
+
+
+def _is_own_teacher(subject: Subject, given: TeacherDescription) -> bool:
+    """Whether a teacher without noise taught a student, as far as anything says."""
+    identity = subject.description.get("teacher", {}).get("identity")
+    if identity is None and subject.run is not None and not _noise(subject):
+        identity = subject.run.teacher_identity
+    return identity in (None, given.identity) and _teacher_sha256(subject) in (None, given.sha256)
 
 
 def _teacher_sha256(subject: Subject) -> str | None:

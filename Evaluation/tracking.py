@@ -293,6 +293,7 @@ def write_config(
     *,
     teacher_sha256: str | None,
     command: Sequence[str],
+    teacher: Mapping[str, str] | None = None,
 ) -> Path:
     """Write `config.json`: what it takes to repeat the run.
 
@@ -301,6 +302,7 @@ def write_config(
 
     Args:
         config: the resolved configuration, `dataclasses.asdict` of a configuration class.
+        teacher: SHA-256 of what else the teacher is known by, see `Distillation.teaching`.
         command: the program and its arguments, `sys.argv`. Secrets in it, and in `config`, are
             hidden: `Enviroment.redaction`.
 
@@ -313,6 +315,7 @@ def write_config(
         "command": command_line(command),
         "versions": package_versions(),
         "teacher_sha256": teacher_sha256,
+        **({} if teacher is None else {"teacher": dict(teacher)}),
     }
     git_sha = _git_sha()
     if git_sha is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +39,8 @@ _VALUE_KINDS = ("state", "action", "q", None)
 # More than any teacher or student has; a false figure would build networks for hours.
 _MAX_LAYERS, _MAX_UNITS, MAX_SIZE = 64, 2**16, 2**24
 _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
+# What tells where a teacher is from, and how others did: it acts alike whatever they say.
+_NO_DEEDS = frozenset({"task", "algo", "command", "versions", "baselines"})
 _MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
@@ -257,6 +261,25 @@ class TeacherDescription:
         """
         return tuple(group.name or (FRAME if group.is_image else STATE) for group in self.groups)
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides what the teacher does and how it values a state: the
+        weights, the network around them, the normaliser, the distribution, the noise.
+        """
+        # What a later version adds is not in the identity until it changes something.
+        values = {
+            field.name: value
+            for field in fields(self)
+            if field.name not in _NO_DEEDS and (value := getattr(self, field.name)) != field.default
+        }
+        groups = [asdict(group) for group in self.observation]
+        return _sha256({**values, "observation": groups})
+
+    @property
+    def baselines_sha256(self) -> str:
+        """SHA-256 of the returns that skill is measured by."""
+        return _sha256(self.baselines)
+
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
     ) -> None:
@@ -302,3 +325,7 @@ class TeacherDescription:
             raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
         except (UserError, TypeError, ValueError, ArithmeticError) as error:
             raise UserError(f"{source} describes no teacher: {error}") from error
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

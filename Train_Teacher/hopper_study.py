@@ -153,8 +153,10 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
     """
     teacher = Teacher.load(training.folder / TEACHER)
     path, sha256 = training.test_file(domain), teacher.description.sha256
+    identity = teacher.description.identity
     kept = _read_test(path)
-    if kept.get("teacher_sha256") == sha256 and len(kept["returns"]) >= n_episodes:
+    is_same = (kept.get("teacher_sha256"), kept.get("identity", identity)) == (sha256, identity)
+    if is_same and len(kept["returns"]) >= n_episodes:
         return kept["returns"]
     env = make_state_env(f"CustomHopper-{domain}", min(_ENVS, n_episodes), 0)
     try:
@@ -164,7 +166,7 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
     finally:
         env.close()
     returns = stats.returns.tolist()
-    head = {"teacher_sha256": sha256, "first_seed": seeds.EVALUATION.start}
+    head = {"teacher_sha256": sha256, "identity": identity, "first_seed": seeds.EVALUATION.start}
     write_json(path, {**head, "returns": returns, "lengths": stats.lengths.tolist()})
     print(f"tested   {training.name} in {domain}: {stats.returns.mean():.1f}", flush=True)
     return returns
