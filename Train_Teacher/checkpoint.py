@@ -47,6 +47,11 @@ _FILES = frozenset(
     {"model.zip", "normaliser.npz", "generators.safetensors", "generators.json", "replay.npz"}
 )
 _MAX_JSON = 2**24  # bytes
+# What zipfile and NumPy raise on bytes that `np.savez` has not written.
+_NO_ARRAYS = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, SyntaxError, MemoryError),
+    *(OverflowError, RuntimeError, NotImplementedError, zipfile.BadZipFile),
+)
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -237,8 +242,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError("its members are packed")
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is refused: {error}.") from error
+    except _NO_ARRAYS as error:
+        raise UserError(f"{path} is refused: {error!s:.200}.") from error
 
 
 def _normaliser_of(agent: BaseAlgorithm) -> VecNormalize:
