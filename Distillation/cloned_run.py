@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
-from Distillation.flag_groups import StudentFlags
+from Distillation.flag_groups import CloningFlags, StudentFlags
 from Distillation.flags import Flags
 from Enviroment.bounded_read import read_json
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
 from Enviroment.tasks import script_of
+from Enviroment.typed_json import typed, typed_fields
 from Evaluation import run_folder
+from Evaluation.runs import check_configuration
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
@@ -43,9 +45,12 @@ class ClonedRun:
         """The flags of a DAgger run that goes on from this one: the student, its dataset and how
         it learns are this run's; what DAgger does and where it runs are as `given`.
         """
+        missing = {"cloning", "student"} - self.config.keys()
+        if missing or not self.config["cloning"].keys() >= set(_LEARNED_FROM):
+            raise UserError(f"{self.folder / CONFIG_FILE} lacks what the student learned from.")
         cloned = self.config["cloning"]
         cloning = replace(given.cloning, **{name: cloned[name] for name in _LEARNED_FROM})
-        student = StudentFlags(**self.config["student"])
+        student = typed(StudentFlags, self.config["student"], "student")
         return replace(given, student=student, cloning=cloning)
 
     def check_kept(self, values: Mapping[str, Any], given: Collection[str]) -> None:
@@ -112,6 +117,12 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         config, sha256 = data["config"], data["teacher_sha256"]
         identity = data.get("teacher", {}).get("identity")
         task, method = config["task"], config["method"]
+        check_configuration(path, data)
+        typed_fields(StudentFlags, config.get("student", {}))
+        cloning = typed(dict[str, Any], config.get("cloning", {}), "cloning")
+        typed_fields(
+            CloningFlags, {name: cloning[name] for name in _LEARNED_FROM if name in cloning}
+        )
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error

@@ -38,6 +38,8 @@ _MAY_DIFFER = {
     "teaching": ("teacher",),
     "training": ("init_from",),
 }
+# What restoring runs into in a state that is none.
+_NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
 _ALIKE = ("policy", "optimizer")  # of a learner's state, on every rank
 _FINISHED = "finished"  # in the folder of checkpoints, once the run has reported
@@ -173,24 +175,24 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     Raises:
         UserError: the checkpoint does not fit them.
     """
-    state = _read(checkpoint, _STATE)
-    if distributed.rank() > 0:
-        own = _read(checkpoint, f"rank_{distributed.rank()}")
-        state |= {**own, "learner": {**state["learner"], **own["learner"]}}
     if isinstance(learner.model, OnPolicyStudent) and learner.env is not None:
         # For environments that cannot be saved: other episodes than at the beginning.
         learner.env.seed(learner.id_seed + checkpoint.step)
     try:
+        state = _read(checkpoint, _STATE)
+        if distributed.rank() > 0:
+            own = _read(checkpoint, f"rank_{distributed.rank()}")
+            state |= {**own, "learner": {**state["learner"], **own["learner"]}}
         learner.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])
         restore_generators(state["generators"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
+    except _NO_STATE as error:
         raise UserError(
             f"Checkpoint {checkpoint.path} does not fit this version ({error!r}). Use the version "
             f"that wrote it: {CONFIG_FILE} names it."
         ) from error
     distributed.tell(f"Going on from {checkpoint.path}.")
-    differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
     if differ:
         distributed.tell(f"Not to the bit: {'; '.join(differ)}.")
 
@@ -219,7 +221,7 @@ def _read(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
 
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
     """How far the record was, for `RunTracker`."""
-    return checkpoint.values[_RECORD]
+    return checkpoint.values.get(_RECORD, {})
 
 
 def describe_machine(learner: Learner) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def parse_yaml(text: str) -> Any:
         ValueError: it is no YAML, or holds anything else; or a mapping has a key twice; or it is
             larger, once aliases are replaced, than anyone would write.
     """
-    loader = _PlainLoader(text)
     try:
+        loader = _PlainLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -60,8 +60,6 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(str(error)) from error
     except RecursionError:
         raise ValueError("it is nested too deep") from None
-    finally:
-        loader.dispose()
     return value
 
 

@@ -10,11 +10,31 @@ from typing import Any
 
 from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
+from Enviroment.typed_json import typed
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 
 _SKILL = "eval/od_skill"  # of the student, on validation seeds
 _SECONDS = "time/seconds"
+
+# What is read of a configuration; older versions lack some of it, or have null there.
+_DESCRIBED: dict[str, Any] = {
+    **dict.fromkeys(("teacher_sha256", "command", "git_sha"), str),
+    "teacher": dict[str, str],
+    "versions": dict[str, str],
+}
+_CONFIGURED: dict[str, Any] = {
+    "task": str,
+    "method": str,
+    "student": {"mode": str, "size": str, "blind": bool},
+    "training": {
+        **dict.fromkeys(("run_index", "batch_size", "num_epochs"), int),
+        "PPD_parameter": float,
+        "lambda_schedule": str,
+    },
+    "teaching": {"teacher": str, "min_teacher_std": float, "corrupt_teacher": float},
+    "corruption": {"sigma": float, "seed": int, "uncorrupted_sha256": str},
+}
 
 
 @dataclass(frozen=True)
@@ -80,14 +100,43 @@ def read_run(folder: Path) -> Run:
     config = described.get("config")
     if not isinstance(config, dict) or not {"task", "method", "student"} <= config.keys():
         raise UserError(f"{folder / CONFIG_FILE} does not describe a student's run.")
+    check_configuration(folder / CONFIG_FILE, described)
     return Run(
         folder,
         config,
         described.get("teacher_sha256"),
         described.get("command", ""),
         _read_json(folder / FIGURES_FILE),
-        described.get("teacher", {}).get("identity"),
+        (described.get("teacher") or {}).get("identity"),
     )
+
+
+def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
+    """Refuse a run's description whose values have other types than a run writes.
+
+    Raises:
+        UserError: names the first.
+    """
+    config = described["config"]
+    try:
+        for name, annotation in _DESCRIBED.items():
+            if described.get(name) is not None:
+                typed(annotation, described[name], name)
+        for group, settings in _CONFIGURED.items():
+            given = config.get(group)
+            if group not in config or (
+                given is None and group not in ("task", "method", "student")
+            ):
+                continue
+            if not isinstance(settings, dict):
+                typed(settings, given, group)
+                continue
+            given = typed(dict[str, Any], given, group)
+            for name, annotation in settings.items():
+                if given.get(name) is not None:
+                    typed(annotation, given[name], f"{group}.{name}")
+    except ValueError as error:
+        raise UserError(f"{path} does not describe a run: {error}.") from error
 
 
 def find_runs(folders: Sequence[Path]) -> list[Run]:
@@ -117,7 +166,8 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _describes_student(path: Path) -> bool:
     described = _read_json(path)
-    return described is not None and "method" in described.get("config", {})
+    config = None if described is None else described.get("config")
+    return isinstance(config, dict) and "method" in config
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -77,6 +77,8 @@ class Checkpoint:
                 if not _is(path / name, fingerprint):
                     raise ValueError(f"{name} is not the file that was written")
             values = read_json(path / STATE, _MAX_STATE)
+            if not isinstance(values, dict):
+                raise ValueError(f"{STATE} holds no values by name")
         except OSError as error:
             where = "" if error.filename is None else f" ({error.filename})"
             why = f"{error.strerror}{where}"

@@ -189,7 +189,7 @@ def _agent(path: Path, algo: str, data: Mapping[str, Any], state: Mapping[str, T
 def _check_policy_class(path: Path, data: Mapping[str, Any]) -> None:
     policy_class = data.get("policy_class")
     module = policy_class.get("__module__") if isinstance(policy_class, dict) else None
-    if module in _POLICY_MODULES:
+    if isinstance(module, str) and module in _POLICY_MODULES:
         return
     if str(module).startswith(("stable_baselines3.", "sb3_contrib.")):
         raise UserError(f"{path}: there is no adapter for the policies of {module}.")

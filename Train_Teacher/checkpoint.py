@@ -37,6 +37,7 @@ from Algorithm.policy_gradient_loop import PolicyGradient
 from Enviroment.bounded_read import file_sha256, read_json
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
+from Enviroment.typed_json import typed
 from Models.generators import capture_generators, restore_generators
 from Models.packing import pack, unpack
 from Models.sb3_zip import Normaliser
@@ -67,6 +68,11 @@ class Progress:
     record: dict[str, Any] | None = None  # `RunTracker.position`; None: nothing is recorded
     finished_episodes: int = 0  # in all environments
     training_seconds: float = 0.0  # without evaluations and checkpoints
+
+    def __post_init__(self) -> None:
+        counts = (self.steps, self.updates, self.episodes, self.finished_episodes)
+        if min(counts) < 0:
+            raise ValueError(f"steps, updates and episodes cannot be {counts}")
 
 
 def save_checkpoint(
@@ -221,7 +227,7 @@ def _verify(path: Path) -> Progress:
                 raise UserError(f"Checkpoint {path} is damaged: {name!r:.80} is none of its files.")
             if _fingerprint(path / name) != fingerprint:
                 raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
-        return Progress(**state["progress"])
+        return typed(Progress, state["progress"], "progress")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
 
