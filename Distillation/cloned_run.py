@@ -118,7 +118,7 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         identity = data.get("teacher", {}).get("identity")
         task, method = config["task"], config["method"]
         check_configuration(path, data)
-        typed_fields(StudentFlags, config.get("student", {}))
+        typed(StudentFlags, config.get("student", {}), "student")
         cloning = typed(dict[str, Any], config.get("cloning", {}), "cloning")
         typed_fields(
             CloningFlags, {name: cloning[name] for name in _LEARNED_FROM if name in cloning}

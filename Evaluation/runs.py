@@ -25,7 +25,7 @@ _DESCRIBED: dict[str, Any] = {
 }
 _CONFIGURED: dict[str, Any] = {
     "task": str,
-    "method": str,
+    "method": str | dict[str, Any],  # an object in the oldest versions, which tools leave out
     "student": {"mode": str, "size": str, "blind": bool},
     "training": {
         **dict.fromkeys(("run_index", "batch_size", "num_epochs"), int),
@@ -135,6 +135,8 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
             for name, annotation in settings.items():
                 if given.get(name) is not None:
                     typed(annotation, given[name], f"{group}.{name}")
+        if "mode" not in config.get("student", {"mode": ""}):
+            raise ValueError("student has no mode")
     except ValueError as error:
         raise UserError(f"{path} does not describe a run: {error}.") from error
 

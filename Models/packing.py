@@ -19,7 +19,6 @@ from torch import Tensor
 
 from Enviroment.errors import UserError
 
-
 # What `unpack` runs into in what `pack` did not make, torch's and NumPy's own errors included.
 _NOT_PACKED = (
     *(KeyError, TypeError, ValueError, AttributeError, RecursionError),

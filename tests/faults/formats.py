@@ -24,6 +24,7 @@ from Distillation.grid_checks import check_grid
 from Distillation.initial_student import read_initial_student
 from Distillation.resume import find_checkpoint
 from Enviroment.dataset import TeacherDataset
+from Enviroment.errors import UserError
 from Enviroment.tasks import get_task
 from Evaluation.report_entries import find_entries
 from Evaluation.report_rows import make_rows
@@ -154,11 +155,12 @@ def configuration_of_a_cloned_run(folder: Path, run: Path) -> Format:
     described = json.loads((run / "config.json").read_text())
     described["config"]["method"] = "BC_phase"
     (copied / "config.json").write_text(json.dumps(described))
-    flags = ["--Dagger_phase", "--folder_Dagger", str(copied), "--dataset", "5k"]
+    given = parse(get_task("Pusher"), ["--Dagger_phase", "--dataset", "none"])
 
     def read() -> None:
-        given = parse(get_task("Pusher"), flags)
-        read_cloned_run(copied, "Pusher").flags(given)
+        cloned = read_cloned_run(copied, "Pusher")
+        cloned.check_kept({"dataset": "5k", "mode": "State"}, ())
+        cloned.flags(given)
 
     return _json(copied / "config.json", read)
 
@@ -234,9 +236,7 @@ def dataset_manifest(folder: Path, run: Path) -> Format:
 
 _YAML_WORDS = tuple(
     b"&a |*a |? |: |- |[|]|{|}|!!python/object:os.x |!!binary |2024-13-45|0x|1e999|.nan|.inf|<<: *a"
-    b"|\n|  |~|0b_|1:2:3|=|%YAML 3|---|'|\"|\t|\xff|seeds: |- - - - - - |9999999999999999999".split(
-        b"|"
-    )
+    b"|\n|  |~|0b_|1:2:3|=|%YAML 3|---|'|\"|\t|\xff|seeds: |- - - - - - |999999999".split(b"|")
 )
 
 
@@ -272,15 +272,16 @@ def _pendulum() -> gym.Env:
 
 
 _PICKLE_WORDS = (b"\x85", b"(", b"t", b"0", b"2", b"R", b"b", b"s", b"u", b"e", b".", b"}", b"]")
+_PICKLE_WORDS += (b"q\x00", b"h\x00", b"r\xff\xff\xff\x7f", b"\x8b\xff\xff\xff\x00", b"\x95")
 _PICKLE_WORDS += (
-    b"q\x00",
-    b"h\x00",
-    b"r\xff\xff\xff\x7f",
-    b"\x8b\xff\xff\xff\x00",
-    b"\x95",
+    b"\x85" * 3000,
+    b"(" * 3000,
+    b"I" + b"9" * 5000 + b"\n",
+    b"\x94",
+    b"\x93",
+    b"Q",
     b"cos\nsystem\n",
 )
-_PICKLE_WORDS += (b"\x85" * 3000, b"(" * 3000, b"I" + b"9" * 5000 + b"\n", b"\x94", b"\x93", b"Q")
 
 
 def vecnormalize(folder: Path, run: Path) -> Format:
@@ -324,8 +325,8 @@ def tensors(folder: Path, run: Path) -> Format:
 def _tensors(content: bytes) -> None:
     try:
         read_tensors(content)
-    except RefusedTensorsError:
-        pass
+    except RefusedTensorsError as error:  # as who reads an agent's zip says it
+        raise UserError(str(error)) from error
 
 
 def agents_settings(folder: Path, run: Path) -> Format:
