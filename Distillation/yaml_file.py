@@ -10,9 +10,11 @@ import yaml
 from Enviroment.bounded_read import read_bounded
 from Enviroment.errors import UserError
 
-MAX_BYTES = 2**18
-_MAX_VALUES = 100_000  # once every alias stands for what it repeats
+MAX_BYTES = 2**17
+_MAX_NESTING = 32
+_MAX_VALUES = 20_000  # once every alias stands for what it repeats
 _MAX_NUMBER = 64  # characters
+_TOO_MANY = f"it holds more than {_MAX_VALUES:,} values"
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = frozenset(_TAG + name for name in ("map", "seq", "str", "int", "float", "bool", "null"))
 _MERGE, _DATE = _TAG + "merge", _TAG + "timestamp"
@@ -58,18 +60,28 @@ def parse_yaml(text: str) -> Any:
         value = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
-    except RecursionError:
-        raise ValueError("it is nested too deep") from None
     return value
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without dates, which no flag has."""
+    """PyYAML's safe loader without dates, which no flag has, and with limits."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
+    _depth = _count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML's, which calls it for each value, of however large a file."""
+        self._depth, self._count = self._depth + 1, self._count + 1
+        if self._depth > _MAX_NESTING:
+            raise ValueError(f"it is nested more than {_MAX_NESTING} deep")
+        if self._count > _MAX_VALUES:
+            raise ValueError(_TOO_MANY)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _check(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
@@ -100,7 +112,7 @@ def _check(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
         raise ValueError(f"{_place(node)}a number of more than {_MAX_NUMBER} characters")
     size = 1 + sum(_check(item, sizes, above) for item in items)
     if size > _MAX_VALUES:
-        raise ValueError(f"it holds more than {_MAX_VALUES:,} values")
+        raise ValueError(_TOO_MANY)
     above.remove(id(node))
     sizes[id(node)] = size
     return size

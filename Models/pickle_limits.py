@@ -34,7 +34,7 @@ def check_limits(content: bytes) -> None:
         elif opcode.name == "MEMOIZE":
             memo[len(memo)] = stack[-1] if stack else 0
         elif opcode.name in _GETS:
-            stack.append(memo.get(argument, 0))  # pyright: ignore[reportArgumentType]
+            stack.append(memo.get(argument, 0) if isinstance(argument, int) else 0)
         else:
             _follow(opcode, stack)
         if stack and stack[-1] > _MAX_DEPTH:
