@@ -208,7 +208,7 @@ class RunTracker(KVWriter):
         run = self._wandb
         if run is None or not or_warn("tell its step", lambda: run.step):
             return
-        points = [json.loads(line) for line in written.splitlines()]
+        points = [parse_json(line) for line in written.splitlines()]
         videos, self._videos = self._videos, []
         self._ahead, self._lines = run.step, 0
         for line in range(len(points) + 1):
