@@ -127,9 +127,7 @@ def is_complete(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and Manifest.read(folder).complete
 
 
-def repair(
-    folder: Path, labeller: Labeller, indices: list[int], env_id: str | None = None
-) -> None:
+def repair(folder: Path, labeller: Labeller, indices: list[int], env_id: str | None = None) -> None:
     """Collects shards again, and replaces each once it is what the manifest describes.
 
     Args:

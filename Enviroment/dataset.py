@@ -63,9 +63,7 @@ class TeacherDataset:
         self._arrays = lru_cache(_OPEN_SHARDS)(partial(_map, folder, manifest))
 
     @classmethod
-    def open(
-        cls, folder: Path | str, task: Task | None = None, env_id: str | None = None
-    ) -> Self:
+    def open(cls, folder: Path | str, task: Task | None = None, env_id: str | None = None) -> Self:
         """A complete dataset, whose manifest agrees with itself and with every file's size.
 
         Whether any bit of the shards has changed, only `python -m Enviroment.dataset verify`

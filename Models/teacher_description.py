@@ -74,9 +74,7 @@ def check_layers(*layers: tuple[int, ...]) -> None:
 def _check_choices(choices: tuple[int, ...]) -> None:
     known = all(type(n) is int and n > 0 for n in choices)
     if not known or sum(choices) > _MAX_CHOICES:
-        raise UserError(
-            f"choices {choices!s:.80} must be above 0, at most {_MAX_CHOICES} in all."
-        )
+        raise UserError(f"choices {choices!s:.80} must be above 0, at most {_MAX_CHOICES} in all.")
 
 
 @dataclass(frozen=True)
