@@ -27,7 +27,7 @@ from Algorithm.cloning_losses import cloning_losses
 from Algorithm.dagger_round import Round
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
-from Algorithm.learner_file import GENERATORS, read_learner, settings_of
+from Algorithm.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
 from Algorithm.replay import ReplayConfig
 from Algorithm.supervised import SupervisedLearner
 from Algorithm.teacher_view import normaliser_of
@@ -295,6 +295,7 @@ class DAgger(SupervisedLearner):
             "dataset": None if self.dataset is None else self.dataset.identity(),
             "n_envs": self.env.num_envs,
             "teacher": self.teacher.description.sha256,
+            TEACHER_IDENTITY: self.teacher.description.identity,
         }
 
     def capture(self) -> dict[str, Any]:

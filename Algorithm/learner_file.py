@@ -12,6 +12,7 @@ from Models.checkpoint import CheckpointStore
 from Models.packing import pack, unpack
 
 LEARNER = "learner"  # the folder, and the checkpoint's part
+TEACHER_IDENTITY = "teacher_identity"
 MADE_WITH, METHOD, GENERATORS = "made_with", "method", "generators"
 
 
@@ -66,7 +67,10 @@ def check_made_alike(state: Mapping[str, Any], made_with: Mapping[str, Any]) -> 
     Raises:
         UserError: lists what differs.
     """
-    differ = differences(settings_of(state, made_with[METHOD]), made_with)
+    saved = settings_of(state, made_with[METHOD])
+    # One that an older version saved does not name what it did not know.
+    known = {name: v for name, v in made_with.items() if name in saved or name != TEACHER_IDENTITY}
+    differ = differences(saved, known)
     if differ:
         raise UserError(
             f"The saved state is of another training: {'; '.join(differ)}. Go on with the dataset "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,19 @@ from typing import Any
 
 import torch
 
-from Distillation.flag_groups import StudentFlags
+from Distillation.flag_groups import CloningFlags, StudentFlags
 from Distillation.flags import Flags
+from Enviroment.bounded_read import read_json
 from Enviroment.dataset import parse_count
 from Enviroment.errors import UserError
 from Enviroment.tasks import script_of
+from Enviroment.typed_json import typed, typed_fields
 from Evaluation import run_folder
+from Evaluation.runs import check_configuration
 from Evaluation.tracking import CONFIG_FILE
 from Models.student import StudentPolicy
 from Models.student_bundle import load_student
+from Models.teacher_description import TeacherDescription
 
 METHOD = "BC_phase"
 _LEARNED_FROM = ("dataset", "loss_type")  # what DAgger keeps beside the student
@@ -32,6 +35,7 @@ class ClonedRun:
     folder: Path
     config: dict[str, Any]  # the run's flags, by group, as resolved
     teacher_sha256: str
+    teacher_identity: str | None  # None: the run is from before there was one
 
     def student(self, device: torch.device | str) -> StudentPolicy:
         """The run's best student."""
@@ -41,9 +45,12 @@ class ClonedRun:
         """The flags of a DAgger run that goes on from this one: the student, its dataset and how
         it learns are this run's; what DAgger does and where it runs are as `given`.
         """
+        missing = {"cloning", "student"} - self.config.keys()
+        if missing or not self.config["cloning"].keys() >= set(_LEARNED_FROM):
+            raise UserError(f"{self.folder / CONFIG_FILE} lacks what the student learned from.")
         cloned = self.config["cloning"]
         cloning = replace(given.cloning, **{name: cloned[name] for name in _LEARNED_FROM})
-        student = StudentFlags(**self.config["student"])
+        student = typed(StudentFlags, self.config["student"], "student")
         return replace(given, student=student, cloning=cloning)
 
     def check_kept(self, values: Mapping[str, Any], given: Collection[str]) -> None:
@@ -69,16 +76,18 @@ class ClonedRun:
                 f"these out:{''.join(differ)}"
             )
 
-    def check_teacher(self, sha256: str) -> None:
+    def check_teacher(self, given: TeacherDescription) -> None:
         """Refuses a teacher that is not the one that was cloned.
 
         Raises:
             UserError: prints both hashes.
         """
-        if sha256 != self.teacher_sha256:
+        cloned = (self.teacher_sha256, self.teacher_identity or given.identity)
+        if cloned != (given.sha256, given.identity):
             raise UserError(
-                f"The student in {self.folder} was cloned from another teacher:\n"
-                f"  cloned: {self.teacher_sha256}\n  given:  {sha256}\nGive that one by --teacher."
+                f"The student in {self.folder} was cloned from another teacher (weights, all):\n"
+                f"  cloned: {', '.join(cloned)}\n  given:  {given.sha256}, {given.identity}\n"
+                "Give that one by --teacher."
             )
 
 
@@ -104,13 +113,20 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
     script = script_of(task_name)
     remedy = f"Give the folder of a run of `python Distillation/{script} --{METHOD}`."
     try:
-        data = json.loads(path.read_bytes())
+        data = read_json(path)
         config, sha256 = data["config"], data["teacher_sha256"]
+        identity = data.get("teacher", {}).get("identity")
         task, method = config["task"], config["method"]
+        check_configuration(path, data)
+        typed(StudentFlags, config.get("student", {}), "student")
+        cloning = typed(dict[str, Any], config.get("cloning", {}), "cloning")
+        typed_fields(
+            CloningFlags, {name: cloning[name] for name in _LEARNED_FROM if name in cloning}
+        )
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy. {remedy}"
         ) from error
@@ -119,7 +135,7 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
             f"--folder_Dagger {folder} holds a run of {task} by {method}, not one of {task_name} "
             f"by {METHOD}. {remedy}"
         )
-    return ClonedRun(folder, config, sha256)
+    return ClonedRun(folder, config, sha256, identity)
 
 
 def _same(name: str, one: Any, other: Any) -> bool:

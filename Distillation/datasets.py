@@ -9,6 +9,7 @@ from pathlib import Path
 from Distillation.flags import Flags
 from Enviroment.collect import check_content, collect, is_complete
 from Enviroment.dataset import TeacherDataset, dataset_folder, parse_count, resolve_dataset
+from Enviroment.dataset_format import IDENTITY
 from Enviroment.errors import UserError
 from Enviroment.tasks import Task
 from Evaluation import run_folder
@@ -54,12 +55,14 @@ def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
     """Refuses a dataset whose labels are not what this teacher would say."""
     asked = dataset.manifest.recipe.teacher  # empty of all this in what was imported
     theirs, ours = asked.get("sha256"), teacher.description.sha256
-    if theirs not in (None, ours):
+    acts_alike = asked.get(IDENTITY) in (None, teacher.description.identity)
+    if theirs not in (None, ours) or not acts_alike:
         sigma = asked.get("corruption_sigma")
         noise = f", and --corrupt_teacher {sigma}" if sigma else ""
+        alike = ", of the same weights in another network" if theirs == ours else ""
         raise UserError(
             f"The dataset {dataset.folder} is of another teacher ({str(theirs)[:12]}) than the one "
-            f"given ({ours[:12]}). Name its teacher by --teacher{noise}."
+            f"given ({ours[:12]}){alike}. Name its teacher by --teacher{noise}."
         )
     floor = asked.get("min_std")
     if floor not in (None, teacher.min_std):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ _NOT_A_FLAG = {
     "collect_missing": "Runs at the same time would all collect it: collect it first, by --C_data.",
     **dict.fromkeys(METHODS, "Name methods under `methods`."),
 }
+_MAX_RUNS = 10_000  # of a grid
 _SEED_FIELD = "{teacher_seed}"
 
 
@@ -108,7 +110,13 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     shared = {key: content[key] for key in content if key in _BLOCK}
     runs: list[Planned] = []
     for block in blocks:
-        runs += _Block(_merged(shared, block, changes), problems).runs()
+        combinations = _Block(_merged(shared, block, changes), problems)
+        if len(runs) + combinations.count() > _MAX_RUNS:
+            raise UserError(
+                f"{path}: with {len(runs) + combinations.count():,} combinations the grid has more "
+                f"than {_MAX_RUNS:,} runs. List fewer values, or make several grids."
+            )
+        runs += combinations.runs()
     problems += _twice(runs)
     # A whole comparison of seed 0 comes before anything of seed 1.
     runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
@@ -131,6 +139,19 @@ class _Block:
 
     def __init__(self, keys: Mapping[str, Any], problems: list[str]) -> None:
         self._keys, self._problems = keys, problems
+
+    def count(self) -> int:
+        """How many combinations there are at most, without making one."""
+        keys = self._keys
+        given = [keys.get("tasks"), keys.get("methods"), *(keys.get(key) for key in _AXES)]
+        further = keys.get("axes")
+        given += further.values() if isinstance(further, dict) else []
+        if keys.get("teachers") is not None:
+            given.append(keys.get("teacher_seeds"))
+        return math.prod(
+            max(1, len(values) if isinstance(values, dict) else len(_values(values)))
+            for values in given
+        )
 
     def runs(self) -> Iterator[Planned]:
         """Every combination."""

@@ -21,6 +21,7 @@ from Distillation.flags import Flags
 from Distillation.grid import Grid, Planned
 from Distillation.initial_student import read_initial_student
 from Distillation.resume import fixed_settings
+from Enviroment.bounded_read import read_json
 from Enviroment.dataset import resolve_dataset
 from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.state import differences
@@ -28,6 +29,7 @@ from Enviroment.task import Task
 from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
 from Models.teacher import Teacher
+from Models.teacher_description import TeacherDescription
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,17 +69,17 @@ class _Checks:
 
     def __init__(self) -> None:
         self._parse = _remembering(_parse)
-        self._teacher_sha256 = _remembering(_teacher_sha256)
+        self._read_teacher = _remembering(_read_teacher)
         self._check_dataset = _remembering(resolve_dataset)
 
     def problems(self, run: Planned, folder: Path) -> list[str]:
         """The mistakes of a run; those of its teacher and folder once its flags have none."""
         flags, problems = self._flags(run)
         try:
-            sha256 = self._teacher_sha256(_teacher(run), run.task.name)
+            teacher = self._read_teacher(_teacher(run), run.task.name)
             if flags is not None and not problems:
-                self._check_inputs(run.task, flags, sha256)
-                self._check_folder(run, flags, folder, sha256)
+                self._check_inputs(run.task, flags, teacher)
+                self._check_folder(run, flags, folder, teacher)
         except UserError as error:
             problems.append(str(error))
         return problems
@@ -110,7 +112,7 @@ class _Checks:
             return None, [*problems, str(error)]
 
     @fields_as_flags(FLAG_NAMES)
-    def _check_inputs(self, task: Task, flags: Flags, sha256: str) -> None:
+    def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:
         dataclasses.replace(task, frame_size=flags.frame_size)
         if task.is_game and importlib.util.find_spec("envpool") is None:
             raise UserError(
@@ -124,24 +126,29 @@ class _Checks:
         if flags.method.Dagger_phase and flags.cloning.folder_Dagger is not None:
             cloned = read_cloned_run(flags.cloning.folder_Dagger, task.name)
             if not flags.teaching.corrupt_teacher:  # or the run compares another hash
-                cloned.check_teacher(sha256)
+                cloned.check_teacher(teacher)
             flags = cloned.flags(flags)
         if flags.method.BC_phase or (flags.method.Dagger_phase and flags.cloning.dataset != "none"):
             self._check_dataset(task, flags.cloning.dataset)
 
-    def _check_folder(self, run: Planned, flags: Flags, folder: Path, sha256: str) -> None:
+    def _check_folder(
+        self, run: Planned, flags: Flags, folder: Path, teacher: TeacherDescription
+    ) -> None:
         run_folder.locate(folder, Path())
         if (folder / CONFIG_FILE).is_file():
-            self._check_same(run, flags, folder, sha256)
+            self._check_same(run, flags, folder, teacher)
         else:
-            run_folder.check_free(folder, overwrite=False)
+            run_folder.check_free(folder)
 
-    def _check_same(self, run: Planned, flags: Flags, folder: Path, sha256: str) -> None:
+    def _check_same(
+        self, run: Planned, flags: Flags, folder: Path, teacher: TeacherDescription
+    ) -> None:
         """Refuses to take a run of other settings for this one."""
         path = folder / CONFIG_FILE
         try:
-            written = json.loads(path.read_bytes())
+            written = read_json(path)
             command = shlex.split(written["command"])
+            identity = written.get("teacher", {}).get("identity")
             taught_by = (
                 written["config"]
                 .get("corruption", {})
@@ -152,8 +159,11 @@ class _Checks:
         script = script_of(run.task)
         was = self._parse(run.task, tuple(command[len(script) + 1 :]))
         differ = differences(_described(was), _described(flags))
-        if taught_by != sha256:
-            differ.append(f"teacher_sha256: {taught_by} and {sha256}")
+        if taught_by != teacher.sha256:
+            differ.append(f"teacher_sha256: {taught_by} and {teacher.sha256}")
+        # That of a teacher with noise is of the noise, too: the run itself compares it.
+        elif not flags.teaching.corrupt_teacher and identity not in (None, teacher.identity):
+            differ.append(f"the teacher's identity: {identity} and {teacher.identity}")
         if differ:
             raise UserError(
                 f"the folder of the run holds one with other settings ({'; '.join(differ)}). "
@@ -195,7 +205,7 @@ def _described(flags: Flags) -> dict[str, Any]:
     return json.loads(json.dumps(settings, default=str))
 
 
-def _teacher_sha256(folder: Path, task_name: str) -> str:
+def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:
     """Raises UserError where there is no teacher of that task."""
     description = Teacher.load(folder).description
     if description.task and description.task != task_name:
@@ -203,7 +213,7 @@ def _teacher_sha256(folder: Path, task_name: str) -> str:
             f"{folder} holds a teacher of {description.task}; the task is {task_name}. `{{task}}` "
             "in the path of a teacher stands for the task."
         )
-    return description.sha256
+    return description
 
 
 @fields_as_flags(FLAG_NAMES)

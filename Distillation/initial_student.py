@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from Distillation.flag_groups import MODES
 from Distillation.flags import Flags
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import script_of
@@ -134,7 +134,7 @@ def _was_blind(bundle: Path, description: dict[str, Any]) -> bool:
     # Older bundles do not say; the configuration of their run does, where it is still beside them.
     path = bundle.parent / CONFIG_FILE
     try:
-        return json.loads(path.read_bytes())["config"]["student"]["blind"]
+        return read_json(path)["config"]["student"]["blind"]
     except FileNotFoundError:
         return False  # a published bundle: none of a blind student was
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -186,7 +186,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
     policy, dataset, split_seed = None, None, None
     if flags.cloning.folder_Dagger is not None:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
-        run.check_teacher(setting.teacher.description.sha256)
+        run.check_teacher(setting.teacher.description)
         policy = run.student(setting.device)
         set_random_seed(seed)  # as a fresh student does: rounds draw, too
         split_seed = seeds.model(run.config["training"]["run_index"])

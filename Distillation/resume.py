@@ -16,6 +16,7 @@ from torch import Tensor
 from Algorithm import distributed
 from Distillation.in_force import comparable
 from Distillation.methods import Learner
+from Enviroment.bounded_read import read_json
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.redaction import redact
@@ -37,6 +38,8 @@ _MAY_DIFFER = {
     "teaching": ("teacher",),
     "training": ("init_from",),
 }
+# What restoring runs into in a state that is none.
+_NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
 _ALIKE = ("policy", "optimizer")  # of a learner's state, on every rank
 _FINISHED = "finished"  # in the folder of checkpoints, once the run has reported
@@ -126,7 +129,11 @@ class Checkpointer:
 
 
 def find_checkpoint(
-    folder: Path, store: CheckpointStore, config: Mapping[str, Any], teacher: str
+    folder: Path,
+    store: CheckpointStore,
+    config: Mapping[str, Any],
+    teacher: str,
+    known_by: Mapping[str, str],
 ) -> Checkpoint | None:
     """The newest whole checkpoint of the run in a folder, which must be this run; None: it has
     none yet.
@@ -134,7 +141,8 @@ def find_checkpoint(
     Args:
         store: its checkpoints.
         config: as `write_config` was given it.
-        teacher: its SHA-256.
+        teacher: SHA-256 of its weights.
+        known_by: `Teaching.known_by`; runs from before it do not say.
 
     Raises:
         UserError: the run has another configuration, and what differs; every checkpoint of it is
@@ -142,7 +150,8 @@ def find_checkpoint(
     """
     found = None
     if (folder / CONFIG_FILE).is_file():
-        _check_same(folder / CONFIG_FILE, {**config, "teacher_sha256": teacher})
+        now = {**config, "teacher_sha256": teacher, "teacher": dict(known_by)}
+        _check_same(folder / CONFIG_FILE, now)
         found = store.newest()
     if found is None and any(store.root.glob("step_*")):
         raise UserError(
@@ -166,21 +175,21 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     Raises:
         UserError: the checkpoint does not fit them.
     """
-    state = _read(checkpoint, _STATE)
-    if distributed.rank() > 0:
-        own = _read(checkpoint, f"rank_{distributed.rank()}")
-        state |= {**own, "learner": {**state["learner"], **own["learner"]}}
     try:
+        state = _read(checkpoint, _STATE)
+        if distributed.rank() > 0:
+            own = _read(checkpoint, f"rank_{distributed.rank()}")
+            state |= {**own, "learner": {**state["learner"], **own["learner"]}}
         learner.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])
         restore_generators(state["generators"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
+    except _NO_STATE as error:
         raise UserError(
             f"Checkpoint {checkpoint.path} does not fit this version ({error!r}). Use the version "
             f"that wrote it: {CONFIG_FILE} names it."
         ) from error
     distributed.tell(f"Going on from {checkpoint.path}.")
-    differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
     if differ:
         distributed.tell(f"Not to the bit: {'; '.join(differ)}.")
 
@@ -209,7 +218,7 @@ def _read(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
 
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
     """How far the record was, for `RunTracker`."""
-    return checkpoint.values[_RECORD]
+    return checkpoint.values.get(_RECORD, {})
 
 
 def describe_machine(learner: Learner) -> dict[str, Any]:
@@ -242,10 +251,12 @@ def mark_finished(folder: Path) -> None:
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     try:
-        written = json.loads(path.read_bytes())
-        settings = comparable(written["config"])
-        was = fixed_settings({**settings, "teacher_sha256": written["teacher_sha256"]})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        written = read_json(path)
+        outside = {name: written[name] for name in ("teacher_sha256", "teacher") if name in written}
+        was = fixed_settings({**comparable(written["config"]), **outside})
+        if "teacher" not in written:
+            config = {name: value for name, value in config.items() if name != "teacher"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} does not describe a run ({error!r}). Restore it from a copy."
         ) from error

@@ -109,9 +109,12 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         folder = run_folder.locate(flags.run.output, default)
         if distributed.is_first():  # which alone writes
             stack.enter_context(locked(folder))
-            may_hold_run = flags.run.overwrite or flags.run.resume
-            hint = "Go on with it by --resume. "
-            run_folder.check_free(folder, overwrite=may_hold_run, hint=hint)
+            run_folder.check_free(
+                folder,
+                overwrite=flags.run.overwrite,
+                resume=flags.run.resume,
+                hint="Go on with it by --resume. ",
+            )
         teaching = load_teaching(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
@@ -128,7 +131,7 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
     store = CheckpointStore(folder / run_folder.CHECKPOINTS, setting.flags.run.keep)
     found = None
     if setting.flags.run.resume:
-        found = find_checkpoint(folder, store, config, sha256)
+        found = find_checkpoint(folder, store, config, sha256, setting.teaching.known_by)
         if is_finished(folder):
             distributed.tell(f"The run in {folder} is finished: nothing is left to do.")
             return
@@ -143,7 +146,13 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
         if distributed.is_first():
             if found is None:
                 run_folder.clear(folder)  # from here on the folder holds a run
-                write_config(folder, config, teacher_sha256=sha256, command=command)
+                write_config(
+                    folder,
+                    config,
+                    teacher_sha256=sha256,
+                    command=command,
+                    teacher=setting.teaching.known_by,
+                )
             tracker = _make_tracker(setting, folder, config, found)
             stack.callback(tracker.close)
         learner.model.set_logger(Logger(None, [] if tracker is None else [tracker]))
@@ -212,7 +221,11 @@ def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> Evalua
         # So that `Evaluation.evaluate` repeats the figures of the bundle alone.
         "id_seed": learner.id_seed,
         "threads": torch.get_num_threads(),
-        "teacher": {"sha256": teaching.bundle.sha256, "min_std": setting.teacher.min_std},
+        "teacher": {
+            "sha256": teaching.bundle.sha256,
+            "min_std": setting.teacher.min_std,
+            "identity": teaching.bundle.identity,
+        },
         **setting.notes,
     }
 

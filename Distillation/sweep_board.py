@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from Enviroment.bounded_read import parse_json, read_json
 from Enviroment.jobs import Ended, Job
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.tracking import METRICS_FILE, read_metrics
@@ -181,7 +181,7 @@ def _last_step(folder: Path) -> str:
         return ""
     for text in reversed(lines):
         try:
-            return f"{json.loads(text)['step']:,}"
+            return f"{parse_json(text)['step']:,}"
         except (ValueError, KeyError, TypeError):  # cut in two, at either end
             continue
     return ""
@@ -189,6 +189,7 @@ def _last_step(folder: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_bytes())
+        value = read_json(path)
     except (OSError, ValueError):
         return {}
+    return value if isinstance(value, dict) else {}

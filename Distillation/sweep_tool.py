@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-import yaml
 from rich.console import Console
 
 from Distillation.grid import Grid, Planned, read_grid
@@ -19,6 +18,8 @@ from Distillation.grid_checks import check_grid, script_of
 from Distillation.ray_pool import RayWorkers
 from Distillation.resume import is_finished
 from Distillation.sweep_board import Board
+from Distillation.yaml_file import MAX_BYTES, parse_yaml
+from Enviroment.bounded_read import read_bounded
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
@@ -84,7 +85,7 @@ def sweep(flags: SweepFlags, console: Console) -> int:
             )  # fmt: skip
         return 0
     with locked(grid.output):
-        write_file(grid.output / "grid.yaml", flags.grid.read_bytes())
+        write_file(grid.output / "grid.yaml", read_bounded(flags.grid, MAX_BYTES))
         return _run(grid, flags, console)
 
 
@@ -150,7 +151,7 @@ def _changes(given: Sequence[str]) -> dict[str, Any]:
         if not equals:
             raise UserError(f"--set {text}: give KEY=VALUE, such as seeds=[0,1].")
         try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {text}: {value!r} is no YAML.") from error
+            changes[key] = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"--set {text}: {value!r} is no YAML: {error}") from error
     return changes

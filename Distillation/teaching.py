@@ -31,6 +31,16 @@ class Teaching:
         return self.bundle.baselines
 
     @property
+    def known_by(self) -> dict[str, str]:
+        """What must be the same when a run goes on, beside the weights: all that the teacher acts
+        and values by, and the returns that the student is measured against.
+        """
+        return {
+            "identity": self.teacher.description.identity,
+            "baselines": self.bundle.baselines_sha256,
+        }
+
+    @property
     def notes(self) -> dict[str, Any]:
         """What a run's configuration and its student say of the noise; empty without."""
         d = self.teacher.description

@@ -18,6 +18,7 @@ from gymnasium import spaces
 
 from Enviroment import seeds
 from Enviroment.behaviour_noise import check_noise
+from Enviroment.custom import with_package
 from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
@@ -35,6 +36,7 @@ from Enviroment.dataset_format import (
     describe_task,
     described_task,
     frame_column,
+    same_teacher,
     shard_name,
 )
 from Enviroment.durable import partial_path
@@ -129,8 +131,13 @@ def is_complete(folder: Path | str) -> bool:
     return (folder / MANIFEST).is_file() and Manifest.read(folder).complete
 
 
-def repair(folder: Path | str, labeller: Labeller, indices: list[int]) -> None:
+def repair(
+    folder: Path | str, labeller: Labeller, indices: list[int], env_id: str | None = None
+) -> None:
     """Collects shards again, and replaces each once it is what the manifest describes.
+
+    Args:
+        env_id: of its task, if the command line names it: see `Enviroment.custom.with_package`.
 
     Raises:
         UserError: the teacher is another; the dataset was imported; or the new shard is not the
@@ -141,12 +148,12 @@ def repair(folder: Path | str, labeller: Labeller, indices: list[int]) -> None:
     recipe = manifest.recipe
     if IMPORTED_FROM in recipe.teacher:
         raise UserError(f"{folder} was imported. {repair_hint(folder, manifest)}")
-    if dict(labeller.identity) != recipe.teacher:
+    if not same_teacher(recipe.teacher, labeller.identity):
         raise UserError(
             f"{folder} was collected with another teacher, or the same asked otherwise:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
         )
-    task = described_task(folder / MANIFEST, recipe.task)
+    task = with_package(described_task(folder / MANIFEST, recipe.task), env_id)
     with locked(folder):
         for index in indices:
             entry = manifest.shards[index]
@@ -270,6 +277,8 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
         )
     manifest = Manifest.read(folder)
     old, new = vars(manifest.recipe), vars(recipe)
+    if same_teacher(old["teacher"], new["teacher"]):
+        new = {**new, "teacher": old["teacher"]}
     different = [
         f"  {name}: {old[name]}, now {new[name]}" for name in old if old[name] != new[name]
     ]

@@ -26,6 +26,7 @@ from Enviroment.render import find_body
 from Enviroment.simulation import make_simulation
 from Enviroment.task import Camera, Task
 from Enviroment.tasks import TASKS, get_task
+from Enviroment.typed_json import typed
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` where a run or a student is described
 
@@ -170,7 +171,9 @@ def describe_custom(task: Task) -> dict[str, Any]:
     """What a run's configuration and its student say of a task that the registry does not have."""
     if not task.custom:
         return {}
-    return {CUSTOM_TASK: json.loads(json.dumps(dataclasses.asdict(task)))}  # tuples to lists
+    values = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples to lists
+    del values["described"]
+    return {CUSTOM_TASK: values}
 
 
 def task_of(description: Mapping[str, Any]) -> Task:
@@ -179,20 +182,32 @@ def task_of(description: Mapping[str, Any]) -> Task:
     Raises:
         UserError: it names no task that there is, or describes one wrongly.
     """
-    if CUSTOM_TASK not in description:
-        return get_task(description.get("task", ""))
     try:
-        data = dict(description[CUSTOM_TASK])
-        camera = data.pop("camera")
-        if camera is not None:
-            camera = Camera(**{**camera, "lookat": tuple(camera["lookat"])})
-        data["proprio"] = tuple((int(first), int(end)) for first, end in data["proprio"])
-        data["frame_size"] = tuple(data["frame_size"])
-        return Task(**{**data, "camera": camera, "distance": None})
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"A user's own task is not described as it should be: {error!r}."
-        ) from error
+        if CUSTOM_TASK not in description:
+            return get_task(typed(str, description.get("task", ""), "task"))
+        data = typed(dict[str, Any], description[CUSTOM_TASK], CUSTOM_TASK)
+        task = typed(Task, {**data, "distance": None}, CUSTOM_TASK)
+        if not re.fullmatch(r"\w[\w.+-]{0,199}", task.name):
+            raise ValueError(f"{task.name!r:.80} is no name of a task")
+    except ValueError as error:
+        raise UserError(f"A task is not described as it should be: {error}.") from error
+    return dataclasses.replace(task, described=True)
+
+
+def with_package(task: Task, env_id: str | None) -> Task:
+    """The task of a file, whose package may be imported where the command line names it, too.
+
+    Args:
+        env_id: what the command line gives; None: nothing, so the task stays as it is.
+
+    Raises:
+        UserError: it is not the task's.
+    """
+    if env_id is None:
+        return task
+    if env_id != task.env_id:
+        raise UserError(f"--env_id {env_id} is not that of the task, which is {task.env_id}.")
+    return dataclasses.replace(task, described=False)
 
 
 def named_task(name: str) -> Task:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from Enviroment.collect import repair_hint, surplus_shards
+from Enviroment.custom import with_package
 from Enviroment.dataset_format import (
     ACTION,
     BEHAVIOUR_ACTION,
@@ -63,7 +64,7 @@ class TeacherDataset:
         self._arrays = lru_cache(_OPEN_SHARDS)(partial(_map, folder, manifest))
 
     @classmethod
-    def open(cls, folder: Path | str, task: Task | None = None) -> Self:
+    def open(cls, folder: Path | str, task: Task | None = None, env_id: str | None = None) -> Self:
         """A complete dataset, whose manifest agrees with itself and with every file's size.
 
         Whether any bit of the shards has changed, only `python -m Enviroment.dataset verify`
@@ -71,6 +72,7 @@ class TeacherDataset:
 
         Args:
             task: what it must be a dataset of; default: whatever it is.
+            env_id: of that, if the command line names it: see `Enviroment.custom.with_package`.
 
         Raises:
             UserError: names the file, what is wrong, and what to do.
@@ -78,7 +80,8 @@ class TeacherDataset:
         folder = Path(folder)
         manifest = Manifest.read(folder)
         if task is None:
-            task = described_task(folder / MANIFEST, manifest.recipe.task)
+            described = described_task(folder / MANIFEST, manifest.recipe.task)
+            task = with_package(described, env_id)
         check_task(folder, manifest, task)
         if not manifest.complete:
             raise UserError(

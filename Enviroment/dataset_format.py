@@ -11,18 +11,20 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import read_json
 from Enviroment.custom import describe_custom, task_of
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.shards import Column, ShardLayout, publish
-from Enviroment.task import Camera, Task
+from Enviroment.task import Task
 from Enviroment.tasks import script_of
+from Enviroment.typed_json import typed, typed_fields
 
 FORMAT = 1
 KIND = "teacher_dataset"
@@ -41,6 +43,8 @@ SEED = "seed"  # that the episode was reset with; -1: unknown (imported)
 FINAL_FRAME, FINAL_STATE = "final_frame", "final_state"  # after the last step
 FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # of the observation groups that are stored
 
+# In a recipe's `teacher`: of all that decides its labels; datasets from before it lack it.
+IDENTITY = "identity"
 IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, where no more is known of it
 
 
@@ -82,6 +86,17 @@ class ShardEntry:
     @property
     def steps(self) -> int:
         return sum(self.lengths)
+
+
+@dataclass(frozen=True)
+class _ListedShard:
+    """A shard as the file has it."""
+
+    name: str
+    first_episode: int
+    lengths: tuple[int, ...]
+    sha256: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -154,7 +169,7 @@ class Manifest:
         folder = Path(folder)
         path = folder / MANIFEST
         try:
-            data = json.loads(read_bounded(path, _MAX_MANIFEST))
+            data = read_json(path, _MAX_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
                 f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/Pusher.py "
@@ -162,7 +177,7 @@ class Manifest:
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             _refuse(path, f"it is no JSON ({error})")
         if not isinstance(data, dict) or data.get("kind") != KIND:
             _refuse(path, "it describes no teacher dataset")
@@ -182,22 +197,19 @@ def _describe_columns(columns: Mapping[str, Column]) -> dict[str, Any]:
 
 def _parse(path: Path, data: Mapping[str, Any]) -> Manifest:
     try:
-        recipe = Recipe(**data["recipe"])
+        recipe = typed(Recipe, data["recipe"], "recipe")
         columns = [
-            {name: Column(c["dtype"], tuple(c["shape"])) for name, c in data[key].items()}
-            for key in ("step_columns", "episode_columns")
+            typed(dict[str, Column], data[key], key) for key in ("step_columns", "episode_columns")
         ]
-        entries = [
-            ShardEntry(int(s["first_episode"]), tuple(map(int, s["lengths"])), str(s["sha256"]))
-            for s in data["shards"]
-        ]
-        names = [shard["name"] for shard in data["shards"]]
-        steps = [shard["steps"] for shard in data["shards"]]
+        shards = typed(tuple[_ListedShard, ...], data["shards"], "shards")
         totals = (data["steps"], data["episodes"], data["complete"])
-    except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
+    except (KeyError, ValueError, UserError) as error:
         _refuse(path, f"an entry is missing or wrong ({error!r})")
+    entries = [ShardEntry(shard.first_episode, shard.lengths, shard.sha256) for shard in shards]
+    names = [shard.name for shard in shards]
+    steps = [shard.steps for shard in shards]
     manifest = Manifest(recipe, columns[0], columns[1], tuple(entries))
-    doubled = sorted({name for name in names if names.count(name) > 1})
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1)
     if doubled:
         _refuse(path, f"it lists {', '.join(doubled)} twice")
     if names != [shard_name(index) for index in range(len(names))]:
@@ -232,6 +244,12 @@ def _refuse(path: Path, why: str) -> NoReturn:
     )
 
 
+def same_teacher(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether a recipe's `teacher` is the given one, as far as the recipe says."""
+    known = {name: given[name] for name in given if name in recorded or name != IDENTITY}
+    return dict(recorded) == known
+
+
 def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
     """What of a task decides the content of a dataset. Frames are stacked on reading.
 
@@ -256,21 +274,15 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
     Raises:
         UserError: there is no task of that name, or the description is wrong.
     """
+    shown = ("env_id", "camera", "frame_size", "grayscale")
+    stacking = [name for name in ("stack", "frame_interval") if name in data]
     try:
-        camera = data["camera"]
-        if camera is not None:  # games have none
-            camera = Camera(**{**camera, "lookat": tuple(camera["lookat"])})
-        stacking = {name: data[name] for name in ("stack", "frame_interval") if name in data}
-        return dataclasses.replace(
-            task_of({**data, "task": data["name"]}),
-            env_id=data["env_id"],
-            camera=camera,
-            frame_size=tuple(data["frame_size"]),
-            grayscale=data["grayscale"],
-            **stacking,
-        )
-    except (KeyError, TypeError) as error:
+        values = typed_fields(Task, {name: data[name] for name in (*shown, *stacking)})
+        task = task_of({**data, "task": data["name"]})
+    except (KeyError, ValueError) as error:
         _refuse(path, f"its task is not described as it should be ({error!r})")
+    other_id = values["env_id"] != task.env_id
+    return dataclasses.replace(task, **values, described=task.described or other_id)
 
 
 def check_task(folder: Path, manifest: Manifest, task: Task) -> None:

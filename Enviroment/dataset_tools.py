@@ -59,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("minari_id", help="name of the new one, such as Pusher/teacher-v0")
     out.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
     out.set_defaults(run=_export)
+    for command in (mend, out):
+        command.add_argument(
+            "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
+        )
 
     into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
     into.add_argument("minari_id", help="name of one that is installed, or its folder")
@@ -93,7 +97,8 @@ def _repair(options: argparse.Namespace) -> None:
     shards = [shard_name(index) for index in range(len(manifest.shards))]
     damaged = [index for index, name in enumerate(shards) if name in problems]
     if damaged:
-        repair(options.dataset, _load_labeller(options.teacher, manifest), damaged)
+        labeller = _load_labeller(options.teacher, manifest)
+        repair(options.dataset, labeller, damaged, options.env_id)
     for index in damaged:
         print(f"{options.dataset / shards[index]} is whole again.")
     surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]
@@ -127,7 +132,8 @@ def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
 
 
 def _export(options: argparse.Namespace) -> None:
-    path = export_minari(TeacherDataset.open(options.dataset), options.minari_id, options.root)
+    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id)
+    path = export_minari(dataset, options.minari_id, options.root)
     call = f"load_dataset({options.minari_id!r})"
     if options.root is not None:
         call = f"MinariDataset({str(path)!r})"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 
@@ -137,7 +138,8 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
     (state_dim,) = observations.shape
     _check_proprio(task, state_dim)
     layout = Layout(
-        task=task,
+        # The package is imported by now; a worker process has to do so, too.
+        task=dataclasses.replace(task, described=False),
         n_envs=n_envs,
         state_dim=state_dim,
         action_shape=actions.shape or (),

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from Enviroment import bounded_read
 from Enviroment.durable import replacing
 from Enviroment.errors import UserError
 
@@ -192,7 +193,6 @@ def file_sha256(path: Path) -> str:
         UserError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return bounded_read.file_sha256(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error

@@ -6,6 +6,7 @@ This module loads no deep-learning library, so worker processes start light.
 from __future__ import annotations
 
 import contextlib
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,9 +50,20 @@ def _is_vector(space: spaces.Space) -> bool:
 def make_environment(task: Task) -> gym.Env:
     """Gymnasium's own environment of the task, as it is.
 
+    A package that a file names is not imported: whoever made the file would choose what code runs.
+    One that is imported already may be named.
+
     Raises:
-        UserError: Gymnasium has none of that id, or cannot make it.
+        UserError: Gymnasium has none of that id, or cannot make it; or only a file names its
+            package.
     """
+    package = task.env_id.rpartition(":")[0]
+    if task.described and package and package not in sys.modules:
+        raise UserError(
+            f"{task.env_id}: only a file says that the package {package} is to be imported, which "
+            f"would run its code. If you trust it, name it yourself: --env_id {task.env_id}, or "
+            f"`import {package}` in a program of your own."
+        )
     try:
         # The checker only warns, and costs a quarter of a step.
         return gym.make(task.env_id, disable_env_checker=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +14,9 @@ from Enviroment.errors import UserError
 Simulator = Literal["gymnasium", "envpool"]
 Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]
 
+_ENV_ID = re.compile(r"(?:[A-Za-z_]\w*(?:\.\w+)*:)?[\w.-]+(?:/[\w.-]+)?")
+_LONGEST_ID = 200
+_MAX_STACK, _MAX_INTERVAL, _MAX_STATE = 64, 1024, 2**20
 # Suites share a script; other tasks have one of their own.
 SUITE_SCRIPTS = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}
 
@@ -75,15 +79,26 @@ class Task:
     suite: Suite = ""  # whose networks and settings of the paper apply
     simulator: Simulator = "gymnasium"
     custom: bool = False  # a user's own, that the registry does not have
+    # A file's text says what it is, so no package is imported for it: `make_simulation` refuses.
+    described: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        if not _ENV_ID.fullmatch(self.env_id) or len(self.env_id) > _LONGEST_ID:
+            raise UserError(
+                f"{self.env_id!r:.80} is no environment's id, such as Hopper-v5 or package:Id-v0."
+            )
         if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
             raise UserError(
                 f"`frame_size` {self.frame_size[0]}x{self.frame_size[1]}: "
                 "height and width must lie between 16 and 1024 pixels."
             )
-        if self.stack < 1 or self.frame_interval < 1:
-            raise UserError("A task needs a frame stack and a frame interval of at least 1.")
+        if not (1 <= self.stack <= _MAX_STACK and 1 <= self.frame_interval <= _MAX_INTERVAL):
+            raise UserError(
+                f"A task needs a frame stack of 1 to {_MAX_STACK} and a frame interval of 1 to "
+                f"{_MAX_INTERVAL}."
+            )
+        if any(not 0 <= first < end <= _MAX_STATE for first, end in self.proprio):
+            raise UserError(f"Proprioception {self.proprio!r:.80} is no range of a state.")
 
     @property
     def script(self) -> str:

@@ -50,7 +50,7 @@ def get_task(name: str) -> Task:
     """
     if name in TASKS:
         return TASKS[name]
-    raise UserError(f"There is no task {name!r}. Did you mean {nearest(name, TASKS)}?")
+    raise UserError(f"There is no task {name!r:.80}. Did you mean {nearest(name, TASKS)}?")
 
 
 def script_of(task: str | Task) -> str:

@@ -29,6 +29,7 @@ class BlindFlags:
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
     teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
+    env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     episodes: int = 100  # on the validation and on the evaluation seeds each
 
 
@@ -41,10 +42,12 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     run = read_run(flags.run)
     if not run.config["student"].get("blind"):
         raise UserError(f"{flags.run} is no blind run: its student saw frames. Train with --blind.")
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, flags.env_id)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
-    if Teacher.load(folder).description.sha256 != run.teacher_sha256:
+    teacher = Teacher.load(folder).description
+    identity = run.teacher_identity or teacher.identity
+    if (teacher.sha256, teacher.identity) != (run.teacher_sha256, identity):
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
     env = subject.make_env(flags.episodes)
     try:

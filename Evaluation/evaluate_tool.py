@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
+from Enviroment.bounded_read import read_json
 from Evaluation.agreement import agreement_measures, can_be_asked, has_kl
 from Evaluation.evaluate import policy_act, run_episodes
 from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
@@ -56,7 +56,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     episodes = flags.seed_range()
     if flags.export is not None:
         check_format(flags.export)
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, flags.env_id)
     if flags.blind:
         subject.check_frames()
     if flags.export is not None:
@@ -163,8 +163,10 @@ def _write(figures: Figures, subject: Subject, output: Path | None, is_own: bool
 def _is_less(figures: Mapping[str, float], path: Path) -> bool:
     """Whether a file holds figures over more episodes, or some that these lack."""
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        there = read_json(path)
+    except (OSError, ValueError):
+        return False
+    if not isinstance(there, dict) or type(there.get("episodes", 0)) is not int:
         return False
     is_shorter = figures["episodes"] < there.get("episodes", 0)
     return is_shorter or not there.keys() <= figures.keys()

@@ -9,15 +9,17 @@ from typing import Annotated
 
 import tyro
 
+from Enviroment.bounded_read import read_bounded
 from Enviroment.durable import publishing, remove
 from Enviroment.errors import UserError
 from Enviroment.redaction import command_line
 from Evaluation.report_entries import find_entries
-from Evaluation.report_page import Page, render_page
+from Evaluation.report_page import MEDIA, Page, render_page
 from Evaluation.report_rows import make_rows
 from Evaluation.tool import note, run_tool
 
 PAGE = "index.html"
+_MAX_PAGE = 2**28  # bytes
 _MODULE = "Evaluation.report"
 _MARK = 'name="generator" content="Evaluation.report"'
 
@@ -65,9 +67,17 @@ def write_report(flags: ReportFlags) -> None:
 def _check_free(output: Path) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    page = output / PAGE
-    if not page.is_file() or _MARK not in page.read_text(encoding="utf-8", errors="replace"):
+    if not output.is_dir() or not _is_report(output):
         raise UserError(f"--output {output} holds something else than a report. Name another.")
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds a report and nothing else: all of it is deleted with the report."""
+    try:
+        page = read_bounded(folder / PAGE, _MAX_PAGE).decode(errors="replace")
+    except OSError:
+        return False
+    return _MARK in page and {path.name for path in folder.iterdir()} <= {PAGE, MEDIA}
 
 
 if __name__ == "__main__":

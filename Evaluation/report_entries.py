@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.plots import CURVES_FILE
@@ -222,12 +222,12 @@ def _read_film(path: Path) -> Film | None:
 def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
     """The JSON object of a file; empty without one. Damage raises, or is added to `problems`."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
         if not isinstance(value, dict):
             raise ValueError("it holds no object")
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError, OSError) as error:
+    except (ValueError, OSError) as error:
         message = f"{path} is not readable as JSON: {error}."
         if problems is None:
             raise UserError(message) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from Enviroment.bounded_read import read_bounded
+
 _LARGEST = 50 * 2**20  # bytes of a file that is copied beside the page
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
@@ -31,7 +33,7 @@ class Media:
             if not 0 < size <= _LARGEST:
                 self.problems.append(f"Not shown: {path} has {size:,} bytes.")
                 return None
-            content = path.read_bytes()
+            content = read_bounded(path, _LARGEST)
         except OSError as error:
             self.problems.append(f"Not shown: {path}: {error.strerror}.")
             return None

@@ -27,6 +27,7 @@ from Evaluation.report_rows import ReportRow, by_teacher
 from Evaluation.report_table import results_tables, swatch
 from Evaluation.runs import FEWEST_EPISODES
 
+MEDIA = "media"  # folder of what the page shows beside text
 _PILLS = {
     "ahead": ("ahead", "the interval excludes 0"),
     "not decided": ("undecided", "not decided"),
@@ -48,7 +49,7 @@ class Page:
 
 def render_page(page: Page, folder: Path) -> str:
     """The page's HTML. What it shows beside text is copied to `folder/media`."""
-    media = Media(folder / "media", page.problems)
+    media = Media(folder / MEDIA, page.problems)
     tasks = list(dict.fromkeys(row.task for row in page.rows))
     sections, curves = [], {}
     for number, task in enumerate(tasks, 1):

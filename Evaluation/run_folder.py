@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from Enviroment.bounded_read import read_json
 from Enviroment.dataset import RESULTS
 from Enviroment.durable import partial_path, remove
 from Enviroment.errors import UserError
@@ -15,7 +16,7 @@ from Enviroment.folder_lock import LOCK_FILE
 from Enviroment.names import check_utf8
 from Enviroment.tasks import TASKS
 from Evaluation.plots import CURVES_FILE
-from Evaluation.tracking import CONFIG_FILE, METRICS_FILE
+from Evaluation.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS = "diagnostics"
@@ -80,10 +81,14 @@ def default_teacher(task_name: str) -> Path:
     raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")
 
 
-def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
+def check_free(
+    folder: Path, *, overwrite: bool = False, resume: bool = False, hint: str = ""
+) -> None:
     """Refuses to start where a run would be lost or mixed with another. Changes nothing.
 
     Args:
+        overwrite: the run that the folder holds is to be deleted.
+        resume: it is to go on; whoever reads its configuration judges it.
         hint: a further way out, such as `--resume`.
 
     Raises:
@@ -93,11 +98,35 @@ def check_free(folder: Path, *, overwrite: bool, hint: str = "") -> None:
         return
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder} is not empty and holds no run. Name another `output`.")
+    if resume:
+        return
     if not overwrite:
         raise UserError(
             f"{folder} already holds a run. {hint}Delete it by `overwrite`, or name another "
             "`output`."
         )
+    if not holds_run(folder):
+        raise UserError(
+            f"{folder / CONFIG_FILE} is not the configuration of a run of this toolkit, so "
+            "`overwrite` deletes nothing here. Name another `output`, or delete the folder "
+            "yourself."
+        )
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder's configuration is one that a run of this toolkit wrote.
+
+    Other programs write a `config.json` too, beside `checkpoints` and `wandb` of their own.
+    """
+    try:
+        described = read_json(folder / CONFIG_FILE)
+    except (OSError, ValueError):
+        return False
+    if not isinstance(described, dict) or not described.keys() >= CONFIG_KEYS:
+        return False
+    config, versions = described["config"], described["versions"]
+    names_task = isinstance(config, dict) and isinstance(config.get("task"), str)
+    return names_task and isinstance(versions, dict) and "python" in versions
 
 
 def clear(folder: Path) -> None:

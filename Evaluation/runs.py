@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
+from Enviroment.typed_json import typed
 from Evaluation.figures import FIGURES_FILE
 from Evaluation.progress import tracked
 from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
@@ -17,6 +18,25 @@ from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
 _SKILL = "eval/od_skill"  # of the student, on validation seeds
 _SECONDS = "time/seconds"
+
+# What is read of a configuration; older versions lack some of it, or have null there.
+_DESCRIBED: dict[str, Any] = {
+    **dict.fromkeys(("teacher_sha256", "command", "git_sha"), str),
+    "teacher": dict[str, str],
+    "versions": dict[str, str],
+}
+_CONFIGURED: dict[str, Any] = {
+    "task": str,
+    "method": str | dict[str, Any],  # an object in the oldest versions, which tools leave out
+    "student": {"mode": str, "size": str, "blind": bool},
+    "training": {
+        **dict.fromkeys(("run_index", "batch_size", "num_epochs"), int),
+        "PPD_parameter": float,
+        "lambda_schedule": str,
+    },
+    "teaching": {"teacher": str, "min_teacher_std": float, "corrupt_teacher": float},
+    "corruption": {"sigma": float, "seed": int, "uncorrupted_sha256": str},
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,7 @@ class Run:
     teacher_sha256: str | None
     command: str
     figures: Mapping[str, float] | None  # on evaluation seeds, of the best student
+    teacher_identity: str | None = None  # None: the run is from before there was one
 
     @property
     def task(self) -> str:
@@ -88,13 +109,45 @@ def read_run(folder: Path | str) -> Run:
     config = described.get("config")
     if not isinstance(config, dict) or not {"task", "method", "student"} <= config.keys():
         raise UserError(f"{folder / CONFIG_FILE} does not describe a student's run.")
+    check_configuration(folder / CONFIG_FILE, described)
     return Run(
         folder,
         config,
         described.get("teacher_sha256"),
         described.get("command", ""),
         _read_json(folder / FIGURES_FILE),
+        (described.get("teacher") or {}).get("identity"),
     )
+
+
+def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
+    """Refuse a run's description whose values have other types than a run writes.
+
+    Raises:
+        UserError: names the first.
+    """
+    config = described["config"]
+    try:
+        for name, annotation in _DESCRIBED.items():
+            if described.get(name) is not None:
+                typed(annotation, described[name], name)
+        for group, settings in _CONFIGURED.items():
+            given = config.get(group)
+            if group not in config or (
+                given is None and group not in ("task", "method", "student")
+            ):
+                continue
+            if not isinstance(settings, dict):
+                typed(settings, given, group)
+                continue
+            given = typed(dict[str, Any], given, group)
+            for name, annotation in settings.items():
+                if given.get(name) is not None:
+                    typed(annotation, given[name], f"{group}.{name}")
+        if "mode" not in config.get("student", {"mode": ""}):
+            raise ValueError("student has no mode")
+    except ValueError as error:
+        raise UserError(f"{path} does not describe a run: {error}.") from error
 
 
 def find_runs(folders: Sequence[Path | str]) -> list[Run]:
@@ -125,14 +178,17 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 def _describes_student(path: Path) -> bool:
     described = _read_json(path)
-    return described is not None and "method" in described.get("config", {})
+    config = None if described is None else described.get("config")
+    return isinstance(config, dict) and "method" in config
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}.") from None
     if not isinstance(value, dict):

@@ -62,6 +62,7 @@ class SideBySideFlags:
     no_teacher: bool = False  # show students alone
     names: tuple[str, ...] = ()  # one for each of RUNS; default: method and size
     seed: int = seeds.EVALUATION.start  # of the episode
+    env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
     height: int = 360  # pixels of each picture
     output: Path = Path("side_by_side.mp4")
     gif: Path | None = None  # the same as a GIF of at most 2 MB
@@ -135,7 +136,7 @@ def _check(flags: SideBySideFlags) -> None:
 
 
 def _players(flags: SideBySideFlags) -> list[Player]:
-    subjects = [open_subject(path) for path in flags.runs]
+    subjects = [open_subject(path, flags.env_id) for path in flags.runs]
     tasks = {subject.task.name: subject.folder for subject in subjects}
     if len(tasks) > 1:
         each = ", ".join(f"{path} is of {task}" for task, path in tasks.items())

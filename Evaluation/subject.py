@@ -15,7 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment import seeds
-from Enviroment.custom import task_of
+from Enviroment.custom import task_of, with_package
 from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
@@ -32,7 +32,7 @@ from Models.bundle import read_bundle
 from Models.corruption import corrupt
 from Models.student import FrozenNormaliser, StudentPolicy
 from Models.student_bundle import load_student
-from Models.teacher import Baselines, Teacher
+from Models.teacher import Baselines, Teacher, TeacherDescription
 
 _ENVS = 10  # the batch that figures are computed in: another one rounds otherwise
 # Of bundles that do not say what they were made with: the defaults of Distillation's flags, on
@@ -51,6 +51,7 @@ class SubjectFlags:
     allow_training_seeds: bool = False  # in FIRST:STOP, where a return tells little
     output: Path | None = None  # where the result goes
     threads: int | None = None  # of torch; default: as in training. Last digits depend on it
+    env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
 
     def seed_range(self, default: int = 100) -> range:
         """The episodes. Raises UserError as `parse_seeds` does."""
@@ -184,8 +185,11 @@ class Taught:
         return bool(self.teacher.description.corruption_sigma)
 
 
-def open_subject(folder: Path | str) -> Subject:
+def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     """The student of a run folder or of a bundle. It needs no teacher.
+
+    Args:
+        env_id: of its task, if the command line names it: see `Enviroment.custom.with_package`.
 
     Raises:
         UserError: there is none, it is damaged, or of a task that is not known.
@@ -202,7 +206,7 @@ def open_subject(folder: Path | str) -> Subject:
         )
     student = load_student(bundle)
     description = read_bundle(bundle, "student")[1]
-    task = task_of(description)
+    task = with_package(task_of(description), env_id)
     changes: dict[str, Any] = {}
     frame = student.all_groups().spaces.get(FRAME)
     if frame is not None and frame.shape is not None:
@@ -226,8 +230,8 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
         note(f"{error} What needs a teacher is left out; --teacher BUNDLE names one.")
         return None
     description = teacher.description
-    known = _teacher_sha256(subject)
-    if known is not None and known != description.sha256:
+    is_own = _is_own_teacher(subject, description)
+    if not is_own:
         what = f"{subject.folder} learned from another teacher than the one in {folder}"
         if given is None:
             note(f"{what}. What needs a teacher is left out; --teacher BUNDLE names one.")
@@ -235,7 +239,7 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
         note(f"{what}. Figures that need a teacher are measured against this one.")
     elif noise := _noise(subject):
         teacher = corrupt(teacher, noise["sigma"], noise["seed"])
-    return Taught(teacher, description.baselines, is_own=known in (None, description.sha256))
+    return Taught(teacher, description.baselines, is_own=is_own)
 
 
 def _own_teacher(subject: Subject) -> Path:
@@ -260,6 +264,14 @@ def _noise(subject: Subject) -> Mapping[str, Any]:
     return subject.description.get("corruption") or config.get("corruption") or {}
 
 
+def _is_own_teacher(subject: Subject, given: TeacherDescription) -> bool:
+    """Whether a teacher without noise taught a student, as far as anything says."""
+    identity = subject.description.get("teacher", {}).get("identity")
+    if identity is None and subject.run is not None and not _noise(subject):
+        identity = subject.run.teacher_identity
+    return identity in (None, given.identity) and _teacher_sha256(subject) in (None, given.sha256)
+
+
 def _teacher_sha256(subject: Subject) -> str | None:
     """Of the teacher without noise; None: nothing says."""
     of_run = None if subject.run is None else subject.run.teacher_sha256
@@ -273,7 +285,7 @@ def open_seeing(flags: TaughtFlags, episodes: range) -> tuple[Subject, dict[str,
     Raises:
         UserError: as `open_subject` and `find_teacher`; or it sees no frames.
     """
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, flags.env_id)
     subject.check_sees()
     taught = find_teacher(subject, flags.teacher)
     return subject, {} if taught is None else baselines_on(taught.baselines, episodes)

@@ -21,13 +21,17 @@ from typing import Any
 import wandb
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
+from Enviroment.bounded_read import parse_json, read_bounded
 from Enviroment.durable import write_file
 from Enviroment.errors import UserError
 from Enviroment.redaction import command_line, redact
 from Evaluation.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
 
 CONFIG_FILE = "config.json"
+# In every version's; so a folder is known to hold a run of ours.
+CONFIG_KEYS = frozenset({"config", "command", "versions", "teacher_sha256"})
 METRICS_FILE = "metrics.jsonl"
+_MAX_METRICS = 2**30  # bytes
 PACKAGES = (
     "torch",
     "numpy",
@@ -91,7 +95,9 @@ class RunTracker(KVWriter):
         wandb_id, n_bytes, self._videos = _read_position(self._path, position)
         try:
             run_dir.mkdir(parents=True, exist_ok=True)
-            written = self._path.read_bytes()[:n_bytes] if self._path.exists() else b""
+            written = b""
+            if self._path.exists():
+                written = read_bounded(self._path, _MAX_METRICS)[:n_bytes]
             whole = written[: written.rfind(b"\n") + 1]
             if n_bytes is not None and len(whole) != n_bytes:
                 raise UserError(
@@ -203,7 +209,7 @@ class RunTracker(KVWriter):
         run = self._wandb
         if run is None or not or_warn("tell its step", lambda: run.step):
             return
-        points = [json.loads(line) for line in written.splitlines()]
+        points = [parse_json(line) for line in written.splitlines()]
         videos, self._videos = self._videos, []
         self._ahead, self._lines = run.step, 0
         for line in range(len(points) + 1):
@@ -265,7 +271,7 @@ def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
     """
     path = Path(run_dir) / METRICS_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_bounded(path, _MAX_METRICS).decode()
     except FileNotFoundError:
         raise UserError(f"{run_dir} holds no {METRICS_FILE}, so it is no run folder.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -273,10 +279,10 @@ def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
     points = []
     for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
         try:
-            point = json.loads(line)
-        except json.JSONDecodeError as error:
+            point = parse_json(line)
+        except ValueError as error:
             raise UserError(f"{path}, line {number}, is not JSON: {error}.") from None
-        if not isinstance(point, dict) or not isinstance(point.get("step"), int):
+        if not isinstance(point, dict) or type(point.get("step")) is not int:
             raise UserError(f"{path}, line {number}, is no logging point: it has no 'step'.")
         points.append(point)
     return points
@@ -288,6 +294,7 @@ def write_config(
     *,
     teacher_sha256: str | None,
     command: Sequence[str],
+    teacher: Mapping[str, str] | None = None,
 ) -> Path:
     """Write `config.json`: what it takes to repeat the run.
 
@@ -296,6 +303,7 @@ def write_config(
 
     Args:
         config: the resolved configuration, `dataclasses.asdict` of a configuration class.
+        teacher: SHA-256 of what else the teacher is known by, see `Distillation.teaching`.
         command: the program and its arguments, `sys.argv`. Secrets in it, and in `config`, are
             hidden: `Enviroment.redaction`.
 
@@ -308,10 +316,12 @@ def write_config(
         "command": command_line(command),
         "versions": package_versions(),
         "teacher_sha256": teacher_sha256,
+        **({} if teacher is None else {"teacher": dict(teacher)}),
     }
     git_sha = _git_sha()
     if git_sha is not None:
         description["git_sha"] = git_sha
+    assert description.keys() >= CONFIG_KEYS
     path = run_dir / CONFIG_FILE
     try:
         run_dir.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from Enviroment.env_view import EnvView
 from Enviroment.errors import UserError
 from Enviroment.render import Renderer
+from Enviroment.simulation import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.evaluate import Act
 from Evaluation.progress import Progress, tracked
@@ -140,7 +141,7 @@ def episode_pictures(
         return
     if task.camera is None:
         raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
-    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+    with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         with contextlib.closing(
             Renderer(task.camera, height, width, quality="reference", grayscale=False)
@@ -188,7 +189,7 @@ def _steps_a_picture(task: Task) -> int:
 def _steps_a_second(task: Task) -> float:
     if task.is_game:
         return _GAME_FPS[task.suite]
-    with contextlib.closing(gym.make(task.env_id, disable_env_checker=True)) as env:
+    with contextlib.closing(make_simulation(task)) as env:
         fps = (env.metadata or {}).get("render_fps")
         return fps if isinstance(fps, int | float) and fps > 0 else _simulated_fps(env)
 

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import parse_json, read_bounded
 from Enviroment.durable import sync, write_file
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import check_in_place
@@ -177,8 +177,8 @@ def _read(path: Path, kind: Kind, limit: int) -> bytes:
 
 def _parse(path: Path, text: bytes, kind: Kind) -> dict[str, Any]:
     try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        description = parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path} is garbled: {error}. Copy it anew. {_REMEDY[kind]}") from error
     if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
         raise UserError(f"{path} does not describe a bundle: it has no sha256. {_REMEDY[kind]}")

@@ -24,7 +24,7 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import file_sha256, read_json
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import check_in_place
@@ -77,12 +77,14 @@ class Checkpoint:
             for name, fingerprint in manifest["files"].items():
                 if not _is(path / name, fingerprint):
                     raise ValueError(f"{name} is not the file that was written")
-            values = json.loads(read_bounded(path / STATE, _MAX_STATE))
+            values = read_json(path / STATE, _MAX_STATE)
+            if not isinstance(values, dict):
+                raise ValueError(f"{STATE} holds no values by name")
         except OSError as error:
             where = "" if error.filename is None else f" ({error.filename})"
             why = f"{error.strerror}{where}"
             raise UserError(f"Checkpoint {path} is damaged: {why}.") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
         parts = tuple(name.partition(".")[0] for name in manifest["files"] if name != STATE)
         return cls(path, manifest["step"], manifest["best"], values, parts)
@@ -211,7 +213,7 @@ def _step_of(path: Path) -> int:
 def _was_best(path: Path) -> bool:
     try:
         return _read_manifest(path)["best"]
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         return False
 
 
@@ -275,8 +277,7 @@ def _described(content: bytes) -> dict[str, Any]:
 def _is(path: Path, described: Mapping[str, Any]) -> bool:
     if path.stat().st_size != described["bytes"]:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == described["sha256"]
+    return file_sha256(path) == described["sha256"]
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
@@ -287,7 +288,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     """
     if path.is_symlink():
         raise ValueError("it is a link, and checkpoints are folders")
-    manifest = json.loads(read_bounded(path / MANIFEST, _MAX_MANIFEST))
+    manifest = read_json(path / MANIFEST, _MAX_MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("kind") != "checkpoint":
         raise ValueError(f"{MANIFEST} describes no checkpoint")
     if manifest.get("format") != FORMAT:

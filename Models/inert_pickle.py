@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 from collections.abc import Container
 from typing import Any
+
+from Models.pickle_limits import check_limits
 
 # What Python's unpickler raises on bytes that no pickler wrote.
 _DAMAGE = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError),
-    *(MemoryError, OverflowError, ImportError),
+    *(MemoryError, OverflowError, ImportError, RecursionError),
 )
 
 
@@ -63,16 +64,7 @@ def read_inert(content: bytes, allowed: Container[tuple[str, str]]) -> Any:
         RefusedPickleError: says why.
     """
     try:
-        _check_memo(content)
+        check_limits(content)
         return _RecordUnpickler(content, allowed).load()
     except _DAMAGE as error:
-        raise RefusedPickleError(str(error)) from None
-
-
-def _check_memo(content: bytes) -> None:
-    """Python makes its memo as long as the largest index in it, which may be any number."""
-    for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name not in ("PUT", "BINPUT", "LONG_BINPUT"):
-            continue
-        if not isinstance(argument, int) or argument > len(content):
-            raise ValueError(f"it keeps an object as number {argument}, of {len(content)} bytes")
+        raise RefusedPickleError(f"{error!s:.200}") from None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from Enviroment.dataset_format import ACTION, DISTRIBUTION, VALUE
+from Enviroment.dataset_format import ACTION, DISTRIBUTION, IDENTITY, VALUE
 from Models.device import torch_threads
 from Models.teacher import Teacher
 
@@ -31,7 +31,7 @@ class TeacherLabeller:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Which weights; and what else decides the parameters of the distributions."""
+        """Which teacher, and how it is asked: all that decides the labels."""
         description = self._teacher.description
         corruption = {
             "corruption_sigma": description.corruption_sigma,
@@ -39,6 +39,7 @@ class TeacherLabeller:
         }
         return {
             "sha256": description.sha256,
+            IDENTITY: description.identity,
             "family": description.family,
             "min_std": self._teacher.min_std,
             "action_std": description.action_std,

@@ -19,6 +19,12 @@ from torch import Tensor
 
 from Enviroment.errors import UserError
 
+# What `unpack` runs into in what `pack` did not make, torch's and NumPy's own errors included.
+_NOT_PACKED = (
+    *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
+    *(RuntimeError, OverflowError),
+)
+
 
 def pack(state: Any) -> tuple[dict[str, Tensor], Any]:
     """The tensors in `state`, on the CPU and named by where they lie, and all else as JSON.
@@ -44,7 +50,7 @@ def unpack(tensors: Mapping[str, Tensor], values: Any) -> Any:
     """
     try:
         return _unpack(values, tensors)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except _NOT_PACKED as error:
         raise UserError(
             f"The stored state is not one that this version wrote ({error!r}). Use the version "
             "that wrote it."

@@ -19,6 +19,11 @@ _ITEM = re.compile(
 _BOX = re.compile(r"(.+?), (.+?), \(([\d, ]*)\), (\w+)", re.DOTALL)
 
 
+# Characters: NumPy abridges large arrays, and the search for a dictionary's items is slow. The
+# pickle beside the text has the arrays in full.
+_LONGEST = 2**15
+
+
 class UnreadableSpaceError(Exception):
     """The text does not tell the space."""
 
@@ -32,6 +37,9 @@ def read_space(data: Any) -> spaces.Space:
     Raises:
         UnreadableSpaceError: names the kind of space.
     """
+    texts = data if isinstance(data, dict) else {}
+    if any(len(str(texts[name])) > _LONGEST for name in texts if name != ":serialized:"):
+        raise UnreadableSpaceError("a space whose text is too long")
     text = data.get(":type:") if isinstance(data, dict) else None
     match = re.fullmatch(_PACKAGES, str(text))
     kind = match[1] if match else str(text or type(data).__name__)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import parse_json, read_bounded
 from Enviroment.errors import UserError
 from Models.impala_extractor import ImpalaExtractor
 from Models.sb3_adapters import POLICY_KINDS, Agent
@@ -34,6 +34,7 @@ from Models.trust import NO_TRUST, NeedsTrustError, Trust
 from Models.vecnormalize import Normaliser, read_vecnormalize
 
 _MAX_BYTES = 512 * 2**20  # of a file, or of a zip's member unpacked
+_MAX_DATA = 32 * 2**20  # of the settings, which hold pickles of a few arrays at most
 _POLICY_MODULES = frozenset(
     {f"stable_baselines3.{name}.policies" for name in ("common", "sac", "td3", "dqn")}
     | {f"sb3_contrib.{name}.policies" for name in ("tqc", "crossq", "qrdqn", "ars")}
@@ -123,10 +124,10 @@ def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str,
             names = archive.namelist()
             if len(set(names)) != len(names):
                 raise ValueError("two members share a name")
-            data = json.loads(_read_member(archive, "data"))
-            policy = _read_member(archive, "policy.pth")
+            data = parse_json(_read_member(archive, "data", _MAX_DATA))
+            policy = _read_member(archive, "policy.pth", _MAX_BYTES)
     except (
-        *(zipfile.BadZipFile, OSError, ValueError, KeyError, RecursionError, EOFError),
+        *(zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, zlib.error),
         *(RuntimeError, NotImplementedError),  # encrypted, or packed in a way that is not known
     ) as error:
         raise UserError(f"{path} is no zip that SB3 saved: {error}.") from error
@@ -141,9 +142,9 @@ def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str,
         ) from error
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    if archive.getinfo(name).file_size > _MAX_BYTES:
-        raise ValueError(f"{name} unpacks to more than {_MAX_BYTES >> 20} MiB")
+def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    if archive.getinfo(name).file_size > limit:
+        raise ValueError(f"{name} unpacks to more than {limit >> 20} MiB")
     return archive.read(name)
 
 
@@ -198,7 +199,7 @@ def _agent(path: Path, algo: str, data: Mapping[str, Any], state: Mapping[str, T
 def _check_policy_class(path: Path, data: Mapping[str, Any]) -> None:
     policy_class = data.get("policy_class")
     module = policy_class.get("__module__") if isinstance(policy_class, dict) else None
-    if module in _POLICY_MODULES:
+    if isinstance(module, str) and module in _POLICY_MODULES:
         return
     if str(module).startswith(("stable_baselines3.", "sb3_contrib.")):
         raise UserError(f"{path}: there is no adapter for the policies of {module}.")

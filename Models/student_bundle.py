@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,42 @@ from torch import Tensor
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME
+from Enviroment.typed_json import typed
 from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
 from Models.student import StudentConfig, StudentPolicy
 
 # What building a student raises on a description that no student has.
 _NO_STUDENT = (
-    *(UserError, KeyError, TypeError, ValueError, AttributeError),
+    *(UserError, LookupError, TypeError, ValueError, AttributeError),
     *(RuntimeError, ArithmeticError, AssertionError),  # torch's, and Gymnasium's
 )
 # Numbers of an observation group: 16 frames of 1024x1024. And of a critic that begins anew.
 _MAX_SIZE = 2**24
+_MAX_GROUPS, _MAX_ACTIONS = 16, 2**16
+# What others read of a description beside the network, where it is there at all.
+_NOTES: dict[str, Any] = {
+    **dict.fromkeys(("task", "method"), str),
+    **dict.fromkeys(("blind", "critic"), bool),
+    **dict.fromkeys(("frame_interval", "threads", "id_seed"), int),
+    **dict.fromkeys(("training", "custom_task"), dict[str, Any]),
+}
+_MOST = {"frame_interval": 1024, "threads": 4096}  # 1 to this
+
+
+@dataclass(frozen=True)
+class _TeacherNote:
+    sha256: str
+    min_std: float | None = None
+    identity: str | None = None  # see `TeacherDescription.identity`
+
+
+@dataclass(frozen=True)
+class _CorruptionNote:
+    sigma: float
+    seed: int
+    uncorrupted_sha256: str | None = None
+
+
 _CRITIC_SEED = 0
 WEIGHTS_FILE = "student.safetensors"
 
@@ -72,6 +99,7 @@ def load_student(folder: Path | str, device: torch.device | str = "cpu") -> Stud
     folder = bundle_folder(folder, "student")
     tensors, description = read_bundle(folder, "student", device)
     try:
+        _check_notes(description)
         # On the meta device nothing is drawn from torch's generator, and a false size in a
         # description allocates nothing.
         with torch.device("meta"):
@@ -91,6 +119,21 @@ def load_student(folder: Path | str, device: torch.device | str = "cpu") -> Stud
     policy.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     policy.make_optimizer(0.0)
     return policy.eval()
+
+
+def _check_notes(description: Mapping[str, Any]) -> None:
+    """Raises ValueError where what the tools read of a description has another type."""
+    for name, annotation in _NOTES.items():
+        if name in description:
+            value = typed(annotation, description[name], name)
+            if isinstance(value, int) and not 0 <= value < 2**32:
+                raise ValueError(f"{name} is {value}")
+    for name, most in _MOST.items():
+        if not 1 <= description.get(name, 1) <= most:
+            raise ValueError(f"{name} is {description[name]}, not 1 to {most}")
+    for name, kind in (("teacher", _TeacherNote), ("corruption", _CorruptionNote)):
+        if name in description:
+            typed(kind, description[name], name)
 
 
 def _of_critic(policy: StudentPolicy) -> set[str]:
@@ -115,22 +158,26 @@ def _untrained(
 
 
 def _described(description: Mapping[str, Any]) -> StudentPolicy:
-    groups = description["observations"].items()
+    groups = typed(dict[str, tuple[int, ...]], description["observations"], "observations")
+    if len(groups) > _MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups of observations are more than {_MAX_GROUPS}")
     return StudentPolicy(
-        spaces.Dict({group: _group_space(group, shape) for group, shape in groups}),
+        spaces.Dict({group: _group_space(group, shape) for group, shape in groups.items()}),
         _read_actions(description["actions"]),
         lambda _: 0.0,
         config=StudentConfig.from_json(description["config"]),
     )
 
 
-def _group_space(group: str, shape: list[int]) -> spaces.Box:
+def _group_space(group: str, shape: tuple[int, ...]) -> spaces.Box:
     """A space holds bounds for each of its numbers, so a false shape is refused before."""
-    if not all(type(size) is int and size > 0 for size in shape) or math.prod(shape) > _MAX_SIZE:
+    n_dims = 3 if group == FRAME else 1
+    valid = len(shape) == n_dims and all(size > 0 for size in shape)
+    if not valid or math.prod(shape) > _MAX_SIZE:
         raise UserError(f"the group {group!r} has the shape {shape}")
     if group == FRAME:
-        return spaces.Box(0, 255, tuple(shape), np.uint8)
-    return spaces.Box(-np.inf, np.inf, tuple(shape), np.float32)
+        return spaces.Box(0, 255, shape, np.uint8)
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
 
 
 def _describe_actions(space: spaces.Space) -> dict[str, Any]:
@@ -145,12 +192,24 @@ def _describe_actions(space: spaces.Space) -> dict[str, Any]:
     return {"low": space.low.tolist(), "high": space.high.tolist()}
 
 
-def _read_actions(description: dict[str, Any]) -> spaces.Space:
+def _read_actions(description: Mapping[str, Any]) -> spaces.Space:
+    description = typed(dict[str, Any], description, "actions")
     if "choices" in description:
-        return spaces.MultiDiscrete(description["choices"])
+        return spaces.MultiDiscrete(_counts(*typed(tuple[int, ...], description["choices"])))
     if "switches" in description:
-        return spaces.MultiBinary(description["switches"])
+        return spaces.MultiBinary(_counts(typed(int, description["switches"]))[0])
     if "n" in description:
-        return spaces.Discrete(description["n"])
-    low, high = (np.array(description[bound], np.float32) for bound in ("low", "high"))
+        return spaces.Discrete(_counts(typed(int, description["n"]))[0])
+    bounds = [np.array(description[bound]) for bound in ("low", "high")]
+    if any(bound.dtype.kind not in "if" or bound.size > _MAX_ACTIONS for bound in bounds):
+        raise ValueError("the bounds of the actions are no numbers, or too many")
+    low, high = (bound.astype(np.float32) for bound in bounds)
+    if not (low.shape == high.shape and np.isfinite(high - low).all() and (low <= high).all()):
+        raise ValueError("the low bounds of the actions are not below the high ones")
     return spaces.Box(low, high, dtype=np.float32)
+
+
+def _counts(*counts: int) -> list[int]:
+    if not counts or min(counts) < 1 or sum(counts) > _MAX_ACTIONS:
+        raise ValueError(f"{counts!s:.80} are no numbers of actions")
+    return list(counts)

@@ -10,12 +10,14 @@ import torch
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
+from Enviroment.typed_json import typed
 from Models.device import fastest_precision
 from Models.distributions import FAMILIES
 from Models.impala import FILTERS
-from Models.teacher_description import activation_class
+from Models.teacher_description import activation_class, check_layers
 
 NATURE = "NatureCNN"
+_MAX_POOLING, _MAX_LOG_STD = 256, 100.0
 MODES = ("State", *FILTERS, NATURE)
 
 
@@ -47,8 +49,10 @@ class StudentConfig:
             )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UserError(f"`precision` {self.precision!r} is not auto, float32 or bfloat16.")
-        if self.pooling < 1:
-            raise UserError(f"`pooling` {self.pooling} must be at least 1.")
+        if not 1 <= self.pooling <= _MAX_POOLING:
+            raise UserError(f"`pooling` {self.pooling} must be 1 to {_MAX_POOLING}.")
+        if not abs(self.init_log_std) <= _MAX_LOG_STD:
+            raise UserError(f"`init_log_std` {self.init_log_std} is no log of a deviation.")
         activation_class(self.activation)
         self._check_sizes()
 
@@ -61,6 +65,8 @@ class StudentConfig:
             )
         if self.mode == NATURE and not self.fully_connected:
             raise UserError(f"Mode {NATURE} needs fully_connected units, such as 64.")
+        check_layers(self.head, self.critic_head or ())
+        check_layers(*((n,) for n in (self.proprio_features, self.fully_connected) if n))
         frames_only = self.groups == (FRAME,)
         if self.separate_critic and (not frames_only or self.critic_on_state):
             raise UserError(
@@ -82,12 +88,9 @@ class StudentConfig:
 
         Raises:
             UserError: it describes no network.
-            TypeError: it has other fields, or values of another type.
+            ValueError: it has other fields, or values of another type.
         """
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        return cls(**values)
+        return typed(cls, data, "config")
 
     def computed_on(self, device: torch.device) -> Self:
         """Return the configuration with the precision `auto` resolved to what is fastest there.

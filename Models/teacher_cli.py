@@ -6,7 +6,6 @@ baselines are empty until they are measured there.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import sys
 from dataclasses import dataclass, fields
@@ -15,6 +14,7 @@ from typing import Annotated
 
 import tyro
 
+from Enviroment.bounded_read import file_sha256
 from Enviroment.custom import named_task
 from Enviroment.errors import UserError, fields_as_flags
 from Enviroment.exits import exit_with_message
@@ -131,7 +131,7 @@ def _say_raw(archive: Path) -> None:
 
 
 def _fingerprint(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": path.name, "sha256": file_sha256(path)}
 
 
 def describe(teacher: Teacher) -> str:

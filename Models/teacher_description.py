@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, STATE
+from Enviroment.typed_json import typed_fields
 from Models.distributions import (
     FAMILIES,
     Bernoulli,
@@ -38,6 +41,12 @@ _ACTIVATIONS = {
     "ReLU6": nn.ReLU6,
 }
 _VALUE_KINDS = ("state", "action", "q", None)
+# More than any teacher or student has; a false figure would build networks for hours.
+_MAX_LAYERS, _MAX_UNITS, MAX_SIZE = 64, 2**16, 2**24
+_MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
+# What tells where a teacher is from, and how others did: it acts alike whatever they say.
+_NO_DEEDS = frozenset({"task", "algo", "command", "versions", "baselines"})
+_MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
 Baselines = dict[str, dict[str, list[float]]]  # policy -> seeds' name -> return of each seed
@@ -52,6 +61,25 @@ def activation_class(name: str) -> type[nn.Module]:
     if name not in _ACTIVATIONS:
         raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
     return _ACTIVATIONS[name]
+
+
+def check_layers(*layers: tuple[int, ...]) -> None:
+    """Refuse hidden layers that no network of this toolkit has.
+
+    Raises:
+        UserError: a list of them is too long, or holds what is no number of units.
+    """
+    for units in layers:
+        if len(units) > _MAX_LAYERS:
+            raise UserError(f"{len(units)} layers are more than {_MAX_LAYERS}.")
+        if not all(type(n) is int and 0 < n <= _MAX_UNITS for n in units):
+            raise UserError(f"the sizes {units} must be whole, above 0 and up to {_MAX_UNITS}.")
+
+
+def _check_choices(choices: tuple[int, ...]) -> None:
+    known = all(type(n) is int and n > 0 for n in choices)
+    if not known or sum(choices) > _MAX_CHOICES:
+        raise UserError(f"choices {choices!s:.80} must be above 0, at most {_MAX_CHOICES} in all.")
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,14 @@ class ObservationGroup:
         sizes = (*self.shape, *self.choices, *self.cnn_filters, self.stack)
         if not all(type(size) is int and size > 0 for size in sizes):
             raise UserError(f"observation {self.name!r}: its sizes {sizes} must be above 0.")
+        check_layers(
+            self.cnn_filters[:_MAX_FILTERS], (self.cnn_features,) * bool(self.cnn_features)
+        )
+        _check_choices(self.choices)
+        if len(self.shape) > 8 or self.size > MAX_SIZE or len(self.cnn_filters) > _MAX_FILTERS:
+            raise UserError(f"observation {self.name!r}: {self.shape} is too large.")
+        if self.choices and len(self.choices) != self.size:
+            raise UserError(f"observation {self.name!r}: {self.size} numbers need as many choices.")
         if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
             raise UserError(f"observation {self.name!r}: {self.shape} is no image for a CNN.")
         if self.size % self.stack:
@@ -152,9 +188,15 @@ class TeacherDescription:
 
     def __post_init__(self) -> None:
         activation_class(self.activation)
-        sizes = (self.state_dim, self.action_dim, *self.actor_layers, *self.critic_layers)
-        if not all(isinstance(size, int) and size > 0 for size in (*sizes, self.n_quantiles)):
-            raise UserError(f"the sizes {sizes} must be whole and above 0.")
+        check_layers(self.actor_layers, self.critic_layers)
+        sizes = (self.state_dim, self.action_dim, self.n_quantiles)
+        if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
+            raise UserError(f"the sizes {sizes} must be whole, above 0 and up to {MAX_SIZE}.")
+        if max(self.action_dim, self.n_quantiles) > _MAX_CHOICES:
+            raise UserError(f"{self.action_dim} actions, {self.n_quantiles} quantiles: too many.")
+        if not 0 <= self.n_critics <= _MAX_CRITICS or len(self.observation) > _MAX_GROUPS:
+            raise UserError(f"{self.n_critics} critics, {len(self.observation)} groups: too many.")
+        _check_choices(self.choices)
         if self.family not in FAMILIES:
             raise UserError(
                 f"Action distribution {self.family!r} is none of {', '.join(FAMILIES)}."
@@ -164,12 +206,19 @@ class TeacherDescription:
         n_bounds = self.action_dim if self.family in _BOUNDED else 0
         if not len(self.action_low) == len(self.action_high) == n_bounds:
             raise UserError(f"{self.action_dim} actions need as many low and high bounds.")
+        bounds = zip(self.action_low, self.action_high, strict=True)
+        if not all(-_MAX_BOUND <= low <= high <= _MAX_BOUND for low, high in bounds):
+            raise UserError("the actions' low bounds must not be above the high ones.")
+        if not all(type(n) is int and n > 0 for n in self.action_shape):
+            raise UserError(f"actions {self.action_shape}: sizes must be above 0.")
         if self.action_shape and math.prod(self.action_shape) != self.action_dim:
             raise UserError(f"actions {self.action_shape} are not {self.action_dim} numbers.")
         scalars = (self.normaliser_clip or 0.0, self.normaliser_epsilon, self.reward_scale)
         numbers = (*scalars, self.gamma, *self.action_low, *self.action_high)
         if not all(math.isfinite(number) for number in numbers):
             raise UserError(f"one of {numbers} is not finite.")
+        if self.normaliser_epsilon < 0 or (self.normaliser_clip or 1.0) <= 0:
+            raise UserError("the normaliser's epsilon and clip must not be below 0.")
         self._check_family()
 
     def _check_family(self) -> None:
@@ -237,6 +286,25 @@ class TeacherDescription:
             for group in self.groups
         )
 
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides what the teacher does and how it values a state: the
+        weights, the network around them, the normaliser, the distribution, the noise.
+        """
+        # What a later version adds is not in the identity until it changes something.
+        values = {
+            field.name: value
+            for field in fields(self)
+            if field.name not in _NO_DEEDS and (value := getattr(self, field.name)) != field.default
+        }
+        groups = [asdict(group) for group in self.observation]
+        return _sha256({**values, "observation": groups})
+
+    @property
+    def baselines_sha256(self) -> str:
+        """SHA-256 of the returns that skill is measured by."""
+        return _sha256(self.baselines)
+
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
     ) -> None:
@@ -280,22 +348,13 @@ class TeacherDescription:
         known = [field.name for field in fields(cls)]
         optional = known[known.index("sha256") :]
         try:
-            values = {
-                name: _tuples(data[name]) for name in known if name in data or name not in optional
-            }
-            groups = [ObservationGroup(**group) for group in values.get("observation", ())]
-            return cls(**{**values, "observation": tuple(groups)})
+            given = {name: data[name] for name in known if name in data or name not in optional}
+            return cls(**typed_fields(cls, given))
         except KeyError as error:
             raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
-        except (UserError, TypeError, ValueError) as error:
+        except (UserError, TypeError, ValueError, ArithmeticError) as error:
             raise UserError(f"{source} describes no teacher: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, and those in the objects that a list holds."""
-    if not isinstance(value, list):
-        return value
-    return tuple(
-        {key: _tuples(inner) for key, inner in item.items()} if isinstance(item, dict) else item
-        for item in value
-    )
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -50,6 +50,14 @@ _PROTOCOL_VERSION = 1001
 _LENGTH_BYTES = 8  # before each storage: how many numbers it has
 
 
+_MAX_DIMENSIONS = 8
+# What zipfile and torch raise on bytes that neither has written.
+_DAMAGE = (
+    *(zipfile.BadZipFile, LookupError, ValueError, TypeError, OSError, EOFError),
+    *(RuntimeError, NotImplementedError, OverflowError),
+)
+
+
 class RefusedTensorsError(Exception):
     """The file holds more than tensors, or is damaged."""
 
@@ -80,11 +88,11 @@ def read_tensors(content: bytes) -> dict[str, Tensor]:
     try:
         if content.startswith(b"PK"):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                tensors = _read_archive(archive)
+                tensors = _read_archive(archive, len(content))
         else:
             tensors = _read_sequence(content)
-    except (zipfile.BadZipFile, KeyError, RuntimeError, NotImplementedError) as error:
-        raise RefusedTensorsError(f"no file of tensors: {error}") from error
+    except _DAMAGE as error:
+        raise RefusedTensorsError(f"no file of tensors: {error!s:.200}") from error
     except RefusedPickleError as error:
         raise RefusedTensorsError(str(error)) from error
     if sum(tensor.nbytes for tensor in tensors.values()) > _MAX_SHARING * len(content):
@@ -95,12 +103,15 @@ def read_tensors(content: bytes) -> dict[str, Tensor]:
 # -- the zip -----------------------------------------------------------------------------------
 
 
-def _read_archive(archive: zipfile.ZipFile) -> dict[str, Tensor]:
+def _read_archive(archive: zipfile.ZipFile, n_bytes: int) -> dict[str, Tensor]:
     names = archive.namelist()
     if len(set(names)) != len(names):
         raise RefusedTensorsError("two members share a name")
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
         raise RefusedTensorsError("torch writes its members uncompressed; these are not")
+    # Members may lie over each other, and be read again and again.
+    if sum(member.file_size for member in archive.infolist()) > n_bytes:
+        raise RefusedTensorsError("its members are larger than the file")
     (root,) = {name.split("/")[0] for name in names} if names else {""}
     if f"{root}/byteorder" in names and archive.read(f"{root}/byteorder") != b"little":
         raise RefusedTensorsError("its numbers are not little-endian")
@@ -183,6 +194,7 @@ def _header(value: Any) -> _Header:
         dtype = _DTYPES[storage.__name__]
         numbers = (length, offset, *size, *stride)
         valid = all(type(n) is int and n >= 0 for n in numbers) and len(size) == len(stride)
+        valid = valid and len(size) <= _MAX_DIMENSIONS
     except (AttributeError, ValueError, TypeError, LookupError) as error:
         raise RefusedTensorsError(f"a tensor's header is garbled: {error!r}") from None
     if not isinstance(key, str) or view not in ((), (None,)):

@@ -13,7 +13,6 @@ state.json               counters, and size and SHA-256 of each file above
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import sys
@@ -35,10 +34,11 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.policy_gradient_loop import PolicyGradient
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import file_sha256, read_json
 from Enviroment.durable import discard, partial_path, publishing, remove
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import check_in_place
+from Enviroment.typed_json import typed
 from Models.generators import capture_generators, restore_generators
 from Models.packing import pack, unpack
 from Models.sb3_zip import Normaliser
@@ -49,6 +49,11 @@ _FILES = frozenset(
     {"model.zip", "normaliser.npz", "generators.safetensors", "generators.json", "replay.npz"}
 )
 _MAX_JSON = 2**24  # bytes
+# What zipfile and NumPy raise on bytes that `np.savez` has not written.
+_NO_ARRAYS = (
+    *(OSError, ValueError, EOFError, LookupError, TypeError, SyntaxError, MemoryError),
+    *(OverflowError, RuntimeError, NotImplementedError, zipfile.BadZipFile),
+)
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -64,6 +69,11 @@ class Progress:
     record: dict[str, Any] | None = None  # `RunTracker.position`; None: nothing is recorded
     finished_episodes: int = 0  # in all environments
     training_seconds: float = 0.0  # without evaluations and checkpoints
+
+    def __post_init__(self) -> None:
+        counts = (self.steps, self.updates, self.episodes, self.finished_episodes)
+        if min(counts) < 0:
+            raise ValueError(f"steps, updates and episodes cannot be {counts}")
 
 
 def save_checkpoint(
@@ -205,7 +215,7 @@ def _named(folder: Path, prefix: str) -> list[Path]:
 
 def _verify(path: Path) -> Progress:
     try:
-        state = json.loads(read_bounded(path / "state.json", _MAX_JSON))
+        state = read_json(path / "state.json", _MAX_JSON)
         if state["format"] != FORMAT:
             raise UserError(
                 f"Checkpoint {path} has format {state['format']!r:.20}, and this version reads "
@@ -219,17 +229,13 @@ def _verify(path: Path) -> Progress:
                 raise UserError(f"Checkpoint {path} is damaged: {name!r:.80} is none of its files.")
             if _fingerprint(path / name) != fingerprint:
                 raise UserError(f"Checkpoint {path} is damaged: {name} has changed.")
-        return Progress(**state["progress"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        return typed(Progress, state["progress"], "progress")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"Checkpoint {path} is damaged: {error}.") from error
 
 
 def _fingerprint(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {
-            "bytes": path.stat().st_size,
-            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-        }
+    return {"sha256": file_sha256(path), "bytes": path.stat().st_size}
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -244,8 +250,8 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError("its members are packed")
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is refused: {error}.") from error
+    except _NO_ARRAYS as error:
+        raise UserError(f"{path} is refused: {error!s:.200}.") from error
 
 
 def _normaliser_of(agent: BaseAlgorithm) -> VecNormalize:
@@ -306,7 +312,7 @@ def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
 def _generator_states(path: Path) -> Any:
     try:
         tensors = safetensors.torch.load_file(path / "generators.safetensors")
-        rest = json.loads(read_bounded(path / "generators.json", _MAX_JSON))
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        rest = read_json(path / "generators.json", _MAX_JSON)
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"The generators in {path} are refused: {error}.") from error
     return unpack(tensors, rest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 
 from Enviroment import seeds
 from Enviroment.action_range import has_range
+from Enviroment.bounded_read import read_json
 from Enviroment.make import make_env
 from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
@@ -134,7 +134,7 @@ def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
     resumed = command_line(command)
     if not run.resume:
         return resumed
-    began = json.loads((folder / CONFIG_FILE).read_text())
+    began = read_json(folder / CONFIG_FILE)
     same_total = (
         began["config"]["run"]["settings"]["total_timesteps"] == run.settings.total_timesteps
     )

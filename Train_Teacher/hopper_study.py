@@ -8,7 +8,6 @@ OUTPUT/study.json table.md figure1_*.png figure2_*.png figure3_*.png
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from Enviroment import seeds
-from Enviroment.bounded_read import read_bounded
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Enviroment.folder_lock import locked
 from Enviroment.jobs import Ended, Job, LocalWorkers, run_jobs
@@ -154,8 +153,10 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
     """
     teacher = Teacher.load(training.folder / TEACHER)
     path, sha256 = training.test_file(domain), teacher.description.sha256
+    identity = teacher.description.identity
     kept = _read_test(path)
-    if kept.get("teacher_sha256") == sha256 and len(kept["returns"]) >= n_episodes:
+    is_same = (kept.get("teacher_sha256"), kept.get("identity", identity)) == (sha256, identity)
+    if is_same and len(kept["returns"]) >= n_episodes:
         return kept["returns"]
     env = make_state_env(f"CustomHopper-{domain}", min(_ENVS, n_episodes), 0)
     try:
@@ -165,7 +166,7 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
     finally:
         env.close()
     returns = stats.returns.tolist()
-    head = {"teacher_sha256": sha256, "first_seed": seeds.EVALUATION.start}
+    head = {"teacher_sha256": sha256, "identity": identity, "first_seed": seeds.EVALUATION.start}
     write_json(path, {**head, "returns": returns, "lengths": stats.lengths.tolist()})
     print(f"tested   {training.name} in {domain}: {stats.returns.mean():.1f}", flush=True)
     return returns
@@ -173,8 +174,8 @@ def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
 
 def _read_test(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(read_bounded(path, _MAX_JSON))
+        return read_json(path, _MAX_JSON)
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged: {error}. Delete it, to test anew.") from error

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from Enviroment.bounded_read import read_json
 from Enviroment.errors import UserError
 from Evaluation import run_folder
 from Evaluation.tracking import CONFIG_FILE
@@ -33,7 +34,7 @@ def check(folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool
         UserError: says what the folder holds, and which flag helps.
     """
     hint = "Go on with it by --resume. "
-    run_folder.check_free(folder, overwrite=overwrite or resume, hint=hint)
+    run_folder.check_free(folder, overwrite=overwrite, resume=resume, hint=hint)
     if resume and (folder / CONFIG_FILE).is_file():
         _check_same(folder, config)
 
@@ -41,8 +42,8 @@ def check(folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool
 def _check_same(folder: Path, config: dict[str, Any]) -> None:
     path = folder / CONFIG_FILE
     try:
-        old = _flat(json.loads(path.read_text())["config"])
-    except (ValueError, LookupError, TypeError) as error:
+        old = _flat(read_json(path)["config"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{path} is not the configuration of a teacher's run: {error}.") from error
     new = _flat(json.loads(json.dumps(config, default=str)))  # tuples become lists, as in `old`
     different = [

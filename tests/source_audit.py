@@ -21,6 +21,22 @@ _SAFE = {
 }
 
 
+# Nothing bounds what these read; a pipe is waited for. `Enviroment.bounded_read` does both.
+_UNBOUNDED = ("read_text", "read_bytes")
+_PARSERS = ("json.load", "json.loads", "yaml.load", "yaml.safe_load")
+
+
+def unbounded_reads(source: str) -> Iterator[str]:
+    """Calls in a module that read or parse whatever lies there."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        callee = ast.unparse(node.func)
+        of_own = bool(node.args) and ast.unparse(node.args[0]).startswith("json.dumps(")
+        if callee.rpartition(".")[2] in _UNBOUNDED or (callee in _PARSERS and not of_own):
+            yield callee
+
+
 def findings(source: str) -> Iterator[str]:
     """What in a module must have a reason: its imports and calls, as they are written."""
     for node in ast.walk(ast.parse(source)):

@@ -120,7 +120,7 @@ def test_a_false_size_of_the_critic_allocates_nothing(tmp_path: Path):
     save_student(make_student(1), tmp_path, {"task": "Pusher"}, critic=False)
 
     def enlarge(description: dict[str, Any]) -> None:
-        description["config"]["critic_head"] = [2**20, 2**20]  # 4 TB
+        description["config"]["critic_head"] = [2**16, 2**16]  # 17 GB
 
     change_description(tmp_path / "student.json", enlarge)
     with pytest.raises(UserError, match="its critic has more than"):

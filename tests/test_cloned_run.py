@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from Distillation.cloned_run import read_cloned_run
 from Enviroment.errors import UserError
 from Models.student_bundle import save_student
 from tests.cloning_data import student
+from tests.tiny_teacher import tiny_teacher
 
 
 def write_run(folder: Path, **config: Any) -> None:
@@ -29,9 +31,13 @@ def test_a_cloned_run_is_read_from_its_files(tmp_path: Path) -> None:
     save_student(policy, run.folder / "student", {})
     for name, tensor in run.student("cpu").state_dict().items():
         assert torch.equal(tensor, policy.state_dict()[name]), name
-    run.check_teacher("abc")
+    same = replace(tiny_teacher().description, sha256="abc")
+    run.check_teacher(same)  # the run is from before teachers had an identity
     with pytest.raises(UserError, match="another teacher"):
-        run.check_teacher("def")
+        run.check_teacher(replace(same, sha256="def"))
+    replace(run, teacher_identity=same.identity).check_teacher(same)
+    with pytest.raises(UserError, match="another teacher"):
+        replace(run, teacher_identity=same.identity).check_teacher(replace(same, gamma=0.5))
 
 
 @pytest.mark.parametrize(

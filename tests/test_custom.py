@@ -28,9 +28,12 @@ from Enviroment.custom import (
     parse_camera,
     parse_ranges,
     task_of,
+    with_package,
 )
+from Enviroment.dataset_format import describe_task, described_task
 from Enviroment.errors import UserError
-from Enviroment.make import make_state_env
+from Enviroment.make import make_env, make_state_env
+from Enviroment.simulation import make_simulation
 from Enviroment.tasks import TASKS, Camera
 from Evaluation.subject import open_subject
 from Models.adoption import adopt
@@ -175,7 +178,7 @@ def test_any_teacher_may_act_in_a_users_own_task(capsys: pytest.CaptureFixture[s
         (("--env_id",), "expected one argument"),
         (("--env_id", "their_robots:Nine-v0"), "Did you mean Mine-v0"),
         (("--env_id", "no_robots:Mine-v0"), "No module named 'no_robots'"),
-        (("--env_id", "a b"), "Malformed"),
+        (("--env_id", "a b"), "no environment's id"),
         (("--env_id", "their_robots:Endless-v0"), "max_episode_steps"),
         (("--env_id", "CartPole-v1", "--camera", "pole"), "no MuJoCo environment"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "tors"), "Did you mean torso"),
@@ -290,6 +293,50 @@ def test_a_pixel_student_of_a_third_partys_environment(package: Path, teacher: P
     assert config["config"]["custom_task"]["camera"]["track"] == "torso"
     figures = json.loads((package / "run" / "evaluation.json").read_text())
     assert "teacher_return" in figures  # measured here: the bundle knows only another task's
-    subject = open_subject(package / "run")  # as every tool of Evaluation opens it
+    described = open_subject(package / "run")  # as every tool of Evaluation opens it
+    with pytest.raises(UserError, match="--env_id their_robots:Mine-v0"):
+        described.make_env(1)  # the folder's text alone runs no code
+    assert "their_robots" not in sys.modules
+    with pytest.raises(UserError, match="not that of the task"):
+        open_subject(package / "run", "os:Mine-v0")
+    subject = open_subject(package / "run", "their_robots:Mine-v0")
+    subject.make_env(1).close()
     assert subject.task.proprio == ((2, 5), (8, 11))
     assert list(subject.student.all_groups().spaces) == ["frame", "proprio"]
+
+
+# -- what a file may have imported --------------------------------------------------------------
+
+
+def forged_task() -> dict[str, Any]:
+    """Hopper, as the text of a bundle that would have `their_robots` imported."""
+    task = dataclasses.replace(
+        TASKS["Hopper"], env_id="their_robots:Mine-v0", custom=True, suite="", frame_size=(16, 16)
+    )
+    return describe_custom(task)
+
+
+def test_the_text_of_a_student_or_a_dataset_imports_nothing() -> None:
+    forged = forged_task()
+    forged["custom_task"]["described"] = False  # nor does saying that it is no text
+    dataset = describe_task(TASKS["Reacher"]) | {"env_id": "their_robots:Mine-v0"}
+    for task in (task_of(forged), described_task(Path("manifest.json"), dataset)):
+        for make in (make_simulation, lambda task: make_state_env(task, 1, 0)):
+            with pytest.raises(UserError, match="--env_id their_robots:Mine-v0"):
+                make(task)
+    assert "their_robots" not in sys.modules
+
+
+def test_what_the_command_line_names_or_the_program_has_imported_may_be_used() -> None:
+    forged = forged_task()
+    env_id = "their_robots:Mine-v0"
+    make_simulation(with_package(task_of(forged), env_id)).close()
+    assert "their_robots" in sys.modules
+    # By workers of their own processes, too.
+    make_env(task_of(forged), 1, 0, workers="process").close()
+
+
+def test_the_registrys_own_packages_are_imported_for_a_file() -> None:
+    hopper = TASKS["CustomHopper-source"]
+    for text in (describe_task(hopper), describe_task(TASKS["Reacher"])):
+        assert not described_task(Path("manifest.json"), text).described

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from Distillation.flag_uses import USES
 from Enviroment.bounded_read import read_bounded
 from Enviroment.dataset_format import Manifest
 from Enviroment.errors import UserError
-from Enviroment.redaction import command_line, redact
+from Enviroment.redaction import HIDDEN, command_line, redact
 from Evaluation.run_folder import locate
 from Evaluation.tracking import write_config
 from Models.bundle import read_bundle
@@ -105,6 +106,77 @@ def test_secrets_are_hidden_in_commands_and_settings(monkeypatch):
         "a": ["x***y", 3, None],
         "b": {"c": "https://***@host/x"},
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("GITHUB_PAT", "DB_PWD", "PRIVATE_KEY", "SSH_PASSPHRASE", "PGPASSWORD", "SMTP_PASS"),
+        *("HFTOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "secretKey", "OPENAI_APIKEY"),
+    ],
+)
+def test_a_variables_name_tells_that_it_is_secret(name, monkeypatch):
+    monkeypatch.setenv(name, "s3cret-Value")
+    assert redact("/data/s3cret-Value/x") == "/data/***/x"
+    flag = "--" + name.lower().replace("_", "-")
+    if name != "secretKey":
+        assert command_line([flag, "A", f"{flag}=B", f"{name}=C"]) == (
+            f"{flag} '***' '{flag}=***' '{name}=***'"
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TOKENIZERS_MODE", "constant"),  # no token
+        ("LR_TOKEN", "constant"),  # no token is a word
+        ("TOKEN_TYPE", "bearer-token"),
+        ("PASSWORD_FILE", "/run/secrets"),
+        ("PUBLIC_KEY", "ssh-ed25519 AAAA"),
+        ("KEYBOARD", "us-layout-1"),
+        ("PATH_TO_X", "somewhere-1"),
+        ("COMPASS", "north-north-1"),
+    ],
+)
+def test_words_that_are_no_secret_stay(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    settings = {"lr_schedule": "constant", "path": f"/data/{value}/x"}
+    assert redact(settings) == settings
+
+
+def test_no_flag_of_ours_is_taken_for_a_secret():
+    assert HIDDEN not in command_line([text for name in USES for text in (f"--{name}", "x")])
+
+
+def test_a_password_that_is_a_word_is_hidden_as_a_word(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "mountain")
+    assert redact("/mountain/mountaineer mountain") == "/***/mountaineer ***"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:p@ss/w#r?d:x@host/x", "https://***@host/x"),
+        ("postgresql://u:a\"b'c@db:5432/t", "postgresql://***@db:5432/t"),
+        ("https://:only-password@host", "https://***@host"),
+        ("see https://ghp_abc@github.com/a/b now", "see https://***@github.com/a/b now"),
+        ("https://host:8080/a@v2", "https://host:8080/a@v2"),
+        ("https://host/a@v2", "https://host/a@v2"),
+        (
+            "https://b.s3.amazonaws.com/k?X-Amz-Credential=AK%2F1&X-Amz-Date=2&X-Amz-Signature=f0",
+            "https://b.s3.amazonaws.com/k?X-Amz-Credential=***&X-Amz-Date=2&X-Amz-Signature=***",
+        ),
+        (
+            "https://a.blob.core.windows.net/c?sv=1&sig=a%2Bb%3D&se=2",
+            "https://a.blob.core.windows.net/c?sv=1&sig=***&se=2",
+        ),
+        ("gs://b/k?GoogleAccessId=x&Signature=y", "gs://b/k?GoogleAccessId=x&Signature=***"),
+        ("https://h/x#access_token=abc&page=1", "https://h/x#access_token=***&page=1"),
+        ("a?sig=1", "a?sig=1"),  # no URL
+    ],
+)
+def test_logins_and_signatures_in_urls_are_hidden(url, shown):
+    assert redact([url]) == [shown]
 
 
 def test_a_configuration_on_the_disk_holds_no_secret(monkeypatch, tmp_path):

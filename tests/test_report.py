@@ -287,7 +287,10 @@ def test_another_folder_is_not_written_over_and_an_older_report_is(tmp_path):
     assert (output / "index.html").read_text() == "my homepage"
     (output / "index.html").unlink()
     write(tmp_path / "r", title="first")
-    (output / "left.txt").write_text("of the first")
+    (output / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="something else than a report"):
+        write(tmp_path / "r", title="second")
+    (output / "notes.txt").unlink()
     assert "<title>second</title>" in write(tmp_path / "r", title="second")
     assert sorted(path.name for path in output.iterdir()) == ["index.html"]
 

@@ -265,17 +265,20 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "key", "value", "message"),
     [
-        ("config", "head", [10**7, 10**7], r"described as .*10000000"),  # 400 TB
+        ("config", "head", [2**16, 2**16], r"described as .*65536"),  # 17 GB
         ("config", "head", [10**30], "describes no student"),
         ("config", "head", "128", "describes no student"),
-        ("config", "proprio_features", 10**12, r"described as .*1000000000288"),
-        ("config", "pooling", 10**6, r"described as .*32000000000064"),
+        ("config", "head", [8] * 65, "65 layers are more than"),
+        ("config", "head", [2**17], "up to 65536"),
+        ("config", "pooling", 257, "must be 1 to 256"),
+        ("config", "proprio_features", 2**16, r"described as .*65824"),
+        ("config", "pooling", 256, r"described as .*2097216"),
         ("config", "filters", [16], "filters"),
         ("observations", "frame", [4, 10**6, 10**6], "'frame' has the shape"),
         ("observations", "frame", [4, 0, 24], "'frame' has the shape"),
         ("observations", "proprio", [10**12], "'proprio' has the shape"),
         ("observations", "proprio", [6], r"described as .*\(6,\)"),
-        ("actions", "low", [0.0], "shape"),
+        ("actions", "low", [0.0], "bounds of the actions"),
     ],
 )
 def test_false_sizes_in_a_description_allocate_nothing(

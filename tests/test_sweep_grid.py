@@ -277,7 +277,9 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
     ],
 )
 def test_each_mistake_of_a_grid(more, told, ready, tmp_path):
-    assert told in problems(tmp_path, ready + more)
+    given = {line.partition(":")[0] for line in more.splitlines()}
+    kept = [line for line in ready.splitlines() if line.partition(":")[0] not in given]
+    assert told in problems(tmp_path, "\n".join([*kept, more]))
 
 
 @pytest.mark.parametrize(

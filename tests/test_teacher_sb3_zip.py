@@ -289,7 +289,7 @@ def test_files_that_unpack_to_too_much_are_refused_unread(saved, monkeypatch):
     bomb = path.with_name("bomb.zip")
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data", b" " * 2**20)
-    monkeypatch.setattr(sb3_zip, "_MAX_BYTES", 2**19)
+    monkeypatch.setattr(sb3_zip, "_MAX_DATA", 2**19)
     monkeypatch.setattr(vecnormalize_module, "_MAX_BYTES", 1000)
     with pytest.raises(UserError, match="unpacks to more than"):
         read_sb3_zip(bomb, None)

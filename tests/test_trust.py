@@ -22,7 +22,7 @@ from tests.faults.payloads import (
     replace_member,
     torch_file,
 )
-from tests.source_audit import findings
+from tests.source_audit import findings, unbounded_reads
 from Train_Teacher.agent import make_agent, normalise
 from Train_Teacher.checkpoint import find_newest, restore, save_checkpoint
 from Train_Teacher.config import PPOTeacherConfig
@@ -66,6 +66,28 @@ def test_no_source_could_run_a_file_but_where_it_says_why():
     surprising = {entry for entry in found - ALLOWED.keys() if entry[1] != "Teacher.load"}
     assert not surprising
     assert {entry for entry, why in ALLOWED.items() if why != _BUNDLE} <= found
+
+
+READS = {
+    ("Enviroment/bounded_read.py", "json.loads"): "the one reader",
+    ("Enviroment/process_workers.py", "read_text"): "of /proc",
+    ("Models/fast_linear.py", "read_text"): "of /proc",
+    ("Evaluation/report_page.py", "read_text"): "of this package's own files",
+    ("Evaluation/export.py", "json.loads"): "of what this process has just written",
+    ("Algorithm/distributed.py", "json.loads"): "of what other ranks have sent",
+    ("Models/checkpoint.py", "json.loads"): "of what is about to be written",
+}
+
+
+def test_no_source_reads_a_file_without_a_limit_but_where_it_says_why():
+    found = {
+        (path.relative_to(ROOT).as_posix(), read.removeprefix(read.rpartition(".read_")[0] + "."))
+        for package in PACKAGES
+        if package != "benchmarks"
+        for path in (ROOT / package).rglob("*.py")
+        for read in unbounded_reads(path.read_text(encoding="utf-8"))
+    }
+    assert found == READS.keys()
 
 
 @pytest.mark.parametrize(

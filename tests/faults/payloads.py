@@ -137,7 +137,7 @@ def record(folder: Path, payload: Payload) -> Read:
 
 def run_configuration(folder: Path, payload: Payload) -> Read:
     (folder / CONFIG_FILE).write_bytes(pickle.dumps(payload))
-    return lambda: find_checkpoint(folder, CheckpointStore(folder), {}, "")
+    return lambda: find_checkpoint(folder, CheckpointStore(folder), {}, "", {})
 
 
 def flags_file(tag: str) -> Forge:
