@@ -1,11 +1,11 @@
 """How a student learns."""
 
-from Algorithm.cloning import BehaviouralCloning
-from Algorithm.dagger import DAgger
-from Algorithm.distill import StudentDistill, TeacherDistill
-from Algorithm.drop_in import ProximalPolicyDistillation
-from Algorithm.policy_gradient import REINFORCE, ActorCritic
-from Algorithm.ppd import PPD
+from Algorithm.cloning.bc import BehaviouralCloning
+from Algorithm.cloning.dagger import DAgger
+from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
+from Algorithm.on_policy.drop_in import ProximalPolicyDistillation
+from Algorithm.on_policy.ppd import PPD
+from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
 
 __all__ = [
     "PPD",

@@ -19,11 +19,11 @@ import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
-from Algorithm.rollout import TensorObs
-from Enviroment.errors import UserError
+from Algorithm.on_policy.rollout import TensorObs
+from Common.device import upload
+from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
-from Models.device import upload
-from Models.student import FrozenNormaliser, StudentPolicy
+from Models.student.policy import FrozenNormaliser, StudentPolicy
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ import torch.distributed as dist
 from stable_baselines3.common.utils import set_random_seed
 from torch import Tensor, nn
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 
 # How long rank 0 may evaluate while the others wait. It does not delay the news of a rank that has
 # ended: its connections close with it.

@@ -11,17 +11,17 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
-from Algorithm.rollout import Obs
+from Algorithm.on_policy.rollout import Obs
+from Common.errors import NoStateError
 from Enviroment.episode_env import EpisodeVecEnv
-from Enviroment.errors import NoStateError
-from Enviroment.state import EnvState, Savable, savable
+from Enviroment.simulation.state import EnvState, Savable, savable
 
 
 def capture_env(env: VecEnv) -> dict[str, Any]:
     """Statistics of each `VecNormalize`, and the environments themselves where they can be saved;
     where they cannot, how many episodes have begun in the one that has begun most.
 
-    Returns: what `Models.packing.pack` takes. Where they cannot be saved, `environments` is None,
+    Returns: what `Common.runs.packing.pack` takes. Where they cannot be saved, `environments` is None,
     and `reason` says why.
     """
     normalisers = [_capture_normaliser(normaliser) for normaliser in _normalisers(env)]

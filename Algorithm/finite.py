@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 from Models.distributions import Distribution
 
 

@@ -46,7 +46,7 @@ class Meter:
         return self._waited / self._total
 
     def capture(self) -> dict[str, Any]:
-        """What is not logged yet, for `Models.packing`."""
+        """What is not logged yet, for `Common.runs.packing`."""
         return {
             "sums": dict(self._sums),
             "steps": self._steps,

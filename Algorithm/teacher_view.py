@@ -12,9 +12,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
-from Algorithm.rollout import Obs
-from Enviroment.errors import UserError
-from Models.teacher import Teacher
+from Algorithm.on_policy.rollout import Obs
+from Common.errors import UserError
+from Models.teacher.policy import Teacher
 
 
 def normaliser_of(env: VecEnv | None) -> VecNormalize | None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Algorithm.rollout import Obs
+from Algorithm.on_policy.rollout import Obs
 
 
 def truncation_bonus(

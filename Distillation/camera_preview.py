@@ -13,12 +13,12 @@ import cv2
 import gymnasium as gym
 import numpy as np
 
-from Enviroment.env_view import EnvView
-from Enviroment.errors import UserError
+from Common.errors import UserError
+from Enviroment.drawing.env_view import EnvView
+from Enviroment.drawing.renderer import Renderer
+from Enviroment.drawing.still_pictures import EPISODES
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME
-from Enviroment.render import Renderer
-from Enviroment.still_pictures import EPISODES
 from Enviroment.task import Task
 from Evaluation.video import draw_inset
 

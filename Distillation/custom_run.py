@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from Common.commands.exits import exit_with_message
+from Common.errors import UserError, fields_as_flags
 from Distillation.camera_preview import write_preview
-from Distillation.command_line import parse_to_look
-from Distillation.flag_names import FLAG_NAMES
-from Distillation.flag_tokens import typed
+from Distillation.flags.names import FLAG_NAMES
+from Distillation.flags.parse import parse_to_look
+from Distillation.flags.tokens import typed
 from Distillation.run import main
-from Enviroment.custom import custom_task
-from Enviroment.errors import UserError, fields_as_flags
-from Enviroment.exits import exit_with_message
+from Enviroment.suites.custom import custom_task
 from Enviroment.task import Task
 
 _DESCRIPTION = """\

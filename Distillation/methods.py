@@ -14,28 +14,28 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from Algorithm.cloning import BehaviouralCloning
-from Algorithm.cloning_data import TeacherSamples
-from Algorithm.dagger import DAgger
-from Algorithm.distill import StudentDistill, TeacherDistill
+from Algorithm.cloning.bc import BehaviouralCloning
+from Algorithm.cloning.dagger import DAgger
+from Algorithm.cloning.data import TeacherSamples
 from Algorithm.distributed import share_of
-from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.ppd import PPD
-from Distillation.cloned_run import read_cloned_run
-from Distillation.datasets import find_dataset
-from Distillation.flags import Flags
-from Distillation.initial_student import InitialStudent
-from Distillation.teaching import Teaching
+from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
+from Algorithm.on_policy.loop import OnPolicyStudent
+from Algorithm.on_policy.ppd import PPD
+from Common.device import fastest_precision
+from Common.runs.run_folder import CHECKPOINTS
+from Distillation.flags.resolve import Flags
+from Distillation.starting.cloned_run import read_cloned_run
+from Distillation.starting.initial_student import InitialStudent
+from Distillation.starting.teacher_data import find_dataset
+from Distillation.starting.teaching import Teaching
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
-from Evaluation.run_folder import CHECKPOINTS
-from Models.device import fastest_precision
-from Models.paper_networks import paper_student
-from Models.student import StudentPolicy
-from Models.student_config import StudentConfig
-from Models.teacher import Teacher
+from Models.networks.paper import paper_student
+from Models.student.config import StudentConfig
+from Models.student.policy import StudentPolicy
+from Models.teacher.policy import Teacher
 
 _LOG_EVERY = 1_152  # env steps: a rollout of PPD
 

@@ -8,19 +8,19 @@ import torch
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
-from Distillation.flags import Flags
-from Distillation.teaching import Teaching
+from Common.commands.progress import progress_shown
+from Common.runs import run_folder
+from Common.runs.tracking import METRICS_FILE, RunTracker
+from Distillation.flags.resolve import Flags
+from Distillation.starting.teaching import Teaching
 from Enviroment import seeds
 from Enviroment.tasks import Task
-from Evaluation import run_folder
-from Evaluation.evaluate import policy_act
-from Evaluation.figures import FIGURES_FILE, evaluate_student, figures_table
-from Evaluation.plots import curves_or_warning
-from Evaluation.progress import progress_shown
+from Evaluation.evaluate.episodes import policy_act
+from Evaluation.evaluate.figures import FIGURES_FILE, evaluate_student, figures_table
+from Evaluation.plots.run_curves import curves_or_warning
 from Evaluation.tool import write_json
-from Evaluation.tracking import METRICS_FILE, RunTracker
 from Evaluation.video import record_video
-from Models.student_bundle import load_student
+from Models.student.bundle import load_student
 
 _VIDEO_HEIGHT = 480  # pixels
 

@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from Algorithm import distributed
-from Distillation.in_force import comparable
+from Common.commands.redaction import redact
+from Common.commands.signals import StopSignals
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.files.durable import write_file
+from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.generators import capture_generators, restore_generators
+from Common.runs.packing import pack, unpack
+from Common.runs.run_folder import CHECKPOINTS
+from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
+from Distillation.flags.in_force import comparable
 from Distillation.methods import Learner
-from Enviroment.bounded_read import read_json
-from Enviroment.durable import write_file
-from Enviroment.errors import UserError
-from Enviroment.redaction import redact
-from Enviroment.signals import StopSignals
-from Enviroment.state import differences
-from Evaluation.callbacks import EvaluationCallback
-from Evaluation.run_folder import CHECKPOINTS
-from Evaluation.tracking import CONFIG_FILE, RunTracker, package_versions
-from Models.checkpoint import Checkpoint, CheckpointStore
-from Models.generators import capture_generators, restore_generators
-from Models.packing import pack, unpack
+from Enviroment.simulation.state import differences
+from Evaluation.evaluate.callbacks import EvaluationCallback
 
 # May be given anew with --resume. Files are known by their SHA-256, wherever they lie now.
 _MAY_DIFFER = {

@@ -15,16 +15,21 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
 from Algorithm import distributed
-from Distillation.cloned_run import read_cloned_run
-from Distillation.command_line import default_values, parse
-from Distillation.datasets import collect_dataset
-from Distillation.flag_names import FLAG_NAMES
-from Distillation.flag_uses import without_effect
-from Distillation.flags import Flags
-from Distillation.in_force import settings_in_force
-from Distillation.initial_student import InitialStudent, read_initial_student
+from Common.commands.exits import exit_with_message
+from Common.commands.signals import StopSignals
+from Common.device import resolve_device
+from Common.errors import EXIT_BAD_INPUT, fields_as_flags
+from Common.files.locks import locked
+from Common.runs import run_folder
+from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.tracking import RunTracker, write_config
+from Distillation.flags.in_force import settings_in_force
+from Distillation.flags.names import FLAG_NAMES
+from Distillation.flags.parse import default_values, parse
+from Distillation.flags.ranks import flags_of_rank
+from Distillation.flags.resolve import Flags
+from Distillation.flags.uses import without_effect
 from Distillation.methods import Learner, Setting, make_learner, make_student_env
-from Distillation.ranks import flags_of_rank
 from Distillation.report import report
 from Distillation.resume import (
     Checkpointer,
@@ -34,22 +39,17 @@ from Distillation.resume import (
     position,
     restore,
 )
-from Distillation.teaching import load_teaching
+from Distillation.starting.cloned_run import read_cloned_run
+from Distillation.starting.initial_student import InitialStudent, read_initial_student
+from Distillation.starting.teacher_data import collect_dataset
+from Distillation.starting.teaching import load_teaching
 from Enviroment import seeds
-from Enviroment.custom import describe_custom
-from Enviroment.errors import EXIT_BAD_INPUT, fields_as_flags
-from Enviroment.exits import exit_with_message
-from Enviroment.folder_lock import locked
-from Enviroment.signals import StopSignals
+from Enviroment.suites.custom import describe_custom
 from Enviroment.tasks import Task, get_task
-from Evaluation import run_folder
-from Evaluation.agreement import can_be_asked
-from Evaluation.callbacks import EvaluationCallback, ProgressBar
-from Evaluation.evaluate import EpisodeStats, policy_act
-from Evaluation.tracking import RunTracker, write_config
-from Models.checkpoint import Checkpoint, CheckpointStore
-from Models.device import resolve_device
-from Models.student_bundle import save_student
+from Evaluation.evaluate.agreement import can_be_asked
+from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
+from Evaluation.evaluate.episodes import EpisodeStats, policy_act
+from Models.student.bundle import save_student
 
 _EVALUATION_ENVS = 10
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from Common.commands.exits import exit_with_message
 from Distillation.run import main
-from Enviroment.exits import exit_with_message
-from Enviroment.suite_choice import choose_task
+from Enviroment.suites.choice import choose_task
 from Enviroment.task import Suite
 
 

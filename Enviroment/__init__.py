@@ -15,4 +15,4 @@ if sys.platform.startswith("linux"):
 # Mesa's software rasteriser: each of our workers has a core already, so its threads only contend.
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
-from Enviroment import gl  # noqa: F401  (the first import of MuJoCo, with or without OpenGL)
+from Enviroment.drawing import gl  # noqa: F401  (the first import of MuJoCo, with or without OpenGL)

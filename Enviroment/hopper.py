@@ -26,7 +26,7 @@ from gymnasium.envs.mujoco.hopper_v5 import HopperEnv
 from gymnasium.utils import EzPickle
 from numpy.typing import ArrayLike, NDArray
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 
 Domain = Literal["source", "target"]
 

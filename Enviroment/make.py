@@ -15,14 +15,14 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
+from Enviroment.drawing.renderer import Quality, check_quality, find_body
 from Enviroment.observations import STATE, observation_space, state_space
-from Enviroment.render import Quality, check_quality, find_body
-from Enviroment.simulation import Layout, make_simulation
-from Enviroment.suites import EnvPoolVecEnv
+from Enviroment.simulation.part import Layout, make_simulation
+from Enviroment.simulation.workers import SerialWorkers, WorkerKind, make_workers
+from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
-from Enviroment.workers import SerialWorkers, WorkerKind, make_workers
 
 
 def make_env(

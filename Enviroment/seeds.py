@@ -6,7 +6,7 @@ that was ever trained on has a seed that can be named, and repeated alone.
 
 from __future__ import annotations
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 
 MAX_RUN_INDEX = 5
 EPISODES_PER_RUN = 2_000_000

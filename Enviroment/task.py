@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 
 Simulator = Literal["gymnasium", "envpool"]
 Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]

@@ -4,10 +4,10 @@ changes.
 
 from __future__ import annotations
 
-from Enviroment.envpool_tasks import ATARI_TASKS, PROCGEN_TASKS
-from Enviroment.errors import UserError
-from Enviroment.mujoco_tasks import HOPPER_TASKS, MUJOCO_TASKS
-from Enviroment.names import nearest
+from Common.errors import UserError
+from Common.names import nearest
+from Enviroment.suites.envpool_tasks import ATARI_TASKS, PROCGEN_TASKS
+from Enviroment.suites.mujoco_tasks import HOPPER_TASKS, MUJOCO_TASKS
 from Enviroment.task import Camera, Distance, Task
 
 __all__ = ["TASKS", "Camera", "Distance", "Task", "get_task", "script_of"]

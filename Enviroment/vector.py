@@ -11,20 +11,20 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Common.errors import UserError
 from Enviroment import seeds
+from Enviroment.drawing.still_pictures import StillPictures
 from Enviroment.episode_env import DictObs, EpisodeVecEnv, Transition
-from Enviroment.errors import UserError
 from Enviroment.observations import (
     FRAME,
     PROPRIO,
     STATE,
     FrameStack,
 )
-from Enviroment.simulation import describe_environment
-from Enviroment.state import EnvState, check_same, load_array, load_number, pack, unpack
-from Enviroment.still_pictures import StillPictures
+from Enviroment.simulation.part import describe_environment
+from Enviroment.simulation.state import EnvState, check_same, load_array, load_number, pack, unpack
+from Enviroment.simulation.workers import Workers
 from Enviroment.task import Task
-from Enviroment.workers import Workers
 
 MAX_DIVERGENCES = 10  # of one environment, over its whole life
 # That states saved by version 0.1 lack; what they would hold decides no episode.

@@ -13,14 +13,14 @@ from typing import Annotated
 
 import tyro
 
+from Common.errors import UserError
+from Common.runs.run_folder import default_teacher
 from Enviroment import seeds
-from Enviroment.errors import UserError
-from Evaluation.evaluate import run_episodes
-from Evaluation.run_folder import default_teacher
+from Evaluation.evaluate.episodes import run_episodes
+from Evaluation.evaluate.subject import open_subject
 from Evaluation.runs import read_run
-from Evaluation.subject import open_subject
 from Evaluation.tool import run_tool
-from Models.teacher import Teacher, record_baseline
+from Models.teacher.policy import Teacher, record_baseline
 
 
 @dataclass(frozen=True)

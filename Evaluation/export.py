@@ -19,14 +19,14 @@ import torch
 import tyro
 from gymnasium import spaces
 
+from Common.errors import UserError
+from Common.files.durable import write_file
 from Enviroment.action_range import action_range
-from Enviroment.durable import write_file
-from Enviroment.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
-from Evaluation.subject import Subject, open_subject
+from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.tool import note, run_tool
-from Models.deployed import ACTION, Deployed, to_onnx, to_torchscript
-from Models.student_bundle import WEIGHTS_FILE, save_student
+from Models.student.bundle import WEIGHTS_FILE, save_student
+from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
 
 Format = Literal["onnx", "torchscript"]
 FILE_NAMES: dict[Format, str] = {"onnx": "student.onnx", "torchscript": "student.pt"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 
-from Enviroment.durable import write_file
-from Enviroment.errors import UserError
+from Common.errors import UserError
+from Common.files.durable import write_file
 
 MAX_BYTES = 2_000_000
 _FPS = 10

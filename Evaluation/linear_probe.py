@@ -16,13 +16,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from Common.errors import UserError
 from Enviroment import seeds
-from Enviroment.dataset import TeacherDataset
-from Enviroment.errors import UserError
+from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_state_env
 from Enviroment.observations import STATE
 from Enviroment.tasks import Task, get_task
-from Evaluation.evaluate import Obs, random_policy, run_episodes
+from Evaluation.evaluate.episodes import Obs, random_policy, run_episodes
 from Evaluation.tool import run_tool, write_json
 
 # R^2 from which proprioception counts as telling. What holds a position tells all of it; random

@@ -15,11 +15,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from Common.commands.progress import tracked
+from Common.device import torch_threads
 from Enviroment import seeds
 from Enviroment.observations import FRAME, PROPRIO
-from Evaluation.evaluate import EpisodeStats, run_episodes, skill
-from Evaluation.figures import has_skill
-from Evaluation.perturbations import (
+from Evaluation.evaluate.episodes import EpisodeStats, run_episodes, skill
+from Evaluation.evaluate.figures import has_skill
+from Evaluation.evaluate.perturbations import (
     DroppedFrames,
     Perturbation,
     PerturbedEnv,
@@ -29,12 +31,10 @@ from Evaluation.perturbations import (
     shift_frames,
     unperturbed,
 )
-from Evaluation.progress import tracked
-from Evaluation.robustness_picture import draw_robustness
-from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.seed_range import describe_seeds
+from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.plots.robustness_picture import draw_robustness
 from Evaluation.tool import run_tool, write_json
-from Models.device import torch_threads
 
 ROBUSTNESS_FILE, ROBUSTNESS_PICTURE = "robustness.json", "robustness.png"
 

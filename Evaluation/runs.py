@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from Enviroment.bounded_read import read_json
-from Enviroment.errors import UserError
-from Enviroment.typed_json import typed
-from Evaluation.figures import FIGURES_FILE
-from Evaluation.progress import tracked
-from Evaluation.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+from Common.commands.progress import tracked
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.files.typed_json import typed
+from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+from Evaluation.evaluate.figures import FIGURES_FILE
 
 FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
 _SKILL = "eval/od_skill"  # of the student, on validation seeds

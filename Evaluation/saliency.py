@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Enviroment.errors import UserError
+from Common.commands.progress import tracked
+from Common.device import torch_threads
+from Common.errors import UserError
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
-from Evaluation.evaluate import Obs, run_episodes
-from Evaluation.progress import tracked
-from Evaluation.saliency_picture import Pictures, draw_moments
-from Evaluation.subject import Subject, SubjectFlags, open_subject
+from Evaluation.evaluate.episodes import Obs, run_episodes
+from Evaluation.evaluate.subject import Subject, SubjectFlags, open_subject
+from Evaluation.plots.saliency_picture import Pictures, draw_moments
 from Evaluation.tool import run_tool
 from Evaluation.video import drawn_steps, encode, video_fps
-from Models.device import torch_threads
 from Models.distributions import DiagGaussian, Distribution
-from Models.student import StudentPolicy
+from Models.student.policy import StudentPolicy
 
 SALIENCY_VIDEO, SALIENCY_PICTURE = "saliency.mp4", "saliency.png"
 _BATCH = 16  # observations, so that a long episode fits into memory

@@ -20,18 +20,18 @@ import torch
 import tyro
 from stable_baselines3.common.vec_env import VecEnv
 
+from Common.commands.progress import tracked
+from Common.commands.redaction import command_line
+from Common.errors import UserError
 from Enviroment import seeds
-from Enviroment.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO
-from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
-from Evaluation.evaluate import Act, policy_act
+from Evaluation.evaluate.episodes import Act, policy_act
+from Evaluation.evaluate.subject import Subject, find_teacher, open_subject
 from Evaluation.gif import write_gif
 from Evaluation.names import method_name, size_name
-from Evaluation.progress import tracked
-from Evaluation.report_entries import FILM
-from Evaluation.subject import Subject, find_teacher, open_subject
+from Evaluation.report.entries import FILM
 from Evaluation.tool import run_tool, write_json
 from Evaluation.video import (
     Played,

@@ -17,11 +17,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from Enviroment.errors import UserError
+from Common.commands.progress import tracked
+from Common.device import torch_threads
+from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
-from Evaluation.evaluate import EpisodeStats, mean_interval, run_episodes, skill
-from Evaluation.figures import has_skill
-from Evaluation.perturbations import (
+from Evaluation.evaluate.episodes import EpisodeStats, mean_interval, run_episodes, skill
+from Evaluation.evaluate.figures import has_skill
+from Evaluation.evaluate.perturbations import (
     FrozenFrames,
     Perturbation,
     PerturbedEnv,
@@ -29,11 +31,9 @@ from Evaluation.perturbations import (
     swap_environments,
     unperturbed,
 )
-from Evaluation.progress import tracked
-from Evaluation.seed_range import describe_seeds
-from Evaluation.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.seed_range import describe_seeds
+from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
 from Evaluation.tool import run_tool, write_json
-from Models.device import torch_threads
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 from Evaluation.runs import Run, find_runs
 from Evaluation.tool import run_tool
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
-from Enviroment.durable import write_file
-from Enviroment.errors import UserError, fields_as_flags
-from Enviroment.exits import exit_with_message, say
-from Evaluation.progress import progress_shown
+from Common.commands.exits import exit_with_message, say
+from Common.commands.progress import progress_shown
+from Common.errors import UserError, fields_as_flags
+from Common.files.durable import write_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

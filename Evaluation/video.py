@@ -17,13 +17,13 @@ import imageio_ffmpeg
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from Enviroment.env_view import EnvView
-from Enviroment.errors import UserError
-from Enviroment.render import Renderer
-from Enviroment.simulation import make_simulation
+from Common.commands.progress import Progress, tracked
+from Common.errors import UserError
+from Enviroment.drawing.env_view import EnvView
+from Enviroment.drawing.renderer import Renderer
+from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import Task
-from Evaluation.evaluate import Act
-from Evaluation.progress import Progress, tracked
+from Evaluation.evaluate.episodes import Act
 
 _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset is a third as high as the video ...

@@ -18,10 +18,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from Enviroment.bounded_read import parse_json, read_bounded
-from Enviroment.durable import sync, write_file
-from Enviroment.errors import UserError
-from Enviroment.folder_lock import check_in_place
+from Common.errors import UserError
+from Common.files.bounded_read import parse_json, read_bounded
+from Common.files.durable import sync, write_file
+from Common.files.locks import check_in_place
 
 FORMAT = 1
 _OWN_SHA256 = "description_sha256"  # bundles from before it have none

@@ -13,12 +13,12 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from Algorithm.policy_gradient import REINFORCE, ActorCritic
-from Algorithm.policy_gradient_loop import PolicyGradient
+from Algorithm.policy_gradient.loop import PolicyGradient
+from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
+from Common.device import fastest_precision
 from Enviroment.make import make_env, make_state_env
 from Enviroment.task import Task
-from Models.device import fastest_precision
-from Models.impala_extractor import ImpalaExtractor
+from Models.networks.impala_extractor import ImpalaExtractor
 from Train_Teacher.config import (
     PPOTeacherConfig,
     SB3Config,

@@ -10,13 +10,13 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from Common.commands.signals import StopSignals
+from Common.runs.tracking import RunTracker
 from Enviroment import seeds
 from Enviroment.episode_env import EpisodeVecEnv
-from Enviroment.signals import StopSignals
 from Enviroment.tasks import Task
-from Evaluation.callbacks import ProgressBar
-from Evaluation.evaluate import Act, run_episodes
-from Evaluation.tracking import RunTracker
+from Evaluation.evaluate.callbacks import ProgressBar
+from Evaluation.evaluate.episodes import Act, run_episodes
 from Train_Teacher.checkpoint import Progress, prune, save_checkpoint
 
 

@@ -6,7 +6,7 @@ checkpoints/best_000000300000/   the best evaluation so far, without replay buff
 model.zip                SB3's own; only its tensors are ever read here
 normaliser.npz           VecNormalize's statistics
 generators.safetensors   states of the random generators: tensors ...
-generators.json          ... and the rest of them, as `Models.packing` has it
+generators.json          ... and the rest of them, as `Common.runs.packing` has it
 replay.npz               SAC's replay buffer
 state.json               counters, and size and SHA-256 of each file above
 """
@@ -33,15 +33,15 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecNormalize
 
-from Algorithm.policy_gradient_loop import PolicyGradient
-from Enviroment.bounded_read import file_sha256, read_json
-from Enviroment.durable import discard, partial_path, publishing, remove
-from Enviroment.errors import UserError
-from Enviroment.folder_lock import check_in_place
-from Enviroment.typed_json import typed
-from Models.generators import capture_generators, restore_generators
-from Models.packing import pack, unpack
-from Models.sb3_zip import Normaliser
+from Algorithm.policy_gradient.loop import PolicyGradient
+from Common.errors import UserError
+from Common.files.bounded_read import file_sha256, read_json
+from Common.files.durable import discard, partial_path, publishing, remove
+from Common.files.locks import check_in_place
+from Common.files.typed_json import typed
+from Common.runs.generators import capture_generators, restore_generators
+from Common.runs.packing import pack, unpack
+from Models.sb3.zip_file import Normaliser
 
 FORMAT = 2
 KEEP_NEWEST = 2

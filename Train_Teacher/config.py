@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+from Common.errors import UserError
 from Enviroment import seeds
-from Enviroment.errors import UserError
-from Models.teacher import activation_class
+from Models.teacher.policy import activation_class
 from Train_Teacher.policy_gradient_settings import (
     ActorCriticTeacherConfig,
     ReinforceTeacherConfig,

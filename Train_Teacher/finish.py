@@ -13,13 +13,14 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 
+from Common.commands.redaction import command_line
+from Common.files.bounded_read import read_json
+from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
 from Enviroment import seeds
 from Enviroment.action_range import has_range
-from Enviroment.bounded_read import read_json
 from Enviroment.make import make_env
-from Enviroment.redaction import command_line
 from Enviroment.tasks import Task
-from Evaluation.evaluate import (
+from Evaluation.evaluate.episodes import (
     Act,
     EpisodeStats,
     do_nothing,
@@ -27,7 +28,7 @@ from Evaluation.evaluate import (
     random_policy,
     run_episodes,
 )
-from Evaluation.plots import (
+from Evaluation.plots.run_curves import (
     BLACK,
     BLUE,
     GRAY,
@@ -39,10 +40,9 @@ from Evaluation.plots import (
     Panel,
     curves_or_warning,
 )
-from Evaluation.tracking import CONFIG_FILE, RunTracker, package_versions
 from Evaluation.video import record_video
-from Models.sb3_zip import read_sb3_zip
-from Models.teacher import Teacher, TeacherDescription, save_teacher
+from Models.sb3.zip_file import read_sb3_zip
+from Models.teacher.policy import Teacher, TeacherDescription, save_teacher
 from Train_Teacher.agent import make_teacher_env
 from Train_Teacher.checkpoint import Progress, stored_normaliser
 from Train_Teacher.config import TeacherRun

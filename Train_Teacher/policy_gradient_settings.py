@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from Algorithm.policy_gradient_config import ActorCriticConfig, ReinforceConfig
-from Enviroment.errors import UserError
-from Models.teacher import activation_class
+from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
+from Common.errors import UserError
+from Models.teacher.policy import activation_class
 
 
 @dataclass(frozen=True)

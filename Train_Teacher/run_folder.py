@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from Enviroment.bounded_read import read_json
-from Enviroment.errors import UserError
-from Evaluation import run_folder
-from Evaluation.tracking import CONFIG_FILE
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.runs import run_folder
+from Common.runs.tracking import CONFIG_FILE
 
 # May be given anew with --resume; everything else decides what the run is.
 _CHANGEABLE = frozenset(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from Enviroment.errors import UserError
+from Common.errors import UserError
 from Enviroment.task import Task
 from Train_Teacher.config import (
     Algo,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from Enviroment.exits import exit_with_message
-from Enviroment.suite_choice import choose_task
+from Common.commands.exits import exit_with_message
+from Enviroment.suites.choice import choose_task
 from Enviroment.task import Suite
 from Train_Teacher.train import main
 

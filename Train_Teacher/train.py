@@ -18,16 +18,16 @@ import tyro
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
+from Common.commands.exits import exit_with_message
+from Common.commands.signals import StopSignals
+from Common.device import resolve_device
+from Common.errors import UserError, fields_as_flags
+from Common.files.locks import locked
+from Common.runs.run_folder import CHECKPOINTS, clear
+from Common.runs.tracking import RunTracker, write_config
 from Enviroment import seeds
-from Enviroment.envpool_games import load_envpool
-from Enviroment.errors import UserError, fields_as_flags
-from Enviroment.exits import exit_with_message
-from Enviroment.folder_lock import locked
-from Enviroment.signals import StopSignals
+from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task, get_task
-from Evaluation.run_folder import CHECKPOINTS, clear
-from Evaluation.tracking import RunTracker, write_config
-from Models.device import resolve_device
 from Train_Teacher import run_folder
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar

@@ -26,19 +26,19 @@ from rivals.dataloader_loop import PlainLoop
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
-from Algorithm.cloning import BehaviouralCloning
-from Algorithm.cloning_config import CloningConfig
-from Algorithm.cloning_data import TeacherSamples
-from Algorithm.replay import PrioritisedReplay, ReplayConfig
-from Enviroment.collect import collect
-from Enviroment.dataset import TeacherDataset
+from Algorithm.cloning.bc import BehaviouralCloning
+from Algorithm.cloning.config import CloningConfig
+from Algorithm.cloning.data import TeacherSamples
+from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
+from Common.device import fastest_precision
+from Common.runs.run_folder import default_teacher
+from Enviroment.dataset.collect import collect
+from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
-from Evaluation.run_folder import default_teacher
-from Models.device import fastest_precision
-from Models.labels import TeacherLabeller
-from Models.student import StudentConfig, StudentPolicy
-from Models.teacher import Teacher
+from Models.student.policy import StudentConfig, StudentPolicy
+from Models.teacher.labels import TeacherLabeller
+from Models.teacher.policy import Teacher
 
 TARGET = 2.0  # times as many samples a second as the plain loop
 DATA_SHARE = 0.1  # of a step, at most

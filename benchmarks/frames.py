@@ -23,8 +23,8 @@ import numpy as np
 import tyro
 
 from Enviroment.make import make_env
+from Enviroment.simulation.workers import WorkerKind
 from Enviroment.tasks import Task, get_task
-from Enviroment.workers import WorkerKind
 
 TARGET = 60.0  # times faster than Gymnasium
 _SERVE = "--serve-gymnasium"

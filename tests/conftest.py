@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from Distillation.run import main
-from Evaluation import latency
-from tests.evaluated_run import write_rated_teacher, write_short_run
-from tests.short_for import short_for
-from tests.short_run import write_teacher
+from Evaluation.evaluate import latency
+from tests.support.evaluated_run import write_rated_teacher, write_short_run
+from tests.support.short_for import short_for
+from tests.support.short_run import write_teacher
 
 # The networks here are small: more threads than one only wait for each other, and on a busy
 # machine for minutes.

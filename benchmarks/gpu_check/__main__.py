@@ -37,7 +37,7 @@ from benchmarks.gpu_check.outcome import (
     write_report,
 )
 from benchmarks.gpu_check.setting import N_CORES, Setting
-from Models.device import resolve_device
+from Common.device import resolve_device
 
 _RESERVE = 5.0  # s, kept for the report
 

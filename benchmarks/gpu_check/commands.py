@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.gpu_check.outcome import SkippedError
 from benchmarks.gpu_check.setting import N_CORES, Setting
-from Evaluation.tracking import read_metrics
-from Models.checkpoint import Checkpoint
+from Common.runs.checkpoint import Checkpoint
+from Common.runs.tracking import read_metrics
 
 # As a command runs, with algorithms that give the same bits again wherever torch has them.
 _DETERMINISTIC = (

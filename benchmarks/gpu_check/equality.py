@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Algorithm.cloning import BehaviouralCloning
-from Algorithm.cloning_config import CloningConfig
-from Algorithm.cloning_data import TeacherSamples
-from Algorithm.dagger import DAgger, DaggerConfig
-from Algorithm.distill import StudentDistill
-from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.ppd import PPD
-from Algorithm.rollout import Minibatch
+from Algorithm.cloning.bc import BehaviouralCloning
+from Algorithm.cloning.config import CloningConfig
+from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.data import TeacherSamples
+from Algorithm.on_policy.distill import StudentDistill
+from Algorithm.on_policy.loop import OnPolicyStudent
+from Algorithm.on_policy.ppd import PPD
+from Algorithm.on_policy.rollout import Minibatch
 from benchmarks.gpu_check.setting import Setting, recorded
-from Enviroment.collect import collect
-from Enviroment.dataset import TeacherDataset
+from Enviroment.dataset.collect import collect
+from Enviroment.dataset.reader import TeacherDataset
 from Models.distributions import DiagGaussian, Distribution
-from Models.labels import TeacherLabeller
-from Models.sb3_policy import distribution_and_value
-from Models.student import StudentPolicy
+from Models.sb3.policies import distribution_and_value
+from Models.student.policy import StudentPolicy
+from Models.teacher.labels import TeacherLabeller
 
 CPU = torch.device("cpu")
 LOSS = 1e-4  # of 1 + |loss|, on the same minibatch with the same weights

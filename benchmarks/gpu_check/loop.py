@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from Algorithm.on_policy import OnPolicyStudent
-from Algorithm.rollout import Minibatch
+from Algorithm.on_policy.loop import OnPolicyStudent
+from Algorithm.on_policy.rollout import Minibatch
 from benchmarks.gpu_check.equality import exact_float32
 from benchmarks.gpu_check.outcome import SkippedError
 from benchmarks.gpu_check.setting import MODES, Setting, recorded, wait
-from Models.sb3_policy import distribution_and_value
+from Models.sb3.policies import distribution_and_value
 
 _WAITS = "synchronizing CUDA operation"  # what torch's debug mode says of one
 _EPOCHS = (1, 5)  # what grows between the two is a cost of minibatches

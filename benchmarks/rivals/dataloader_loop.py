@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from Algorithm.cloning_config import CloningConfig
-from Enviroment.dataset import TeacherDataset
+from Algorithm.cloning.config import CloningConfig
+from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import FAMILIES
-from Models.impala import ImpalaEncoder
-from Models.student import StudentPolicy
+from Models.networks.impala import ImpalaEncoder
+from Models.student.policy import StudentPolicy
 
 _MEAN, _LOG_STD = "distribution.mean", "distribution.log_std"
 

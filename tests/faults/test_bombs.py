@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from Distillation.cloned_run import read_cloned_run
-from Distillation.flag_file import read_flag_file
-from Distillation.grid import read_grid
-from Distillation.yaml_file import parse_yaml
-from Enviroment.bounded_read import parse_json
-from Enviroment.errors import UserError
-from Evaluation.run_folder import check_free, clear, holds_run
+from Common.errors import UserError
+from Common.files.bounded_read import parse_json
+from Common.files.yaml_file import parse_yaml
+from Common.runs.run_folder import check_free, clear, holds_run
+from Common.runs.tracking import read_metrics, write_config
+from Distillation.flags.file import read_flag_file
+from Distillation.starting.cloned_run import read_cloned_run
+from Distillation.sweeps.grid import read_grid
 from Evaluation.runs import read_run
-from Evaluation.tracking import read_metrics, write_config
-from Models.inert_pickle import RefusedPickleError, read_inert
-from Models.sb3_zip import read_sb3_zip
+from Models.sb3.inert_pickle import RefusedPickleError, read_inert
+from Models.sb3.zip_file import read_sb3_zip
 from Train_Teacher.checkpoint import find_newest
 
 # -- YAML and JSON ---------------------------------------------------------------------------------

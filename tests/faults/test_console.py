@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.short_run import outcome
+from tests.support.short_run import outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,9 +15,9 @@ import pytest
 from gymnasium.envs.mujoco.pusher_v5 import PusherEnv
 from stable_baselines3.common.vec_env import VecNormalize
 
-from Enviroment.divergence import DivergenceWatch
-from Enviroment.errors import UserError
+from Common.errors import UserError
 from Enviroment.make import make_env, make_state_env
+from Enviroment.simulation.divergence import DivergenceWatch
 from Enviroment.tasks import TASKS
 
 PUSHER = replace(TASKS["Pusher"], frame_size=(16, 16))

@@ -11,13 +11,13 @@ import signal
 import pytest
 import torch
 
-from Enviroment.errors import UserError
-from Enviroment.folder_lock import LOCK_FILE, locked
-from Evaluation.plots import CURVES_FILE, curves_or_warning
-from Evaluation.tracking import METRICS_FILE
+from Common.errors import UserError
+from Common.files.locks import LOCK_FILE, locked
+from Common.runs.checkpoint import CheckpointStore
+from Common.runs.tracking import METRICS_FILE
+from Evaluation.plots.run_curves import CURVES_FILE, curves_or_warning
 from Models.bundle import read_bundle, write_bundle
-from Models.checkpoint import CheckpointStore
-from tests.faults.killed_child import kill_at_write, largest_file, run_child
+from tests.support.faults.killed_child import kill_at_write, largest_file, run_child
 
 KILLED = -signal.SIGKILL
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from Enviroment.errors import UserError
-from tests.faults.formats import FORMATS, Format
+from Common.errors import UserError
+from tests.support.faults.formats import FORMATS, Format
 
 # Mutants of each format; fewer where reading one takes some 50 ms or more.
 _QUICK, _SOAK = 200, 5_000

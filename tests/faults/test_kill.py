@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from Distillation.run import main
-from Enviroment import collect as collection
-from tests.faults.killed_run import FULL_DISK, SHARD_BYTES
-from tests.short_for import short_for
-from tests.short_run import outcome
-from tests.tiny_dataset import content
+from Enviroment.dataset import collect as collection
+from tests.support.faults.killed_run import FULL_DISK, SHARD_BYTES
+from tests.support.short_for import short_for
+from tests.support.short_run import outcome
+from tests.support.tiny_dataset import content
 
 Flags = Callable[[str, Path], list[str]]
 
@@ -75,7 +75,7 @@ def result(method: str, folder: Path) -> object:
 def run_in_child(fault: str, k: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
     """The run, with the fault at its k-th step or write."""
     return subprocess.run(
-        [sys.executable, "-m", "tests.faults.killed_run", fault, str(k), *arguments],
+        [sys.executable, "-m", "tests.support.faults.killed_run", fault, str(k), *arguments],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from Enviroment.make import make_env
+from Enviroment.simulation.workers import WorkerKind
 from Enviroment.tasks import TASKS
 from Enviroment.vector import FrameVecEnv
-from Enviroment.workers import WorkerKind
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 SMALL_REACHER = replace(TASKS["Reacher"], frame_size=(16, 24))

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from Enviroment.collect import check_folder
-from Enviroment.errors import UserError
-from Enviroment.exits import exit_with_message
-from Enviroment.folder_lock import check_in_place, locked
-from Evaluation import plots
-from Evaluation.callbacks import EvaluationCallback
-from Evaluation.picture import write_picture
-from Evaluation.run_folder import locate
-from tests.refusal import refusal
-from tests.short_run import outcome
+from Common.commands.exits import exit_with_message
+from Common.errors import UserError
+from Common.files.locks import check_in_place, locked
+from Common.runs.run_folder import locate
+from Enviroment.dataset.collect import check_folder
+from Evaluation.evaluate.callbacks import EvaluationCallback
+from Evaluation.plots import run_curves as plots
+from Evaluation.plots.picture import write_picture
+from tests.support.refusal import refusal
+from tests.support.short_run import outcome
 
 FORMULAS = [r"$\foo$", r"a$b$c", r"$\frac{$", "$", r"100 \$ $x$"]
 

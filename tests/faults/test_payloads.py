@@ -6,8 +6,8 @@ import pickle
 
 import pytest
 
-from Enviroment.errors import UserError
-from tests.faults.payloads import FILES, Payload
+from Common.errors import UserError
+from tests.support.faults.payloads import FILES, Payload
 
 
 def test_the_payload_works(tmp_path):

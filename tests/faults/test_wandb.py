@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 import wandb
 
-from Evaluation import wandb_run
-from Evaluation.tracking import RunTracker, read_metrics
-from tests.test_tracking import TWO_POINTS, log_two_points, wandb_history
+from Common.runs import wandb_run
+from Common.runs.tracking import RunTracker, read_metrics
+from tests.common.test_tracking import TWO_POINTS, log_two_points, wandb_history
 
 KEY = "0123456789" * 4  # no account has it
 

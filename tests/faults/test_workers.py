@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from Enviroment.errors import UserError, WorkerError
+from Common.errors import UserError, WorkerError
 from Enviroment.make import make_env
-from tests.faults.faulty_env import (
+from tests.support.faults.faulty_env import (
     BLOCK,
     EXIT,
     FAULTY,

@@ -1,0 +1,130 @@
+"""Behavioural cloning: a student learns a teacher's actions from a dataset, by regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from Algorithm.augmentation import AugmentationConfig
+from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.data import CloningData, split_episodes
+from Algorithm.cloning.learner_file import GENERATORS, read_learner, settings_of
+from Algorithm.cloning.loop import SupervisedLearner
+from Algorithm.cloning.replay import ReplayConfig
+from Common.errors import UserError
+from Common.runs.generators import restore_generators
+from Models.student.bundle import load_student
+from Models.student.policy import StudentPolicy
+
+
+class BehaviouralCloning(SupervisedLearner):
+    """minimise the mean over the dataset of NLL, KL or MSE to the teacher.
+
+    Usage::
+
+        model = BehaviouralCloning(policy, dataset, CloningConfig(loss_type="KL"))
+        model.learn()
+        model.save(folder)
+
+    The critic is left as it was; PPD, or SB3's PPO, can go on with the policy.
+
+    Args:
+        policy: the student, of the family of the dataset's distributions.
+        dataset: labelled states (`CloningData`), such as a teacher dataset.
+        config: how to learn.
+        replay: which samples to prefer; uniform without it.
+        seed: of the held-out episodes and of the batches.
+        augmentation: of the observations in training batches; nothing without it.
+
+    Raises:
+        UserError: the dataset is smaller than a batch, or does not fit loss or student.
+    """
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        dataset: CloningData,
+        config: CloningConfig | None = None,
+        replay: ReplayConfig | None = None,
+        seed: int = 0,
+        augmentation: AugmentationConfig | None = None,
+    ) -> None:
+        config = config or CloningConfig()
+        training, held_out = split_episodes(dataset, config.held_out, seed)
+        check_enough(len(training), config)
+        self.dataset, self.seed = dataset, seed
+        super().__init__(
+            policy,
+            training,
+            held_out,
+            len(training),
+            config,
+            replay or ReplayConfig(),
+            seed,
+            augmentation,
+        )
+
+    def learn(
+        self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
+    ) -> Self:
+        """Learn until `config.gradient_steps`, or until the callback ends it.
+
+        Args:
+            checkpoints: folder for the bundles `last` and `best`: the student of the latest
+                validation, and that of the lowest validation loss.
+        """
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
+        self._run([clone_phase(self.config)], callback)
+        return self
+
+    def made_with(self) -> dict[str, Any]:
+        """As `SupervisedLearner.made_with`."""
+        return {**super().made_with(), "seed": self.seed, "dataset": self.dataset.identity()}
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, dataset: CloningData, device: torch.device | str = "cpu"
+    ) -> Self:
+        """What `save` wrote; `learn` then goes on as if it had never stopped.
+
+        Args:
+            dataset: the one that it was trained on.
+
+        Raises:
+            UserError: files are missing or damaged, or the dataset is another.
+        """
+        folder = Path(folder)
+        state = read_learner(folder)
+        made = settings_of(state, cls.__name__)
+        model = cls(
+            load_student(folder, device),
+            dataset,
+            CloningConfig(**made["config"]),
+            ReplayConfig(**made["replay"]),
+            made["seed"],
+            AugmentationConfig(**made["augmentation"]),
+        )
+        model.restore(state)
+        restore_generators(state[GENERATORS])
+        return model
+
+
+def clone_phase(config: CloningConfig) -> Phase:
+    """Behavioural cloning as a phase: round 0 of DAgger."""
+    return Phase(0, config.gradient_steps, config.learning_rate, config.final_learning_rate)
+
+
+def check_enough(n_samples: int, config: CloningConfig) -> None:
+    """Refuses a dataset that fills no batch.
+
+    Raises:
+        UserError: says how many samples there are.
+    """
+    if n_samples < config.batch_size:
+        raise UserError(
+            f"The dataset has {n_samples} states to train on, fewer than a batch of "
+            f"{config.batch_size}. Collect a larger one, or lower `batch_size`."
+        )

@@ -1,0 +1,385 @@
+"""DAgger: the student acts, the teacher labels what it visits, and all of it is learned from.
+
+Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret
+Online Learning", AISTATS 2011, algorithm 3.1. Round 0 is behavioural cloning.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from Algorithm.augmentation import AugmentationConfig
+from Algorithm.cloning.aggregate import Aggregate
+from Algorithm.cloning.bc import check_enough, clone_phase
+from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.dagger_round import Round
+from Algorithm.cloning.data import CloningData, split_episodes
+from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
+from Algorithm.cloning.loop import SupervisedLearner
+from Algorithm.cloning.losses import cloning_losses
+from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.env_state import capture_env, restore_env
+from Algorithm.finite import check_teacher
+from Algorithm.teacher_view import normaliser_of
+from Common.device import upload
+from Common.errors import UserError
+from Common.runs.generators import restore_generators
+from Enviroment import seeds
+from Models.distributions import Distribution
+from Models.sb3.policies import within_bounds
+from Models.student.bundle import load_student
+from Models.student.policy import StudentPolicy
+from Models.teacher.policy import Teacher
+
+BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
+
+
+@dataclass(frozen=True)
+class DaggerConfig:
+    """What a round is. How the student learns in it is `CloningConfig`'s."""
+
+    rounds: int = 5
+    env_steps: int = 3_200  # a round, all environments together
+    gradient_steps: int = 1_000  # a round
+    learning_rate: float = 5e-4  # at the beginning of a round; falls as in CloningConfig
+    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampling has it
+    beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
+    beta: float = 0.5  # in round 1; "zero" has no use for it
+    beta_decay: float = 0.5  # a round, of "exponential"
+    deterministic: bool = True  # the student acts by its mode, as it is deployed
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "env_steps", "gradient_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
+        if not self.learning_rate > 0:
+            raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
+        if self.new_share is not None and not 0 <= self.new_share <= 1:
+            raise UserError(f"`new_share` {self.new_share} must lie between 0 and 1.")
+        if self.beta_schedule not in BETA_SCHEDULES:
+            names = ", ".join(BETA_SCHEDULES)
+            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is none of {names}.")
+        if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
+            raise UserError(
+                f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
+            )
+
+    def beta_in(self, number: int) -> float:
+        """Share of the steps of round `number` (from 1 on) in which the teacher acts.
+
+        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last one (beta, if that
+        is the first). exponential: beta beta_decay^(number - 1).
+        """
+        done = (number - 1) / max(self.rounds - 1, 1)
+        return {
+            "zero": 0.0,
+            "constant": self.beta,
+            "linear": self.beta * (1 - done),
+            "exponential": self.beta * self.beta_decay ** (number - 1),
+        }[self.beta_schedule]
+
+
+class DAgger(SupervisedLearner):
+    """Rounds of: act, label with the teacher, aggregate, learn from old and new.
+
+    Usage::
+
+        model = DAgger(policy, make_env(task, 16, seed), teacher, dataset)
+        model.learn()
+
+    Each round begins new episodes, so env steps that are a multiple of environments times an
+    episode's length waste none. A label is the teacher's distribution, its mode the action,
+    whoever acted.
+
+    Between the steps of a round the state is whole too, where the environments can be saved
+    (`Enviroment.simulation.state`); where they cannot, it is before and after a round's collection.
+
+    Logged once a round, beside the loop's own: dagger/round, dagger/beta, dagger/ep_return (of the
+    mixture that acted), and the student's loss, kl, action_accuracy and so on in the states it
+    visited, before it learned from them.
+
+    Args:
+        policy: the student.
+        env: where it acts; its observations hold the groups that the teacher reads too.
+        teacher: labels every state that is visited.
+        dataset: round 0 clones it; None begins from nothing.
+        config: how to learn; its gradient steps are those of round 0.
+        dagger: what a round is.
+        replay: which samples to prefer; uniform without it.
+        seed: of batches and who acts, and of held-out episodes.
+        first_seed: of the episodes, as in `make_env`.
+        cloned: the policy comes from a BC run over this dataset: no round 0.
+        split_seed: of held-out episodes, where it is another; a BC run's own, so that none of them
+            was trained on there.
+        augmentation: of the observations in training batches; the student acts without.
+
+    Raises:
+        UserError: teacher, student, dataset and environment do not fit each other, or there is
+            too little to fill a batch.
+    """
+
+    data: Aggregate
+
+    def __init__(
+        self,
+        policy: StudentPolicy,
+        env: VecEnv,
+        teacher: Teacher,
+        dataset: CloningData | None = None,
+        config: CloningConfig | None = None,
+        dagger: DaggerConfig | None = None,
+        replay: ReplayConfig | None = None,
+        *,
+        seed: int = 0,
+        first_seed: int = 0,
+        cloned: bool = False,
+        split_seed: int | None = None,
+        augmentation: AugmentationConfig | None = None,
+    ) -> None:
+        config, dagger = config or CloningConfig(), dagger or DaggerConfig()
+        split_seed = seed if split_seed is None else split_seed
+        task = getattr(env, "task", None)
+        family = teacher.description.family
+        _check_env(env, teacher, dagger)
+        if dataset is not None and dataset.family != family:
+            raise UserError(f"The dataset's labels are {dataset.family}, the teacher's {family}.")
+        training, held_out = None, None
+        if dataset is not None:
+            training, held_out = split_episodes(dataset, config.held_out, split_seed)
+            check_enough(len(training), config)
+        elif dagger.env_steps < config.batch_size:
+            raise UserError(
+                f"Without a dataset, a round's {dagger.env_steps} env steps must fill a batch of "
+                f"{config.batch_size}."
+            )
+        self._steps_a_round = dagger.env_steps // env.num_envs
+        n_steps = dagger.rounds * self._steps_a_round
+        sees_frames = policy.config.mode != "State"
+        data = Aggregate(training, family, n_steps, env.num_envs, task if sees_frames else None)
+        capacity = len(data) + n_steps * env.num_envs
+        replay = replay or ReplayConfig()
+        super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)
+        self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
+        self.dataset, self.seed = dataset, seed
+        self.first_seed, self.cloned, self.split_seed = first_seed, cloned, split_seed
+        self.phases = self._plan(clones=dataset is not None and not cloned)
+        self.round = 0  # whose states have been collected
+        self._collecting: Round | None = None
+        self._next_seed = first_seed
+        self._rng = np.random.default_rng([seed, 1])
+
+    def learn(
+        self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
+    ) -> Self:
+        """All rounds that are not done yet, unless the callback ends them.
+
+        Args:
+            checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the dataset's
+                states, not on the student's own; the best return is what an evaluation knows.
+        """
+        self.checkpoints = None if checkpoints is None else Path(checkpoints)
+        self._run(self.phases, callback)
+        return self
+
+    def get_env(self) -> VecEnv:
+        """Where the student acts."""
+        return self.env
+
+    def new_share(self) -> float | None:
+        return self.dagger.new_share
+
+    def _plan(self, clones: bool) -> list[Phase]:
+        """Round 0, which may be empty, and the others."""
+        d, final = self.dagger, self.config.final_learning_rate
+        phases = [clone_phase(self.config) if clones else Phase(0, 0, 0.0, 0.0)]
+        for _ in range(d.rounds):
+            first = phases[-1].stop
+            phases.append(Phase(first, first + d.gradient_steps, d.learning_rate, final))
+        return phases
+
+    # -- collecting --------------------------------------------------------------------------------
+
+    def prepare(self, number: int, callback: BaseCallback) -> None:
+        """Collect and label a round's states, or what an interruption left of that to do."""
+        if number <= self.round:
+            return
+        callback.on_rollout_start()  # what is evaluated now has not got this round's data
+        beta = self.dagger.beta_in(number)
+        collected = self._collect(beta)
+        self.round = number
+        self.replay.add(self._steps_a_round * self.env.num_envs, new=True)
+        self.replay.anneal(self.gradient_steps / self.phases[-1].stop)
+        figures = {**collected.figures(), "round": float(number), "beta": beta}
+        for name, value in figures.items():
+            self.logger.record(f"dagger/{name}", value)
+        for name, count in self.counters.items():
+            self.logger.record(f"time/{name}", count)
+        self.logger.record("time/collection_seconds", collected.seconds)
+        self.logger.dump(self.gradient_steps)
+
+    def _collect(self, beta: float) -> Round:
+        """A round of acting and labelling, to its end."""
+        if self._collecting is None:
+            self.env.seed(self._next_seed)
+            self._collecting = Round.begin(self.env.reset(), self.env.num_envs)
+        collecting, can_stop = self._collecting, self._environments() is not None
+        self.policy.set_training_mode(False)
+        while collecting.steps < self._steps_a_round:
+            started = time.perf_counter()
+            self._visit(collecting, beta)
+            collecting.seconds += time.perf_counter() - started
+            if can_stop and collecting.steps < self._steps_a_round:
+                self._boundary()
+        self._collecting = None
+        begun = int(collecting.begun.max()) * self.env.num_envs
+        self._next_seed = seeds.further(self._next_seed, begun)
+        self.training_seconds += collecting.seconds
+        return collecting
+
+    def _visit(self, collecting: Round, beta: float) -> None:
+        """One step of every environment, labelled and aggregated."""
+        obs = collecting.obs
+        student, labels = self._act_and_label(obs)
+        self.data.add(obs, collecting.starts, labels)
+        next_obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
+        collecting.count(self._figures(student, labels), next_obs, starts, infos)
+        self.env_steps += self.env.num_envs
+
+    @torch.no_grad()
+    def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
+        tensors = upload(obs, self.device)
+        labels = self.teacher.distribution(tensors)
+        check_teacher(labels, self.env_steps)
+        return self.policy.distribution(tensors), labels
+
+    def _actions(self, student: Distribution, teacher: Distribution, beta: float) -> np.ndarray:
+        """Each environment's action, the teacher's with probability beta."""
+        raw = student.mode() if self.dagger.deterministic else student.sample()
+        teacher_acts = self._rng.random(self.env.num_envs) < beta
+        actions = within_bounds(self.policy, student.to_env_action(raw))
+        theirs = within_bounds(self.policy, teacher.to_env_action(teacher.mode()))
+        actions[teacher_acts] = theirs[teacher_acts]
+        return actions
+
+    def _figures(self, student: Distribution, labels: Distribution) -> dict[str, Tensor]:
+        losses = cloning_losses(student, labels)
+        figures = {name.lower(): loss for name, loss in losses.items()}
+        figures["loss"] = losses[self.config.loss_type]
+        if self.accuracy.is_defined:
+            figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
+        return figures
+
+    # -- states and files --------------------------------------------------------------------------
+
+    def made_with(self) -> dict[str, Any]:
+        """As `SupervisedLearner.made_with`."""
+        return {
+            **super().made_with(),
+            "dagger": asdict(self.dagger),
+            "arguments": {
+                "seed": self.seed,
+                "first_seed": self.first_seed,
+                "cloned": self.cloned,
+                "split_seed": self.split_seed,
+            },
+            "dataset": None if self.dataset is None else self.dataset.identity(),
+            "n_envs": self.env.num_envs,
+            "teacher": self.teacher.description.sha256,
+            TEACHER_IDENTITY: self.teacher.description.identity,
+        }
+
+    def capture(self) -> dict[str, Any]:
+        """As `SupervisedLearner.capture`, with all states that were collected."""
+        has_begun = self.round > 0 or self._collecting is not None
+        own = {
+            "aggregate": self.data.capture(),
+            "round": self.round,
+            "collecting": None if self._collecting is None else vars(self._collecting),
+            "environments": self._environments() if has_begun else None,
+            "next_seed": self._next_seed,
+            "generator": self._rng.bit_generator.state,
+        }
+        return {**super().capture(), **own}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As `SupervisedLearner.restore`."""
+        super().restore(state)
+        self.data.restore(state["aggregate"])
+        self.round, self._next_seed = state["round"], state["next_seed"]
+        self._rng.bit_generator.state = state["generator"]
+        self._collecting = None if state["collecting"] is None else Round(**state["collecting"])
+        if state["environments"] is not None:
+            obs, has_begun = restore_env(self.env, state["environments"])
+            if has_begun and self._collecting is not None:
+                self._collecting.begin_again(obs)
+
+    def _environments(self) -> dict[str, Any] | None:
+        """None where they cannot be saved: then a round is collected without a stop."""
+        state = capture_env(self.env)
+        return None if state["environments"] is None else state
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        env: VecEnv,
+        teacher: Teacher,
+        dataset: CloningData | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """What `save` wrote, with the states it had collected; `learn` goes on exactly.
+
+        Args:
+            env: with as many environments as before.
+            dataset: the one that it began with.
+
+        Raises:
+            UserError: files are missing or damaged, or the dataset is another.
+        """
+        folder = Path(folder)
+        state = read_learner(folder)
+        made = settings_of(state, cls.__name__)
+        model = cls(
+            load_student(folder, device),
+            env,
+            teacher,
+            dataset,
+            CloningConfig(**made["config"]),
+            DaggerConfig(**made["dagger"]),
+            ReplayConfig(**made["replay"]),
+            **made["arguments"],
+            augmentation=AugmentationConfig(**made["augmentation"]),
+        )
+        model.restore(state)
+        restore_generators(state[GENERATORS])
+        return model
+
+
+def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
+    space = env.observation_space
+    shown = space.spaces if isinstance(space, spaces.Dict) else {}
+    if normaliser_of(env) is not None:
+        raise UserError(
+            "DAgger's teacher reads raw observations, and a VecNormalize changes them. Give it "
+            "norm_obs=False."
+        )
+    for group in teacher.observation_groups:
+        if group not in shown:
+            raise UserError(f"DAgger's teacher needs the observation group `{group}`.")
+    task = getattr(env, "task", None)
+    name = teacher.description.task if task is None else task.name
+    teacher.check_fits(name, space, env.action_space)
+    if dagger.env_steps < env.num_envs:
+        raise UserError(
+            f"A round of {dagger.env_steps} env steps is none for {env.num_envs} environments."
+        )

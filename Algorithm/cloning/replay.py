@@ -1,0 +1,295 @@
+"""Prioritised experience replay over data that only grows (Schaul et al. 2016, arXiv 1511.05952).
+
+Samples are told apart by their index; what an index stands for, the caller knows. The last `n_new`
+of them are "new" (in DAgger: those of the latest round), the ones before are "old".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from Algorithm.cloning.sum_tree import SumTree
+from Common.errors import UserError
+
+ALPHA_MODES = ("constant", "linear", "dynamic_mean", "dynamic_max")
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """How strongly samples with a large loss are preferred."""
+
+    alpha: float = 0.0  # 0: uniform; the toolkit's 0.6. The largest, in modes that change it
+    mode_alpha: str = "constant"  # one of ALPHA_MODES
+    beta_start: float = 0.4  # of the importance weights; 1 at the end of training
+    priority_floor: float = 1e-3  # loss below which samples are preferred no less
+    priority_cap: float = 10.0  # loss above which samples are preferred no more
+    oversampling: float = 3.0  # dynamic modes: how much more often a new sample may come
+    anneal_every: int = 100  # gradient steps between changes of alpha and beta
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha < math.inf:
+            raise UserError(f"`alpha` {self.alpha} must be 0 (uniform sampling) or above.")
+        if self.mode_alpha not in ALPHA_MODES:
+            raise UserError(
+                f"`mode_alpha` {self.mode_alpha!r} is none of {', '.join(ALPHA_MODES)}."
+            )
+        if not 0 <= self.beta_start <= 1:
+            raise UserError(f"`beta_start` {self.beta_start} must lie between 0 and 1.")
+        if not 0 < self.priority_floor < self.priority_cap < math.inf:
+            raise UserError(
+                f"`priority_floor` {self.priority_floor} must be above 0 and below `priority_cap` "
+                f"{self.priority_cap}."
+            )
+        if not self.oversampling > 1:
+            raise UserError(f"`oversampling` {self.oversampling} must be above 1.")
+        if self.anneal_every < 1:
+            raise UserError(f"`anneal_every` {self.anneal_every} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What to train on next."""
+
+    indices: np.ndarray  # (B,) int64
+    weights: np.ndarray | None  # (B,) float32, the largest is 1; None: all are 1
+
+
+def linear_alpha(alpha: float, progress: float) -> float:
+    """From alpha / 3 (0.2 of 0.6) to alpha, over `progress` from 0 to 1."""
+    return alpha * (1 + 2 * progress) / 3
+
+
+def dynamic_alpha(
+    alpha: float, oversampling: float, old_priority: float, new_priority: float
+) -> float:
+    """The largest a <= alpha with (new / old)^a <= oversampling.
+
+    a = ln(oversampling) / ln(new / old): a new sample of that priority comes at most
+    `oversampling` times as often as an old one.
+    """
+    if new_priority <= old_priority:
+        return alpha
+    return min(alpha, math.log(oversampling) / math.log(new_priority / old_priority))
+
+
+class PrioritisedReplay:
+    """Draws indices with P(i) = p_i^alpha / sum_k p_k^alpha, stratified.
+
+    The priority p is the sample's last loss, between a floor and a cap. Importance weights
+    w_i = (N P(i))^-beta / max_batch w undo the preference to the degree beta.
+
+    Samples enter at the largest priority there is. Those that were there before any loss was
+    known take the largest of the first batch: a value off the losses' scale would stand for
+    thousands of times their priority until each sample has been drawn, and the weight of one that
+    was drawn before would leave nothing to the rest of its batch.
+
+    With alpha 0 nothing is kept: indices come in shuffled epochs, so each sample is seen as
+    often as any other.
+
+    Args:
+        capacity: samples at most.
+        seed: of the draws.
+    """
+
+    def __init__(self, capacity: int, config: ReplayConfig, seed: int) -> None:
+        self.config, self.capacity = config, capacity
+        self.size = self.n_new = 0
+        self.alpha, self.beta = config.alpha, config.beta_start
+        self._rng = np.random.default_rng(seed)
+        self._loss_known = False  # of any sample
+        if self.prioritised:
+            self._tree = SumTree(capacity)
+            self._priorities = np.zeros(capacity)
+        self._epochs = [_Epochs(), _Epochs()]  # of the old samples, or of all; of the new ones
+
+    @property
+    def prioritised(self) -> bool:
+        """Whether losses matter."""
+        return self.config.alpha > 0
+
+    @property
+    def n_old(self) -> int:
+        """Samples that came before the latest round."""
+        return self.size - self.n_new
+
+    def add(self, count: int, *, new: bool) -> None:
+        """Takes the next `count` indices in, at the largest priority there is.
+
+        Args:
+            new: they are the new ones, and all before are old; otherwise they are old too.
+        """
+        if self.size + count > self.capacity:
+            raise ValueError(f"{self.size} + {count} samples exceed {self.capacity}.")
+        first, self.size = self.size, self.size + count
+        self.n_new = count if new else 0
+        if self.prioritised:
+            largest = self._priorities[:first].max() if first else self.config.priority_cap
+            self._priorities[first : self.size] = largest
+            self._rebuild()
+
+    def anneal(self, progress: float) -> None:
+        """Sets beta and alpha for a share of the training that is done, 0 to 1."""
+        if not self.prioritised:
+            return
+        start = self.config.beta_start
+        self.beta = start + (1 - start) * progress
+        alpha = self._alpha(progress)
+        if alpha != self.alpha:
+            self.alpha = alpha
+            self._rebuild()
+
+    def draw(self, batch_size: int, new_share: float | None = None) -> Draw:
+        """The next batch, with replacement where priorities count.
+
+        Args:
+            new_share: share of new samples in the batch. None: as sampling has it. Weights
+                correct for priorities within old and new, not for this share. Without old or
+                without new samples it means nothing.
+        """
+        if self.size == 0:
+            raise ValueError("There is nothing to draw from.")
+        n_new = 0 if new_share is None else round(batch_size * new_share)
+        if new_share is None or 0 in (self.n_old, self.n_new):
+            parts = [(0, self.size, batch_size)]
+        else:
+            parts = [(0, self.n_old, batch_size - n_new), (self.n_old, self.size, n_new)]
+        if not self.prioritised:
+            indices = [
+                epochs.draw(self._rng, *part)
+                for epochs, part in zip(self._epochs, parts, strict=False)
+            ]
+            return Draw(np.concatenate(indices), None)
+        drawn = [self._draw_prioritised(*part) for part in parts if part[2]]
+        probability_ratio = np.concatenate([ratio for _, ratio in drawn])  # N P(i)
+        weights = probability_ratio**-self.beta
+        weights /= weights.max()
+        return Draw(np.concatenate([index for index, _ in drawn]), weights.astype(np.float32))
+
+    def update(self, indices: np.ndarray, losses: np.ndarray) -> None:
+        """New losses of samples, both `(n,)`. Of an index given twice, the last one counts."""
+        if not self.prioritised:
+            return
+        if not np.isfinite(losses).all():
+            raise ValueError("Priorities must be finite.")
+        config = self.config
+        priorities = np.clip(losses.astype(float), config.priority_floor, config.priority_cap)
+        if not self._loss_known:
+            self._loss_known = True
+            self._priorities[: self.size] = priorities.max()
+            self._rebuild()
+        self._priorities[indices] = priorities
+        self._tree.set(indices, priorities**self.alpha)
+
+    def probabilities(self) -> np.ndarray:
+        """P(i) of all samples, `(size,)`, where a batch is not composed of old and new."""
+        if not self.prioritised:
+            return np.full(self.size, 1 / self.size)
+        return self._tree.leaves[: self.size] / self._tree.total
+
+    def statistics(self) -> dict[str, float]:
+        """What there is, and how unevenly it is drawn; for the log."""
+        figures = {"size": float(self.size), "new": float(self.n_new), "alpha": self.alpha}
+        if not self.prioritised:
+            return figures
+        priorities, p = self._priorities[: self.size], self.probabilities()
+        figures |= {
+            "beta": self.beta,
+            "priority_mean": float(priorities.mean()),
+            "priority_max": float(priorities.max()),
+            # 1 where all are equally likely, 1/N where a single one is drawn.
+            "effective_share": float(1 / (p**2).sum() / self.size),
+        }
+        if self.n_new and self.n_old:
+            old, new = priorities[: self.n_old], priorities[self.n_old :]
+            figures |= {
+                "priority_old": float(old.mean()),
+                "priority_new": float(new.mean()),
+                "oversampling": float(p[self.n_old :].mean() / p[: self.n_old].mean()),
+            }
+        return figures
+
+    def capture(self) -> dict[str, Any]:
+        """All that the next draws depend on, for `Common.runs.packing`."""
+        state: dict[str, Any] = {
+            "size": self.size,
+            "n_new": self.n_new,
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "generator": self._rng.bit_generator.state,
+            "epochs": [epochs.capture() for epochs in self._epochs],
+        }
+        if self.prioritised:
+            state["loss_known"] = self._loss_known
+            state["priorities"] = self._priorities[: self.size].copy()
+            # Not computed anew, so that the last bit of every sum is the same too.
+            state["leaves"] = self._tree.leaves[: self.size].copy()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on as the replay that gave `state`, made with the same capacity and config."""
+        self.size, self.n_new = state["size"], state["n_new"]
+        self.alpha, self.beta = state["alpha"], state["beta"]
+        self._rng.bit_generator.state = state["generator"]
+        for epochs, inner in zip(self._epochs, state["epochs"], strict=True):
+            epochs.restore(inner)
+        if self.prioritised:
+            self._loss_known = state["loss_known"]
+            self._priorities[: self.size] = state["priorities"]
+            self._tree.fill(state["leaves"])
+
+    def _alpha(self, progress: float) -> float:
+        config = self.config
+        if config.mode_alpha == "constant" or (
+            config.mode_alpha != "linear" and 0 in (self.n_old, self.n_new)
+        ):
+            return config.alpha
+        if config.mode_alpha == "linear":
+            return linear_alpha(config.alpha, progress)
+        new = self._priorities[self.n_old : self.size]
+        new_priority = new.max() if config.mode_alpha == "dynamic_max" else new.mean()
+        old_priority = self._priorities[: self.n_old].mean()
+        return dynamic_alpha(config.alpha, config.oversampling, old_priority, new_priority)
+
+    def _draw_prioritised(self, start: int, stop: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Indices in [start, stop), one from each of `count` equal strata, and their N P(i)."""
+        low = self._tree.sum_before(start)
+        mass = self._tree.sum_before(stop) - low
+        strata = (np.arange(count) + self._rng.random(count)) / count
+        # Rounding may reach over the edge of the range.
+        indices = self._tree.find(low + strata * mass).clip(start, stop - 1)
+        return indices, self._tree.leaves[indices] / mass * (stop - start)
+
+    def _rebuild(self) -> None:
+        self._tree.fill(self._priorities[: self.size] ** self.alpha)
+
+
+class _Epochs:
+    """Indices in [start, stop), each once before any comes again."""
+
+    def __init__(self) -> None:
+        self._order = np.zeros(0, np.int64)
+        self._range = (0, 0)
+        self._next = 0
+
+    def draw(self, rng: np.random.Generator, start: int, stop: int, count: int) -> np.ndarray:
+        if (start, stop) != self._range:
+            self._range, self._order, self._next = (start, stop), np.zeros(0, np.int64), 0
+        drawn = []
+        while count:
+            if self._next == len(self._order):
+                self._order, self._next = start + rng.permutation(stop - start), 0
+            drawn.append(self._order[self._next : self._next + count])
+            self._next += len(drawn[-1])
+            count -= len(drawn[-1])
+        return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
+
+    def capture(self) -> dict[str, Any]:
+        return {"range": self._range, "next": self._next, "order": self._order}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._range, self._next = state["range"], state["next"]
+        self._order = state["order"]

@@ -1,0 +1,400 @@
+"""The on-policy loop: collect a rollout, then minibatches over a loss that a subclass gives."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from typing import Any, ClassVar, Self
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import (
+    ActorCriticCnnPolicy,
+    ActorCriticPolicy,
+    BasePolicy,
+    MultiInputActorCriticPolicy,
+)
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.vec_env import VecEnv
+from torch import Tensor
+
+from Algorithm import distributed
+from Algorithm.augmentation import AugmentationConfig, Augmenter
+from Algorithm.finite import StepGuard, check_teacher
+from Algorithm.meter import to_numbers
+from Algorithm.on_policy.critic_warmup import check_warmup, critic_parameters
+from Algorithm.on_policy.joint_statistics import join_statistics, moments
+from Algorithm.on_policy.losses import Losses
+from Algorithm.on_policy.rollout import Minibatch, StudentRolloutBuffer
+from Algorithm.on_policy.rollout_log import log_clock, log_critic, log_episodes, log_student
+from Algorithm.on_policy.sb3_arguments import check_policy, tensorboard_folder
+from Algorithm.on_policy.state import ResumableOnPolicy
+from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
+from Algorithm.truncation import truncation_bonus
+from Common.device import upload
+from Common.errors import UserError
+from Models.agreement import ActionAccuracy
+from Models.distributions import Distribution
+from Models.networks.fast_linear import speed_up
+from Models.sb3.policies import (
+    act,
+    check_families,
+    distribution_and_value,
+    efficient,
+    has_separate_critic,
+    within_bounds,
+)
+from Models.student.policy import StudentConfig, StudentPolicy
+from Models.teacher.policy import Teacher
+
+_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+class OnPolicyStudent(ResumableOnPolicy, ABC):
+    """SB3's on-policy algorithm with a frozen teacher beside the student; it can be resumed.
+
+    A subclass gives `minibatch_losses`. Everything else is here once: acting, truncation,
+    labelling a rollout with the teacher, minibatches, clipping, checks for NaN, logging.
+    In a run of several ranks (`Algorithm.distributed`) `env`, `n_steps` and `batch_size` are of
+    one, and alike on each; `num_timesteps` and what is logged are of all.
+
+    Args:
+        teacher: labels every state; None where the subclass can do without.
+        batch_size: samples a minibatch; None: the whole rollout.
+        critic_warmup: env steps; up to them only the critic's own parameters learn. Features that
+            it shares with the actor stay as they are.
+        augmentation: of what the student sees in updates; it acts on what there is.
+        The others are those of SB3's `OnPolicyAlgorithm`.
+
+    Raises:
+        UserError: teacher and environment, or teacher and student, do not fit each other; the
+            warm-up or the augmentation does not fit the policy; or no student can have the policy.
+    """
+
+    uses_teacher_values: ClassVar[bool] = False  # whether the losses read the teacher's critic
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "StudentPolicy": StudentPolicy,
+        "MlpPolicy": ActorCriticPolicy,
+        "CnnPolicy": ActorCriticCnnPolicy,
+        "MultiInputPolicy": MultiInputActorCriticPolicy,
+    }
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        teacher: Teacher | None,
+        learning_rate: float | Schedule,
+        n_steps: int,
+        batch_size: int | None,
+        n_epochs: int,
+        gamma: float,
+        gae_lambda: float,
+        ent_coef: float,
+        vf_coef: float,
+        max_grad_norm: float,
+        critic_warmup: int,
+        augmentation: AugmentationConfig | None,
+        policy_kwargs: dict[str, Any] | None,
+        stats_window_size: int,
+        tensorboard_log: str | None,
+        verbose: int,
+        seed: int | None,
+        device: torch.device | str,
+        _init_setup_model: bool = True,
+    ) -> None:
+        check_policy(policy, self.policy_aliases, policy_kwargs)
+        self.teacher = teacher
+        self.batch_size = batch_size
+        self.n_epochs = n_epochs
+        self.gradient_steps = 0
+        self.critic_warmup = critic_warmup
+        self.augmentation = augmentation or AugmentationConfig()
+        super().__init__(
+            policy,
+            env,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            use_sde=False,
+            sde_sample_freq=-1,
+            rollout_buffer_class=StudentRolloutBuffer,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_folder(tensorboard_log),
+            policy_kwargs=policy_kwargs,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            supported_action_spaces=_ACTION_SPACES,
+            _init_setup_model=_init_setup_model,
+        )
+
+    @abstractmethod
+    def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
+        """The loss of one minibatch, from the student's one forward pass on it.
+
+        Args:
+            student: the student's distributions, with gradient.
+            values: the critic's estimates `(B,)`, with gradient.
+        """
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether training without a teacher would silently be another algorithm."""
+        return True
+
+    def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:
+        """Whose actions are played: the student's own, unless a subclass has another act. `obs` is
+        what the teacher sees.
+        """
+        return student
+
+    def ends_update(self, losses: Losses) -> bool:
+        """Whether the update ends before this minibatch's gradient step: never."""
+        return False
+
+    @property
+    def return_key(self) -> str:
+        """The metric under which the training episodes' return is logged: by who acted."""
+        return "rollout/ep_return"
+
+    # -- set-up -----------------------------------------------------------------------------------
+
+    def _setup_model(self) -> None:
+        # Environments of this project say how they stack frames; others' are kept as given.
+        task = getattr(self.env, "task", None)
+        self.rollout_buffer_kwargs = {"task": task}
+        if issubclass(self.policy_class, StudentPolicy):
+            family = self.teacher.description.family if self.teacher else StudentConfig.family
+            config = self.policy_kwargs.get("config") or StudentConfig(family=family)
+            self.policy_kwargs = {**self.policy_kwargs, "config": config.computed_on(self.device)}
+        self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
+        super()._setup_model()
+        distributed.seed_apart(self.seed)
+        speed_up(self.policy)
+        check_warmup(self.critic_warmup, self.n_steps * self.n_envs * distributed.world_size())
+        self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
+        self._augmenter = Augmenter(self.augmentation, self.policy)
+        self._accuracy = ActionAccuracy(self.action_space)
+        self._guard = StepGuard("A smaller learning rate or lambda may help.")
+        if self.teacher is not None:
+            self._take_teacher(self.teacher)
+
+    def _take_teacher(self, teacher: Teacher) -> None:
+        """Raises UserError if it does not fit the environment or the student."""
+        task = getattr(self.env, "task", None)
+        name = teacher.description.task if task is None else task.name
+        teacher.check_fits(name, self.observation_space, self.action_space)
+        check_families(teacher.description.family, self.policy)
+        normaliser_of(self.env)
+        self.teacher = teacher.to(self.device)
+
+    def set_teacher(self, teacher_model: Teacher | BaseAlgorithm) -> None:
+        """Learn from this teacher from now on: one of a bundle, or a live SB3 model, whose weights
+        are copied and frozen.
+
+        Raises:
+            UserError: it does not fit the environment or the student.
+        """
+        is_live = isinstance(teacher_model, BaseAlgorithm)
+        self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
+
+    def _excluded_save_params(self) -> list[str]:
+        made_anew = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
+        return [*super()._excluded_save_params(), *made_anew, "on_boundary"]
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 1,
+        tb_log_name: str = "OnPolicyStudent",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for at least `total_timesteps` environment steps, in whole rollouts.
+
+        Raises:
+            UserError: there is no teacher though the method needs one.
+        """
+        if self.needs_teacher and self.teacher is None:
+            raise UserError(
+                f"{type(self).__name__} has no teacher. A saved model does not keep its own: "
+                "call set_teacher() before learn(), or pass teacher= to load()."
+            )
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        assert self.env is not None
+        distributed.share_weights(self.policy)
+        callback.on_training_start(locals(), globals())
+        while self.num_timesteps < total_timesteps:
+            before = moments(self.env)
+            goes_on = self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
+            join_statistics(self.env, before)
+            if not all(distributed.everyones(goes_on)):
+                break
+            self._iteration += 1
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            self.label_rollout()
+            self.train()
+            at_end = self.num_timesteps >= total_timesteps
+            if log_interval and (at_end or self._iteration % log_interval == 0):
+                self.dump_logs(self._iteration)
+        callback.on_training_end()
+        return self
+
+    def collect_rollouts(
+        self,
+        env: VecEnv,
+        callback: BaseCallback,
+        rollout_buffer: RolloutBuffer,
+        n_rollout_steps: int,
+    ) -> bool:
+        """SB3's collection, with raw actions kept; False if a callback ended the training."""
+        assert isinstance(rollout_buffer, StudentRolloutBuffer)
+        assert self._last_obs is not None and self._last_episode_starts is not None
+        started = time.perf_counter()
+        self.policy.set_training_mode(False)
+        rollout_buffer.reset()
+        callback.on_rollout_start()
+        if self.on_boundary is not None:
+            self.on_boundary()
+        for _ in range(n_rollout_steps):
+            teacher_obs = raw_observations(env, self.teacher)
+            with torch.no_grad():
+                obs = upload(self._last_obs, self.device)  # pyright: ignore[reportArgumentType, reportCallIssue]
+                student, values = act(self.policy, obs)
+                seen = None if teacher_obs is None else upload(teacher_obs, self.device)
+                actor = self.acting_distribution(student, obs if seen is None else seen)
+                raw = actor.sample()
+            new_obs, rewards, dones, infos = env.step(
+                within_bounds(self.policy, actor.to_env_action(raw))
+            )
+            self.num_timesteps += env.num_envs * distributed.world_size()
+            callback.update_locals(locals())
+            if not callback.on_step():
+                return False
+            self._update_info_buffer(infos, dones)
+            rewards = rewards + truncation_bonus(self._values, infos, dones, self.gamma)
+            rollout_buffer.add_step(
+                obs,
+                raw,
+                rewards,
+                self._last_episode_starts,
+                student,
+                values,
+                seen,
+            )
+            self._last_obs, self._last_episode_starts = new_obs, dones  # pyright: ignore[reportAttributeAccessIssue]
+        with torch.no_grad():
+            if has_separate_critic(self.policy):
+                values = self.policy.predict_values(rollout_buffer.flat_obs())  # pyright: ignore[reportArgumentType]
+                rollout_buffer.set_values(values)
+            last_values = self._values(self._last_obs)  # pyright: ignore[reportArgumentType]
+        rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
+        self._rollout_seconds = time.perf_counter() - started
+        callback.update_locals(locals())
+        callback.on_rollout_end()
+        return True
+
+    def label_rollout(self) -> None:
+        """Ask the teacher once for the whole rollout, not in every minibatch of every epoch."""
+        buffer, student = self.rollout_buffer, self.rollout_buffer.flat_student()
+        if self.teacher is None:
+            log_student(self.logger, student, None, self._accuracy)
+            return
+        obs = self._teacher_obs()
+        teacher = self.teacher.distribution(obs)
+        check_teacher(teacher, self.num_timesteps)
+        buffer.teacher = teacher
+        if self.uses_teacher_values:
+            buffer.teacher_values = self.teacher.value(obs)
+        log_student(self.logger, student, teacher, self._accuracy)
+
+    def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
+        """What the teacher saw of the rollout; one that was trained on no groups sees the state."""
+        assert self.teacher is not None
+        if not isinstance(self.observation_space, spaces.Dict):
+            return self.rollout_buffer.flat_group(None)
+        groups = self.teacher.observation_groups
+        return {group: self.rollout_buffer.flat_group(group) for group in groups}
+
+    def train(self) -> None:
+        """Epochs of minibatches over the rollout."""
+        started = time.perf_counter()
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        if self.critic_warmup:
+            self.logger.record("train/critic_warmup", int(self.critic_warms_up))
+        logged: dict[str, list[Tensor]] = defaultdict(list)
+        for _ in range(self.n_epochs):
+            goes_on = self._epoch(logged)
+            self._n_updates += 1
+            if not goes_on:
+                break
+        self._guard.settle()
+        averages = to_numbers({name: torch.stack(v).double().mean() for name, v in logged.items()})
+        for name, value in distributed.means(averages).items():
+            self.logger.record(f"train/{name}", value)
+        self._update_seconds = time.perf_counter() - started
+
+    def _epoch(self, logged: dict[str, list[Tensor]]) -> bool:
+        """Every minibatch once; False if the update ends with it."""
+        for batch in self.rollout_buffer.minibatches(self.batch_size):
+            student, values = distribution_and_value(self.policy, self._augmenter(batch.obs))
+            losses = self.minibatch_losses(student, values, batch)
+            if self.ends_update(losses):
+                return False
+            if not logged:
+                log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
+                logged["ratio_first"].append(log_ratio.detach().exp().mean())
+            grad_norm = self._gradient_step(losses)
+            for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
+                # On the device until the update's end: a number would make a GPU wait.
+                logged[name].append(value.detach())
+        return True
+
+    @property
+    def critic_warms_up(self) -> bool:
+        """Whether the critic alone learns from this rollout."""
+        return self.num_timesteps <= self.critic_warmup
+
+    def _gradient_step(self, losses: Losses) -> Tensor:
+        """One optimizer step, unless it would spoil the weights; returns the gradient's norm."""
+        loss = losses.critic if self.critic_warms_up else losses.total
+        self.policy.optimizer.zero_grad()
+        # Without a gradient, not with one of zero: by that Adam's moments would still move others.
+        loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
+        loss = distributed.average_gradients(self.policy.parameters(), loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        when = self.gradient_steps, f"environment step {self.num_timesteps}"
+        self._guard.check(self.policy.optimizer, loss, norm, *when)
+        self.policy.optimizer.step()
+        self.gradient_steps += 1
+        return norm
+
+    # -- acting -----------------------------------------------------------------------------------
+
+    def _values(self, obs: Any) -> Tensor:
+        return self.policy.predict_values(upload(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
+
+    # -- logging ----------------------------------------------------------------------------------
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """One logging point: what the rollout, the update and the clock have to say."""
+        log_episodes(self.logger, list(self.ep_info_buffer or ()), self.return_key)
+        log_critic(self.logger, self.rollout_buffer)
+        log_clock(self.logger, self, self._rollout_seconds, self._update_seconds)
+        self.logger.dump(step=self.num_timesteps)

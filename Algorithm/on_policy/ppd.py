@@ -1,0 +1,253 @@
+"""Proximal Policy Distillation: PPO that is also pulled to a teacher.
+
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithm 1. With lambda 0
+it is PPO, through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import GymEnv, Schedule
+from stable_baselines3.common.utils import FloatSchedule
+from torch import Tensor
+
+from Algorithm.augmentation import AugmentationConfig
+from Algorithm.distributed import everyones, means, of_all_ranks
+from Algorithm.on_policy.config import OnPolicyConfig, check_kl_direction
+from Algorithm.on_policy.lambda_schedule import LambdaSchedule
+from Algorithm.on_policy.loop import OnPolicyStudent
+from Algorithm.on_policy.losses import (
+    Losses,
+    clip_values,
+    kl_to_teacher,
+    normalise_advantages,
+    ppd_distillation_loss,
+    ppo_loss,
+    probability_ratio,
+    value_loss,
+)
+from Algorithm.on_policy.rollout import Minibatch
+from Common.errors import UserError
+from Models.distributions import Distribution
+from Models.teacher.policy import Teacher
+
+
+@dataclass(frozen=True)
+class PPDConfig(OnPolicyConfig):
+    """The paper's settings; what differs from it says so."""
+
+    distill_lambda: float = 5.0  # weight of the KL to the teacher; 0 is PPO
+    n_steps: int = 64  # env steps a rollout, each environment
+    batch_size: int = 256  # samples a minibatch (paper: 512)
+    n_epochs: int = 4
+    clip_range: float = 0.2
+    detach_ratio: bool = False  # True: no gradient through the importance weight of the KL
+
+    def __post_init__(self) -> None:
+        if self.distill_lambda < 0:
+            raise UserError(f"`distill_lambda` {self.distill_lambda} cannot be below 0.")
+        super().__post_init__()
+        if not self.clip_range > 0:
+            raise UserError(f"`clip_range` {self.clip_range} must be above 0.")
+        if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
+            raise UserError("`n_steps`, `batch_size` and `n_epochs` must be at least 1.")
+
+
+class PPD(OnPolicyStudent):
+    """maximise L_PPO + alpha H - lambda mean[KL(pi_T || pi_S) max(r, 1 - eps)].
+
+    Usage::
+
+        model = PPD("StudentPolicy", make_env("Pusher", 18, seed=0), teacher=Teacher.load(folder))
+        model.learn(300_000, progress_bar=True)
+
+    Args:
+        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
+        teacher: may be None where `distill_lambda` is 0.
+        distill_lambda: a number, or a function of the progress remaining (1 to 0), such as a
+            `LambdaSchedule`.
+        kl_direction: "forward", KL(teacher || student), or "reverse".
+        detach_ratio: stop the gradient through the KL's importance weight.
+        clip_range_vf: how far a value may move in an update; None: as far as it likes.
+        normalize_advantage: over each minibatch, as in SB3.
+        target_kl: an update ends where the KL to the old policy is above 1.5 times this.
+        critic_warmup: env steps in which the critic alone learns.
+        augmentation: of the student's observations in updates.
+        The others are SB3's PPO's.
+
+    Logged: train/pg_loss, train/kl_loss (before lambda), train/value_loss, train/lambda,
+    train/clip_fraction, train/approx_kl (to the old policy), train/grad_norm; and the loop's own.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[ActorCriticPolicy],
+        env: GymEnv | str,
+        teacher: Teacher | None = None,
+        distill_lambda: float | Schedule = 5.0,
+        learning_rate: float | Schedule = 3e-4,
+        n_steps: int = 64,
+        batch_size: int = 256,
+        n_epochs: int = 4,
+        gamma: float = 0.999,
+        gae_lambda: float = 0.9,
+        clip_range: float | Schedule = 0.2,
+        clip_range_vf: float | Schedule | None = None,
+        normalize_advantage: bool = True,
+        ent_coef: float = 0.0,
+        vf_coef: float = 0.5,
+        max_grad_norm: float = 0.5,
+        target_kl: float | None = None,
+        kl_direction: str = "forward",
+        detach_ratio: bool = False,
+        critic_warmup: int = 0,
+        augmentation: AugmentationConfig | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        check_kl_direction(kl_direction)
+        self.distill_lambda = FloatSchedule(distill_lambda)
+        self._lambda_of_steps: Callable[[int], float] | None = None
+        self.clip_range = FloatSchedule(clip_range)
+        self.clip_range_vf = None if clip_range_vf is None else FloatSchedule(clip_range_vf)
+        self.target_kl = target_kl
+        self.normalize_advantage = normalize_advantage
+        self.kl_direction = kl_direction
+        self.detach_ratio = detach_ratio
+        super().__init__(
+            policy,
+            env,
+            teacher,
+            learning_rate=learning_rate,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            n_epochs=n_epochs,
+            gamma=gamma,
+            gae_lambda=gae_lambda,
+            ent_coef=ent_coef,
+            vf_coef=vf_coef,
+            max_grad_norm=max_grad_norm,
+            critic_warmup=critic_warmup,
+            augmentation=augmentation,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            seed=seed,
+            device=device,
+            _init_setup_model=_init_setup_model,
+        )
+
+    def set_teacher(
+        self,
+        teacher_model: Teacher | BaseAlgorithm,
+        distill_lambda: float | Callable[[int], float] | None = None,
+        kl_mode: str | None = None,
+    ) -> None:
+        """As `OnPolicyStudent.set_teacher`, with how to learn from it.
+
+        Args:
+            distill_lambda: a number, or a function of the env steps so far (that of the
+                constructor is one of the progress remaining); None: as it was.
+            kl_mode: "forward" or "reverse"; None: as it was.
+        """
+        if kl_mode is not None:
+            check_kl_direction(kl_mode, "kl_mode")
+        now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
+        if now is not None and now < 0:
+            raise UserError(f"`distill_lambda` {now} cannot be below 0.")
+        super().set_teacher(teacher_model)
+        self.kl_direction = kl_mode or self.kl_direction
+        if callable(distill_lambda):
+            self._lambda_of_steps = distill_lambda
+        elif distill_lambda is not None:
+            self.distill_lambda, self._lambda_of_steps = FloatSchedule(distill_lambda), None
+
+    def capture(self) -> dict[str, Any]:
+        schedule = self.distill_lambda.value_schedule
+        skill = schedule.skill if isinstance(schedule, LambdaSchedule) else None
+        return {**super().capture(), "skill": skill}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        super().restore(state)
+        schedule = self.distill_lambda.value_schedule
+        if isinstance(schedule, LambdaSchedule):
+            schedule.skill = state["skill"]
+
+    @property
+    def needs_teacher(self) -> bool:
+        ends = (self.distill_lambda(1.0), self.distill_lambda(0.0))
+        return self._lambda_of_steps is not None or max(ends) > 0
+
+    def current_lambda(self) -> float:
+        """lambda now.
+
+        Raises:
+            UserError: its schedule gives a number below 0.
+        """
+        if self._lambda_of_steps is not None:
+            weight = float(self._lambda_of_steps(self.num_timesteps))
+        else:
+            # The last rollout may end beyond the budget, where no schedule is meant to be asked.
+            weight = self.distill_lambda(max(self._current_progress_remaining, 0.0))
+        if weight < 0:
+            raise UserError(f"lambda is {weight} after {self.num_timesteps} env steps, below 0.")
+        return weight
+
+    def train(self) -> None:
+        schedule = self.distill_lambda.value_schedule
+        if isinstance(schedule, LambdaSchedule):  # only rank 0 is told the skill
+            schedule.skill = everyones(schedule.skill)[0]
+        super().train()
+
+    def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
+        clip_range = self.clip_range(self._current_progress_remaining)
+        weight = self.current_lambda()
+        advantages = batch.advantages
+        if self.normalize_advantage:
+            advantages = normalise_advantages(advantages, of_all_ranks(advantages))
+        log_prob = student.log_prob(batch.raw_actions)
+        ratio = probability_ratio(log_prob, batch.old_log_prob)
+        pg_loss = ppo_loss(ratio, advantages, clip_range)
+        if self.clip_range_vf is not None:
+            clip_range_vf = self.clip_range_vf(self._current_progress_remaining)
+            values = clip_values(values, batch.old_values, clip_range_vf)
+        v_loss = value_loss(values, batch.returns)
+        critic = self.vf_coef * v_loss
+        total = pg_loss + critic
+        if self.ent_coef:
+            total = total - self.ent_coef * student.entropy().mean()
+        terms = {"pg_loss": pg_loss, "value_loss": v_loss}
+        if weight > 0:
+            if batch.teacher is None:  # `learn` asks for one where lambda begins or ends above 0
+                raise UserError(f"lambda is {weight}, and there is no teacher: call set_teacher().")
+            kl = kl_to_teacher(batch.teacher, student, self.kl_direction)
+            kl_weight = ratio.detach() if self.detach_ratio else ratio
+            kl_loss = ppd_distillation_loss(kl, kl_weight, clip_range)
+            total = total + weight * kl_loss
+            terms |= {"kl_loss": kl_loss, "kl": kl.mean()}
+        with torch.no_grad():
+            log_ratio = log_prob - batch.old_log_prob
+            terms |= {
+                "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
+                "approx_kl": (ratio - 1 - log_ratio).mean(),
+                "lambda": torch.full((), float(weight), device=log_prob.device),
+            }
+        return Losses(total, terms, critic)
+
+    def ends_update(self, losses: Losses) -> bool:
+        if self.target_kl is None:
+            return False
+        kl = means({"approx_kl": losses.terms["approx_kl"].item()})
+        return kl["approx_kl"] > 1.5 * self.target_kl

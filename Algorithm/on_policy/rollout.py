@@ -1,0 +1,300 @@
+"""The rollout buffer: what was seen, done and labelled since the last update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from torch import Tensor
+
+from Common.device import upload
+from Enviroment.observations import FRAME, frame_channels
+from Enviroment.tasks import Task
+from Models.distributions import Distribution
+
+Obs = np.ndarray | dict[str, np.ndarray]
+TensorObs = Tensor | dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """Samples of a rollout; every tensor starts with the batch dimension."""
+
+    obs: TensorObs
+    raw_actions: Tensor
+    old_log_prob: Tensor  # (B,)
+    old_values: Tensor  # (B,)
+    advantages: Tensor  # (B,)
+    returns: Tensor  # (B,)
+    teacher: Distribution | None
+    teacher_values: Tensor | None = None  # (B,), where the teacher has a critic
+
+
+class FrameHistory:
+    """A rollout's frames, each kept once: a stack of four would hold each of them four times.
+
+    Stacks are put together on reading. `history` frames from before the rollout are carried
+    over, and an index never reaches behind its episode's first frame, which fills the stack.
+    """
+
+    def __init__(self, n_steps: int, n_envs: int, task: Task, device: torch.device) -> None:
+        self.history, self.n_envs, self.channels = task.history, n_envs, frame_channels(task)
+        # How far back each frame of a stack lies, newest last.
+        self._back = np.arange(task.history, -1, -task.frame_interval)
+        self.frames = torch.zeros(
+            (task.history + n_steps, n_envs, self.channels, *task.frame_size),
+            dtype=torch.uint8,
+            device=device,
+        )
+        self._age = np.zeros((n_steps, n_envs), np.int64)  # steps since the episode's start
+        self._last_age = np.full(n_envs, -1)
+        self._n_steps = 0  # of this rollout so far, which may end early
+
+    def start_rollout(self) -> None:
+        """Keep the frames that the next rollout's first stacks reach back to."""
+        self.frames[: self.history] = self._newest().clone()
+        self._n_steps = 0
+
+    def _newest(self) -> Tensor:
+        return self.frames[self._n_steps : self._n_steps + self.history]
+
+    def capture(self) -> dict[str, Any]:
+        """The frames and ages that the next rollout begins with."""
+        return {"frames": self._newest(), "ages": self._last_age}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `capture` took, for the next rollout."""
+        self.frames[: self.history] = state["frames"].to(self.frames.device)
+        self._last_age, self._n_steps = state["ages"], 0
+
+    def add(self, step: int, stacked: np.ndarray | Tensor, episode_starts: np.ndarray) -> None:
+        """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
+        newest = torch.as_tensor(stacked)[:, -self.channels :]
+        self.frames[self.history + step].copy_(newest)
+        self._last_age = np.where(episode_starts, 0, self._last_age + 1)
+        self._age[step] = self._last_age
+        self._n_steps = step + 1
+
+    def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
+        """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
+        return self.gather(upload(self.rows(steps, envs), self.frames.device))
+
+    def rows(self, steps: np.ndarray, envs: np.ndarray) -> np.ndarray:
+        """Where the frames of these stacks are kept, `(B, stack)`, for `gather`."""
+        back = np.minimum(self._back, self._age[steps, envs][:, None])  # (B, stack)
+        return (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The stacks whose frames are kept at `rows` `(B, stack)`, on the frames' device."""
+        frames = self.frames.flatten(0, 1).index_select(0, rows.flatten())  # (B * stack, C, H, W)
+        return frames.view(len(rows), -1, *frames.shape[2:])
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """A whole rollout on the device, `(n_envs * n_steps, ...)`, to take minibatches from."""
+
+    obs: dict[str, Tensor]  # groups that are kept whole
+    frame_rows: Tensor | None  # (n_envs * n_steps, stack), for `FrameHistory.gather`
+    raw_actions: Tensor
+    vectors: dict[str, Tensor]  # the fields of `Minibatch` that are `(B,)`
+
+
+class StudentRolloutBuffer(RolloutBuffer):
+    """SB3's rollout buffer, with raw actions, the teacher's and the student's distributions,
+    and frames kept once.
+
+    Minibatches come in the order of SB3's own buffer (environment-major, NumPy's generator), so
+    that PPO here and there see the same ones.
+
+    Args:
+        task: how the observation group `frame` is stacked; None keeps stacks whole.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        device: torch.device | str = "auto",
+        gae_lambda: float = 1,
+        gamma: float = 0.99,
+        n_envs: int = 1,
+        task: Task | None = None,
+    ) -> None:
+        self._is_dict = isinstance(observation_space, spaces.Dict)
+        self._history: FrameHistory | None = None
+        super().__init__(
+            buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs
+        )
+        has_frames = self._is_dict and FRAME in observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
+        if task is not None and has_frames:
+            self._history = FrameHistory(buffer_size, n_envs, task, self.device)
+
+    def reset(self) -> None:
+        """Forget the rollout, but not the frames that the next one reaches back to."""
+        size = (self.buffer_size, self.n_envs)
+        self.rewards = np.zeros(size, np.float32)
+        self.returns = np.zeros(size, np.float32)
+        self.advantages = np.zeros(size, np.float32)
+        self.episode_starts = np.zeros(size, np.float32)
+        self.values = np.zeros(size, np.float32)
+        self._obs: dict[str, list[Tensor]] = {}
+        self._teacher_obs: dict[str, list[Tensor]] = {}
+        self._raw_actions: list[Tensor] = []
+        self._student: list[Distribution] = []
+        self._samples: _Samples | None = None  # once minibatches are asked for
+        self.teacher: Distribution | None = None
+        self.teacher_values: Tensor | None = None
+        self.generator_ready = False
+        self.pos, self.full = 0, False
+        if self._history is not None:
+            self._history.start_rollout()
+
+    def capture(self) -> dict[str, Any]:
+        """What the next rollout takes over of this one, between two rollouts."""
+        history = self._history
+        return {} if history is None else {"history": history.capture()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `capture` took; the next rollout begins with `reset`."""
+        if self._history is not None:
+            self._history.restore(state["history"])
+
+    def add_step(
+        self,
+        obs: Obs | TensorObs,
+        raw_actions: Tensor,
+        rewards: np.ndarray,
+        episode_starts: np.ndarray,
+        student: Distribution,
+        values: Tensor | None = None,
+        teacher_obs: Obs | TensorObs | None = None,
+    ) -> None:
+        """One step of every environment.
+
+        Args:
+            obs: what the student saw; best the tensors that it acted on, which are where they
+                have to be.
+            student: the distributions that the student had.
+            values: `(n_envs,)`; None: `set_values` gives those of the whole rollout.
+            teacher_obs: what the teacher sees of the step; None: what the student sees.
+        """
+        for group, array in _groups(obs).items():
+            if group == FRAME and self._history is not None:
+                self._history.add(self.pos, array, episode_starts)
+            else:
+                self._keep(self._obs, group, array)
+        for group, array in ({} if teacher_obs is None else _groups(teacher_obs)).items():
+            self._keep(self._teacher_obs, group, array)
+        self._raw_actions.append(raw_actions)
+        self._student.append(student)
+        self.rewards[self.pos] = rewards
+        self.episode_starts[self.pos] = episode_starts
+        if values is not None:
+            self.values[self.pos] = values.cpu().numpy()
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def _keep(
+        self, groups: dict[str, list[Tensor]], group: str, values: np.ndarray | Tensor
+    ) -> None:
+        # A copy: environments may reuse their arrays, whose memory a tensor on the CPU shares.
+        groups.setdefault(group, []).append(torch.as_tensor(values, device=self.device).clone())
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
+        """As SB3's."""
+        super().compute_returns_and_advantage(last_values, dones)
+        self._samples = None
+
+    def set_values(self, values: Tensor) -> None:
+        """The critic's estimates `(n_envs * n_steps,)` of `flat_obs`."""
+        self.values[:] = values.view(self.n_envs, self.buffer_size).T.cpu().numpy()
+
+    def flat_obs(self) -> TensorObs:
+        """The student's observations of the whole rollout, `(n_envs * n_steps, ...)`, where no
+        frames are kept once.
+        """
+        obs = {group: _env_major(steps) for group, steps in self._obs.items()}
+        return obs if self._is_dict else obs[""]
+
+    def flat_group(self, group: str | None) -> Tensor:
+        """One observation group of the whole rollout, as the teacher saw it:
+        `(n_envs * n_steps, ...)`; None: the observation, where it is not a dictionary.
+        """
+        kept = self._teacher_obs or self._obs
+        if group == FRAME and self._history is not None and FRAME not in kept:
+            envs, steps = np.divmod(np.arange(self.buffer_size * self.n_envs), self.buffer_size)
+            return self._history.read(steps, envs)
+        return _env_major(kept[group or ""])
+
+    def flat_student(self) -> Distribution:
+        """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
+        params = [dist.params() for dist in self._student]
+        return type(self._student[0])(
+            **{name: _env_major([p[name] for p in params]) for name in params[0]}
+        )
+
+    def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
+        """The rollout once, in random order; None: all of it in one minibatch.
+
+        On a GPU nothing waits between minibatches: the rollout lies there as a whole, and one
+        order of its samples is sent per epoch.
+
+        Raises:
+            RuntimeError: the rollout is not complete.
+        """
+        if not self.full:
+            raise RuntimeError("Minibatches need a complete rollout.")
+        total = self.buffer_size * self.n_envs
+        if self._samples is None:
+            self._samples = self._flat_samples()
+        samples, order = self._samples, upload(np.random.permutation(total), self.device)
+        for index in order.split(batch_size or total):
+            yield Minibatch(
+                obs=self._read_obs(samples, index),
+                raw_actions=samples.raw_actions[index],
+                teacher=None if self.teacher is None else self.teacher[index],
+                teacher_values=None if self.teacher_values is None else self.teacher_values[index],
+                **{name: vector[index] for name, vector in samples.vectors.items()},
+            )
+
+    def _flat_samples(self) -> _Samples:
+        raw_actions = _env_major(self._raw_actions)
+        arrays = {
+            "old_values": self.values,
+            "advantages": self.advantages,
+            "returns": self.returns,
+        }
+        flat = {name: upload(array.T.reshape(-1), self.device) for name, array in arrays.items()}
+        frame_rows = None
+        if self._history is not None:
+            envs, steps = np.divmod(np.arange(self.buffer_size * self.n_envs), self.buffer_size)
+            frame_rows = upload(self._history.rows(steps, envs), self.device)
+        return _Samples(
+            obs={group: _env_major(steps) for group, steps in self._obs.items()},
+            frame_rows=frame_rows,
+            raw_actions=raw_actions,
+            vectors={"old_log_prob": self.flat_student().log_prob(raw_actions), **flat},
+        )
+
+    def _read_obs(self, samples: _Samples, index: Tensor) -> TensorObs:
+        read = {group: tensor[index] for group, tensor in samples.obs.items()}
+        if self._history is not None:
+            assert samples.frame_rows is not None
+            read[FRAME] = self._history.gather(samples.frame_rows[index])
+        return read if self._is_dict else read[""]
+
+
+def _groups(obs: Obs | TensorObs) -> dict[str, np.ndarray] | dict[str, Tensor]:
+    return obs if isinstance(obs, dict) else {"": obs}  # pyright: ignore[reportReturnType]
+
+
+def _env_major(steps: list[Tensor]) -> Tensor:
+    """n_steps tensors `(n_envs, ...)` -> `(n_envs * n_steps, ...)`, in SB3's order."""
+    return torch.stack(steps, dim=1).flatten(0, 1)

@@ -1,0 +1,61 @@
+"""What a rollout has to say to the logger."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.utils import explained_variance, safe_mean
+
+from Algorithm.distributed import everyones, means, of_all_ranks, world_size
+from Algorithm.meter import to_numbers
+from Algorithm.on_policy.rollout import StudentRolloutBuffer
+from Algorithm.on_policy.state import ResumableOnPolicy
+from Models.agreement import ActionAccuracy
+from Models.distributions import Distribution
+
+
+def log_student(
+    logger: Logger, student: Distribution, teacher: Distribution | None, accuracy: ActionAccuracy
+) -> None:
+    """The student as it acted in the rollout, and beside the teacher where there is one."""
+    figures = {"entropy": student.entropy().mean()}
+    if teacher is not None:
+        figures["kl"] = teacher.kl(student).mean()
+        if accuracy.is_defined:
+            figures["action_accuracy"] = accuracy.of_modes(student, teacher).mean()
+    for name, value in means(to_numbers(figures)).items():
+        logger.record(f"rollout/{name}", value)
+
+
+def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: str) -> None:
+    """Mean return and length of the training episodes that ended last, on every rank."""
+    episodes = [episode for of_rank in everyones(episodes) for episode in of_rank]
+    if episodes:
+        logger.record(return_key, safe_mean([info["r"] for info in episodes]))
+        logger.record("rollout/ep_length", safe_mean([info["l"] for info in episodes]))
+
+
+def log_critic(logger: Logger, buffer: StudentRolloutBuffer) -> None:
+    """How much of the returns the critic explains: 1 all, 0 no more than their mean."""
+    values, returns = (
+        of_all_ranks(torch.from_numpy(array.flatten())).numpy()
+        for array in (buffer.values, buffer.returns)
+    )
+    logger.record("train/explained_variance", explained_variance(values, returns))
+
+
+def log_clock(
+    logger: Logger, model: ResumableOnPolicy, rollout_seconds: float, update_seconds: float
+) -> None:
+    """The steps so far, and what the latest rollout and its update took."""
+    rollout = model.n_steps * model.n_envs * world_size()  # env steps
+    for name, value in {
+        **model.counters,
+        "rollout_seconds": rollout_seconds,
+        "update_seconds": update_seconds,
+        "steps_per_second": rollout / (rollout_seconds + update_seconds),
+        "seconds": (time.time_ns() - model.start_time) / 1e9,
+    }.items():
+        logger.record(f"time/{name}", value)

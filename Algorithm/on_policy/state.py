@@ -1,0 +1,135 @@
+"""SB3's on-policy algorithm whose training goes on from a stored state as if never stopped."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.type_aliases import MaybeCallback
+
+from Algorithm.env_state import capture_env, restore_env
+from Algorithm.on_policy.rollout import StudentRolloutBuffer
+
+_COUNTERS = (
+    *("num_timesteps", "gradient_steps", "_n_updates", "_iteration"),
+    "_current_progress_remaining",
+)
+
+
+class ResumableOnPolicy(OnPolicyAlgorithm):
+    """What `OnPolicyStudent` knows of itself, beside the random generators (`Common.runs.generators`).
+
+    `on_boundary` is called where `capture` may be: before the first step of every rollout, after
+    the callbacks that were told of it.
+    """
+
+    on_boundary: Callable[[], None] | None = None
+    gradient_steps: int
+    rollout_buffer: StudentRolloutBuffer
+    _iteration = 0  # rollouts of this `learn`
+    _resumed: dict[str, Any] | None = None  # what `learn` is to put back after its own set-up
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the student has learned from."""
+        return {"env_steps": self.num_timesteps, "gradient_steps": self.gradient_steps}
+
+    @property
+    def work_done(self) -> int:
+        """Env steps, by which checkpoints are numbered."""
+        return self.num_timesteps
+
+    def capture(self) -> dict[str, Any]:
+        """Everything of the training that decides how it goes on, but random generators.
+
+        Call it at `on_boundary`, or after `learn`. Tensors and arrays in it are the model's own:
+        store them before it goes on.
+
+        Returns: what `Common.runs.packing.pack` takes.
+        """
+        assert self.env is not None and self._last_episode_starts is not None
+        return {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.policy.optimizer.state_dict(),
+            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "elapsed": time.time_ns() - int(self.start_time),
+            "episodes": list(self.ep_info_buffer or ()),
+            "successes": [float(success) for success in self.ep_success_buffer or ()],
+            "rollout_buffer": self.rollout_buffer.capture(),
+            "logged": _capture_logged(self.logger),
+            "episode_starts": self._last_episode_starts,
+            "env": capture_env(self.env),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `capture` took, into a model that was made alike.
+
+        `learn` then goes on, and is given the total of the whole training. Where the environments
+        could not be saved, they are reset: give them the first seed of the training before, as
+        `restore_env` counts its episodes from there; others, a seed of your own.
+
+        Raises:
+            UserError: the state is of other environments.
+            KeyError, RuntimeError, ValueError: it is of another policy, or of another version.
+        """
+        assert self.env is not None
+        self.policy.load_state_dict(state["policy"])
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        for name in _COUNTERS:
+            setattr(self, name, state["counters"][name])
+        self.ep_info_buffer = deque(state["episodes"], maxlen=self._stats_window_size)
+        self.ep_success_buffer = deque(state["successes"], maxlen=self._stats_window_size)
+        self.rollout_buffer.restore(state["rollout_buffer"])
+        # Version 0.1 did not count episodes; each has a step at least.
+        at_most = self.num_timesteps // self.n_envs + 1
+        obs, has_begun = restore_env(self.env, {"episodes_begun": at_most, **state["env"]})
+        self._last_obs = obs  # pyright: ignore[reportAttributeAccessIssue]
+        self._last_episode_starts = state["episode_starts"] | has_begun
+        self._resumed = {name: state[name] for name in ("elapsed", "logged")}
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        resumed, self._resumed = self._resumed, None
+        if resumed is None:
+            self._iteration = 0
+            return super()._setup_learn(
+                total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+            )
+        # SB3 adds the steps so far to the total, and leaves environments and episodes alone.
+        left = total_timesteps - self.num_timesteps
+        set_up = super()._setup_learn(left, callback, False, tb_log_name, progress_bar)
+        self.start_time -= resumed["elapsed"]
+        _restore_logged(self.logger, resumed["logged"])
+        return set_up
+
+
+def _capture_logged(logger: Logger) -> dict[str, Any]:
+    """What was recorded and not yet dumped."""
+    values: dict[str, Any] = dict(logger.name_to_value)
+    return {
+        # As plain numbers: NumPy's and torch's write the same line of the record.
+        "values": {key: v.item() if hasattr(v, "item") else v for key, v in values.items()},
+        "counts": dict(logger.name_to_count),
+        "excluded": dict(logger.name_to_excluded),
+    }
+
+
+def _restore_logged(logger: Logger, state: dict[str, Any]) -> None:
+    for target, name in (
+        (logger.name_to_value, "values"),
+        (logger.name_to_count, "counts"),
+        (logger.name_to_excluded, "excluded"),
+    ):
+        target.clear()
+        target.update(state[name])

@@ -1,0 +1,64 @@
+"""Settings of REINFORCE and the actor-critic; the defaults are the Hopper study's."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from Common.errors import UserError
+
+
+@dataclass(frozen=True)
+class PolicyGradientConfig:
+    """What both have."""
+
+    learning_rate: float = 1e-3
+    gamma: float = 0.99  # discount
+    n_episodes: int = 1  # whole episodes an update, of each environment
+    max_grad_norm: float = math.inf  # of all gradients together; inf clips nothing
+    max_episode_steps: int = 10_000  # env steps; a longer episode counts as one that never ends
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
+        if not 0 <= self.gamma <= 1:
+            raise UserError(f"`gamma` {self.gamma} must lie in [0, 1].")
+        if not self.max_grad_norm > 0:
+            raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
+        for name in ("n_episodes", "max_episode_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class ReinforceConfig(PolicyGradientConfig):
+    """REINFORCE; the study's baselines are 0 and 20."""
+
+    baseline: float = 0.0  # subtracted from every return, in units of the return
+    normalize_returns: bool = False  # zero mean and unit deviation over the update's steps
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not math.isfinite(self.baseline):
+            raise UserError(f"`baseline` {self.baseline} must be finite.")
+        if self.normalize_returns and self.baseline:
+            raise UserError(
+                f"`normalize_returns` subtracts the returns' mean, so `baseline` {self.baseline:g} "
+                "would do nothing. Give one of the two."
+            )
+
+
+@dataclass(frozen=True)
+class ActorCriticConfig(PolicyGradientConfig):
+    """The actor-critic; the study's is one-step."""
+
+    n_steps: int = 1  # env steps of rewards in a critic's target before it bootstraps
+    vf_coef: float = 0.5  # weight of the critic's loss
+    normalize_advantage: bool = False  # zero mean and unit deviation over the update's steps
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_steps < 1:
+            raise UserError(f"`n_steps` {self.n_steps} must be at least 1.")
+        if not 0 < self.vf_coef < math.inf:
+            raise UserError(f"`vf_coef` {self.vf_coef} must be finite and above 0.")

@@ -1,0 +1,135 @@
+"""Run folders: where they are, and that no other run is lost in one.
+
+Whoever writes one holds `Common.files.locks.locked` on it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.files.durable import partial_path, remove
+from Common.files.locks import LOCK_FILE
+from Common.names import check_utf8
+from Common.runs.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
+from Enviroment.dataset.reader import RESULTS
+from Enviroment.tasks import TASKS
+from Evaluation.plots.run_curves import CURVES_FILE
+
+CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
+DIAGNOSTICS = "diagnostics"
+# What a process that was killed leaves of a run that had not begun.
+_NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
+_LONGEST_NAME = 200  # bytes; file systems end at 255
+_LONGEST_PATH = 3000  # bytes; Linux ends at 4096
+# What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
+# long as it is there, what is left counts as a run, and --overwrite can be said again.
+_CONTENTS = (
+    *(METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
+    *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
+)
+
+
+def locate(output: Path | None, default: Path) -> Path:
+    """The absolute folder that `--output` names, else `default` below Results.
+
+    Raises:
+        UserError: `output` leaves its place by `..`, is too long or not UTF-8, or names a file.
+    """
+    if output is None:
+        what = f"The run's name {str(default)!r:.80}"
+        if default.is_absolute():
+            raise UserError(f"{what} leaves {RESULTS}.")
+        _check_names(default, what)
+        return RESULTS / default
+    _check_names(output, f"`output` {str(output)!r:.80}")
+    for part in (output, *output.parents):
+        if part.is_file():
+            raise UserError(f"`output` {output}: {part} is a file. Name a folder.")
+    return output.absolute()
+
+
+def _check_names(path: Path, what: str) -> None:
+    if ".." in path.parts:
+        raise UserError(f"{what} holds '..'. Name the folder without it.")
+    check_utf8(str(path.absolute()), what)
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if "\0" in str(path) or longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+        raise UserError(f"{what} is no usable name for a folder.")
+
+
+def default_teacher(task_name: str) -> Path:
+    """The bundle of a task's teacher: the SAC agent, or where there is none the PPO agent.
+
+    Raises:
+        UserError: there is neither; says how to make one.
+    """
+    folder = RESULTS / task_name / "teachers"
+    for algo in ("sac", "ppo"):
+        if (folder / algo).is_dir():
+            return folder / algo
+    task = TASKS.get(task_name)
+    how = "Give the bundle of one (`teacher`)."
+    if task is not None:
+        run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
+        how = (
+            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle, "
+            f"`teacher` {run / TEACHER}, or copy that to {folder / 'ppo'}."
+        )
+    raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")
+
+
+def check_free(
+    folder: Path, *, overwrite: bool = False, resume: bool = False, hint: str = ""
+) -> None:
+    """Refuses to start where a run would be lost or mixed with another. Changes nothing.
+
+    Args:
+        overwrite: the run that the folder holds is to be deleted.
+        resume: it is to go on; whoever reads its configuration judges it.
+        hint: a further way out, such as `--resume`.
+
+    Raises:
+        UserError: says what the folder holds, and which flag helps.
+    """
+    if not folder.exists() or {path.name for path in folder.iterdir()} <= _NOTHING:
+        return
+    if not (folder / CONFIG_FILE).is_file():
+        raise UserError(f"{folder} is not empty and holds no run. Name another `output`.")
+    if resume:
+        return
+    if not overwrite:
+        raise UserError(
+            f"{folder} already holds a run. {hint}Delete it by `overwrite`, or name another "
+            "`output`."
+        )
+    if not holds_run(folder):
+        raise UserError(
+            f"{folder / CONFIG_FILE} is not the configuration of a run of this toolkit, so "
+            "`overwrite` deletes nothing here. Name another `output`, or delete the folder "
+            "yourself."
+        )
+
+
+def holds_run(folder: Path) -> bool:
+    """Return whether a folder's configuration is one that a run of this toolkit wrote.
+
+    Other programs write a `config.json` too, beside `checkpoints` and `wandb` of their own.
+    """
+    try:
+        described = read_json(folder / CONFIG_FILE)
+    except (OSError, ValueError):
+        return False
+    if not isinstance(described, dict) or not described.keys() >= CONFIG_KEYS:
+        return False
+    config, versions = described["config"], described["versions"]
+    names_task = isinstance(config, dict) and isinstance(config.get("task"), str)
+    return names_task and isinstance(versions, dict) and "python" in versions
+
+
+def clear(folder: Path) -> None:
+    """Deletes the run that a folder holds, and nothing else in it."""
+    for name in _CONTENTS:
+        remove(folder / name)

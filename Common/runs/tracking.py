@@ -1,0 +1,366 @@
+"""What a run leaves behind: `config.json`, `metrics.jsonl`, and W&B with the same keys.
+
+`metrics.jsonl` is the record; W&B is a copy of it. Whatever W&B does, the run goes on; without
+its record it does not, because nobody could tell afterwards what had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import wandb
+from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
+
+from Common.commands.redaction import command_line, redact
+from Common.errors import UserError
+from Common.files.bounded_read import parse_json, read_bounded
+from Common.files.durable import write_file
+from Common.runs.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
+
+CONFIG_FILE = "config.json"
+# In every version's; so a folder is known to hold a run of ours.
+CONFIG_KEYS = frozenset({"config", "command", "versions", "teacher_sha256"})
+METRICS_FILE = "metrics.jsonl"
+_MAX_METRICS = 2**30  # bytes
+PACKAGES = (
+    "torch",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+    "stable-baselines3",
+    "sb3-contrib",
+    "safetensors",
+    "opencv-python-headless",
+    "imageio-ffmpeg",
+    "wandb",
+)
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A video that W&B has, or gets when the run goes on."""
+
+    line: int  # so many lines of metrics.jsonl come before it
+    key: str
+    file: str | None  # relative to the run folder; None: it lies elsewhere
+    step: int  # as logging points count: env steps, in cloning gradient steps
+
+
+class RunTracker(KVWriter):
+    """Writes each `logger.dump(step)` of SB3 as a line of `metrics.jsonl`, and to W&B.
+
+    A line is `{"step": env steps (in cloning gradient steps), key: value, ...}`; NaN and infinity,
+    which JSON does not have, become null. W&B gets numbers, the configuration and videos; no code,
+    no git state, no command line, no console output, nothing about the machine. Its files lie in
+    `run_dir/wandb`.
+
+    W&B numbers its rows, and here each row is a line or a video, in the order of the record. So a
+    run that goes on knows what W&B has: it sends what is missing, and nothing twice.
+
+    Args:
+        run_dir: the run folder; made if missing. Lines are added to a `metrics.jsonl` that is
+            there already, and what a killed process left of a last line is cut off.
+        wandb_mode: "online" falls back to "offline", with one warning, where W&B cannot be
+            reached or no key is configured.
+        project, name: of the run on W&B.
+        config: the resolved configuration, shown by W&B.
+        position: what `position()` was at the checkpoint that the run goes on from. What was
+            logged after it is cut off: the run logs it again.
+
+    Raises:
+        UserError: `metrics.jsonl` cannot be written, or is not the one that `position` is of.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        *,
+        wandb_mode: WandbMode = "offline",
+        project: str,
+        name: str,
+        config: Mapping[str, Any],
+        position: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._run_dir, self._path = run_dir, run_dir / METRICS_FILE
+        wandb_id, n_bytes, self._videos = _read_position(self._path, position)
+        try:
+            run_dir.mkdir(parents=True, exist_ok=True)
+            written = b""
+            if self._path.exists():
+                written = read_bounded(self._path, _MAX_METRICS)[:n_bytes]
+            whole = written[: written.rfind(b"\n") + 1]
+            if n_bytes is not None and len(whole) != n_bytes:
+                raise UserError(
+                    f"{self._path} is not the file that the checkpoint was written with: it held "
+                    f"{n_bytes} bytes of whole lines then. Restore it from a copy."
+                )
+            self._metrics = self._path.open("ab", buffering=0)
+            self._metrics.truncate(len(whole))
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        self._bytes, self._lines = len(whole), whole.count(b"\n")
+        self._wandb = start_wandb(
+            run_dir, wandb_mode, project, name, redact(_jsonable(config)), wandb_id
+        )
+        self._wandb_id = wandb_id if self._wandb is None else self._wandb.id
+        self._ahead = 0  # rows that W&B has already of those that the run logs again
+        if whole or self._videos or wandb_id is not None:
+            self._bring_up_to_date(whole)
+
+    @property
+    def url(self) -> str | None:
+        """Where to watch the run; None unless it is online."""
+        return None if self._wandb is None else self._wandb.url
+
+    def position(self) -> dict[str, Any]:
+        """How far the record is, as JSON for a checkpoint; all of it is on the disk by now.
+
+        Raises:
+            UserError: the disk fails.
+        """
+        try:
+            os.fsync(self._metrics.fileno())
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        videos = [asdict(video) for video in self._videos]
+        return {"metrics_bytes": self._bytes, "wandb_id": self._wandb_id, "videos": videos}
+
+    def write(
+        self,
+        key_values: dict[str, Any],
+        key_excluded: dict[str, tuple[str, ...]],
+        step: int = 0,
+    ) -> None:
+        """Write one logging point; SB3's logger calls this.
+
+        Raises:
+            TypeError: a value is neither a number nor text.
+            UserError: `metrics.jsonl` cannot be written; it ends with the point before.
+        """
+        values = filter_excluded_keys(key_values, key_excluded, "json")
+        point = {"step": int(step)} | {key: _scalar(key, value) for key, value in values.items()}
+        line = {key: _finite_or_none(value) for key, value in point.items()}
+        self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
+        self._log_to_wandb(point)
+
+    def video(self, key: str, path: Path, step: int) -> None:
+        """Upload an mp4 file to W&B. The file itself stays where it is."""
+        folder = self._run_dir.absolute()
+        inside = path.absolute().is_relative_to(folder)
+        file = path.absolute().relative_to(folder).as_posix() if inside else None
+        self._send_video(_Video(self._lines, key, file, step), path)
+
+    def close(self) -> None:
+        """Finish both. Closing twice is harmless.
+
+        W&B's own process may write for a moment longer; this one waits for it at its exit.
+        """
+        self._metrics.close()
+        if self._wandb is not None:
+            run, self._wandb = self._wandb, None
+            or_warn("finish", run.finish)
+
+    def _append(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._metrics.write(rest) :]
+        except OSError as error:
+            self._metrics.truncate(self._bytes)  # a full disk takes the beginning of a line
+            raise _unwritable(self._path, error) from error
+        self._bytes += len(line)
+        self._lines += 1
+
+    def _log_to_wandb(self, point: dict[str, Any]) -> None:
+        run = self._wandb
+        if run is None or self._skips_row():
+            return
+        if not or_warn("log", lambda: run.log(point)):
+            self._wandb = None
+
+    def _send_video(self, video: _Video, path: Path | None) -> None:
+        run = self._wandb
+        if run is not None and not self._skips_row():
+            row = {"step": video.step}
+            if path is None or not or_warn(
+                f"upload {path.name}",
+                lambda: run.log(row | {video.key: wandb.Video(str(path), format="mp4")}),
+            ):
+                return
+        self._videos.append(video)
+
+    def _skips_row(self) -> bool:
+        """Whether W&B has the next row already. Counts it."""
+        self._ahead -= 1
+        return self._ahead >= 0
+
+    def _bring_up_to_date(self, written: bytes) -> None:
+        """Sends W&B the rows that it has not; those of an offline run are all in its new file."""
+        run = self._wandb
+        if run is None or not or_warn("tell its step", lambda: run.step):
+            return
+        points = [parse_json(line) for line in written.splitlines()]
+        videos, self._videos = self._videos, []
+        self._ahead, self._lines = run.step, 0
+        for line in range(len(points) + 1):
+            for video in (video for video in videos if video.line == line):
+                self._send_video(video, None if video.file is None else self._run_dir / video.file)
+            if line < len(points):
+                absent = {key: math.nan for key, value in points[line].items() if value is None}
+                self._log_to_wandb(points[line] | absent)
+                self._lines += 1
+        remove_superseded(self._run_dir, run)
+
+
+def _read_position(
+    path: Path, position: Mapping[str, Any] | None
+) -> tuple[str | None, int | None, list[_Video]]:
+    """The id of the run on W&B, the bytes of `metrics.jsonl`, and the videos so far."""
+    if position is None:
+        return None, None, []
+    try:
+        wandb_id, n_bytes = position["wandb_id"], position["metrics_bytes"]
+        videos = [_Video(**video) for video in position["videos"]]
+        known = wandb_id is None or re.fullmatch(r"[\w-]{1,64}", wandb_id)
+        folder = path.parent.resolve()
+        files = [folder / video.file for video in videos if video.file is not None]
+        inside = all(file.resolve().is_relative_to(folder) for file in files)
+        if not (known and inside and type(n_bytes) is int and n_bytes >= 0):
+            raise ValueError("a value that no run writes")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"The checkpoint's position in {path} is garbled: {error!r}.") from error
+    return wandb_id, n_bytes, videos
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"{path} cannot be written: {error.strerror}. The run stops, because this is its record. "
+        "Its checkpoints are whole: make room, or mend what is wrong, and go on by `resume`."
+    )
+
+
+def _scalar(key: str, value: Any) -> float | int | str | bool | None:
+    if hasattr(value, "item"):  # NumPy and torch
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"Metric {key!r} is a {type(value).__name__}, not a number or text.")
+
+
+def _finite_or_none(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
+    """The logging points of a run, in the order in which they were written.
+
+    A last line that is not finished yet is left out: the run may still be writing it.
+
+    Raises:
+        UserError: there is no `metrics.jsonl`, or a line of it is not a logging point.
+    """
+    path = Path(run_dir) / METRICS_FILE
+    try:
+        text = read_bounded(path, _MAX_METRICS).decode()
+    except FileNotFoundError:
+        raise UserError(f"{run_dir} holds no {METRICS_FILE}, so it is no run folder.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    points = []
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+        try:
+            point = parse_json(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}, is not JSON: {error}.") from None
+        if not isinstance(point, dict) or type(point.get("step")) is not int:
+            raise UserError(f"{path}, line {number}, is no logging point: it has no 'step'.")
+        points.append(point)
+    return points
+
+
+def write_config(
+    run_dir: Path,
+    config: Mapping[str, Any],
+    *,
+    teacher_sha256: str | None,
+    command: Sequence[str],
+    teacher: Mapping[str, str] | None = None,
+) -> Path:
+    """Write `config.json`: what it takes to repeat the run.
+
+    It holds `config`, `command`, the `versions` of Python and packages, `teacher_sha256` (null
+    without a teacher) and, where the code lies in a git checkout, `git_sha`.
+
+    Args:
+        config: the resolved configuration, `dataclasses.asdict` of a configuration class.
+        teacher: SHA-256 of what else the teacher is known by, see `Distillation.starting.teaching`.
+        command: the program and its arguments, `sys.argv`. Secrets in it, and in `config`, are
+            hidden: `Common.commands.redaction`.
+
+    Raises:
+        TypeError: `config` holds something that JSON cannot.
+        UserError: the folder cannot be written.
+    """
+    description = {
+        "config": redact(_jsonable(config)),
+        "command": command_line(command),
+        "versions": package_versions(),
+        "teacher_sha256": teacher_sha256,
+        **({} if teacher is None else {"teacher": dict(teacher)}),
+    }
+    git_sha = _git_sha()
+    if git_sha is not None:
+        description["git_sha"] = git_sha
+    assert description.keys() >= CONFIG_KEYS
+    path = run_dir / CONFIG_FILE
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(description, indent=2).encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of those of `PACKAGES` that are installed."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _jsonable(config: Mapping[str, Any]) -> dict[str, Any]:
+    def convert(value: Any) -> str:
+        if isinstance(value, Path):
+            return str(value)
+        raise TypeError(f"A configuration cannot hold a {type(value).__name__}: {value!r}.")
+
+    return json.loads(json.dumps(dict(config), default=convert))
+
+
+def _git_sha() -> str | None:
+    """The commit of this code; None outside a checkout, or before its first commit."""
+    try:
+        git = subprocess.run(
+            ["git", "rev-parse", "--verify", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return git.stdout.strip() if git.returncode == 0 else None

@@ -1,0 +1,120 @@
+"""A run on W&B, or in W&B's offline files, which may fail without harm to training."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import wandb
+from wandb.errors import UsageError
+
+from Common.files.durable import remove
+
+WandbMode = Literal["offline", "online", "disabled"]
+
+_INIT_TIMEOUT = 30.0  # s; W&B's own 90 are long to wait for a run without a network
+_FINISH_TIMEOUT = 60.0  # s for what is not sent yet; W&B itself waits without an end
+
+
+def or_warn(what: str, call: Callable[[], object]) -> bool:
+    """Whether W&B did what it was asked; a warning if not.
+
+    W&B's service is another process, and its client raises a dozen unrelated exceptions when
+    that process is gone. None of them is worth a training run.
+    """
+    try:
+        call()
+    except Exception as error:
+        warnings.warn(
+            f"W&B could not {what} ({type(error).__name__}: {error}); "
+            f"the run goes on, and metrics.jsonl has every metric.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return False
+    return True
+
+
+def start_wandb(
+    run_dir: Path,
+    mode: WandbMode,
+    project: str,
+    name: str,
+    config: dict[str, Any],
+    run_id: str | None = None,
+) -> wandb.Run | None:
+    """Starts W&B; None where it is disabled, or where it cannot be used at all, with a warning.
+
+    Args:
+        run_id: of the run to go on with. Online, W&B then counts its rows on from those that it
+            has. An offline run begins a new file of the same id, at row 0.
+    """
+    if mode == "disabled":
+        return None
+
+    def start(mode: Literal["offline", "online"]) -> wandb.Run:
+        run = wandb.init(
+            project=project,
+            name=name,
+            dir=run_dir,
+            mode=mode,
+            config=config,
+            id=run_id,
+            resume="allow" if run_id is not None and mode == "online" else None,
+            settings=_wandb_settings(),
+        )
+        # With a step of its own W&B takes points of any step; its built-in one only ever rises.
+        run.define_metric("*", step_metric="step")
+        return run
+
+    if mode == "online":
+        try:
+            # `init` alone would stop and ask for a key at a terminal.
+            if not wandb.login(prompt=False):
+                raise UsageError("no API key is configured: `wandb login`")
+            return start("online")
+        except (wandb.Error, OSError) as error:
+            reason = str(error).splitlines()[0]
+            warnings.warn(
+                f"W&B cannot be used online ({reason}). The run goes on offline; "
+                f"`wandb sync {run_dir / 'wandb'}/offline-run-*` uploads it later.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    started: list[wandb.Run] = []
+    or_warn("be started", lambda: started.append(start("offline")))
+    return started[0] if started else None
+
+
+def _wandb_settings() -> wandb.Settings:
+    return wandb.Settings(
+        save_code=False,
+        disable_code=True,
+        disable_git=True,
+        console="off",
+        silent=True,
+        init_timeout=_INIT_TIMEOUT,
+        finish_timeout=_FINISH_TIMEOUT,
+        finish_timeout_raises=True,
+        x_disable_meta=True,  # the command line, user, host and directory
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,  # may hold addresses with credentials; config.json has versions
+    )
+
+
+def remove_superseded(run_dir: Path, run: wandb.Run) -> None:
+    """Removes older offline files of a run whose every row is in its present one.
+
+    `wandb sync` would send each row twice.
+    """
+    if not run.offline:
+        return
+    present = Path(run.dir).parent.resolve()
+    name = re.compile(rf"offline-run-\d+_\d+-{re.escape(run.id)}(-\d+)?")
+    for folder in (run_dir / "wandb").glob("offline-run-*"):
+        if name.fullmatch(folder.name) and folder.resolve() != present:
+            remove(folder)

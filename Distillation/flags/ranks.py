@@ -1,0 +1,33 @@
+"""The flags of a run by torchrun, as each of its ranks takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from Algorithm.distributed import device_of_rank, share_of, threads_of_rank, world_size
+from Distillation.flags.groups import ON_POLICY
+from Distillation.flags.resolve import Flags
+
+
+def flags_of_rank(flags: Flags) -> Flags:
+    """The flags with this rank's GPU and its share of the machine's cores. Numbers of environments
+    and samples stay those of the whole run. Without torchrun nothing is changed.
+
+    Raises:
+        UserError: the method has no form for several ranks, or what is to be dealt out to them
+            cannot be dealt out evenly.
+    """
+    if world_size() == 1:
+        return flags
+    flags.method.refuse("A run on several ranks", ON_POLICY, "Start it without torchrun.")
+    share_of(flags.training.num_envs, "--num_envs")
+    if not flags.only_distils:
+        share_of(flags.ppd().batch_size, "--batch_size")
+    cores = len(os.sched_getaffinity(0))
+    run = dataclasses.replace(
+        flags.run,
+        device=device_of_rank(flags.run.device),
+        threads=flags.run.threads or threads_of_rank(cores),
+    )
+    return dataclasses.replace(flags, run=run)

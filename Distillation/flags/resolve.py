@@ -1,0 +1,271 @@
+"""The flags of every task's script together, and what they resolve to."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import LinearSchedule
+
+from Algorithm.augmentation import AugmentationConfig
+from Algorithm.cloning.config import CloningConfig
+from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.on_policy.critic_warmup import check_warmup
+from Algorithm.on_policy.distill import DistillConfig
+from Algorithm.on_policy.lambda_schedule import LambdaSchedule
+from Algorithm.on_policy.ppd import PPDConfig
+from Common.device import check_device
+from Common.errors import UserError
+from Distillation.flags.groups import (
+    ON_POLICY,
+    CloningFlags,
+    MethodFlags,
+    RunFlags,
+    StudentFlags,
+    TeacherFlags,
+    TrainingFlags,
+)
+from Enviroment import seeds
+
+# Measured on Pusher, where the paper's constant 3e-4 was slower.
+_PPD_LEARNING_RATE = 1e-3
+_DISTILL_LEARNING_RATE = 2e-3
+_FINAL_SHARE = 0.05  # of the learning rate, at the end
+
+
+@dataclass(frozen=True)
+class Flags:
+    """All of them, as groups."""
+
+    method: MethodFlags = field(default_factory=MethodFlags)
+    student: StudentFlags = field(default_factory=StudentFlags)
+    training: TrainingFlags = field(default_factory=TrainingFlags)
+    cloning: CloningFlags = field(default_factory=CloningFlags)
+    teaching: TeacherFlags = field(default_factory=TeacherFlags)
+    run: RunFlags = field(default_factory=RunFlags)
+
+    def __post_init__(self) -> None:
+        self._check_counts()
+        self._check_together()
+        if any(getattr(self.method, name) for name in ON_POLICY):
+            self._check_rollouts()
+        self.student.check_size()
+        check_device(self.run.device)
+        seeds.training(self.training.run_index)  # raises for an index that has no seeds
+        self.frame_size  # noqa: B018 - raises if it is no size
+        for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
+            configuration()  # each checks itself
+        self.lambda_schedule()
+
+    def _check_counts(self) -> None:
+        """Refuses counts below 1, and amounts that are none."""
+        training, run, teaching = self.training, self.run, self.teaching
+        counts = ("num_envs", "num_epochs", "batch_size", "total_timesteps", "num_steps")
+        for group, names in (
+            (training, (*counts, "optimization_steps")),
+            (self.cloning, ("num_data",)),
+            (run, ("eval_every", "eval_episodes", "final_episodes", "threads")),
+            (run, ("checkpoint_every", "keep")),
+        ):
+            for name in names:
+                if (value := getattr(group, name)) is not None and value < 1:
+                    raise UserError(f"--{name} {value} must be at least 1.")
+        if not 0 < run.checkpoint_minutes < math.inf:
+            raise UserError(f"--checkpoint_minutes {run.checkpoint_minutes} must be above 0.")
+        for group, names in (
+            (teaching, ("min_teacher_std", "corrupt_teacher")),
+            (training, ("final_learning_rate",)),
+        ):
+            for name in names:
+                if (value := getattr(group, name)) is not None and not 0 <= value < math.inf:
+                    raise UserError(f"--{name} {value} must be a number and not below 0.")
+
+    def _check_together(self) -> None:
+        """Refuses flags that contradict each other."""
+        training = self.training
+        if self.run.resume and self.run.overwrite:
+            raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
+        if self.student.blind and self.student.mode == "State":
+            raise UserError("--blind zeroes the frames, and --mode State sees none.")
+        if (
+            training.learning_rate_schedule == "constant"
+            and training.final_learning_rate is not None
+        ):
+            raise UserError(
+                "--final_learning_rate is where --learning_rate_schedule linear ends; the "
+                "constant one has none. Give only one of them."
+            )
+        if training.init_from is not None and self.student.size:
+            raise UserError("--init_from has a network already: leave out --size.")
+
+    def _check_rollouts(self) -> None:
+        """Refuses a budget that is none, of a method that learns from rollouts."""
+        if self.total_timesteps < self.rollout:
+            raise UserError(
+                f"--total_timesteps {self.total_timesteps} is below one rollout of "
+                f"{self.training.num_envs} environments x {self.num_steps} steps = {self.rollout}. "
+                "Raise it, or lower --num_envs or --num_steps."
+            )
+        check_warmup(self.training.critic_warmup, self.rollout, self.total_timesteps)
+
+    @property
+    def frame_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", self.student.frame_size)
+        if match is None:
+            raise UserError(
+                f"--frame_size {self.student.frame_size!r} is no size. Give HEIGHTxWIDTH in "
+                "pixels, such as 64x128."
+            )
+        return int(match[1]), int(match[2])
+
+    @property
+    def only_distils(self) -> bool:
+        """Whether the method is one of the two distillations."""
+        return self.method.Sdistillation or self.method.Tdistillation
+
+    @property
+    def eval_every(self) -> int:
+        """Steps between evaluations: env steps, or in cloning gradient steps."""
+        return self.run.eval_every or self._interval
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints: env steps, or in cloning gradient steps."""
+        return self.run.checkpoint_every or self._interval
+
+    @property
+    def _interval(self) -> int:
+        cloning = self.method.BC_phase or self.method.Dagger_phase
+        return 1_000 if cloning else 25_000
+
+    @property
+    def num_steps(self) -> int:
+        """Env steps a rollout, each environment: the given ones, or the method's."""
+        default = DistillConfig.n_steps if self.only_distils else PPDConfig.n_steps
+        return default if self.training.num_steps is None else self.training.num_steps
+
+    @property
+    def rollout(self) -> int:
+        """Env steps a rollout, all environments together."""
+        return self.training.num_envs * self.num_steps
+
+    @property
+    def total_timesteps(self) -> int:
+        """The budget in env steps; a budget in gradient steps is whole rollouts of them."""
+        t = self.training
+        if t.optimization_steps is None:
+            return t.total_timesteps
+        each = (
+            1
+            if self.only_distils
+            else t.num_epochs * math.ceil(self.rollout / self.ppd().batch_size)
+        )
+        return math.ceil(t.optimization_steps / each) * self.rollout
+
+    def learning_rate_schedule(self, first: float) -> Schedule:
+        """From `first` to the final one, or staying, along the progress that remains (1 to 0)."""
+        return LinearSchedule(first, self.final_learning_rate(first), end_fraction=1.0)
+
+    def final_learning_rate(self, first: float) -> float:
+        """Where the learning rate that begins at `first` ends."""
+        if self.training.learning_rate_schedule == "constant":
+            return first
+        return _given(self.training.final_learning_rate, _FINAL_SHARE * first)
+
+    def lambda_schedule(self) -> LambdaSchedule:
+        """What PPD's lambda follows. It keeps the skill that it was told: one for each run."""
+        t = self.training
+        return LambdaSchedule(t.PPD_parameter, t.final_lambda, t.lambda_schedule)
+
+    def augmentation(self) -> AugmentationConfig:
+        """What updates change of the student's observations."""
+        return AugmentationConfig(self.training.random_shift, self.training.modality_dropout)
+
+    def distill(self) -> DistillConfig:
+        """The configuration of the two distillations."""
+        t = self.training
+        return DistillConfig(
+            n_steps=self.num_steps,
+            learning_rate=_given(t.learning_rate, _DISTILL_LEARNING_RATE),
+            gamma=t.gamma,
+            gae_lambda=t.gae_lambda,
+            ent_coef=t.ent_coef,
+            kl_direction=t.kl_direction,
+        )
+
+    def clone(self) -> CloningConfig:
+        """The configuration of learning from labels."""
+        t = self.training
+        return CloningConfig(
+            loss_type=self.cloning.loss_type,
+            gradient_steps=t.optimization_steps or CloningConfig.gradient_steps,
+            batch_size=t.batch_size or CloningConfig.batch_size,
+            learning_rate=_given(t.learning_rate, CloningConfig.learning_rate),
+        )
+
+    def dagger(self) -> DaggerConfig:
+        """The configuration of DAgger's rounds."""
+        c = self.cloning
+        return DaggerConfig(
+            rounds=c.rounds,
+            env_steps=c.round_env_steps,
+            gradient_steps=c.round_gradient_steps,
+            beta_schedule=c.beta_schedule,
+        )
+
+    def replay(self) -> ReplayConfig:
+        """Which samples cloning prefers."""
+        return ReplayConfig(alpha=self.cloning.alpha, mode_alpha=self.cloning.mode_alpha)
+
+    def ppd(self) -> PPDConfig:
+        """The algorithm's configuration; PPO is PPD at lambda 0."""
+        t = self.training
+        return PPDConfig(
+            distill_lambda=0.0 if self.method.PPO else t.PPD_parameter,
+            n_steps=self.num_steps,
+            batch_size=t.batch_size or PPDConfig.batch_size,
+            n_epochs=t.num_epochs,
+            learning_rate=_given(t.learning_rate, _PPD_LEARNING_RATE),
+            gamma=t.gamma,
+            gae_lambda=t.gae_lambda,
+            clip_range=t.clip_range,
+            ent_coef=t.ent_coef,
+            kl_direction=t.kl_direction,
+            detach_ratio=t.detach_ratio,
+        )
+
+    def run_name(self) -> str:
+        """A name that tells runs apart: what most often differs between them."""
+        s, t = self.student, self.training
+        parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
+        if s.mode != "State":
+            parts.append("blind" if s.blind else s.frame_size)
+        if self.method.PPD:
+            parts.append(f"lambda{t.PPD_parameter:g}")
+            if t.lambda_schedule != "constant":
+                parts.append(f"{t.lambda_schedule}{t.final_lambda:g}")
+        if self.method.BC_phase:
+            parts += [self.cloning.loss_type, Path(self.cloning.dataset).name]
+        if self.teaching.corrupt_teacher:
+            parts.append(f"corrupt{self.teaching.corrupt_teacher:g}")
+        if t.init_from is not None:
+            parts.append("init")
+        return "_".join([*parts, f"run{t.run_index}"])
+
+
+class UncheckedFlags(Flags):
+    """Flags that need not fit each other: the command line may still change them, or they are a
+    part of those of an earlier run.
+    """
+
+    def __post_init__(self) -> None:
+        pass
+
+
+def _given(value: float | None, default: float) -> float:
+    return default if value is None else value

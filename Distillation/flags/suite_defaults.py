@@ -1,0 +1,120 @@
+"""The settings of the PPD paper, as the defaults of the flags for the tasks of its suites; and
+what such a task cannot do.
+
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), table of hyperparameters.
+What it leaves open, or what evaluation costs, says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from Common.errors import UserError
+from Distillation.flags.groups import (
+    ON_POLICY,
+    CloningFlags,
+    MethodFlags,
+    RunFlags,
+    StudentFlags,
+    TeacherFlags,
+    TrainingFlags,
+)
+from Enviroment.task import Suite, Task
+from Models.distributions import DiagGaussian
+from Models.networks.paper import paper_student
+
+# Swimmer's and Hopper's teachers and students share a shorter horizon; so do the study's Hoppers.
+_SHORT_HORIZON = ("Swimmer", "Hopper")
+
+# The paper's evaluations are of a finished student; these are how often one looks in between.
+# Episodes are up to 1,000 env steps: 10 each on ID and OD seeds, 20 times in 2M steps, play a
+# fifth of what is trained on.
+_EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
+# Atari is deterministic after at most 30 first steps of doing nothing: without random actions a
+# teacher would have some thirty different episodes. Procgen's can be stuck without.
+_GAME_NOISE = 0.1  # share of random actions
+_CLONING = ("C_data", "BC_phase", "Dagger_phase")
+_TAUGHT_BEFORE = ("PPO", "BC_phase")  # methods that label nothing while they act
+_FINAL_EPISODES: dict[Suite, int] = {"procgen": 200}
+
+
+def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
+    """Groups of flags by their name in `Flags`; none for a task without a suite.
+
+    Args:
+        methods: flags of the methods that were asked for. Datasets and cloning are not the
+            paper's, and learn as they do elsewhere.
+    """
+    if not task.suite:
+        return {}
+    groups: dict[str, Any] = {
+        "student": _student(task),
+        # Its teachers are PPO agents, used as they are; far below their deviations, this floor
+        # is for SAC's, which can vanish.
+        "teaching": TeacherFlags(min_teacher_std=0.01),
+    }
+    if not methods or set(methods) & set(ON_POLICY):
+        groups["training"] = _training(task, methods)
+        groups["run"] = RunFlags(
+            eval_every=_EVAL_EVERY,
+            eval_episodes=_EVAL_EPISODES,
+            final_episodes=_FINAL_EPISODES.get(task.suite, 50),
+        )
+    if task.is_game and set(methods) & set(_CLONING):
+        groups["cloning"] = CloningFlags(behaviour_noise=_GAME_NOISE)
+    return groups
+
+
+def _student(task: Task) -> StudentFlags:
+    h, w = task.frame_size
+    frames_alone = task.is_game  # a game has no state to show
+    return StudentFlags(mode="ImpaalaMid" if frames_alone else "State", frame_size=f"{h}x{w}")
+
+
+def _training(task: Task, methods: Collection[str]) -> TrainingFlags:
+    short = task.suite == "hopper" or task.name in _SHORT_HORIZON
+    distils = bool(set(methods) & {"Sdistillation", "Tdistillation"})
+    return TrainingFlags(
+        total_timesteps=2_000_000,
+        num_envs=18,
+        num_steps=5 if distils else 64,
+        num_epochs=4,
+        batch_size=None if distils else 512,
+        learning_rate=3e-4,
+        learning_rate_schedule="constant",
+        PPD_parameter=1.0,
+        detach_ratio=False,
+        gamma=0.995 if short else 0.999,
+        gae_lambda=0.9,
+        ent_coef=0.0,
+    )
+
+
+def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
+    """Refuses what the task does not have.
+
+    Raises:
+        UserError: says what, and what to give instead.
+    """
+    sees_state = student.mode == "State"
+    if task.is_game:
+        if sees_state:
+            raise UserError(f"{task.name} has no state for --mode State, only frames.")
+        if student.blind:  # what is labelled live would be labelled by a blind teacher
+            method.refuse(
+                f"--blind of {task.name}, whose teacher needs its frames,", _TAUGHT_BEFORE
+            )
+    elif task.camera is None and not sees_state:
+        raise UserError(
+            f"{task.name} has no camera for --mode {student.mode}. Give one by --camera where "
+            "there is that flag, or train a student of the state: --mode State."
+        )
+    if student.size:
+        of_state = paper_student(task.suite, student.size, DiagGaussian.family).mode == "State"
+        if sees_state != of_state:
+            raise UserError(
+                f"--size {student.size} is the paper's network on "
+                f"{'the state' if of_state else 'frames'} in this suite, and --mode "
+                f"{student.mode} sees something else. Leave out one of them."
+            )

@@ -1,0 +1,94 @@
+"""Teacher datasets, as the scripts collect and find them."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+from Common.errors import UserError
+from Common.runs import run_folder
+from Distillation.flags.resolve import Flags
+from Enviroment.dataset.collect import check_content, collect, is_complete
+from Enviroment.dataset.format import IDENTITY
+from Enviroment.dataset.reader import TeacherDataset, dataset_folder, parse_count, resolve_dataset
+from Enviroment.tasks import Task
+from Models.teacher.labels import TeacherLabeller
+from Models.teacher.policy import Teacher
+
+
+def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
+    """`--C_data`: collects, or goes on; returns the dataset's folder."""
+    num_data = flags.cloning.num_data
+    folder = dataset_folder(task, num_data)
+    if flags.run.output is not None:
+        folder = run_folder.locate(flags.run.output, Path())
+    return _collect(task, flags, teacher, folder, num_data, resume=flags.run.resume)
+
+
+def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
+    """The dataset that `--dataset` names; with `--collect_missing` it is collected first, or what
+    a stopped process left of that to do.
+
+    Raises:
+        UserError: it is not there, damaged, or of another task, frame size or teacher.
+    """
+    name = flags.cloning.dataset
+    num_data = parse_count(name)
+    if flags.cloning.collect_missing and num_data is not None:
+        folder = dataset_folder(task, num_data)
+        if not is_complete(folder):
+            _collect(task, flags, teacher, folder, num_data, resume=True)
+    try:
+        folder = resolve_dataset(task, name)
+    except UserError as error:
+        if num_data is None:  # where to collect is known for counts alone
+            raise
+        raise UserError(f"{error} Or add --collect_missing.") from error
+    dataset = TeacherDataset.open(folder, task)
+    check_content(folder)  # a few tenths of a second for 100k steps; the training takes minutes
+    _check_teacher(dataset, teacher)
+    return dataset
+
+
+def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
+    """Refuses a dataset whose labels are not what this teacher would say."""
+    asked = dataset.manifest.recipe.teacher  # empty of all this in what was imported
+    theirs, ours = asked.get("sha256"), teacher.description.sha256
+    acts_alike = asked.get(IDENTITY) in (None, teacher.description.identity)
+    if theirs not in (None, ours) or not acts_alike:
+        sigma = asked.get("corruption_sigma")
+        noise = f", and --corrupt_teacher {sigma}" if sigma else ""
+        alike = ", of the same weights in another network" if theirs == ours else ""
+        raise UserError(
+            f"The dataset {dataset.folder} is of another teacher ({str(theirs)[:12]}) than the one "
+            f"given ({ours[:12]}){alike}. Name its teacher by --teacher{noise}."
+        )
+    floor = asked.get("min_std")
+    if floor not in (None, teacher.min_std):
+        raise UserError(
+            f"The dataset {dataset.folder} was labelled with --min_teacher_std {floor}, not "
+            f"{teacher.min_std}. Give that one, or collect another dataset."
+        )
+
+
+def _collect(
+    task: Task, flags: Flags, teacher: Teacher, folder: Path, num_data: int, *, resume: bool
+) -> Path:
+    def progress(done: int, total: int) -> None:
+        print(f"{done:,} of {total:,} env steps collected", file=sys.stderr, flush=True)
+
+    collect(
+        task,
+        # Datasets are labelled on the CPU, whatever the device that learns from them: by a copy,
+        # because `to` moves the teacher itself.
+        TeacherLabeller(copy.deepcopy(teacher).to("cpu")),
+        folder,
+        num_data,
+        behaviour_noise=flags.cloning.behaviour_noise,
+        resume=resume,
+        n_workers=flags.run.threads,
+        progress=progress,
+    )
+    print(f"dataset  {folder}")
+    return folder

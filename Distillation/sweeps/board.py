@@ -1,0 +1,195 @@
+"""What a sweep shows: a live table of its runs, or a line an event, and a table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.box import SIMPLE
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from Common.commands.jobs import Ended, Job
+from Common.files.bounded_read import parse_json, read_json
+from Common.runs.tracking import METRICS_FILE, read_metrics
+from Evaluation.evaluate.figures import FIGURES_FILE
+
+State = Literal["waiting", "running", "again", "done", "done before", "failed", "stopped"]
+_STYLES = {"running": "cyan", "done": "green", "done before": "green", "failed": "red bold"}
+_SHOWN_FIRST = ("running", "failed", "again", "stopped", "done", "done before", "waiting")
+_OTHER_LINES = 8  # of a terminal, that the live table leaves free
+_TAIL = 8192  # bytes at the end of the metrics, in which the last step is looked for
+_MARGIN = 90  # characters of a reason that a line shows
+
+
+@dataclass
+class _Line:
+    folder: Path
+    state: State = "waiting"
+    attempts: int = 0
+    seconds: float = 0.0  # of all attempts of this sweep
+    started: float = 0.0
+    failure: str = ""
+    log: Path | None = None
+
+
+class Board:
+    """An `Common.commands.jobs.Watcher` for people.
+
+    Args:
+        folders: the run folder of each run, by its name, in the order of the table.
+        done: names of those that were done before.
+        console: where to.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        done: Iterable[str],
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lines = {name: _Line(folder) for name, folder in folders.items()}
+        for name in done:
+            self._lines[name].state = "done before"
+        self._console, self._clock = console, clock
+        self._is_live = console.is_terminal
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """The live table while the block lasts, on a terminal."""
+        if not self._is_live:
+            yield
+            return
+        with Live(
+            get_renderable=self._live_table,
+            console=self._console,
+            refresh_per_second=1,
+            transient=True,
+        ):
+            yield
+
+    def started(self, job: Job) -> None:
+        """An attempt began."""
+        line = self._lines[job.name]
+        line.state, line.started, line.log = "running", self._clock(), job.log
+        line.attempts += 1
+        again = f" (attempt {line.attempts})" if line.attempts > 1 else ""
+        self._say(f"started  {job.name}{again}")
+
+    def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
+        """An attempt ended."""
+        line = self._lines[ended.job.name]
+        line.seconds += self._clock() - line.started
+        if ended.failure is None:
+            line.state = "done"
+            self._say(f"done     {ended.job.name} in {line.seconds:.0f} s  {self._counts()}")
+            return
+        line.state = "stopped" if stopped else "again" if again else "failed"
+        last = ended.job.last_line()
+        line.failure = f"{ended.failure}: {last}" if last else ended.failure
+        later = ", another attempt comes" if again else ""
+        self._say(f"{line.state:8} {ended.job.name} {line.failure[:_MARGIN]}{later}")
+
+    def failures(self) -> list[str]:
+        """The runs that did not end, what they said last, and where their logs are."""
+        return [
+            f"{name}: {line.failure}\n  log {line.log}"
+            for name, line in self._lines.items()
+            if line.state == "failed"
+        ]
+
+    def final_table(self) -> Table:
+        """State, time and figures of every run."""
+        table = Table(title=self._counts(), title_justify="left", box=SIMPLE)
+        table.add_column("run", overflow="fold")
+        for name in ("state", "attempts", "seconds", "return", "ratio", "skill"):
+            table.add_column(name, justify="left" if name == "state" else "right")
+        for name, line in self._lines.items():
+            seconds = line.seconds or _trained_seconds(line)
+            cells = (str(line.attempts or ""), f"{seconds:.0f}" if seconds else "")
+            table.add_row(escape(name), _styled(line.state), *cells, *_figures(line.folder))
+        return table
+
+    def _say(self, text: str) -> None:
+        if not self._is_live:
+            self._console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def _counts(self) -> str:
+        counts = Counter(line.state for line in self._lines.values())
+        total = f"{len(self._lines)} run{'s' if len(self._lines) != 1 else ''}: "
+        return total + ", ".join(f"{counts[s]} {s}" for s in reversed(_SHOWN_FIRST) if counts[s])
+
+    def _live_table(self) -> RenderableType:
+        table = Table(box=None)
+        for name in ("run", "state", "attempt", "seconds", "step"):
+            table.add_column(name, justify="left" if name in ("run", "state") else "right")
+        # What runs or went wrong comes first: of a large grid not all fits.
+        lines = sorted(self._lines.items(), key=lambda item: _SHOWN_FIRST.index(item[1].state))
+        room = max(3, self._console.height - _OTHER_LINES)
+        now = self._clock()
+        for name, line in lines[:room]:
+            seconds = line.seconds + (now - line.started if line.state == "running" else 0.0)
+            step = _last_step(line.folder) if line.state == "running" else ""
+            cells = (str(line.attempts or ""), f"{seconds:.0f}" if seconds else "", step)
+            table.add_row(escape(name), _styled(line.state), *cells)
+        rest = [Text(f"... and {len(lines) - room} more")] if len(lines) > room else []
+        return Group(Text(self._counts()), table, *rest)
+
+
+def _styled(state: State) -> Text:
+    return Text(state, style=_STYLES.get(state, ""))
+
+
+def _figures(folder: Path) -> tuple[str, str, str]:
+    """Return, its ratio to the teacher's and skill of a run, as far as they are known and mean
+    anything: a ratio of returns below 0 does not.
+    """
+    figures = _read_json(folder / FIGURES_FILE)
+    value, teacher = figures.get("return"), figures.get("teacher_return")
+    if value is None:
+        return "", "", ""
+    ratio = "" if teacher is None or teacher <= 0 or value < 0 else f"{value / teacher:.3f}"
+    skill = f"{figures['skill']:.3f}" if "skill" in figures else ""
+    return f"{value:.2f}", ratio, skill
+
+
+def _trained_seconds(line: _Line) -> float:
+    """What a run that was done before has measured of itself."""
+    if line.state != "done before" or not (line.folder / METRICS_FILE).is_file():
+        return 0.0
+    points = read_metrics(line.folder)
+    return next((p["time/seconds"] for p in reversed(points) if "time/seconds" in p), 0.0)
+
+
+def _last_step(folder: Path) -> str:
+    """Of the metrics, from the end of the file alone: it is read every second."""
+    try:
+        with (folder / METRICS_FILE).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:
+        return ""
+    for text in reversed(lines):
+        try:
+            return f"{parse_json(text)['step']:,}"
+        except (ValueError, KeyError, TypeError):  # cut in two, at either end
+            continue
+    return ""
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,358 @@
+"""Grids of runs: a YAML file -> for each combination one command with a run folder of its own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Common.errors import UserError
+from Common.files.yaml_file import read_mapping
+from Common.names import nearest
+from Common.runs import run_folder
+from Distillation.flags.groups import METHODS, canonical_mode
+from Distillation.flags.parse import default_values
+from Distillation.flags.tokens import tokens
+from Distillation.flags.uses import USES
+from Enviroment.task import Task
+from Enviroment.tasks import TASKS
+
+_SETTINGS = ("output", "threads", "retries", "resources", "grids")
+# Axes with a key of their own: the flag, and how a value is told in the name of a run.
+_AXES = {
+    "modes": ("mode", "{}"),
+    "sizes": ("size", "{}"),
+    "lambda": ("PPD_parameter", "lambda{}"),
+    "corruption": ("corrupt_teacher", "corrupt{}"),
+    "teachers": ("teacher", "{}"),
+    "seeds": ("run_index", "run{}"),
+}
+_BLOCK = ("name", "tasks", "methods", *_AXES, "teacher_seeds", "axes", "flags")
+# What is the grid's to say, and where.
+_NOT_A_FLAG = {
+    "teacher": "Name teachers under `teachers`.",
+    "run_index": "Name indices under `seeds`.",
+    "threads": "Give `threads` of the whole grid.",
+    "output": "Give `output` of the whole grid: each run has a folder below it.",
+    "config": "Write what that file says under `flags`.",
+    **dict.fromkeys(("resume", "overwrite"), "Runs that were cut short go on by themselves."),
+    "collect_missing": "Runs at the same time would all collect it: collect it first, by --C_data.",
+    **dict.fromkeys(METHODS, "Name methods under `methods`."),
+}
+_MAX_RUNS = 10_000  # of a grid
+_SEED_FIELD = "{teacher_seed}"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a grid."""
+
+    task: Task
+    method: str
+    settings: Mapping[str, Any]  # flag -> value; None: its default
+    name: str  # of its folder, below the grid's
+
+    def arguments(self, *left_out: str) -> tuple[str, ...]:
+        """The flags as a command line has them.
+
+        Raises:
+            UserError: one of a value that no flag of its kind takes.
+        """
+        given = {flag: value for flag, value in self.settings.items() if flag not in left_out}
+        return (f"--{self.method}", *tokens(given, default_values(self.task, self.method)))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What a grid's file says; `Distillation.sweeps.checks` asks the scripts' parser about it."""
+
+    source: Path
+    output: Path  # holds the folders of its runs
+    threads: int  # of each run
+    retries: int  # of a run that fails
+    cpus: float  # that Ray reserves for each run
+    gpus: float
+    runs: tuple[Planned, ...]
+    problems: tuple[str, ...] = ()  # mistakes in the file, a line each
+
+
+def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Grid:
+    """The grid of a file.
+
+    Args:
+        changes: keys of a grid, or flags, with values that take the place of the file's.
+        output: takes the place of the file's.
+
+    Raises:
+        UserError: the file cannot be read, is no grid at all, or two outputs would take its place.
+    """
+    content = read_mapping(
+        path,
+        f"The grid {path}",
+        wrong_form="is no YAML",
+        holds="keys and values, such as `tasks: Pusher`",
+    )
+    if output is not None and "output" in changes:
+        raise UserError("--output and --set output both name the folder: give only one.")
+    problems: list[str] = []
+    if "grids" in changes:
+        problems.append("--set cannot change `grids`. Change its blocks in the file.")
+    blocks = content.get("grids", [{}])
+    if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
+        raise UserError(f"{path}: `grids` is a list of mappings, each with keys of a grid.")
+    for where, keys in [("", content), *(("grids: ", block) for block in blocks)]:
+        known = (*_SETTINGS, *_BLOCK) if keys is content else _BLOCK
+        problems += [f"{where}{_unknown('key', key, known)}" for key in keys if key not in known]
+    shared = {key: content[key] for key in content if key in _BLOCK}
+    runs: list[Planned] = []
+    for block in blocks:
+        combinations = _Block(_merged(shared, block, changes), problems)
+        if len(runs) + combinations.count() > _MAX_RUNS:
+            raise UserError(
+                f"{path}: with {len(runs) + combinations.count():,} combinations the grid has more "
+                f"than {_MAX_RUNS:,} runs. List fewer values, or make several grids."
+            )
+        runs += combinations.runs()
+    problems += _twice(runs)
+    # A whole comparison of seed 0 comes before anything of seed 1.
+    runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
+    changed = {**content, **changes}
+    settings = _settings(changed, problems)
+    named = changed.get("output") if output is None else output
+    folder = run_folder.locate(
+        None if named is None else Path(str(named)), Path("sweeps") / path.stem
+    )
+    unique = tuple(dict.fromkeys(problems))
+    return Grid(path, folder, **settings, runs=tuple(runs), problems=unique)
+
+
+class _Block:
+    """One block of a grid, what all blocks share included: the product of its axes.
+
+    Args:
+        problems: mistakes are added to it.
+    """
+
+    def __init__(self, keys: Mapping[str, Any], problems: list[str]) -> None:
+        self._keys, self._problems = keys, problems
+
+    def count(self) -> int:
+        """How many combinations there are at most, without making one."""
+        keys = self._keys
+        given = [keys.get("tasks"), keys.get("methods"), *(keys.get(key) for key in _AXES)]
+        further = keys.get("axes")
+        given += further.values() if isinstance(further, dict) else []
+        if keys.get("teachers") is not None:
+            given.append(keys.get("teacher_seeds"))
+        return math.prod(
+            max(1, len(values) if isinstance(values, dict) else len(_values(values)))
+            for values in given
+        )
+
+    def runs(self) -> Iterator[Planned]:
+        """Every combination."""
+        fixed, axes = self._fixed(), self._axes()
+        for flag in fixed.keys() & axes.keys():
+            self._problems.append(f"{flag} is given twice: under `flags`, and as an axis.")
+        tasks, methods = list(self._tasks()), list(self._methods())
+        label = self._keys.get("name")
+        values_of = list(itertools.product(*axes.values()))
+        for task, method, values in itertools.product(tasks, methods, values_of):
+            settings = {**fixed, **{flag: v for flag, (v, _) in zip(axes, values, strict=True)}}
+            if isinstance(teacher := settings.get("teacher"), str):
+                settings["teacher"] = str(Path(teacher.replace("{task}", task.name)).absolute())
+            words = [_plain(label)] if label is not None else []
+            words += [word for _, word in values if word]
+            name = f"{task.name}/{method}/{'_'.join(words)}"
+            yield Planned(task, method, settings, name)
+
+    def _tasks(self) -> Iterator[Task]:
+        for name in _values(self._keys.get("tasks")):
+            if isinstance(name, str) and name in TASKS:
+                yield TASKS[name]
+            else:
+                self._problems.append(f"tasks: {_unknown('task', name, TASKS)}")
+        if not _values(self._keys.get("tasks")):
+            self._problems.append(f"`tasks` is missing: one or more of {', '.join(TASKS)}.")
+
+    def _methods(self) -> Iterator[str]:
+        students = [name for name in METHODS if name != "C_data"]
+        for name in _values(self._keys.get("methods")):
+            if name in students:
+                yield name
+            elif name == "C_data":
+                self._problems.append("methods: C_data makes no student. Collect datasets first.")
+            else:
+                self._problems.append(f"methods: {_unknown('method', name, students)}")
+        if not _values(self._keys.get("methods")):
+            self._problems.append(f"`methods` is missing: one or more of {', '.join(students)}.")
+
+    def _fixed(self) -> dict[str, Any]:
+        given = self._mapping("flags")
+        for flag in list(given):
+            if not self._is_flag(flag, "flags"):
+                del given[flag]
+            elif isinstance(given[flag], (list, dict)):
+                self._problems.append(f"flags: {flag} has one value; list values under `axes`.")
+                del given[flag]
+        return given
+
+    def _axes(self) -> dict[str, list[tuple[Any, str]]]:
+        """Each flag with its values, and what the names of runs say of each."""
+        axes: dict[str, list[tuple[Any, str]]] = {}
+        for key, (flag, form) in _AXES.items():
+            if key == "seeds":
+                axes |= self._further_axes(axes)  # a name ends with the seed
+            given = self._teachers() if key == "teachers" else self._keys.get(key)
+            if key == "seeds" and given is None:
+                given = 0
+            if given is None:
+                continue
+            pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
+            pairs = [(_spelled(flag, word), _spelled(flag, v)) for word, v in pairs]
+            axes[flag] = [(v, form.format(_plain(word))) for word, v in pairs]
+            if not axes[flag]:
+                self._problems.append(f"{key} has no values.")
+        return axes
+
+    def _further_axes(self, known: Iterable[str]) -> dict[str, list[tuple[Any, str]]]:
+        axes = {}
+        for flag, given in self._mapping("axes").items():
+            if flag in known:
+                self._problems.append(f"axes: {flag} has a key of its own, which is given too.")
+            elif self._is_flag(flag, "axes"):
+                values = [_spelled(flag, value) for value in _values(given)]
+                axes[flag] = [(v, f"{flag}{_plain(v)}") for v in values]
+                if not axes[flag]:
+                    self._problems.append(f"axes: {flag} has no values.")
+        return axes
+
+    def _teachers(self) -> dict[str, str] | None:
+        """Paths by the word that names them: the last part of a path, unless the grid gives one."""
+        given, seeds = self._keys.get("teachers"), _values(self._keys.get("teacher_seeds"))
+        if given is None:
+            if seeds:
+                self._problems.append(f"teacher_seeds fill {_SEED_FIELD} in `teachers`: name them.")
+            return None
+        paths = given.items() if isinstance(given, dict) else ((None, p) for p in _values(given))
+        teachers: dict[str, str] = {}
+        for word, path in paths:
+            text = str(path)
+            if (_SEED_FIELD in text) != bool(seeds):
+                what = "and no teacher_seeds are given" if not seeds else "for teacher_seeds"
+                where = "has" if not seeds else "lacks"
+                self._problems.append(f"teachers: {text} {where} {_SEED_FIELD}, {what}.")
+            for seed in seeds or [""]:
+                filled = text.replace(_SEED_FIELD, str(seed))
+                last = f"{word}{seed}" if word is not None else _last_part(filled)
+                if teachers.setdefault(last, filled) != filled:
+                    self._problems.append(
+                        f"teachers: {filled} and {teachers[last]} would have the same name in run "
+                        "folders. Name them: `teachers: {one: PATH, other: PATH}`."
+                    )
+        return teachers
+
+    def _mapping(self, key: str) -> dict[str, Any]:
+        given = self._keys.get(key) or {}
+        if not isinstance(given, dict):
+            self._problems.append(f"`{key}` holds flags and their values, such as `num_envs: 8`.")
+            return {}
+        return dict(given)
+
+    def _is_flag(self, flag: str, where: str) -> bool:
+        if flag in _NOT_A_FLAG:
+            self._problems.append(f"{where}: {flag} is set otherwise. {_NOT_A_FLAG[flag]}")
+            return False
+        if flag not in USES:
+            usable = [name for name in USES if name not in _NOT_A_FLAG]
+            self._problems.append(f"{where}: {_unknown('flag', flag, usable)}")
+            return False
+        return True
+
+
+def _merged(
+    shared: Mapping[str, Any], block: Mapping[str, Any], changes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A block over what all blocks share, and changes over both; flags and axes one by one."""
+    merged = {**shared, **block}
+    for key in ("flags", "axes"):
+        parts = [part[key] for part in (shared, block) if part.get(key) is not None]
+        wrong = [part for part in parts if not isinstance(part, dict)]
+        # One that holds no flags stays as it is, so that it is told of.
+        merged[key] = (
+            wrong[0] if wrong else dict(itertools.chain.from_iterable(map(dict.items, parts)))
+        )
+    flags = {k: v for k, v in changes.items() if k not in _BLOCK and k not in _SETTINGS}
+    if flags and isinstance(merged["flags"], dict):
+        merged["flags"] |= flags
+    if flags and isinstance(merged["axes"], dict):  # a flag that is changed is no axis any more
+        merged["axes"] = {k: values for k, values in merged["axes"].items() if k not in flags}
+    return {**merged, **{key: value for key, value in changes.items() if key in _BLOCK}}
+
+
+def _settings(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """Threads, retries and resources; where one is wrong, its default."""
+    counts = {"threads": (1, 1), "retries": (1, 0)}  # default, least
+    settings: dict[str, Any] = {}
+    for name, (default, least) in counts.items():
+        value = settings[name] = given.get(name, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            problems.append(f"{name}: {value!r} is no whole number of {least} or more.")
+            settings[name] = default
+    resources = given.get("resources") or {}
+    if not isinstance(resources, dict):
+        problems.append("resources: give `{cpus: 1, gpus: 0.25}`, for each run.")
+        resources = {}
+    known = {"cpus": settings["threads"], "gpus": 0}
+    problems += [f"resources: {_unknown('key', k, known)}" for k in resources if k not in known]
+    for name, default in known.items():
+        value = settings[name] = resources.get(name, default)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        # Ray shares one processor or GPU out in parts, and several only as whole ones.
+        if not number or not value >= 0 or (value > 1 and value != int(value)):
+            problems.append(f"resources: {name}: {value!r} is neither 0 to 1 nor a whole number.")
+    return settings
+
+
+def _twice(runs: Iterable[Planned]) -> list[str]:
+    seen: dict[str, Planned] = {}
+    problems = []
+    for run in runs:
+        if seen.setdefault(run.name, run) is not run:
+            same = seen[run.name].settings == run.settings
+            problems.append(
+                f"{run.name} comes twice: "
+                + ("name each value once." if same else "give one of the blocks a `name`.")
+            )
+    return problems
+
+
+def _spelled(flag: str, value: Any) -> Any:
+    """The one spelling of a value that has two."""
+    return canonical_mode(value) if flag == "mode" and isinstance(value, str) else value
+
+
+def _values(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]
+
+
+def _plain(value: Any) -> str:
+    """A value as part of a folder's name."""
+    text = "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    text = _last_part(text) if "/" in text else text
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
+
+
+def _last_part(path: str) -> str:
+    # "Results/Pusher/teachers/ppo" -> "ppo"; "{task}" stands for what the folders above say.
+    return Path(path.replace("{task}", "")).name
+
+
+def _unknown(what: str, name: Any, known: Iterable[str]) -> str:
+    return f"there is no {what} {str(name)!r}. Did you mean {nearest(str(name), known)}?"

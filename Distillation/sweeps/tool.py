@@ -1,0 +1,157 @@
+"""`python Distillation/sweep.py GRID.yaml`: every run of a grid that is not done yet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from Common.commands.exits import exit_with_message
+from Common.commands.jobs import Job, LocalWorkers, Workers, run_jobs
+from Common.commands.ray_jobs import RayWorkers
+from Common.commands.signals import StopSignals
+from Common.errors import UserError, fields_as_flags
+from Common.files.bounded_read import read_bounded
+from Common.files.durable import write_file
+from Common.files.locks import locked
+from Common.files.yaml_file import MAX_BYTES, parse_yaml
+from Distillation.resume import is_finished
+from Distillation.sweeps.board import Board
+from Distillation.sweeps.checks import check_grid, script_of
+from Distillation.sweeps.grid import Grid, Planned, read_grid
+
+_ROOT = Path(__file__).resolve().parent.parent
+_FILE_WIDTH = 160  # characters
+_EXIT_FAILED = 1  # some run did not end
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class SweepFlags:
+    """Run every combination of a grid that is not done yet; docs/grids.md tells what a grid is.
+
+    Runs that were cut short go on. The exit code is 1 if a run failed, 2 if nothing was started.
+    """
+
+    grid: Annotated[Path, tyro.conf.Positional]  # YAML file
+    output: Path | None = None  # folder of the runs; default: the grid's, or Results/sweeps/<file>
+    set: tuple[str, ...] = ()  # KEY=VALUE: keys of the grid but grids, or flags, for the file's
+    dry_run: bool = False  # check the grid and print its commands
+    jobs: int | None = None  # runs at the same time; default: cores / threads; on Ray what fits
+    ray: bool = False  # start Ray on this machine and run there
+    ray_address: str | None = None  # HOST:PORT of a Ray cluster to run on
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command. Bad input ends it with exit code 2 and all that is wrong on stderr."""
+    ending = exit_with_message("The same command goes on where it was.")
+    with ending, fields_as_flags({"folder": "output"}):
+        flags = tyro.cli(
+            SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )  # fmt: skip
+        # Into a file or a pipe without the width of a terminal, which nobody reads it in.
+        console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+        sys.exit(sweep(flags, console))
+
+
+def sweep(flags: SweepFlags, console: Console) -> int:
+    """Runs a grid; returns the exit code.
+
+    Raises:
+        UserError: before anything is started: all mistakes of the grid; Ray does not answer;
+            another process runs this grid.
+        Stopped: by SIGINT or SIGTERM, once the runs have written their checkpoints.
+    """
+    if flags.jobs is not None and flags.jobs < 1:
+        raise UserError(f"--jobs {flags.jobs} must be at least 1.")
+    if flags.ray and flags.ray_address is not None:
+        raise UserError("--ray starts a cluster and --ray_address joins one: give only one.")
+    grid = read_grid(flags.grid, _changes(flags.set), flags.output)
+    print(f"Checking {len(grid.runs)} runs.", file=sys.stderr)
+    check_grid(grid)
+    if flags.dry_run:
+        for run in grid.runs:
+            console.print(
+                shlex.join(("python", *_arguments(grid, run, Path()))),
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+        return 0
+    with locked(grid.output):
+        write_file(grid.output / "grid.yaml", read_bounded(flags.grid, MAX_BYTES))
+        return _run(grid, flags, console)
+
+
+def _run(grid: Grid, flags: SweepFlags, console: Console) -> int:
+    folders = {run.name: grid.output / run.name for run in grid.runs}
+    done = {name for name, folder in folders.items() if is_finished(folder)}
+    board = Board(folders, done, console)
+    jobs = [_job(grid, run) for run in grid.runs if run.name not in done]
+    if jobs:
+        workers = _workers(grid, flags)  # before the signals: Ray takes SIGTERM for itself
+        with StopSignals() as signals, signals.held():
+            try:
+                with board.shown():
+                    run_jobs(
+                        *(jobs, workers, board),
+                        retries=grid.retries,
+                        stops=lambda: signals.requested is not None,
+                    )
+            finally:
+                _report(grid, board, console)
+    else:
+        _report(grid, board, console)
+    return _EXIT_FAILED if board.failures() else 0
+
+
+def _report(grid: Grid, board: Board, console: Console) -> None:
+    console.print(board.final_table())
+    for failure in board.failures():
+        console.print(failure, soft_wrap=True, highlight=False, markup=False)
+    for what, tool in (("side by side", "table"), ("with intervals", "stats")):
+        line = f"{what:14} python -m Evaluation.{tool} {grid.output}"
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _workers(grid: Grid, flags: SweepFlags) -> Workers:
+    if flags.ray or flags.ray_address is not None:
+        return RayWorkers.begin(flags.ray_address, cpus=grid.cpus, gpus=grid.gpus, most=flags.jobs)
+    cores = len(os.sched_getaffinity(0))
+    return LocalWorkers(flags.jobs or max(1, cores // grid.threads))
+
+
+def _job(grid: Grid, run: Planned) -> Job:
+    return Job(
+        run.name,
+        (sys.executable, *_arguments(grid, run, _ROOT)),
+        log=grid.output / f"{run.name}.log",
+        environment=dict.fromkeys(_THREAD_VARIABLES, str(grid.threads)),
+    )
+
+
+def _arguments(grid: Grid, run: Planned, root: Path) -> tuple[str, ...]:
+    """A run's script, below `root`, and its flags: one command, however often it is given."""
+    script, *chosen = script_of(run.task)
+    placed = ("--output", str(grid.output / run.name), "--threads", str(grid.threads), "--resume")
+    return (str(root / script), *chosen, *run.arguments(), *placed)
+
+
+def _changes(given: Sequence[str]) -> dict[str, Any]:
+    """`--set seeds=[0,1] num_envs=8`, as the grid's file would have it."""
+    changes = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--set {text}: give KEY=VALUE, such as seeds=[0,1].")
+        try:
+            changes[key] = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"--set {text}: {value!r} is no YAML: {error}") from error
+    return changes

@@ -1,0 +1,106 @@
+"""Noise on what is done while a dataset is collected, drawn for each episode from its own seed."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from Common.errors import UserError
+from Enviroment.action_range import has_range
+
+_STREAM = 1  # sets an episode's noise apart from whatever else its seed seeds
+
+
+class BehaviourNoise(Protocol):
+    """What becomes of the teacher's actions before they are done."""
+
+    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
+        """Environments begin episodes: their indices and the episodes' seeds, int64 (n,)."""
+        ...
+
+    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
+        """The actions `(n_envs, ...)` with the noise of each episode's step `age`, (n_envs,)."""
+        ...
+
+
+def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -> BehaviourNoise:
+    """The noise that fits the actions.
+
+    Args:
+        scale: `--behaviour_noise`; 0 changes nothing.
+        max_steps: env steps of an episode at most.
+    """
+    if scale == 0:
+        return NoNoise()
+    if isinstance(space, spaces.Discrete):
+        return RandomActions(space, n_envs, scale, max_steps)
+    assert isinstance(space, spaces.Box)  # `check_noise` has refused others
+    return GaussianNoise(space, n_envs, scale, max_steps)
+
+
+def check_noise(space: spaces.Space, scale: float) -> None:
+    """Raises UserError for a scale that means nothing for such actions."""
+    if scale and not isinstance(space, spaces.Box | spaces.Discrete):
+        raise UserError(f"`behaviour_noise` {scale:g}: there is none for actions in {space}.")
+    if isinstance(space, spaces.Box) and scale and not has_range(space):
+        raise UserError(
+            f"`behaviour_noise` {scale:g} is in half ranges of an action, and the bounds of this "
+            "task's actions are too far apart for that. Leave it out, or give closer bounds."
+        )
+    if isinstance(space, spaces.Discrete) and scale > 1:
+        raise UserError(
+            f"`behaviour_noise` {scale:g}: in games it is the share of steps whose action is drawn "
+            "at random, 0 to 1."
+        )
+
+
+class NoNoise:
+    """What is done is what the teacher would do."""
+
+    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
+        pass
+
+    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
+        return actions
+
+
+class GaussianNoise:
+    """Gaussian noise on continuous actions, within their bounds; its deviation is in half ranges
+    of each action.
+    """
+
+    def __init__(self, space: spaces.Box, n_envs: int, scale: float, max_steps: int) -> None:
+        self._space = space
+        self._std = scale * (space.high - space.low) / 2
+        # (n_envs, max_steps, ...), standard normal
+        self._draws = np.zeros((n_envs, max_steps, *space.shape), np.float32)
+
+    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
+        for index, seed in zip(indices.tolist(), episode_seeds.tolist(), strict=True):
+            generator = np.random.default_rng([seed, _STREAM])
+            self._draws[index] = generator.standard_normal(self._draws.shape[1:], np.float32)
+
+    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
+        noisy = actions + self._std * self._draws[np.arange(len(age)), age]
+        return np.clip(noisy, self._space.low, self._space.high).astype(actions.dtype)
+
+
+class RandomActions:
+    """In a share of the steps, any of the discrete actions, all as likely."""
+
+    def __init__(self, space: spaces.Discrete, n_envs: int, share: float, max_steps: int) -> None:
+        self._n_actions, self._share = int(space.n), share
+        self._draws = np.zeros((n_envs, max_steps), np.int64)  # -1: as the teacher would
+
+    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
+        for index, seed in zip(indices.tolist(), episode_seeds.tolist(), strict=True):
+            generator = np.random.default_rng([seed, _STREAM])
+            is_random = generator.random(self._draws.shape[1]) < self._share
+            actions = generator.integers(self._n_actions, size=self._draws.shape[1])
+            self._draws[index] = np.where(is_random, actions, -1)
+
+    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
+        drawn = self._draws[np.arange(len(age)), age]
+        return np.where(drawn < 0, actions, drawn)

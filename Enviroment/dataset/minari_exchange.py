@@ -1,0 +1,349 @@
+"""Teacher datasets to Minari's format and back, without loss.
+
+Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, which tasks without a camera
+do not have, and `state`, which games do not have; actions are what was done; the teacher's labels
+are infos, an entry per step. Nothing else requires Minari.
+"""
+
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from Common.errors import UserError
+from Common.files.locks import locked
+from Enviroment.dataset.collect import check_folder, episodes_per_shard, is_free, publish_shard
+from Enviroment.dataset.format import (
+    ACTION,
+    BEHAVIOUR_ACTION,
+    DISTRIBUTION,
+    FINALS,
+    IMPORTED_FROM,
+    REWARD,
+    SEED,
+    TERMINATED,
+    TRUNCATED,
+    VALUE,
+    Manifest,
+    Recipe,
+    check_task,
+    describe_task,
+    described_task,
+    frame_column,
+)
+from Enviroment.dataset.reader import TeacherDataset
+from Enviroment.dataset.shards import Column
+from Enviroment.observations import FRAME, STATE
+from Enviroment.simulation.part import make_simulation
+from Enviroment.suites.envpool_games import action_count
+from Enviroment.tasks import Task
+
+INSTALL = "pip install -e '.[minari]'"
+_RECIPE = "vision_distillation_recipe"  # key of Minari's metadata
+_METADATA = "metadata.json"  # in the folder of a Minari dataset
+_UNREADABLE = (ValueError, OSError, KeyError, AssertionError)  # what Minari raises
+_NOT_INFOS = (FRAME, STATE, REWARD, TERMINATED, TRUNCATED, BEHAVIOUR_ACTION)
+
+
+def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | None = None) -> Path:
+    """Writes a Minari dataset, episode by episode.
+
+    Args:
+        minari_id: its name, such as `Pusher/teacher-v0`.
+        root: folder of Minari's datasets; default: Minari's own.
+
+    Returns: the folder that `minari.MinariDataset` opens.
+
+    Raises:
+        UserError: Minari is missing, the name is none of its, or there is such a dataset already.
+    """
+    minari = _minari()
+    _check_id(minari_id)
+    target = _data_path(minari_id, root)
+    if target.exists():
+        raise UserError(f"There is a Minari dataset at {target} already. Give another name.")
+    unfinished = target.with_name(".data.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    observation_space, action_space = _spaces(dataset)
+    try:
+        unfinished.mkdir(parents=True)
+        storage = _storage().new(
+            unfinished,
+            observation_space=observation_space,
+            action_space=action_space,
+            jpeg_encoding=False,  # Minari's default loses detail, and fails on one channel
+        )
+        metadata = {
+            "dataset_id": minari_id,
+            "minari_version": minari.__version__,
+            "algorithm_name": "teacher",
+            _RECIPE: dataclasses.asdict(dataset.manifest.recipe),
+        }
+        storage.update_metadata(metadata)
+        storage.update_episodes(_buffers(dataset))
+        unfinished.rename(target)
+    except OSError as error:
+        raise UserError(
+            f"{target} cannot be written: {error}. Make room, or name `root`."
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return target
+
+
+def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
+    """Of what is exported: single frames, states where there are some, and actions."""
+    columns, task = dataset.manifest.step_columns, dataset.task
+    groups: dict[str, spaces.Space] = {}
+    if FRAME in columns:
+        groups[FRAME] = spaces.Box(0, 255, columns[FRAME].shape, np.uint8)
+    if STATE in columns:
+        groups[STATE] = spaces.Box(-np.inf, np.inf, columns[STATE].shape, np.float32)
+    if task.is_game:
+        return spaces.Dict(groups), spaces.Discrete(action_count(task))
+    with contextlib.closing(make_simulation(task)) as probe:
+        return spaces.Dict(groups), probe.action_space
+
+
+def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
+    """Each episode as Minari takes it; T steps have T + 1 observations."""
+    buffer = import_module("minari.data_collector.episode_buffer").EpisodeBuffer
+    episode = 0
+    for shard, arrays in dataset.shards():
+        start = 0
+        done = arrays.get(BEHAVIOUR_ACTION, arrays[ACTION])
+        for place, length in enumerate(dataset.manifest.shards[shard].lengths):
+            steps = slice(start, start + length)
+            seed = int(arrays[SEED][place])
+            yield buffer(
+                id=episode,
+                seed=seed if seed >= 0 else None,
+                observations={
+                    group: np.concatenate([arrays[group][steps], arrays[final][[place]]])
+                    for group, final in FINALS.items()
+                    if group in arrays
+                },
+                actions=done[steps],
+                rewards=arrays[REWARD][steps],
+                terminations=arrays[TERMINATED][steps],
+                truncations=arrays[TRUNCATED][steps],
+                infos={
+                    name: arrays[name][steps]
+                    for name in dataset.manifest.step_columns
+                    if name not in _NOT_INFOS
+                },
+            )
+            episode, start = episode + 1, start + length
+
+
+def import_minari(
+    source: str, task: Task, folder: Path | str, root: Path | str | None = None
+) -> Path:
+    """Reads a Minari dataset into a new one here; one that was exported comes back bit for bit.
+
+    A dataset of another origin needs observations `frame`, but for tasks without a camera, and
+    `state`, but for games, of the task's shapes. Its actions count as the teacher's, unless its
+    infos hold `action`; `value` and `distribution.*` are taken where there are any. Numbers are
+    kept as float32, discrete actions as int64. An episode that was cut off counts as truncated.
+
+    Args:
+        source: Minari's name of an installed dataset, or its folder.
+        task: what it is a dataset of.
+        folder: new or empty.
+        root: of Minari's datasets; default: Minari's own.
+
+    Returns: `folder`.
+
+    Raises:
+        UserError: it cannot be read, or does not fit; names the episode.
+    """
+    folder = Path(folder)
+    check_folder(folder)
+    path, storage = _open(source, root)
+    try:
+        dataset = _minari().MinariDataset(path)
+        metadata = list(storage.get_episode_metadata(dataset.episode_indices))
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    if dataset.total_steps < 1:
+        raise UserError(f"The Minari dataset at {path} holds no steps.")
+    lengths = [int(episode["total_steps"]) for episode in metadata]
+    recipe = _recipe(storage.metadata.get(_RECIPE), source, task, lengths)
+    episodes = _episodes(storage, task, range(len(lengths)))
+    first = next(episodes)
+    step_columns, episode_columns = _columns(first)
+    if IMPORTED_FROM not in recipe.teacher and recipe.behaviour_noise == 0:
+        del step_columns[BEHAVIOUR_ACTION]  # as in what was exported
+    manifest = Manifest(recipe, step_columns, episode_columns)
+    check_task(path, manifest, task)
+    with locked(folder):
+        if not is_free(folder):
+            raise UserError(f"{folder} is not empty. Name another `folder`.")
+        waiting = [first]
+        for episode in episodes:
+            if len(waiting) == recipe.episodes_per_shard:
+                manifest = _publish(folder, manifest, waiting)
+                waiting = []
+            waiting.append(episode)
+        _publish(folder, manifest, waiting)
+    return folder
+
+
+def exported_task(source: str, root: Path | str | None = None) -> Task | None:
+    """Return the task of a dataset that was exported from here; None: it has another origin.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    path, storage = _open(source, root)
+    kept = storage.metadata.get(_RECIPE)
+    if kept is None:
+        return None
+    task = kept.get("task") if isinstance(kept, dict) else None
+    return described_task(path / _METADATA, task if isinstance(task, dict) else {})
+
+
+def _open(source: str, root: Path | str | None) -> tuple[Path, Any]:
+    """The folder of a Minari dataset, and Minari's reader of it."""
+    _minari()
+    places = (Path(source), Path(source) / "data")
+    path = next((place.absolute() for place in places if (place / _METADATA).is_file()), None)
+    if path is None:
+        _check_id(source)
+        path = _data_path(source, root)
+    try:
+        return path, _storage().read(path)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"There is no Minari dataset that can be read at {path}: {error}")
+
+
+def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
+    """The recipe that an export kept, or what there is to say of another dataset."""
+    if kept is not None:
+        try:
+            return Recipe(**kept)
+        except TypeError as error:
+            raise UserError(f"{source} keeps no recipe of this version: {error}") from error
+    return Recipe(
+        task=describe_task(task),
+        teacher={IMPORTED_FROM: source},
+        num_data=sum(lengths),
+        behaviour_noise=0.0,
+        first_seed=-1,
+        max_steps=max(lengths),
+        episodes_per_shard=episodes_per_shard(task, max(lengths)),
+        versions={},
+    )
+
+
+def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
+    """Each episode as columns, in `TeacherDataset`'s terms."""
+    for index in indices:
+        try:
+            (data,) = storage.get_episodes([index])
+            (metadata,) = storage.get_episode_metadata([index])  # the seed is only there
+            episode = _episode(data, metadata.get("seed"), task)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"Episode {index} of {storage.data_path} does not fit {task.name}: {error}"
+            ) from error
+        yield episode
+
+
+def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
+    seen = {FRAME: np.asarray(data["observations"][FRAME])} if task.has_frames else {}
+    if not task.is_game:
+        seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
+    action_type = np.int64 if task.is_game else np.float32
+    actions = np.asarray(data["actions"], action_type)
+    infos = data.get("infos") or {}
+    labels = {
+        name: np.asarray(values, action_type if name == ACTION else np.float32)
+        for name, values in infos.items()
+        if name in (ACTION, VALUE) or name.startswith(DISTRIBUTION)
+    }
+    terminated = np.asarray(data["terminations"], bool)
+    truncated = np.asarray(data["truncations"], bool).copy()
+    truncated[-1] |= not terminated[-1]
+    steps = {
+        **{group: values[:-1] for group, values in seen.items()},
+        ACTION: actions,
+        BEHAVIOUR_ACTION: actions,
+        REWARD: np.asarray(data["rewards"], np.float32),
+        TERMINATED: terminated,
+        TRUNCATED: truncated,
+        **labels,
+    }
+    frames, wanted = seen.get(FRAME), frame_column(task)
+    if frames is not None and (frames.dtype, frames.shape[1:]) != (wanted.dtype, wanted.shape):
+        raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {wanted.shape}")
+    for name, values in steps.items():
+        if len(values) != len(terminated):
+            raise ValueError(f"{name} has {len(values)} entries for {len(terminated)} steps")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} holds NaN or infinity")
+    ends = {
+        SEED: np.array([-1 if seed is None else seed], np.int64),
+        **{FINALS[group]: values[-1:] for group, values in seen.items()},
+    }
+    return steps | ends
+
+
+def _columns(episode: Mapping[str, np.ndarray]) -> tuple[dict[str, Column], dict[str, Column]]:
+    columns = {name: Column(v.dtype.name, v.shape[1:]) for name, v in episode.items()}
+    ends = {name: columns.pop(name) for name in (SEED, *FINALS.values()) if name in columns}
+    return columns, ends
+
+
+def _publish(folder: Path, manifest: Manifest, episodes: list[dict[str, np.ndarray]]) -> Manifest:
+    arrays: dict[str, np.ndarray] = {}
+    for name, column in {**manifest.step_columns, **manifest.episode_columns}.items():
+        parts = [episode[name] for episode in episodes if name in episode]
+        if len(parts) < len(episodes) or any(part.shape[1:] != column.shape for part in parts):
+            raise UserError(f"Not all episodes have {name} of shape {column.shape}.")
+        arrays[name] = np.concatenate(parts)
+    lengths = np.array([len(episode[REWARD]) for episode in episodes])
+    return publish_shard(folder, manifest, arrays, lengths)
+
+
+def _minari() -> Any:
+    try:
+        import_module("h5py")
+        return import_module("minari")
+    except ImportError as error:
+        raise UserError(
+            f"This needs Minari, which is not installed. `{INSTALL}` installs it."
+        ) from error
+
+
+def _storage() -> Any:
+    return import_module("minari.dataset.minari_storage").MinariStorage
+
+
+def _check_id(minari_id: str) -> None:
+    try:
+        import_module("minari.dataset.minari_dataset").parse_dataset_id(minari_id)
+    except (ValueError, TypeError):  # it has both for names without a version
+        raise UserError(
+            f"{minari_id!r} is no name of a Minari dataset; Pusher/teacher-v0 would be one."
+        ) from None
+
+
+def _data_path(minari_id: str, root: Path | str | None) -> Path:
+    place = import_module("minari.storage").get_dataset_path() if root is None else Path(root)
+    # Minari joins a relative one to itself.
+    return place.absolute() / minari_id / "data"

@@ -1,0 +1,181 @@
+"""One environment drawn as it is now: its own model, its own render callback."""
+
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import mujoco
+import numpy as np
+
+from Enviroment.drawing.renderer import Renderer, find_body
+from Enviroment.drawing.uploaded import Glance, UploadedModel
+from Enviroment.task import Camera
+
+_SPARE_GEOMS = 1000  # of a scene: contacts, frames and whatever else visual options show
+_MOVED = ("body_", "geom_", "site_", "tendon_", "mat_", "light_", "cam_")  # by callbacks
+_SLACK_SEGMENTS = 32  # with which MuJoCo draws a tendon that hangs through
+
+
+class EnvView:
+    """Draws one environment by a renderer that others of its thread may share.
+
+    A picture shows what `env.render()` would at that moment, from the renderer's camera: colours,
+    sizes, lights and textures as they are now, a model that was rebuilt, goals that the
+    environment marks in its `_render_callback` (gymnasium-robotics), and Gymnasium's
+    `visual_options`. Drawing leaves the simulation as it is, so episodes are the same whether they
+    are seen or not.
+
+    Args:
+        env: has a `model` and `data` of MuJoCo.
+        renderer: of this thread.
+
+    Raises:
+        UserError: the model has no body of the name that the camera tracks, or the machine no
+            usable OpenGL.
+    """
+
+    def __init__(self, env: gym.Env, renderer: Renderer) -> None:
+        self._env: Any = env.unwrapped
+        self._renderer = renderer
+        self._callback: Callable[[], object] | None = getattr(self._env, "_render_callback", None)
+        self._camera = _free_camera(renderer.camera)
+        self._option = _visual_options(self._env)
+        self._perturbation = mujoco.MjvPerturb()
+        self._uploaded: UploadedModel | None = None
+        self._follow(self._env.model)
+
+    def expect_changes(self) -> None:
+        """Compare all of the model at the next picture, because a reset may have changed it.
+
+        Between resets, only samples of large textures and meshes are compared.
+        """
+        self._unsure = True
+
+    def render(self) -> np.ndarray:
+        """Draw the environment as it is now.
+
+        Returns:
+            As `Renderer.draw`.
+        """
+        model, data = self._env.model, self._env.data
+        if model is not self._model:
+            self._follow(model)
+        if self._callback is None:
+            return self._draw(model, data)
+        if self._kept is None or self._kept.data is not data:
+            self._kept = _Kept(model, data)
+        with self._kept.undisturbed():
+            self._callback()
+            return self._draw(model, data)
+
+    def _follow(self, model: mujoco.MjModel) -> None:
+        """From now on this is the environment's model."""
+        track = self._renderer.camera.track
+        self._model = model
+        self._tracked = None if track is None else find_body(model, track)
+        self._scene = self._renderer.new_scene(model, _geom_count(model))
+        self._uploaded = self._renderer.upload(model, self._uploaded)
+        self._glance = Glance(model)
+        self._kept: _Kept | None = None
+        self._unsure = False
+
+    def _draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+        if self._unsure or self._glance.sees_change():
+            self._uploaded = self._renderer.upload(model, self._uploaded)
+            self._glance.remember()
+            self._unsure = False
+        if not data.xquat[0, 0]:  # of the world's body: 1, once there are places at all
+            data = _placed(model, data)
+        if self._tracked is not None:
+            # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
+            # on those before it.
+            lookat = self._renderer.camera.lookat
+            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + lookat[:2]
+        self._update_scene(model, data)
+        while self._scene.ngeom == self._scene.maxgeom:  # there may have been no room
+            self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
+            self._update_scene(model, data)
+        assert self._uploaded is not None
+        return self._renderer.draw(self._scene, self._uploaded)
+
+    def _update_scene(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        mujoco.mjv_updateScene(
+            *(model, data, self._option, self._perturbation, self._camera),
+            mujoco.mjtCatBit.mjCAT_ALL.value,
+            self._scene,
+        )
+
+
+class _Kept:
+    """Undoes what a render callback does: it moves markers in the model, and calls `mj_forward`."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self.data = data
+        arrays = [*_buffer(data), data.energy, *_arrays(model, _MOVED)]
+        self._arrays = [(array, array.copy()) for array in arrays]
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Restore the data and, but for textures, meshes and the like, the model afterwards."""
+        time = self.data.time
+        for array, copied in self._arrays:
+            np.copyto(copied, array)
+        try:
+            yield
+        finally:
+            self.data.time = time
+            for array, copied in self._arrays:
+                np.copyto(array, copied)
+
+
+def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
+    """All that MuJoCo keeps from step to step. Contacts and constraints, which the next step
+    recomputes, lie elsewhere, and views of them would not stay valid.
+    """
+    start = data.qpos.ctypes.data  # the first
+    end = start + data.nbuffer
+    return [array for array in _arrays(data, "") if start <= array.ctypes.data < end]
+
+
+def _arrays(of: Any, prefixes: str | tuple[str, ...]) -> list[np.ndarray]:
+    """Its arrays, by the beginnings of their names, as views of its own memory."""
+    values = (getattr(of, name) for name in dir(type(of)) if name.startswith(prefixes))
+    return [value for value in values if isinstance(value, np.ndarray) and value.size]
+
+
+def _placed(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
+    """A copy of what was reset without `mj_forward`, so that nothing has a place, and with it."""
+    placed = copy.copy(data)
+    mujoco.mj_forward(model, placed)
+    return placed
+
+
+def _geom_count(model: mujoco.MjModel) -> int:
+    """How many geoms a scene of the model may have; sites and tendons are geoms there too."""
+    things = model.ngeom + model.nsite + model.nskin + model.nflex
+    return _SPARE_GEOMS + things + 2 * model.nwrap + _SLACK_SEGMENTS * model.ntendon
+
+
+def _free_camera(camera: Camera) -> mujoco.MjvCamera:
+    free = mujoco.MjvCamera()
+    free.type = mujoco.mjtCamera.mjCAMERA_FREE
+    free.distance = camera.distance
+    free.lookat[:] = camera.lookat
+    free.azimuth, free.elevation = camera.azimuth, camera.elevation
+    return free
+
+
+def _visual_options(env: Any) -> mujoco.MjvOption:
+    """MuJoCo's defaults, and over them the `visual_options` that the environment was made with."""
+    option = mujoco.MjvOption()
+    flags = getattr(getattr(env, "mujoco_renderer", None), "_vopt", {})
+    for flag, value in flags.items():
+        option.flags[flag] = value
+    return option

@@ -1,0 +1,335 @@
+"""A worker's share of a task's environments, and the arrays through which it reports.
+
+This module loads no deep-learning library, so worker processes start light.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.wrappers import FlattenObservation
+
+from Common.errors import UserError, WorkerError
+from Common.names import nearest
+from Enviroment.drawing.env_view import EnvView
+from Enviroment.drawing.renderer import Quality, Renderer
+from Enviroment.observations import frame_channels
+from Enviroment.simulation.divergence import DivergenceWatch
+from Enviroment.simulation.snapshots import (
+    Snapshot,
+    find_time_limit,
+    restore_snapshot,
+    take_snapshot,
+)
+from Enviroment.task import Task
+
+
+def make_simulation(task: Task) -> gym.Env:
+    """Gymnasium's own environment of the task, with its time limit, whose state is one vector: a
+    dictionary of vectors becomes one, group after group.
+
+    Raises:
+        UserError: see `make_environment`.
+    """
+    env = make_environment(task)
+    space = env.observation_space
+    if isinstance(space, spaces.Dict) and all(map(_is_vector, space.spaces.values())):
+        return FlattenObservation(env)
+    return env
+
+
+def _is_vector(space: spaces.Space) -> bool:
+    return isinstance(space, spaces.Box) and len(space.shape) == 1
+
+
+def make_environment(task: Task) -> gym.Env:
+    """Gymnasium's own environment of the task, as it is.
+
+    A package that a file names is not imported: whoever made the file would choose what code runs.
+    One that is imported already may be named.
+
+    Raises:
+        UserError: Gymnasium has none of that id, or cannot make it; or only a file names its
+            package.
+    """
+    package = task.env_id.rpartition(":")[0]
+    if task.described and package and package not in sys.modules:
+        raise UserError(
+            f"{task.env_id}: only a file says that the package {package} is to be imported, which "
+            f"would run its code. If you trust it, name it yourself: --env_id {task.env_id}, or "
+            f"`import {package}` in a program of your own."
+        )
+    try:
+        # The checker only warns, and costs a quarter of a step.
+        return gym.make(task.env_id, disable_env_checker=True)
+    except gym.error.UnregisteredEnv as error:
+        package, _, name = task.env_id.rpartition(":")
+        hint = "" if package else " One of a package of its own is named package:Id-v0."
+        raise UserError(
+            f"Gymnasium knows no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
+            f"{hint}"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{task.env_id} cannot be made: {error} Install the package, or tell Python where it "
+            "is (PYTHONPATH)."
+        ) from error
+    except (Exception, SystemExit) as error:  # it is the environment's own code that runs
+        raise UserError(
+            f"{task.env_id} cannot be made. What it says (with {_versions()}):\n"
+            f"  {type(error).__name__}: {error}"
+        ) from error
+
+
+def _versions() -> str:
+    return ", ".join(f"{name} {version(name)}" for name in ("gymnasium", "mujoco", "numpy"))
+
+
+def time_limit(task: Task) -> int | None:
+    """Env steps after which an episode of the task is cut off; None: never."""
+    with contextlib.closing(make_simulation(task)) as env:
+        return None if env.spec is None else env.spec.max_episode_steps
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of what the environments and the `VecEnv` exchange."""
+
+    task: Task
+    n_envs: int
+    state_dim: int
+    action_shape: tuple[int, ...]
+    action_dtype: np.dtype
+    quality: Quality | None  # None: nothing is drawn
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """Shape and type of each array of `Exchange`."""
+        frame = (frame_channels(self.task), *self.task.frame_size)
+        n_drawn = 0 if self.quality is None else self.n_envs
+        n = self.n_envs
+        return {
+            "actions": ((n, *self.action_shape), self.action_dtype),
+            "seeds": ((n,), np.dtype(np.int64)),
+            "rewards": ((n,), np.dtype(np.float64)),
+            "terminated": ((n,), np.dtype(np.bool_)),
+            "truncated": ((n,), np.dtype(np.bool_)),
+            "diverged": ((n,), np.dtype(np.bool_)),
+            "busy": ((n,), np.dtype(np.int64)),
+            "states": ((n, self.state_dim), np.dtype(np.float32)),
+            "last_states": ((n, self.state_dim), np.dtype(np.float32)),
+            "frames": ((n_drawn, *frame), np.dtype(np.uint8)),
+            "last_frames": ((n_drawn, *frame), np.dtype(np.uint8)),
+        }
+
+
+class Exchange:
+    """Arrays, one row an environment, through which workers and the `VecEnv` talk.
+
+    actions, seeds: written by the `VecEnv`; the seed is that of the next episode.
+    rewards, terminated, truncated: of the last step.
+    states, frames: as they are now; after an episode's end, of the next one's start.
+    last_states, last_frames: what the finished episode ended with; stale in other rows.
+    diverged: the last step's simulation went wrong, so its episode was cut off. Set by workers,
+        cleared by the `VecEnv`. Such a step has no reward: `rewards` is stale.
+    busy: in the first row of each worker, the row that the worker is at. It outlives the worker,
+        and so tells which environment killed it.
+    """
+
+    actions: np.ndarray
+    seeds: np.ndarray
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    diverged: np.ndarray
+    busy: np.ndarray
+    states: np.ndarray
+    last_states: np.ndarray
+    frames: np.ndarray
+    last_frames: np.ndarray
+
+    def __init__(self, layout: Layout, memory: Any) -> None:
+        """Lay the arrays out in `memory`, a buffer of `Exchange.size(layout)` bytes."""
+        self.layout = layout
+        start = 0
+        for name, (shape, dtype) in layout.arrays().items():
+            count = int(np.prod(shape))
+            setattr(self, name, np.frombuffer(memory, dtype, count, start).reshape(shape))
+            start += _padded(count * dtype.itemsize)
+
+    @staticmethod
+    def size(layout: Layout) -> int:
+        """Bytes that the arrays take."""
+        return sum(
+            _padded(int(np.prod(shape)) * dtype.itemsize)
+            for shape, dtype in layout.arrays().values()
+        )
+
+
+def _padded(n_bytes: int) -> int:
+    """Round up to whole cache lines, so that each array starts on one."""
+    return -(-n_bytes // 64) * 64
+
+
+class Part:
+    """A worker's share of the environments. Made, used and closed in one thread."""
+
+    def __init__(self, layout: Layout, rows: range, exchange: Exchange) -> None:
+        task = layout.task
+        self._task = task
+        self._rows = rows
+        self._exchange = exchange
+        self._envs = [make_simulation(task) for _ in rows]
+        self._watches = [DivergenceWatch(env) for env in self._envs]
+        self._episode_seeds: list[int | None] = [None] * len(rows)  # of the running episodes
+        self._renderer = None
+        self._views: list[EnvView] = []  # one an environment; none where nothing is drawn
+        if layout.quality is not None:
+            assert task.camera is not None  # `make_env` has refused the task without
+            self._renderer = Renderer(task.camera, *task.frame_size, layout.quality, task.grayscale)
+            self._views = [EnvView(env, self._renderer) for env in self._envs]
+
+    def reset(self) -> None:
+        """Begin a new episode in every environment.
+
+        Raises:
+            WorkerError: one failed; names it.
+        """
+        self._each("reset", self._begin)
+
+    def step(self) -> None:
+        """One step everywhere; where an episode ends, the next one begins.
+
+        Raises:
+            WorkerError: one failed; names it.
+        """
+        self._each("step", self._step)
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+        for env in self._envs:
+            env.close()
+
+    def get(self, row: int, name: str) -> Any:
+        """An attribute of the environment in this row."""
+        return self._env(row).get_wrapper_attr(name)
+
+    def set(self, row: int, name: str, value: Any) -> None:
+        """Set an attribute of the environment in this row."""
+        self._env(row).set_wrapper_attr(name, value)
+        self._expect_changes(row)
+
+    def invoke(self, row: int, name: str, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Call a method of the environment in this row."""
+        self._expect_changes(row)
+        return self._env(row).get_wrapper_attr(name)(*args, **kwargs)
+
+    def shorten_episode(self, row: int, share: float) -> None:
+        """Leave the running episode that share of its time limit, by moving its clock on.
+
+        Raises:
+            ValueError: the environment has no time limit.
+        """
+        limit = find_time_limit(self._env(row))
+        if limit is None:
+            raise ValueError(
+                f"{self._env(row)} has no time limit: its episodes cannot be staggered."
+            )
+        n_steps = limit._max_episode_steps
+        limit._elapsed_steps = n_steps - max(1, round(share * n_steps))
+
+    def snapshot(self, row: int) -> Snapshot:
+        """The environment in this row as it is now (see `take_snapshot`)."""
+        seed = self._episode_seeds[row - self._rows.start]
+        if seed is None:
+            raise RuntimeError("Reset the environments before their state is saved.")
+        return take_snapshot(self._env(row), seed)
+
+    def restore(self, row: int, snapshot: Snapshot) -> None:
+        """Bring the environment in this row there (see `restore_snapshot`)."""
+        restore_snapshot(self._env(row), snapshot)
+        self._episode_seeds[row - self._rows.start] = snapshot.episode_seed
+        self._watches[row - self._rows.start].begin()
+        self._expect_changes(row)
+
+    def _env(self, row: int) -> gym.Env:
+        return self._envs[row - self._rows.start]
+
+    def _each(self, what: str, act: Callable[[int, gym.Env], None]) -> None:
+        to = self._exchange
+        for row, env in zip(self._rows, self._envs, strict=True):
+            to.busy[self._rows.start] = row
+            try:
+                act(row, env)
+            except UserError:
+                raise
+            except (Exception, SystemExit) as error:  # a thread that exits would never answer
+                where = describe_environment(self._task, row)
+                raise WorkerError(f"{where} failed in {what}: {_describe(error)}.") from error
+
+    def _begin(self, row: int, env: gym.Env) -> None:
+        seed = int(self._exchange.seeds[row])
+        state, _ = env.reset(seed=seed)
+        self._episode_seeds[row - self._rows.start] = seed
+        self._watches[row - self._rows.start].begin()
+        self._exchange.states[row] = state
+        self._expect_changes(row)
+        self._draw(row, self._exchange.frames)
+
+    def _step(self, row: int, env: gym.Env) -> None:
+        to, watch = self._exchange, self._watches[row - self._rows.start]
+        state, reward, terminated, truncated, _ = env.step(to.actions[row])
+        if watch.diverged(state):
+            self._drop_episode(row, env)
+            return
+        to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
+        if terminated or truncated:
+            to.last_states[row] = state
+            self._draw(row, to.last_frames)
+            self._begin(row, env)
+        else:
+            to.states[row] = state
+            self._draw(row, to.frames)
+
+    def _drop_episode(self, row: int, env: gym.Env) -> None:
+        """End the episode with what it showed before the step that went wrong."""
+        to = self._exchange
+        to.last_states[row] = to.states[row]
+        if self._renderer is not None:
+            to.last_frames[row] = to.frames[row]
+        to.terminated[row], to.truncated[row], to.diverged[row] = False, True, True
+        self._begin(row, env)
+
+    def _draw(self, row: int, frames: np.ndarray) -> None:
+        if not self._views:
+            return
+        picture = self._views[row - self._rows.start].render()
+        # (channels, H, W)
+        frames[row] = picture if self._task.grayscale else picture.transpose(2, 0, 1)
+
+    def _expect_changes(self, row: int) -> None:
+        """The model of the environment in this row may look different from now on."""
+        if self._views:
+            self._views[row - self._rows.start].expect_changes()
+
+
+def describe_environment(task: Task, row: int) -> str:
+    """How messages name one environment."""
+    return f"Environment {row} of task {task.name} ({task.env_id})"
+
+
+def _describe(error: BaseException) -> str:
+    """What was raised, and where."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return f"{text} ({Path(place.filename).name}, line {place.lineno})"

@@ -1,0 +1,143 @@
+"""What worker threads and processes have in common: who answers, who fails, who hangs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from Common.errors import WorkerError
+from Enviroment.simulation.part import Exchange, describe_environment
+
+# Seconds. Waiting is counted in slices: time in which this very process is stopped (Ctrl-Z, a
+# laptop that sleeps) makes one slice longer, and counts as one.
+_SLICE = 1.0
+_GRACE = 5.0  # that the others get to end their step once one has failed
+_STOPPED = 3.0  # after which a worker that the system has stopped counts as hung
+_START_SECONDS = 300.0  # for the parts to be made: processes import, and share cores and disks
+
+JOIN_SECONDS = 10.0  # a worker that takes longer to free its contexts is stuck
+
+START = "its start"  # what a worker does until its part is made
+
+Answer = tuple[int, Any, BaseException | None]  # worker, value, what it raised
+
+
+class WorkerPool(ABC):
+    """Workers that run at once, each with a `Part` of its own.
+
+    Once one of them has died or hangs, every further call raises that error again.
+
+    Args:
+        exchange: the arrays that all share.
+        parts: rows of each worker.
+        timeout: seconds without any answer after which those that are waited for count as hung.
+    """
+
+    def __init__(self, exchange: Exchange, parts: list[range], timeout: float) -> None:
+        self.exchange = exchange
+        self.parts = parts
+        self._timeout = timeout
+        # What each worker does, and to which row; -1: to all of its rows, one by one.
+        self._jobs: list[tuple[str, int]] = [(START, rows.start) for rows in parts]
+        self._broken: BaseException | None = None
+
+    def start(self, method: str) -> None:
+        """Begin `Part.method()` in every worker."""
+        self._check()
+        for worker in range(len(self.parts)):
+            self._jobs[worker] = (method, -1)
+            self._send(worker, method)
+
+    def wait(self) -> None:
+        """Wait for what was started.
+
+        Raises:
+            WorkerError: an environment failed, died or hangs.
+        """
+        self._gather(range(len(self.parts)), self._timeout)
+
+    def ask(self, worker: int, method: str, *args: Any) -> Any:
+        """The answer of `Part.method(*args)` of one worker. The first argument is a row.
+
+        Raises:
+            WorkerError: an environment died or hangs. What the method raises is raised.
+        """
+        self._check()
+        self._jobs[worker] = (method, args[0])
+        self._send(worker, method, *args)
+        return self._gather([worker], self._timeout)[worker]
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the workers hold. Closing twice is harmless, and never hangs."""
+
+    @abstractmethod
+    def _send(self, worker: int, method: str, *args: Any) -> None:
+        """Give a worker something to do."""
+
+    @abstractmethod
+    def _poll(self, workers: set[int], seconds: float) -> list[Answer]:
+        """Answers of these workers, as soon as there are any; none when the time is over."""
+
+    @abstractmethod
+    def _abandon(self, worker: int) -> None:
+        """Do what can be done about a worker that hangs."""
+
+    @abstractmethod
+    def _describe(self, worker: int) -> str:
+        """Which worker that is, and what can be seen of it while it hangs."""
+
+    def _is_stopped(self, worker: int) -> bool:
+        """Whether the system has stopped the worker, so that waiting is in vain."""
+        return False
+
+    def _wait_for_start(self) -> None:
+        self._gather(range(len(self.parts)), max(self._timeout, _START_SECONDS))
+
+    def _gather(self, workers: Iterable[int], timeout: float) -> dict[int, Any]:
+        waiting, values = set(workers), {}
+        failure: BaseException | None = None
+        idle = stopped = 0.0  # seconds
+        slice_ = min(_SLICE, timeout)
+        while waiting:
+            answers = self._poll(waiting, slice_)
+            for worker, value, error in answers:
+                waiting.discard(worker)
+                values[worker] = value
+                failure = failure or error
+            if answers:
+                idle = stopped = 0.0
+                continue
+            idle += slice_
+            stopped = stopped + slice_ if any(map(self._is_stopped, waiting)) else 0.0
+            patience = timeout if failure is None else min(timeout, _GRACE)
+            if idle >= patience or stopped >= _STOPPED:
+                failure = failure or self._hang(waiting, idle)
+                self._broken = failure
+                for worker in waiting:
+                    self._abandon(worker)
+                break
+        if failure is not None:
+            raise failure
+        return values
+
+    def _hang(self, waiting: set[int], idle: float) -> WorkerError:
+        stopped = [worker for worker in waiting if self._is_stopped(worker)]
+        worker = min(stopped or waiting)
+        return WorkerError(
+            f"{self._environment(worker)} hangs in {self._jobs[worker][0]}: no answer for "
+            f"{idle:g} s from {self._describe(worker)}. Where a step may take that long, give "
+            "make_env a larger worker_timeout."
+        )
+
+    def _environment(self, worker: int) -> str:
+        """The environment that a worker is at."""
+        row = self._jobs[worker][1]
+        if row < 0:
+            row = int(self.exchange.busy[self.parts[worker].start])
+        return describe_environment(self.exchange.layout.task, row)
+
+    def _check(self) -> None:
+        if self._broken is not None:
+            raise WorkerError(f"No worker can go on after this: {self._broken}") from self._broken

@@ -1,0 +1,89 @@
+"""Who steps and draws the environments: the calling thread, worker threads or processes.
+
+Each worker owns a contiguous part of the environments and, where frames are wanted, the OpenGL
+context that draws them. Results go into arrays that all share, so a step sends no data through
+pipes or queues.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any, Literal, Protocol, get_args
+
+from Common.errors import UserError
+from Enviroment.simulation.part import Exchange, Layout, Part
+from Enviroment.simulation.processes import ProcessWorkers
+from Enviroment.simulation.threads import ThreadWorkers
+
+WorkerKind = Literal["serial", "thread", "process"]
+
+
+class Workers(Protocol):
+    """Runs the methods of every `Part`, at once where it can."""
+
+    exchange: Exchange
+    parts: list[range]  # rows of each worker
+
+    def start(self, method: str) -> None:
+        """Begin `Part.method()` in every worker."""
+        ...
+
+    def wait(self) -> None:
+        """Wait for what was started, then raise what a worker raised."""
+        ...
+
+    def ask(self, worker: int, method: str, *args: Any) -> Any:
+        """The answer of `Part.method(*args)` of one worker."""
+        ...
+
+    def close(self) -> None:
+        """Free what the workers hold. Closing twice is harmless."""
+        ...
+
+
+def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: float) -> Workers:
+    """Start workers, each with an equal share of `layout.n_envs` environments.
+
+    Args:
+        kind: who they are.
+        layout: what they simulate.
+        n_workers: how many; serial workers are one.
+        timeout: seconds above 0 without an answer after which a thread or process counts as hung.
+
+    Raises:
+        UserError: unknown kind; no usable OpenGL where frames are wanted.
+    """
+    if kind not in get_args(WorkerKind):
+        raise UserError(f"There are no {kind!r} workers: use {', '.join(get_args(WorkerKind))}.")
+    if kind == "serial":
+        return SerialWorkers(layout)
+    bounds = [layout.n_envs * worker // n_workers for worker in range(n_workers + 1)]
+    kinds = {"thread": ThreadWorkers, "process": ProcessWorkers}
+    return kinds[kind](layout, [range(*pair) for pair in pairwise(bounds)], timeout)
+
+
+class SerialWorkers:
+    """All in the calling thread: the least overhead, and the easiest to debug.
+
+    Nobody watches: an environment that hangs, hangs the caller.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.exchange = Exchange(layout, bytearray(Exchange.size(layout)))
+        self.parts = [range(layout.n_envs)]  # nothing runs at once, so one context will do
+        self._part = Part(layout, self.parts[0], self.exchange)
+        self._closed = False
+
+    def start(self, method: str) -> None:
+        getattr(self._part, method)()
+
+    def wait(self) -> None:
+        """Nothing to wait for: `start` has done it."""
+
+    def ask(self, worker: int, method: str, *args: Any) -> Any:
+        return getattr(self._part, method)(*args)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._part.close()

@@ -1,0 +1,321 @@
+"""Whole episodes on named seeds, and the figures that are read off them.
+
+Nothing here knows what acts: a student, a teacher or a baseline is an `Act`, a function of a
+batch of observations. What else is asked of each step (agreement with a teacher, say) is a
+`Measure`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from Common.commands.progress import Progress
+from Common.errors import UserError
+from Enviroment.action_range import has_range
+from Enviroment.tasks import Task
+from Models.agreement import ActionAccuracy
+
+Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or that for each group
+Act = Callable[[Obs], np.ndarray]  # -> (n_envs, action_dim), in the units of the environment
+Measure = Callable[[Obs, np.ndarray], np.ndarray]  # observations, actions -> (n_envs,)
+
+_RESAMPLES = 10_000
+
+
+class Predictor(Protocol):
+    """What SB3's algorithms and policies, and the teacher, have in common."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]: ...
+
+
+@dataclass(frozen=True)
+class EpisodeStats:
+    """Episodes in the order of their seeds; every array has the shape `(episodes,)`."""
+
+    seeds: np.ndarray
+    returns: np.ndarray  # sum of rewards, undiscounted
+    lengths: np.ndarray  # env steps
+    distances: np.ndarray | None = None  # m, at the end of the episode; None: the task has none
+    success: np.ndarray | None = None  # bool, distance below the task's `success_below`
+    near: np.ndarray | None = None  # bool, distance below twice that
+    distance_name: str = "distance"
+    measures: Mapping[str, np.ndarray] = field(default_factory=dict)  # mean over each episode
+
+    def summary(self, prefix: str = "") -> dict[str, float]:
+        """Means over the episodes, and the 95% interval of the return.
+
+        Args:
+            prefix: goes before every key, e.g. `eval/od_` gives `eval/od_return`.
+        """
+        low, high = mean_interval(self.returns)
+        figures = {
+            "return": float(self.returns.mean()),
+            "return_std": float(self.returns.std()),
+            "return_low": low,
+            "return_high": high,
+            "length": float(self.lengths.mean()),
+        }
+        if self.distances is not None and self.success is not None and self.near is not None:
+            figures[self.distance_name] = float(self.distances.mean())
+            figures["success"] = float(self.success.mean())
+            figures["near"] = float(self.near.mean())
+        return {prefix + name: value for name, value in figures.items()}
+
+
+def run_episodes(
+    act: Act,
+    env: VecEnv,
+    task: Task,
+    first_seed: int,
+    n_episodes: int,
+    measures: Mapping[str, Measure] | None = None,
+) -> EpisodeStats:
+    """Play the episodes of seeds `first_seed` to `first_seed + n_episodes - 1`, each once.
+
+    Worker i plays every `n_envs`-th seed from `first_seed + i` on, however long its episodes
+    are: taking the first `n_episodes` to end would favour the short ones.
+
+    Args:
+        act: the policy.
+        env: resets worker i's k-th episode with seed `s + k * n_envs + i` after `seed(s)`. Its
+            episodes in progress are dropped.
+        task: tells the distance at the end of an episode.
+        measures: functions of a step, averaged over each episode under their names.
+
+    Raises:
+        UserError: `n_episodes` is below 1, or the simulation diverged in an episode: it was cut
+            off, and its return would be that of a short one.
+        ValueError: the environment's terminal observation holds no state, though the task
+            reads a distance off it.
+    """
+    if n_episodes < 1:
+        raise UserError(f"An evaluation needs at least 1 episode, not {n_episodes}.")
+    measures = measures or {}
+    returns = np.zeros(n_episodes)
+    lengths = np.zeros(n_episodes, np.int64)
+    distances = None if task.distance is None else np.zeros(n_episodes)
+    sums = {name: np.zeros(n_episodes) for name in measures}
+
+    episode = np.arange(env.num_envs)  # that each worker plays now
+    env.seed(first_seed)
+    obs: Any = env.reset()
+    with Progress(n_episodes, "episodes") as progress:
+        while (playing := episode < n_episodes).any():
+            actions = act(obs)
+            for name, measure in measures.items():
+                sums[name][episode[playing]] += measure(obs, actions)[playing]
+            obs, rewards, dones, infos = env.step(actions)
+            returns[episode[playing]] += rewards[playing]
+            lengths[episode[playing]] += 1
+            for i in np.flatnonzero(dones & playing):
+                _check_simulated(infos[i], first_seed + episode[i])
+                if task.distance is not None and distances is not None:
+                    distances[episode[i]] = task.distance(_terminal_state(infos[i]))
+            episode[dones] += env.num_envs
+            progress.advance(int((dones & playing).sum()))
+    return _stats(task, first_seed, returns, lengths, distances, sums)
+
+
+def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
+    if info.get("diverged", False):
+        raise UserError(
+            f"The simulation diverged in the evaluation episode of seed {seed}, so its return "
+            "means nothing. Actions or the task's physics are too violent for its time step."
+        )
+
+
+def _terminal_state(info: Mapping[str, Any]) -> np.ndarray:
+    terminal = info["terminal_observation"]
+    if not isinstance(terminal, dict):
+        return terminal
+    if "state" not in terminal:
+        raise ValueError(f"The terminal observation has no 'state', only {sorted(terminal)}.")
+    return terminal["state"]
+
+
+def _stats(
+    task: Task,
+    first_seed: int,
+    returns: np.ndarray,
+    lengths: np.ndarray,
+    distances: np.ndarray | None,
+    sums: Mapping[str, np.ndarray],
+) -> EpisodeStats:
+    episodes = EpisodeStats(
+        seeds=first_seed + np.arange(len(returns)),
+        returns=returns,
+        lengths=lengths,
+        measures={name: total / lengths for name, total in sums.items()},
+    )
+    if task.distance is None or distances is None:
+        return episodes
+    below = task.distance.success_below
+    return dataclasses.replace(
+        episodes,
+        distances=distances,
+        success=distances < below,
+        near=distances < 2 * below,
+        distance_name=task.distance.name,
+    )
+
+
+def skill(student: np.ndarray, teacher: np.ndarray, blind: np.ndarray) -> float:
+    """How far from blind to the teacher: `(mean S - mean B) / (mean T - mean B)`.
+
+    Args:
+        student, teacher, blind: returns `(episodes,)` on the same seeds in the same order.
+
+    Raises:
+        ValueError: the lengths differ.
+        UserError: the teacher is no better than blind, so that skill means nothing.
+    """
+    returns = _matching(student, teacher, blind)
+    student_mean, teacher_mean, blind_mean = returns.mean(axis=1)
+    if teacher_mean <= blind_mean:
+        raise UserError(
+            f"The teacher's mean return, {teacher_mean:.2f}, is no better than that of a blind "
+            f"student, {blind_mean:.2f}, so skill is not defined. Train a better teacher."
+        )
+    return float((student_mean - blind_mean) / (teacher_mean - blind_mean))
+
+
+def skill_interval(
+    student: np.ndarray, teacher: np.ndarray, blind: np.ndarray, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Bootstrap interval of `skill`: the seeds are drawn anew, for all three alike.
+
+    Returns:
+        None where the teacher is no better than blind on some seeds that were drawn: then there
+        are too few episodes to tell skill's scale.
+    """
+    returns = _matching(student, teacher, blind)
+    skill(student, teacher, blind)  # the same errors
+    means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (3, resamples)
+    if (means[1] <= means[2]).any():
+        return None
+    return _percentiles((means[0] - means[2]) / (means[1] - means[2]), level)
+
+
+def ratio_interval(
+    student: np.ndarray, teacher: np.ndarray, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Bootstrap interval of `mean S / mean T`: the seeds are drawn anew, for both alike.
+
+    Args:
+        student, teacher: returns `(episodes,)` on the same seeds in the same order.
+
+    Returns:
+        None where a mean is 0 or below, the teacher's also if it is so of some seeds that were
+        drawn: what a ratio of such returns says is not how good the student is.
+    """
+    returns = _matching(student, teacher)
+    means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (2, resamples)
+    if min(returns.mean(axis=1)) <= 0 or means[1].min() <= 0:
+        return None
+    return _percentiles(means[0] / means[1], level)
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values`, `(n,)`.
+
+    The same values always give the same interval.
+    """
+    values = np.asarray(values, np.float64)
+    return _percentiles(values[_resampled(len(values))].mean(axis=1), level)
+
+
+def _matching(*returns: np.ndarray) -> np.ndarray:
+    lengths = {len(row) for row in returns}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"Skill needs returns on the same seeds; got {sorted(lengths)} episodes.")
+    return np.asarray(returns, np.float64)  # (policies, episodes)
+
+
+def _resampled(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(n, size=(_RESAMPLES, n))  # (resamples, n)
+
+
+def _percentiles(resampled: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def policy_act(policy: Predictor, deterministic: bool = True) -> Act:
+    """An SB3 model or policy, or a teacher, as an `Act`."""
+    return lambda obs: policy.predict(obs, deterministic=deterministic)[0]
+
+
+def random_policy(action_space: spaces.Space, seed: int) -> Act:
+    """Uniform over the action space; the same actions for the same seed and batch size."""
+    rng = np.random.default_rng(seed)
+    if isinstance(action_space, spaces.Discrete):
+        first, n = action_space.start, action_space.n
+        return lambda obs: rng.integers(first, first + n, size=_batch_size(obs))
+    if isinstance(action_space, spaces.MultiDiscrete | spaces.MultiBinary):
+        choices = _choices(action_space)
+        return lambda obs: rng.integers(choices, size=(_batch_size(obs), *choices.shape))
+    box = action_space
+    if not isinstance(box, spaces.Box) or not has_range(box):
+        raise UserError(f"Actions must be discrete or within bounds, not {box}.")
+
+    def act(obs: Obs) -> np.ndarray:
+        uniform = rng.uniform(box.low, box.high, size=(_batch_size(obs), *box.shape))
+        return uniform.astype(box.dtype)
+
+    return act
+
+
+def do_nothing(action_space: spaces.Space) -> Act:
+    """Zero torque (the nearest to it within the bounds), or the first of discrete choices."""
+    box = action_space
+    if isinstance(box, spaces.Discrete):
+        action = np.asarray(box.start)
+    elif isinstance(box, spaces.MultiDiscrete | spaces.MultiBinary):
+        action = np.zeros_like(_choices(box))
+    elif not isinstance(box, spaces.Box):
+        raise UserError(f"Nothing is no action of {box}.")
+    else:
+        action = np.clip(np.zeros(box.shape, box.dtype), box.low, box.high)
+    return lambda obs: np.repeat(action[None], _batch_size(obs), axis=0)
+
+
+def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
+    """Agreement of what is done with what `teacher` would do in the same states, as training
+    measures it (`Models.agreement.ActionAccuracy`): `action_accuracy`, or nothing where actions
+    have no bounds.
+    """
+    accuracy = ActionAccuracy(action_space)
+    if not accuracy.is_defined:
+        return {}
+    return {"action_accuracy": lambda obs, actions: accuracy.of_actions(actions, teacher(obs))}
+
+
+def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndarray:
+    """How many choices each of several discrete actions has, which start at 0."""
+    if isinstance(action_space, spaces.MultiBinary):
+        return np.full(action_space.shape, 2)
+    return action_space.nvec
+
+
+def _batch_size(obs: Obs) -> int:
+    return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
+
+
+if __name__ == "__main__":
+    # The tool stands above this module: it needs environments, students and teachers.
+    from Evaluation.evaluate.__main__ import main
+
+    main()

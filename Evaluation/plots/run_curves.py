@@ -1,0 +1,255 @@
+"""The curves of a run, drawn from its `metrics.jsonl` alone.
+
+What is drawn is data: a `Panel` holds lines and levels, and a panel without any data is left
+out. Colours are Okabe and Ito's, told apart by the colour-blind; line styles differ too, so that
+the picture survives a black-and-white printer.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from Common.errors import UserError
+from Common.runs.tracking import METRICS_FILE, read_metrics
+from Evaluation.plots.picture import write_picture
+
+CURVES_FILE = "curves.png"
+
+BLACK, GRAY = "#000000", "#595959"
+BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
+ORANGE, VERMILION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
+
+_COLUMNS = 3
+_PANEL_INCHES = (4.2, 2.9)
+
+Style = Literal["-", "--", "-.", ":"]
+Series = tuple[np.ndarray, np.ndarray]  # steps, values; both (points,)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A metric against steps, with its interval where `<key>_low` and `<key>_high` exist."""
+
+    key: str  # of metrics.jsonl; may hold `*`, where the rest of a key is the task's
+    label: str
+    color: str
+    style: Style = "-"
+
+
+@dataclass(frozen=True)
+class Level:
+    """A horizontal line: the last value of a metric, or a number."""
+
+    at: str | float
+    label: str
+    color: str
+    style: Style = "--"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    lines: tuple[Line, ...]
+    levels: tuple[Level, ...] = ()
+    columns: int = 1  # of the figure
+    log: bool = False  # drawn so if every value is above zero
+    lowest: float = -math.inf  # values below are cut off
+
+
+PANELS = (
+    Panel(
+        "Return of an episode",
+        (
+            Line("rollout/ep_return", "student, training", SKY, "-."),
+            Line("eval/id_return", "student, training seeds", ORANGE, "--"),
+            Line("eval/od_return", "student, unseen seeds (95%)", BLUE),
+        ),
+        (
+            Level("eval/teacher_return", "teacher", GREEN),
+            Level("eval/blind_return", "blind", VERMILION, "-."),
+            Level("eval/nothing_return", "do nothing", GRAY, ":"),
+        ),
+        columns=2,
+    ),
+    Panel(
+        "Skill on unseen seeds",
+        (Line("eval/od_skill", "student", BLUE),),
+        (Level(1.0, "teacher", GREEN), Level(0.0, "blind", VERMILION, "-.")),
+        lowest=-1.0,  # an untrained student's -7 would flatten what matters
+    ),
+    Panel("Final distance, unseen seeds [m]", (Line("eval/od_*_distance", "student", BLUE),)),
+    Panel(
+        "Share",
+        (
+            Line("eval/action_accuracy", "action accuracy", PURPLE, "--"),
+            Line("eval/od_success", "success, unseen seeds", BLUE),
+        ),
+    ),
+    Panel("KL to the teacher [nats]", (Line("train/kl", "KL", VERMILION),), log=True),
+    Panel("Policy loss", (Line("train/pg_loss", "policy loss", BLACK),)),
+    Panel("Value loss", (Line("train/value_loss", "value loss", BLACK),), log=True),
+    Panel("Policy entropy [nats]", (Line("rollout/entropy", "entropy", BLACK),)),
+)
+
+
+def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
+    """Draw a run's metrics into `run_dir/curves.png`, and return that path.
+
+    Raises:
+        UserError: there is no `metrics.jsonl`, or it holds none of the metrics to be drawn; or the
+            picture cannot be written.
+    """
+    points = read_metrics(run_dir)
+    metrics, counted = collect_series(points), step_title(points)
+    drawn = [panel for panel in panels if any(_matches(line, metrics) for line in panel.lines)]
+    if not drawn:
+        raise UserError(
+            f"{run_dir / METRICS_FILE} holds no metric to draw yet. "
+            "A run writes the first ones at the end of its first rollout."
+        )
+    places = _places(drawn)
+    rows = places[-1][0] + 1
+    figure = Figure(
+        figsize=(_PANEL_INCHES[0] * _COLUMNS, _PANEL_INCHES[1] * rows), layout="constrained"
+    )
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(rows, _COLUMNS)
+    for panel, (row, column) in zip(drawn, places, strict=True):
+        axes = figure.add_subplot(grid[row, column : column + panel.columns])
+        draw_panel(axes, panel, metrics, counted)
+    figure.suptitle(run_dir.resolve().name, fontsize=11)
+    return write_picture(figure, run_dir / CURVES_FILE, dpi=120)
+
+
+def curves_or_warning(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path | None:
+    """`draw_curves` at the end of a run, which has done its work: None, after one warning, where
+    they cannot be drawn, whatever is the matter.
+    """
+    try:
+        return draw_curves(run_dir, panels)
+    except Exception as error:
+        print(f"No curves: {error}", file=sys.stderr)
+        return None
+
+
+def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
+    """Every numeric metric as steps and values; null is a gap.
+
+    Where a run went back to a checkpoint, what it wrote later counts.
+    """
+    values: dict[str, dict[int, float]] = {}
+    for point in points:
+        for key, value in point.items():
+            if key == "step" or isinstance(value, str):
+                continue
+            values.setdefault(key, {})[point["step"]] = math.nan if value is None else value
+    return {
+        key: (np.array(sorted(at)), np.array([at[step] for step in sorted(at)], np.float64))
+        for key, at in values.items()
+    }
+
+
+def step_title(points: Sequence[Mapping[str, Any]]) -> str:
+    """Return what `step` counts in a run: gradient steps where it is not the env steps."""
+    counts_env_steps = all(p.get("time/env_steps", p["step"]) == p["step"] for p in points)
+    return "environment steps" if counts_env_steps else "gradient steps"
+
+
+def draw_panel(
+    axes: Axes, panel: Panel, metrics: Mapping[str, Series], x_title: str = "environment steps"
+) -> None:
+    """Draw one panel; lines whose metric is missing are left out."""
+    for line in panel.lines:
+        for key in _matches(line, metrics):
+            steps, values = metrics[key]
+            axes.plot(
+                steps,
+                values,
+                line.style,
+                color=line.color,
+                label=line.label,
+                linewidth=1.6,
+                marker="o" if len(steps) == 1 else None,  # a single point has no line
+            )
+            if f"{key}_low" in metrics and f"{key}_high" in metrics:
+                low, high = metrics[f"{key}_low"], metrics[f"{key}_high"]
+                axes.fill_between(low[0], low[1], high[1], color=line.color, alpha=0.15, lw=0)
+    for level in panel.levels:
+        _draw_level(axes, level, metrics)
+    if panel.log and all(values.min() > 0 for _, values in _finite(panel, metrics)):
+        axes.set_yscale("log")
+    if axes.get_ylim()[0] < panel.lowest:
+        axes.set_ylim(bottom=panel.lowest)
+    axes.set_title(panel.title, fontsize=10)
+    axes.set_xlabel(x_title, fontsize=8)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(axes.get_legend_handles_labels()[0]) > 1:
+        axes.legend(fontsize=8, frameon=False, loc="best")
+
+
+def _draw_level(axes: Axes, level: Level, metrics: Mapping[str, Series]) -> None:
+    if isinstance(level.at, str):
+        if level.at not in metrics:
+            return
+        at = metrics[level.at][1][-1]
+    else:
+        at = level.at
+    axes.axhline(at, color=level.color, linestyle=level.style, linewidth=1.2)
+    axes.annotate(
+        level.label,
+        xy=(1, at),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(2, 0),
+        textcoords="offset points",
+        va="center",
+        color=level.color,
+        fontsize=8,
+    )
+
+
+def _matches(line: Line, metrics: Mapping[str, Series]) -> list[str]:
+    return sorted(
+        key
+        for key in metrics
+        if fnmatch.fnmatchcase(key, line.key) and np.isfinite(metrics[key][1]).any()
+    )
+
+
+def _finite(panel: Panel, metrics: Mapping[str, Series]) -> list[Series]:
+    series = [metrics[key] for line in panel.lines for key in _matches(line, metrics)]
+    return [(steps[np.isfinite(v)], v[np.isfinite(v)]) for steps, v in series]
+
+
+def _places(panels: Sequence[Panel]) -> list[tuple[int, int]]:
+    """Row and first column of each panel, in reading order."""
+    places, row, column = [], 0, 0
+    for panel in panels:
+        if column + panel.columns > _COLUMNS:
+            row, column = row + 1, 0
+        places.append((row, column))
+        column += panel.columns
+    return places
+
+
+if __name__ == "__main__":
+    # The tool stands above this module: it reads runs.
+    from Evaluation.plots.__main__ import main
+
+    main()

@@ -1,0 +1,84 @@
+"""`python -m Evaluation.report RESULTS...`: runs as one static page, for a browser or a printer."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from Common.commands.redaction import command_line
+from Common.errors import UserError
+from Common.files.bounded_read import read_bounded
+from Common.files.durable import publishing, remove
+from Evaluation.report.entries import find_entries
+from Evaluation.report.page import MEDIA, Page, render_page
+from Evaluation.report.rows import make_rows
+from Evaluation.tool import note, run_tool
+
+PAGE = "index.html"
+_MAX_PAGE = 2**28  # bytes
+_MODULE = "Evaluation.report"
+_MARK = 'name="generator" content="Evaluation.report"'
+
+
+@dataclass(frozen=True)
+class ReportFlags:
+    """Make a page of runs: who wins, tables, curves, videos, diagnostics, and each run's settings.
+    It needs no network and no server: open `index.html`.
+    """
+
+    results: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
+    output: Path = Path("report")  # folder; an older report there is replaced
+    title: str = "Vision distillation: results"
+
+
+def write_report(flags: ReportFlags) -> None:
+    """Writes the page, all or nothing, and notes on stderr whatever could not be shown.
+
+    Raises:
+        UserError: there is nothing to show, or the output cannot be written, or holds something
+            else than a report.
+    """
+    _check_free(flags.output)
+    found = find_entries(flags.results)
+    page = Page(
+        flags.title,
+        command_line(["python", "-m", _MODULE, *sys.argv[1:]]),
+        make_rows(found),
+        found.films,
+        found.problems,
+    )
+    output = flags.output.absolute()
+    try:
+        with publishing(output) as folder:
+            text = render_page(page, folder)
+            (folder / PAGE).write_text(text, encoding="utf-8")
+            remove(output)  # the older report, now that the new one is whole
+    except OSError as error:
+        raise UserError(f"--output {flags.output} cannot be written: {error.strerror}.") from error
+    for problem in dict.fromkeys(page.problems):
+        note(problem)
+    print(f"page     {flags.output / PAGE}")
+
+
+def _check_free(output: Path) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    if not output.is_dir() or not _is_report(output):
+        raise UserError(f"--output {output} holds something else than a report. Name another.")
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether a folder holds a report and nothing else: all of it is deleted with the report."""
+    try:
+        page = read_bounded(folder / PAGE, _MAX_PAGE).decode(errors="replace")
+    except OSError:
+        return False
+    return _MARK in page and {path.name for path in folder.iterdir()} <= {PAGE, MEDIA}
+
+
+if __name__ == "__main__":
+    run_tool(ReportFlags, _MODULE, write_report)

@@ -1,0 +1,236 @@
+"""What a report is about: runs, students that were shipped without their runs, and films."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.runs.run_folder import DIAGNOSTICS, STUDENT, VIDEOS
+from Common.runs.tracking import CONFIG_FILE
+from Evaluation.evaluate.figures import FIGURES_FILE
+from Evaluation.plots.run_curves import CURVES_FILE
+from Evaluation.runs import Run, read_run
+
+FILM = "side_by_side"  # the kind that a video's description beside it names
+_BUNDLE, _TEACHER = "student.json", "teacher.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run, or a student's bundle that somebody shipped without its run."""
+
+    run: Run
+    shipped: bool
+    described: Mapping[str, Any]  # its config.json, or the bundle's description
+    student_sha256: str | None
+    video: Path | None
+    pictures: tuple[Path, ...]  # curves of a shipped student, and diagnostics; .mp4 among them
+    diagnostics: Mapping[str, dict[str, Any] | str]  # by the file's name without its end: its
+    # JSON, or what is wrong with it
+
+
+@dataclass(frozen=True)
+class Film:
+    """A side-by-side video."""
+
+    path: Path
+    task: str
+    seed: int
+    players: str
+    command: str
+
+
+@dataclass(frozen=True)
+class TeacherBundle:
+    """What tells who taught a student that does not say it."""
+
+    name: str  # its folder's
+    returns: tuple[float, ...]  # on evaluation seeds
+
+    def returned(self, value: float, n_episodes: int) -> bool:
+        """Whether that was its return over the first so many evaluation seeds."""
+        some = self.returns[:n_episodes]
+        return len(some) == n_episodes > 0 and math.isclose(sum(some) / n_episodes, value)
+
+
+@dataclass
+class Found:
+    """What was read, and what could not be."""
+
+    entries: list[Entry] = field(default_factory=list)
+    films: list[Film] = field(default_factory=list)
+    teachers: dict[str, TeacherBundle] = field(default_factory=dict)  # by SHA-256
+    problems: list[str] = field(default_factory=list)
+
+
+def find_entries(folders: Sequence[Path]) -> Found:
+    """Everything in and below some folders. What is damaged is named in `problems`.
+
+    Raises:
+        UserError: a folder does not exist, or there is neither a run nor a student in any.
+    """
+    found = Found()
+    for path in _named(folders, CONFIG_FILE):
+        _collect(found, _read_run, path)
+    for path in _named(folders, _BUNDLE):
+        if not any((parent / CONFIG_FILE).is_file() for parent in list(path.parents)[:3]):
+            _collect(found, _read_shipped, path)
+    for path in _named(folders, "*.json"):
+        if path.with_suffix(".mp4").is_file():
+            film = _read_film(path)
+            found.films += [] if film is None else [film]
+    for path in _named(folders, _TEACHER):
+        described = _object(path, [])
+        if isinstance(described.get("sha256"), str):
+            found.teachers.setdefault(described["sha256"], _read_teacher(path.parent, described))
+    if not found.entries:
+        names = ", ".join(map(str, folders))
+        why = "".join(f"\n  {problem}" for problem in found.problems)
+        raise UserError(f"No run of a student, and no student's bundle, is in {names}.{why}")
+    return found
+
+
+def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
+    seen = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
+        for path in sorted(folder.rglob(name)):
+            if path.is_file() and path.resolve() not in seen:
+                seen.add(path.resolve())
+                yield path
+
+
+def _collect(found: Found, read: Callable[[Path], Entry | None], path: Path) -> None:
+    try:
+        entry = read(path)
+    except (UserError, OSError) as error:
+        found.problems.append(f"Left out: {error}")
+        return
+    if entry is not None:
+        found.entries.append(entry)
+
+
+def _read_run(path: Path) -> Entry | None:
+    """The run of a `config.json`; None of one that is a teacher's or a dataset's."""
+    folder = path.parent
+    described = _object(path)
+    config = described.get("config")
+    if not isinstance(config, dict) or "method" not in config:
+        return None
+    run = read_run(folder)
+    _check_configuration(run)
+    problems: list[str] = []
+    bundle = _object(folder / STUDENT / _BUNDLE, problems) or _object(folder / _BUNDLE, problems)
+    return Entry(
+        run=run,
+        shipped=False,
+        described=described,
+        student_sha256=bundle.get("sha256"),
+        video=_video(folder),
+        pictures=_pictures(folder),
+        diagnostics=_diagnostics(folder),
+    )
+
+
+def _read_shipped(path: Path) -> Entry:
+    folder, described = path.parent, _object(path)
+    config, method = described.get("config"), described.get("method")
+    teacher = described.get("teacher")
+    if not isinstance(config, dict) or not isinstance(described.get("task"), str):
+        raise UserError(f"{path} does not describe a student of a task.")
+    run = Run(
+        folder,
+        {
+            "task": described["task"],
+            "method": method if isinstance(method, str) else "student",
+            "student": {"mode": str(config.get("mode", "")), "size": config.get("size")},
+            "training": {"run_index": 0},
+        },
+        teacher.get("sha256") if isinstance(teacher, dict) else None,
+        "",
+        _object(folder / FIGURES_FILE) or None,
+    )
+    return Entry(
+        run=run,
+        shipped=True,
+        described=described,
+        student_sha256=described.get("sha256"),
+        video=_video(folder),
+        pictures=(*folder.glob(CURVES_FILE), *_pictures(folder)),
+        diagnostics=_diagnostics(folder),
+    )
+
+
+def _check_configuration(run: Run) -> None:
+    """Refuses what was not written by `Distillation.run`, before anything else reads it."""
+    training, student = run.config.get("training"), run.config["student"]
+    if not isinstance(run.method, str) or not isinstance(run.task, str):
+        raise UserError(f"{run.folder} was written by an older version.")
+    if not isinstance(training, dict) or not isinstance(training.get("run_index"), int):
+        raise UserError(f"{run.folder / CONFIG_FILE} has no run_index.")
+    if not isinstance(student, dict) or not isinstance(student.get("mode"), str):
+        raise UserError(f"{run.folder / CONFIG_FILE} has no mode.")
+
+
+def _read_teacher(folder: Path, described: Mapping[str, Any]) -> TeacherBundle:
+    try:
+        returns = tuple(map(float, described["baselines"]["teacher"]["evaluation"]))
+    except (KeyError, TypeError, ValueError):
+        returns = ()
+    return TeacherBundle(folder.name, returns)
+
+
+def _video(folder: Path) -> Path | None:
+    places = (folder / VIDEOS / "student.mp4", folder / "student.mp4")
+    others = sorted((folder / VIDEOS).glob("*.mp4"), reverse=True)  # by step, the last first
+    return next((path for path in (*places, *others) if path.is_file()), None)
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    found = (folder / DIAGNOSTICS).glob("*")
+    return tuple(sorted(path for path in found if path.suffix in (".png", ".mp4")))
+
+
+def _diagnostics(folder: Path) -> dict[str, dict[str, Any] | str]:
+    found: dict[str, dict[str, Any] | str] = {}
+    for path in sorted((folder / DIAGNOSTICS).glob("*.json")):
+        problems: list[str] = []
+        value = _object(path, problems)
+        found[path.stem] = value or next(iter(problems), f"{path} holds nothing.")
+    return found
+
+
+def _read_film(path: Path) -> Film | None:
+    described = _object(path, [])
+    if described.get("kind") != FILM:
+        return None
+    try:
+        names = "; ".join(f"{p['name']}: {p['return']:.1f}" for p in described["players"])
+        names = names.replace(": -", ": \u2212")
+        task, seed, command = (described[name] for name in ("task", "seed", "command"))
+        return Film(path.with_suffix(".mp4"), str(task), int(seed), names, str(command))
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
+    """The JSON object of a file; empty without one. Damage raises, or is added to `problems`."""
+    try:
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise ValueError("it holds no object")
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        message = f"{path} is not readable as JSON: {error}."
+        if problems is None:
+            raise UserError(message) from None
+        problems.append(message)
+        return {}
+    return value

@@ -1,0 +1,221 @@
+"""Statistics of scores over runs and environments, after Agarwal et al. 2021, "Deep RL at the
+Edge of the Statistical Precipice", arXiv 2108.13264.
+
+Scores come as `Scores`: an array `(runs, environments)`, or for each environment's name its runs,
+of which there may be more in one than in another. A `Statistic` is a function of pooled scores;
+`estimate` applies it to `Scores` and adds the interval. Resampling is stratified: it draws runs
+within each environment, since which environments there are is no chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Common.errors import UserError
+
+Scores = np.ndarray | Mapping[str, Sequence[float] | np.ndarray]
+Statistic = Callable[[np.ndarray], np.ndarray]  # (..., scores) -> (...)
+
+_LEVEL = 0.95
+_RESAMPLES = 10_000
+_TRIMMED = 0.25  # share of the scores that the interquartile mean drops at either end
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its interval; no interval where no environment has more than one run."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """For each threshold the share of runs above it, and its interval; each `(thresholds,)`."""
+
+    share: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def iqm(scores: np.ndarray) -> np.ndarray:
+    """The interquartile mean over the last axis: the mean of the middle half.
+
+    Of n scores, the `floor(n / 4)` lowest and highest are dropped, as by
+    `scipy.stats.trim_mean(scores, 0.25)` (arXiv 2108.13264, section 4.3).
+    """
+    ordered = np.sort(np.asarray(scores, np.float64), axis=-1)
+    n = ordered.shape[-1]
+    cut = int(_TRIMMED * n)
+    return ordered[..., cut : n - cut].mean(axis=-1)
+
+
+def geometric_iqm(scores: np.ndarray) -> np.ndarray:
+    """exp of the interquartile mean of the logarithms, over the last axis.
+
+    For ratios: half as good and twice as good cancel. The mean of the PPD paper's tables (Spigler
+    2025, arXiv 2407.15134).
+
+    Raises:
+        UserError: a score is not above 0.
+    """
+    scores = np.asarray(scores, np.float64)
+    if scores.min() <= 0:
+        raise UserError(
+            f"A geometric mean needs scores above 0, and the lowest here is {scores.min():g}. "
+            "Use the interquartile mean, or skill in place of a ratio."
+        )
+    return np.exp(iqm(np.log(scores)))
+
+
+def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
+    """By how much scores miss the target, `target - mean min(score, target)` over the last axis.
+
+    What lies above the target makes up for nothing (arXiv 2108.13264, section 4.3).
+    """
+    return target - np.minimum(scores, target).mean(axis=-1)
+
+
+def estimate(
+    scores: Scores,
+    statistic: Statistic = iqm,
+    *,
+    level: float = _LEVEL,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """A statistic of all scores, and its stratified percentile bootstrap interval (section 4.1).
+
+    The scores of all environments are pooled, so that an environment of more runs weighs more.
+
+    Args:
+        level: of the interval.
+        seed: of the resampling; the same scores always give the same interval.
+
+    Raises:
+        UserError: there are no scores, an environment has none, or one is not finite; or what the
+            statistic raises.
+        ValueError: an array that is not `(runs, environments)`, or a level outside (0, 1).
+    """
+    strata = list(_by_environment(scores).values())
+    value = float(statistic(np.concatenate(strata)))
+    if max(map(len, strata)) == 1:
+        return Estimate(value)
+    rng = np.random.default_rng(seed)
+    drawn = [runs[rng.integers(len(runs), size=(resamples, len(runs)))] for runs in strata]
+    low, high = _percentiles(statistic(np.concatenate(drawn, axis=1)), level)
+    return Estimate(value, float(low), float(high))
+
+
+def probability_of_improvement(
+    x: Scores,
+    y: Scores,
+    *,
+    level: float = _LEVEL,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """How likely a run of X scores higher than one of Y in the same environment.
+
+    In each environment it is the Mann-Whitney U of X over the number of pairs, where ties count
+    half; then the mean over environments, each of the same weight (arXiv 2108.13264, section 4.3).
+
+    Args:
+        x, y: of the same environments; arrays have as many columns, in the same order.
+
+    Raises:
+        UserError: as `estimate`, or the environments are not the same.
+    """
+    x_runs, y_runs = _by_environment(x), _by_environment(y)
+    if x_runs.keys() != y_runs.keys():
+        raise UserError(
+            f"X was scored in {', '.join(sorted(x_runs))}, Y in {', '.join(sorted(y_runs))}. "
+            "Compare them in the same environments."
+        )
+    rng = np.random.default_rng(seed)
+    probability, resampled, varies = 0.0, np.zeros(resamples), False
+    for name, a in x_runs.items():
+        b = y_runs[name]
+        wins = (a[:, None] > b) + 0.5 * (a[:, None] == b)  # (x runs, y runs)
+        drawn = (_shares(rng, len(a), resamples) @ wins) * _shares(rng, len(b), resamples)
+        probability += float(wins.mean()) / len(x_runs)
+        resampled += drawn.sum(axis=1) / len(x_runs)
+        varies = varies or max(wins.shape) > 1
+    if not varies:
+        return Estimate(probability)
+    low, high = _percentiles(resampled, level)
+    return Estimate(probability, float(low), float(high))
+
+
+def performance_profile(
+    scores: Scores,
+    thresholds: np.ndarray,
+    *,
+    level: float = _LEVEL,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Profile:
+    """The share of runs that score above each threshold, the mean over environments.
+
+    The run-score distribution of arXiv 2108.13264, section 4.2. Its intervals hold at each
+    threshold alone.
+
+    Args:
+        thresholds: `(thresholds,)`.
+
+    Raises:
+        UserError: as `estimate`.
+    """
+    strata = list(_by_environment(scores).values())
+    rng = np.random.default_rng(seed)
+    share = np.zeros(len(thresholds))
+    resampled = np.zeros((resamples, len(thresholds)))
+    for runs in strata:
+        above = (runs[:, None] > thresholds).astype(np.float64)  # (runs, thresholds)
+        share += above.mean(axis=0) / len(strata)
+        resampled += _shares(rng, len(runs), resamples) @ above / len(strata)
+    return Profile(share, *_percentiles(resampled, level))
+
+
+def _by_environment(scores: Scores) -> dict[str, np.ndarray]:
+    """The runs `(runs,)` of each environment; a matrix's environments are numbered."""
+    if isinstance(scores, Mapping):
+        named = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
+    else:
+        matrix = np.asarray(scores, np.float64)
+        if matrix.ndim != 2:
+            raise ValueError(f"Scores must be (runs, environments), not {matrix.shape}.")
+        named = {f"environment {i}": runs for i, runs in enumerate(matrix.T)}
+    if not named:
+        raise UserError("There are no scores: at least one environment is needed.")
+    for name, runs in named.items():
+        if runs.ndim != 1:
+            raise ValueError(f"The scores of {name} must be (runs,), not {runs.shape}.")
+        if not len(runs) or not np.isfinite(runs).all():
+            what = "none" if not len(runs) else "one that is not a finite number"
+            raise UserError(f"Each environment needs scores of finite size, and {name} has {what}.")
+    return named
+
+
+def _shares(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
+    """For each resample how large a part of it each of n runs is, `(resamples, n)`."""
+    return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
+
+
+def _percentiles(resampled: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the interval over the first axis."""
+    if not 0 < level < 1:
+        raise ValueError(f"The level of an interval lies between 0 and 1, not {level}.")
+    low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    return low, high
+
+
+if __name__ == "__main__":
+    # The tool stands above this module: it reads runs.
+    from Evaluation.stats.__main__ import main
+
+    main()

@@ -1,0 +1,215 @@
+"""A student's bundle: weights, network, spaces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from Common.errors import UserError
+from Common.files.typed_json import typed
+from Enviroment.observations import FRAME
+from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
+from Models.student.policy import StudentConfig, StudentPolicy
+
+# What building a student raises on a description that no student has.
+_NO_STUDENT = (
+    *(UserError, LookupError, TypeError, ValueError, AttributeError),
+    *(RuntimeError, ArithmeticError, AssertionError),  # torch's, and Gymnasium's
+)
+# Numbers of an observation group: 16 frames of 1024x1024. And of a critic that begins anew.
+_MAX_SIZE = 2**24
+_MAX_GROUPS, _MAX_ACTIONS = 16, 2**16
+# What others read of a description beside the network, where it is there at all.
+_NOTES: dict[str, Any] = {
+    **dict.fromkeys(("task", "method"), str),
+    **dict.fromkeys(("blind", "critic"), bool),
+    **dict.fromkeys(("frame_interval", "threads", "id_seed"), int),
+    **dict.fromkeys(("training", "custom_task"), dict[str, Any]),
+}
+_MOST = {"frame_interval": 1024, "threads": 4096}  # 1 to this
+
+
+@dataclass(frozen=True)
+class _TeacherNote:
+    sha256: str
+    min_std: float | None = None
+    identity: str | None = None  # see `TeacherDescription.identity`
+
+
+@dataclass(frozen=True)
+class _CorruptionNote:
+    sigma: float
+    seed: int
+    uncorrupted_sha256: str | None = None
+
+
+_CRITIC_SEED = 0
+WEIGHTS_FILE = "student.safetensors"
+
+
+def save_student(
+    policy: StudentPolicy, folder: Path | str, notes: Mapping[str, Any], *, critic: bool = True
+) -> None:
+    """Writes the student's bundle: weights, network, spaces.
+
+    Args:
+        notes: plain JSON: the task, how it was trained, its figures.
+        critic: whether the critic is in it. Acting needs none; a student that is read from a
+            bundle without has one that is untrained.
+    """
+    description = {
+        **notes,
+        "config": policy.config.as_json(),
+        "observations": {
+            group: list(space.shape or ()) for group, space in policy.all_groups().spaces.items()
+        },
+        "actions": _describe_actions(policy.action_space),
+        "parameters": sum(p.numel() for p in policy.parameters()),
+    }
+    tensors = policy.state_dict()
+    if not critic:
+        tensors = {name: tensors[name] for name in tensors.keys() - _of_critic(policy)}
+        description["critic"] = False
+    write_bundle(folder, "student", tensors, description)
+
+
+def has_critic(description: Mapping[str, Any]) -> bool:
+    """Whether a student's bundle holds its critic, too."""
+    return description.get("critic", True)
+
+
+def load_student(folder: Path | str, device: torch.device | str = "cpu") -> StudentPolicy:
+    """The student of a bundle, or of the run folder that holds it in `student/`; in evaluation
+    mode. It needs no teacher.
+
+    Its configuration says which precision it was trained in, `precision` which one it runs in here
+    (see `Common.device.precision_on`).
+
+    Raises:
+        UserError: the bundle is missing, damaged, or describes no student.
+    """
+    folder = bundle_folder(folder, "student")
+    tensors, description = read_bundle(folder, "student", device)
+    try:
+        _check_notes(description)
+        # On the meta device nothing is drawn from torch's generator, and a false size in a
+        # description allocates nothing.
+        with torch.device("meta"):
+            policy = _described(description)
+        left_out = set() if has_critic(description) else _of_critic(policy)
+        sizes = policy.state_dict()
+        stored = {name: size for name, size in sizes.items() if name not in left_out}
+        check_tensors("student", stored, tensors)
+        if sum(sizes[name].numel() for name in left_out) > _MAX_SIZE:
+            raise UserError(f"its critic has more than {_MAX_SIZE} numbers")
+        tensors |= _untrained(left_out, description, device)
+    except _NO_STUDENT as error:
+        what = str(error).partition("\n")[0]  # torch adds where in its own code
+        raise UserError(f"{folder / 'student.json'} describes no student: {what}") from error
+    policy.load_state_dict(tensors, assign=True)
+    # The file's tensors are contiguous, those of the convolutions are not.
+    policy.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    policy.make_optimizer(0.0)
+    return policy.eval()
+
+
+def _check_notes(description: Mapping[str, Any]) -> None:
+    """Raises ValueError where what the tools read of a description has another type."""
+    for name, annotation in _NOTES.items():
+        if name in description:
+            value = typed(annotation, description[name], name)
+            if isinstance(value, int) and not 0 <= value < 2**32:
+                raise ValueError(f"{name} is {value}")
+    for name, most in _MOST.items():
+        if not 1 <= description.get(name, 1) <= most:
+            raise ValueError(f"{name} is {description[name]}, not 1 to {most}")
+    for name, kind in (("teacher", _TeacherNote), ("corruption", _CorruptionNote)):
+        if name in description:
+            typed(kind, description[name], name)
+
+
+def _of_critic(policy: StudentPolicy) -> set[str]:
+    """The names of the critic's weights."""
+    return {
+        f"{module}.{name}"
+        for module, network in policy.critic_modules().items()
+        for name in network.state_dict()
+    }
+
+
+def _untrained(
+    names: set[str], description: Mapping[str, Any], device: torch.device | str
+) -> dict[str, Tensor]:
+    """Weights as a new student has them, always the same; torch's generator stays where it is."""
+    if not names:
+        return {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_CRITIC_SEED)
+        weights = _described(description).state_dict()
+    return {name: weights[name].to(device) for name in names}
+
+
+def _described(description: Mapping[str, Any]) -> StudentPolicy:
+    groups = typed(dict[str, tuple[int, ...]], description["observations"], "observations")
+    if len(groups) > _MAX_GROUPS:
+        raise ValueError(f"{len(groups)} groups of observations are more than {_MAX_GROUPS}")
+    return StudentPolicy(
+        spaces.Dict({group: _group_space(group, shape) for group, shape in groups.items()}),
+        _read_actions(description["actions"]),
+        lambda _: 0.0,
+        config=StudentConfig.from_json(description["config"]),
+    )
+
+
+def _group_space(group: str, shape: tuple[int, ...]) -> spaces.Box:
+    """A space holds bounds for each of its numbers, so a false shape is refused before."""
+    n_dims = 3 if group == FRAME else 1
+    valid = len(shape) == n_dims and all(size > 0 for size in shape)
+    if not valid or math.prod(shape) > _MAX_SIZE:
+        raise UserError(f"the group {group!r} has the shape {shape}")
+    if group == FRAME:
+        return spaces.Box(0, 255, shape, np.uint8)
+    return spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+
+def _describe_actions(space: spaces.Space) -> dict[str, Any]:
+    """As `_read_actions` reads it; a student has no other kind of actions."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"choices": space.nvec.tolist()}
+    if isinstance(space, spaces.MultiBinary):
+        return {"switches": int(space.n)}  # pyright: ignore[reportArgumentType]
+    if isinstance(space, spaces.Discrete):
+        return {"n": int(space.n)}
+    assert isinstance(space, spaces.Box)
+    return {"low": space.low.tolist(), "high": space.high.tolist()}
+
+
+def _read_actions(description: Mapping[str, Any]) -> spaces.Space:
+    description = typed(dict[str, Any], description, "actions")
+    if "choices" in description:
+        return spaces.MultiDiscrete(_counts(*typed(tuple[int, ...], description["choices"])))
+    if "switches" in description:
+        return spaces.MultiBinary(_counts(typed(int, description["switches"]))[0])
+    if "n" in description:
+        return spaces.Discrete(_counts(typed(int, description["n"]))[0])
+    bounds = [np.array(description[bound]) for bound in ("low", "high")]
+    if any(bound.dtype.kind not in "if" or bound.size > _MAX_ACTIONS for bound in bounds):
+        raise ValueError("the bounds of the actions are no numbers, or too many")
+    low, high = (bound.astype(np.float32) for bound in bounds)
+    if not (low.shape == high.shape and np.isfinite(high - low).all() and (low <= high).all()):
+        raise ValueError("the low bounds of the actions are not below the high ones")
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def _counts(*counts: int) -> list[int]:
+    if not counts or min(counts) < 1 or sum(counts) > _MAX_ACTIONS:
+        raise ValueError(f"{counts!s:.80} are no numbers of actions")
+    return list(counts)

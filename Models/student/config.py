@@ -1,0 +1,109 @@
+"""The student's network, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+
+from Common.device import fastest_precision
+from Common.errors import UserError
+from Common.files.typed_json import typed
+from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.distributions import FAMILIES
+from Models.networks.impala import FILTERS
+from Models.teacher.description import activation_class, check_layers
+
+NATURE = "NatureCNN"
+_MAX_POOLING, _MAX_LOG_STD = 256, 100.0
+MODES = ("State", *FILTERS, NATURE)
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """The student's network. The same heads serve every encoder."""
+
+    mode: str = "ImpaalaSmall"
+    family: str = "gaussian"
+    pooling: int = 3  # side of the grid that the encoder's features are averaged to
+    proprio_features: int = 64  # 0: the student reads frames alone
+    head: tuple[int, ...] = (128, 128)  # units of the hidden layers; of the actor's, at least
+    critic_on_state: bool = False  # during training only; the deployed student never needs it
+    init_log_std: float = -1.5  # near a teacher's: far wider, a student learns where none goes
+    precision: str = "auto"  # of training: float32, bfloat16, or the faster one here
+    # Bundles from before these fields existed have the defaults.
+    critic_head: tuple[int, ...] | None = None  # None: as `head`
+    activation: str = "SiLU"
+    fully_connected: int = 0  # units of a layer on the flattened convolutions; 0: `pooling`
+    separate_critic: bool = False  # the critic sees frames with an encoder of its own
+    std_by_state: bool = True  # False: one standard deviation an action, whatever it sees
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
+        if self.family not in FAMILIES:
+            raise UserError(
+                f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILIES)}."
+            )
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"`precision` {self.precision!r} is not auto, float32 or bfloat16.")
+        if not 1 <= self.pooling <= _MAX_POOLING:
+            raise UserError(f"`pooling` {self.pooling} must be 1 to {_MAX_POOLING}.")
+        if not abs(self.init_log_std) <= _MAX_LOG_STD:
+            raise UserError(f"`init_log_std` {self.init_log_std} is no log of a deviation.")
+        activation_class(self.activation)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        layers = (*self.head, *(self.critic_head or ()))
+        if min(layers, default=1) < 1 or min(self.proprio_features, self.fully_connected) < 0:
+            raise UserError(
+                f"A student's layers cannot have {layers} units, {self.proprio_features} of "
+                f"proprioception and {self.fully_connected} of its frames."
+            )
+        if self.mode == NATURE and not self.fully_connected:
+            raise UserError(f"Mode {NATURE} needs fully_connected units, such as 64.")
+        check_layers(self.head, self.critic_head or ())
+        check_layers(*((n,) for n in (self.proprio_features, self.fully_connected) if n))
+        frames_only = self.groups == (FRAME,)
+        if self.separate_critic and (not frames_only or self.critic_on_state):
+            raise UserError(
+                "separate_critic is for a student of frames alone, without critic_on_state."
+            )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON. Fields that came later are there only where they change something, so that
+        older versions read all that they can compute.
+        """
+        names = [field.name for field in fields(self)]
+        newer = names[names.index("critic_head") :]
+        unchanged = {name for name in newer if getattr(self, name) == getattr(type(self), name)}
+        return {name: value for name, value in asdict(self).items() if name not in unchanged}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """What `as_json` gave.
+
+        Raises:
+            UserError: it describes no network.
+            ValueError: it has other fields, or values of another type.
+        """
+        return typed(cls, data, "config")
+
+    def computed_on(self, device: torch.device) -> Self:
+        """Return the configuration with the precision `auto` resolved to what is fastest there.
+
+        A student of the state has no convolutions, and stays as it is.
+        """
+        if self.precision != "auto" or self.mode == "State":
+            return self
+        return replace(self, precision=fastest_precision(device))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The observation groups that the deployed student reads."""
+        if self.mode == "State":
+            return (STATE,)
+        return (FRAME, PROPRIO) if self.proprio_features else (FRAME,)

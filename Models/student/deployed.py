@@ -1,0 +1,176 @@
+"""The student as it is deployed: observation groups in, the environment's action out."""
+
+from __future__ import annotations
+
+import copy
+import io
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from Enviroment.observations import FRAME
+from Models.networks.impala import ImpalaEncoder, convolve
+from Models.student.policy import StudentPolicy
+
+ACTION = "action"  # name of the output
+_OPSET = 17  # of ONNX; runtimes since 2022 read it
+_EXAMPLES = 2  # a batch of 1 could be taken for a constant
+
+
+class Deployed(nn.Module):
+    """What `predict(obs, deterministic=True)` computes, as one network, without the critic.
+
+    The most probable action, in the environment's units: the normaliser and the actions' bounds
+    are inside. It is a copy: nothing is done to the student.
+    """
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, student: StudentPolicy) -> None:
+        super().__init__()
+        self.student = copy.deepcopy(student).cpu().eval().requires_grad_(False)
+        for name in ("optimizer", "critic", "critic_encoder", "critic_normaliser"):
+            if hasattr(self.student, name):
+                delattr(self.student, name)
+        self.groups = self.student.config.groups
+        space = self.student.action_space
+        self.bounded = isinstance(space, spaces.Box)
+        self.action_shape = tuple(space.shape or ())
+        if isinstance(space, spaces.Box):
+            self.register_buffer("low", torch.as_tensor(space.low))
+            self.register_buffer("high", torch.as_tensor(space.high))
+
+    @classmethod
+    def portable(cls, student: StudentPolicy) -> Self:
+        """In float32, whatever the student was trained in, of operators that ONNX has.
+
+        ONNX Runtime has no bfloat16 convolution for processors.
+        """
+        deployed = cls(student)
+        encoder = getattr(deployed.student, "encoder", None)
+        if encoder is None:  # a student of the state
+            return deployed
+        encoder.precision = "float32"
+        if isinstance(encoder, ImpalaEncoder):
+            frame = deployed.student.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
+            portable = PortableEncoder(encoder, frame.shape[1:])
+            deployed.student.encoder = portable  # pyright: ignore[reportAttributeAccessIssue]
+        return deployed
+
+    def forward(self, *groups: Tensor) -> Tensor:
+        """The student's groups in the order of `groups`, e.g. `frame` uint8 `(B, stack * C, H, W)`
+        and `proprio` float32 `(B, P)` -> float32 `(B, A)`; of discrete actions int64 `(B,)` or
+        `(B, D)`.
+        """
+        dist = self.student.distribution(dict(zip(self.groups, groups, strict=True)))
+        action = dist.to_env_action(dist.mode()).reshape(-1, *self.action_shape)
+        if not self.bounded:
+            return action
+        if self.student.squash_output:
+            # In the order of SB3's `unscale_action`: another one rounds otherwise.
+            return self.low + (0.5 * (action + 1.0) * (self.high - self.low))
+        return torch.minimum(torch.maximum(action, self.low), self.high)
+
+    def examples(self) -> tuple[Tensor, ...]:
+        """Groups to trace it with: zeros."""
+        space = self.student.observation_space
+        assert isinstance(space, spaces.Dict)
+        shown = [space[group] for group in self.groups]
+        return tuple(
+            torch.as_tensor(np.zeros((_EXAMPLES, *(sub.shape or ())), sub.dtype)) for sub in shown
+        )
+
+
+class PortableEncoder(nn.Module):
+    """`ImpalaEncoder` for frames of one size, in float32, its pooling two matrix products.
+
+    ONNX has no adaptive pooling: windows of uneven sizes, which overlap.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, encoder: ImpalaEncoder, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.sequences = encoder.sequences
+        # Each sequence halves the sides, rounding up.
+        height, width = (-(-side // 2 ** len(encoder.sequences)) for side in size)
+        self.register_buffer("rows", pooling_matrix(height, encoder.pooling))
+        self.register_buffer("columns", pooling_matrix(width, encoder.pooling).T)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
+        x = convolve(frames, lambda x: F.relu(self.sequences(x)), "float32")
+        # (p, h) @ (B, C, h, w) @ (w, p) -> (B, C, p, p) -> (B, features_dim)
+        return (self.rows @ x @ self.columns).flatten(1)
+
+
+def pooling_matrix(size: int, cells: int) -> Tensor:
+    """Adaptive average pooling of a line as a matrix, `(cells, size)`.
+
+    Cell i is the mean from floor(i size / cells) up to, not including,
+    ceil((i + 1) size / cells), as `torch.nn.AdaptiveAvgPool2d` has it.
+    """
+    matrix = torch.zeros(cells, size)
+    for i in range(cells):
+        first, end = i * size // cells, -(-(i + 1) * size // cells)
+        matrix[i, first:end] = 1 / (end - first)
+    return matrix
+
+
+def to_torchscript(student: StudentPolicy, extra_files: Mapping[str, str]) -> bytes:
+    """A file for `torch.jit.load`, in C++ too. It computes what the student does on this processor,
+    bit-for-bit.
+
+    Args:
+        extra_files: texts to keep in it, which `torch.jit.load(..., _extra_files=)` reads.
+    """
+    deployed, file = Deployed(student), io.BytesIO()
+    with _quiet():
+        traced = torch.jit.trace(deployed, deployed.examples())
+        torch.jit.save(traced, file, _extra_files=dict(extra_files))
+    return _without_paths(file.getvalue())
+
+
+def _without_paths(archive: bytes) -> bytes:
+    """Without the records of which line of which folder on this machine an operator is from."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(file, "w") as new:
+        for record in old.infolist():
+            if not record.filename.endswith(".debug_pkl"):
+                new.writestr(record, old.read(record))
+    return file.getvalue()
+
+
+def to_onnx(student: StudentPolicy) -> bytes:
+    """An ONNX model, for any batch size."""
+    deployed, file = Deployed.portable(student), io.BytesIO()
+    with _quiet():
+        torch.onnx.export(
+            deployed,
+            deployed.examples(),
+            file,  # pyright: ignore[reportArgumentType]
+            dynamo=False,  # the newer exporter needs onnxscript
+            opset_version=_OPSET,
+            input_names=list(deployed.groups),
+            output_names=[ACTION],
+            dynamic_axes={name: {0: "batch"} for name in (*deployed.groups, ACTION)},
+        )
+    return file.getvalue()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without word of what torch will drop one day: its version is pinned to one that has it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield

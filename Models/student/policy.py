@@ -1,0 +1,324 @@
+"""The student: an SB3 policy over frames, with proprioception or without, or over the state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from stable_baselines3.common.utils import get_device
+from torch import Tensor, nn
+
+from Common.device import precision_on
+from Common.errors import UserError
+from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    SquashedGaussian,
+)
+from Models.student.config import MODES, StudentConfig
+from Models.student.parts import make_encoder, mlp
+from Models.teacher.description import activation_class
+
+__all__ = ["MODES", "StudentConfig", "StudentPolicy"]
+
+_SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
+    DiagGaussian.family: spaces.Box,
+    SquashedGaussian.family: spaces.Box,
+    Categorical.family: spaces.Discrete,
+    MultiCategorical.family: spaces.MultiDiscrete,
+    Bernoulli.family: spaces.MultiBinary,
+}
+_MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
+_OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
+
+
+class FrozenNormaliser(nn.Module):
+    """(x - mean) / std, clipped. Statistics never move, so a rollout's log-probabilities stay
+    true when its minibatches are evaluated.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x.float() - self.mean) / self.std).clamp(-_OBS_CLIP, _OBS_CLIP)
+
+
+class StudentPolicy(ActorCriticPolicy):
+    """An actor and a critic head on shared features, behind SB3's policy interface.
+
+    `predict`, `save`, `load`, SB3's `evaluate_policy` and PPO work on it. Observations may hold
+    more groups than the student reads; the others are ignored.
+
+    For a squashed Gaussian, SB3's "actions" are in [-1, 1] and `predict` scales them to the
+    bounds. The actor of a Gaussian gives state-dependent standard deviations, as SAC's does, or
+    has them as a parameter, as PPO's; that of discrete actions gives their logits, those of the
+    first action first.
+
+    Args:
+        observation_space: at least the groups that `config` needs.
+        action_space: `Box` for the Gaussians, `Discrete`, `MultiDiscrete` or `MultiBinary` for
+            categorical, multi_categorical or bernoulli.
+        config: the network.
+        group_mean, group_std: frozen statistics of the vector groups (`proprio`, `state`);
+            0 and 1 where a group is not named.
+
+    Raises:
+        UserError: a group is missing, or the family has no such actions.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        use_sde: bool = False,
+        config: StudentConfig | None = None,
+        group_mean: dict[str, list[float]] | None = None,
+        group_std: dict[str, list[float]] | None = None,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.config = config or StudentConfig()
+        if use_sde:
+            raise UserError("The student explores by its own distribution; use_sde is not for it.")
+        _check_actions(action_space, self.config.family)
+        self.group_mean, self.group_std = group_mean or {}, group_std or {}
+        full = _dict_space(observation_space)
+        self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None
+        if self.config.critic_on_state and self.state_space is None:
+            raise UserError("A critic on the state needs the observation group `state`.")
+        super().__init__(
+            _narrow(full, self.config.groups),
+            action_space,
+            lr_schedule,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+            normalize_images=False,
+        )
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        """Called by SB3's constructor in place of its own networks."""
+        sizes = _vector_sizes(self.observation_space)
+        # SB3 made extractors for arbitrary dictionaries; ours are below.
+        del self.features_extractor, self.pi_features_extractor, self.vf_features_extractor
+        self.normalisers = nn.ModuleDict({g: self._normaliser(g, n) for g, n in sizes.items()})
+        features_dim = sizes[STATE] if self.config.mode == "State" else self._build_encoder(sizes)
+        config = self.config
+        self.actor = mlp(
+            features_dim, config.head, self._n_action_params(), config.activation, last_gain=0.01
+        )
+        if isinstance(self.action_space, spaces.Box) and not config.std_by_state:
+            n_actions = _size(self.action_space)
+            self.log_std = nn.Parameter(torch.full((n_actions,), config.init_log_std))
+        critic_dim = features_dim
+        if self.state_space is not None:
+            critic_dim = _size(self.state_space)
+            self.critic_normaliser = self._normaliser(STATE, critic_dim)
+        hidden = config.head if config.critic_head is None else config.critic_head
+        self.critic = mlp(critic_dim, hidden, 1, config.activation, last_gain=1.0)
+        self.make_optimizer(lr_schedule(1))  # pyright: ignore[reportCallIssue]
+
+    def _build_encoder(self, sizes: dict[str, int]) -> int:
+        """The part that sees frames, and the proprioception beside it; its features' number."""
+        # Resolved once: the bundle says what its student was trained in.
+        self.config = config = self.config.computed_on(get_device("auto"))
+        frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
+        self.encoder = make_encoder(config, frame.shape)
+        if config.separate_critic:
+            self.critic_encoder = make_encoder(config, frame.shape)
+        if not config.proprio_features:
+            return self.encoder.features_dim
+        self.proprio_net = nn.Sequential(
+            nn.Linear(sizes[PROPRIO], config.proprio_features),
+            activation_class(config.activation)(),
+        )
+        return self.encoder.features_dim + config.proprio_features
+
+    def make_optimizer(self, learning_rate: float) -> None:
+        """A new optimizer of all parameters, without moments."""
+        self.optimizer = self.optimizer_class(
+            self.parameters(),
+            lr=learning_rate,  # pyright: ignore[reportCallIssue]
+            **self.optimizer_kwargs,
+        )
+
+    def _normaliser(self, group: str, size: int) -> FrozenNormaliser:
+        return FrozenNormaliser(
+            np.asarray(self.group_mean.get(group, np.zeros(size))),
+            np.asarray(self.group_std.get(group, np.ones(size))),
+        )
+
+    def _n_action_params(self) -> int:
+        space = self.action_space
+        if isinstance(space, spaces.Discrete):
+            return int(space.n)
+        if isinstance(space, spaces.MultiDiscrete):
+            return int(space.nvec.sum())
+        with_std = isinstance(space, spaces.Box) and self.config.std_by_state
+        return _size(space) * (2 if with_std else 1)
+
+    @property
+    def precision(self) -> str:
+        """What is convolved in here: the configuration's, as far as the device has it."""
+        return precision_on(self.device, self.config.precision)
+
+    # -- what the algorithms call -------------------------------------------------------------
+
+    def critic_modules(self) -> dict[str, nn.Module]:
+        """The networks that decide values and nothing else, by name; shared features are not
+        among them.
+        """
+        names = ("critic", "critic_encoder") if self.config.separate_critic else ("critic",)
+        return {name: getattr(self, name) for name in names}
+
+    def features(self, obs: dict[str, Tensor]) -> Tensor:
+        """What the actor sees, `(B, features_dim)` float32."""
+        if self.config.mode == "State":
+            return self.normalisers[STATE](obs[STATE])
+        if not self.config.proprio_features:
+            return self.encoder(obs[FRAME])
+        proprio = self.proprio_net(self.normalisers[PROPRIO](obs[PROPRIO]))
+        return torch.cat([self.encoder(obs[FRAME]), proprio], dim=-1)
+
+    def distribution(self, obs: dict[str, Tensor]) -> Distribution:
+        """The action distribution, in raw form (`Models.distributions`)."""
+        return self._distribution(self.features(obs))
+
+    def distribution_and_value(self, obs: dict[str, Tensor]) -> tuple[Distribution, Tensor]:
+        """One pass for both; the values are `(B,)`."""
+        features = self.features(obs)
+        return self._distribution(features), self._values(features, obs)
+
+    def _distribution(self, features: Tensor) -> Distribution:
+        params, family, space = self.actor(features), self.config.family, self.action_space
+        if isinstance(space, spaces.MultiDiscrete):
+            return MultiCategorical.from_flat(params, tuple(space.nvec.tolist()))
+        if not isinstance(space, spaces.Box):
+            return (Categorical if family == Categorical.family else Bernoulli)(params)
+        if self.config.std_by_state:
+            mean, log_std = params.chunk(2, dim=-1)  # (B, 2A) -> (B, A), (B, A)
+            log_std = log_std + self.config.init_log_std
+        else:
+            mean, log_std = params, self.log_std.expand_as(params)  # (B, A), (A,) -> (B, A)
+        log_std = log_std.clamp(_MIN_LOG_STD, _MAX_LOG_STD)
+        return (SquashedGaussian if self.squash_output else DiagGaussian)(mean, log_std)
+
+    def _values(self, features: Tensor, obs: dict[str, Tensor]) -> Tensor:
+        own = self._own_critic_features(obs)
+        return self.critic(features if own is None else own).squeeze(-1)
+
+    def _own_critic_features(self, obs: dict[str, Tensor]) -> Tensor | None:
+        """What the critic alone sees; None where it sees what the actor does."""
+        if self.state_space is not None:
+            return self.critic_normaliser(obs[STATE])
+        return self.critic_encoder(obs[FRAME]) if self.config.separate_critic else None
+
+    # -- SB3's policy interface -----------------------------------------------------------------
+
+    @property
+    def squash_output(self) -> bool:
+        return self.config.family == SquashedGaussian.family
+
+    def obs_to_tensor(self, observation: Any) -> tuple[PyTorchObs, bool]:
+        if isinstance(observation, dict):
+            observation = {group: observation[group] for group in self.observation_space.spaces}  # pyright: ignore[reportAttributeAccessIssue]
+        return super().obs_to_tensor(observation)
+
+    def forward(
+        self, obs: dict[str, Tensor], deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """SB3's collection step: actions, values `(B, 1)`, log-probabilities `(B,)`."""
+        dist, values = self.distribution_and_value(obs)
+        raw = dist.mode() if deterministic else dist.sample()
+        return dist.to_env_action(raw), values.unsqueeze(-1), dist.log_prob(raw)
+
+    def evaluate_actions(
+        self, obs: dict[str, Tensor], actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """SB3's update step. Squashed actions are inverted, so saturated ones are approximate;
+        the algorithms of this project keep the raw action instead.
+        """
+        dist, values = self.distribution_and_value(obs)
+        raw = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6)) if self.squash_output else actions
+        return values.unsqueeze(-1), dist.log_prob(raw), dist.entropy()
+
+    def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
+        """`(B, 1)`."""
+        own = self._own_critic_features(obs)
+        return self.critic(self.features(obs) if own is None else own)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        dist = self.distribution(observation)
+        return dist.to_env_action(dist.mode() if deterministic else dist.sample())
+
+    def get_distribution(self, obs: Any) -> Any:
+        raise NotImplementedError("Use `distribution`, which has an exact KL.")
+
+    def all_groups(self) -> spaces.Dict:
+        """The groups that the student reads, and the state where its critic does."""
+        groups = dict(_dict_space(self.observation_space).spaces)
+        if self.state_space is not None:
+            groups[STATE] = self.state_space
+        return spaces.Dict(groups)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.all_groups(),
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,
+            "config": self.config,
+            "group_mean": self.group_mean,
+            "group_std": self.group_std,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+        }
+
+
+def _dict_space(space: spaces.Space) -> spaces.Dict:
+    if not isinstance(space, spaces.Dict):
+        raise UserError(f"A student needs a dictionary of observation groups, not {space}.")
+    return space
+
+
+def _narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
+    missing = [group for group in groups if group not in space.spaces]
+    if missing:
+        raise UserError(f"The environment has no observation group {', '.join(missing)}.")
+    return spaces.Dict({group: space[group] for group in groups})
+
+
+def _check_actions(space: spaces.Space, family: str) -> None:
+    if not isinstance(space, _SPACE_OF_FAMILY[family]):
+        fitting = [name for name, kind in _SPACE_OF_FAMILY.items() if isinstance(space, kind)]
+        raise UserError(
+            f"A {family} student cannot act in {space}. Its family can be: "
+            f"{' or '.join(fitting) or 'none, no distribution has such actions'}."
+        )
+    nested = not isinstance(space, spaces.Box) and len(space.shape or ()) > 1
+    if nested or np.any(getattr(space, "start", 0)):
+        raise UserError(
+            f"A student cannot act in {space}: discrete actions must be a flat list and count "
+            "from 0. Wrap the environment so that they do."
+        )
+
+
+def _size(space: spaces.Space) -> int:
+    return int(np.prod(space.shape or ()))
+
+
+def _vector_sizes(space: spaces.Space) -> dict[str, int]:
+    return {group: _size(sub) for group, sub in _dict_space(space).spaces.items() if group != FRAME}

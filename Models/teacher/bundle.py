@@ -1,0 +1,69 @@
+"""Writing a teacher's bundle, and what was measured of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from Common.errors import UserError
+from Models.bundle import bundle_folder, read_bundle, write_bundle
+from Models.teacher.description import Baselines, TeacherDescription
+
+
+def save_teacher(
+    folder: Path | str,
+    tensors: Mapping[str, Tensor],
+    description: TeacherDescription,
+    notes: Mapping[str, Any],
+) -> None:
+    """Writes a teacher's bundle.
+
+    Args:
+        notes: plain JSON for people (how it was trained, other figures); no code reads it.
+
+    Raises:
+        UserError: its features extractor is a class of one's own: a bundle holds no code.
+    """
+    if description.features_extractor:
+        raise UserError(
+            f"A teacher with a features extractor of its own, {description.features_extractor}, "
+            "cannot be saved: a bundle holds no code. Make it of its live model each time: "
+            "Teacher.from_sb3(model)."
+        )
+    described = dataclasses.asdict(description)
+    data = {**notes, **described, "summary": _summary(description.baselines)}
+    write_bundle(folder, "teacher", tensors, data)
+
+
+def record_baseline(folder: Path | str, policy: str, returns: Mapping[str, list[float]]) -> None:
+    """Adds, or replaces, a policy's returns in a teacher's bundle; its weights stay.
+
+    Args:
+        policy: e.g. "blind".
+        returns: under "validation" and "evaluation", in the order of the seeds.
+    """
+    folder = bundle_folder(folder, "teacher")
+    tensors, data = read_bundle(folder, "teacher")
+    baselines = {**data["baselines"], policy: dict(returns)}
+    data = {**data, "baselines": baselines, "summary": _summary(baselines)}
+    write_bundle(folder, "teacher", tensors, data)
+
+
+def _summary(baselines: Baselines) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean, std and number of episodes of each policy on each set of seeds, for people."""
+    return {
+        policy: {
+            name: {
+                "mean": round(float(np.mean(returns)), 4),
+                "std": round(float(np.std(returns)), 4),
+                "episodes": len(returns),
+            }
+            for name, returns in by_seeds.items()
+        }
+        for policy, by_seeds in baselines.items()
+    }

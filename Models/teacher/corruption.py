@@ -1,0 +1,48 @@
+"""Imperfect teachers: noise on every parameter."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+
+from Common.errors import UserError
+from Models.bundle import weights_sha256
+from Models.teacher.policy import Teacher
+
+
+def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
+    """An imperfect teacher: every parameter, of actor and critics, plus N(0, sigma^2).
+
+    The normaliser stays. The description records it; what was measured of the teacher is kept
+    there under "uncorrupted", because it is not this one's.
+
+    Args:
+        sigma: 0.05 in Spigler, 2025 (arXiv 2407.15134).
+
+    Raises:
+        UserError: sigma is not a number above 0, or the teacher is corrupted already.
+    """
+    d = teacher.description
+    if not 0 < sigma < math.inf:
+        raise UserError(f"The noise on a teacher's parameters, {sigma}, must be above 0.")
+    if d.corruption_sigma:
+        raise UserError(f"This teacher is corrupted already, by {d.corruption_sigma}.")
+    generator = torch.Generator().manual_seed(seed)
+    tensors = teacher.state_dict()
+    for name, parameter in teacher.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        tensors[name] = parameter + sigma * noise.to(parameter.device)
+    baselines = {
+        "uncorrupted" if policy == "teacher" else policy: returns
+        for policy, returns in d.baselines.items()
+    }
+    description = dataclasses.replace(
+        d,
+        sha256=weights_sha256(tensors),
+        corruption_sigma=sigma,
+        corruption_seed=seed,
+        baselines=baselines,
+    )
+    return Teacher(description, tensors, teacher.min_std, teacher.extractors)

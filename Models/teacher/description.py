@@ -1,0 +1,360 @@
+"""What a teacher is, but for its tensors: `teacher.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from torch import nn
+
+from Common.errors import UserError
+from Common.files.typed_json import typed_fields
+from Enviroment.observations import FRAME, STATE
+from Models.distributions import (
+    FAMILIES,
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    MultiCategorical,
+    SquashedGaussian,
+)
+
+_ACTIVATIONS = {
+    "ELU": nn.ELU,
+    "ReLU": nn.ReLU,
+    "LeakyReLU": nn.LeakyReLU,
+    "Tanh": nn.Tanh,
+    "SiLU": nn.SiLU,
+    "GELU": nn.GELU,
+    "SELU": nn.SELU,
+    "Mish": nn.Mish,
+    "Sigmoid": nn.Sigmoid,
+    "Softplus": nn.Softplus,
+    "ReLU6": nn.ReLU6,
+}
+_VALUE_KINDS = ("state", "action", "q", None)
+# More than any teacher or student has; a false figure would build networks for hours.
+_MAX_LAYERS, _MAX_UNITS, MAX_SIZE = 64, 2**16, 2**24
+_MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
+# What tells where a teacher is from, and how others did: it acts alike whatever they say.
+_NO_DEEDS = frozenset({"task", "algo", "command", "versions", "baselines"})
+_MAX_BOUND = float(np.finfo(np.float32).max)
+_BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
+
+Baselines = dict[str, dict[str, list[float]]]  # policy -> seeds' name -> return of each seed
+
+
+def activation_class(name: str) -> type[nn.Module]:
+    """The activation of that name, one of those that a bundle can describe.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in _ACTIVATIONS:
+        raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
+    return _ACTIVATIONS[name]
+
+
+def check_layers(*layers: tuple[int, ...]) -> None:
+    """Refuse hidden layers that no network of this toolkit has.
+
+    Raises:
+        UserError: a list of them is too long, or holds what is no number of units.
+    """
+    for units in layers:
+        if len(units) > _MAX_LAYERS:
+            raise UserError(f"{len(units)} layers are more than {_MAX_LAYERS}.")
+        if not all(type(n) is int and 0 < n <= _MAX_UNITS for n in units):
+            raise UserError(f"the sizes {units} must be whole, above 0 and up to {_MAX_UNITS}.")
+
+
+def _check_choices(choices: tuple[int, ...]) -> None:
+    known = all(type(n) is int and n > 0 for n in choices)
+    if not known or sum(choices) > _MAX_CHOICES:
+        raise UserError(f"choices {choices!s:.80} must be above 0, at most {_MAX_CHOICES} in all.")
+
+
+@dataclass(frozen=True)
+class ObservationGroup:
+    """One group of a dictionary of observations, or an observation that is no dictionary."""
+
+    name: str  # "": the observation is no dictionary
+    shape: tuple[int, ...]
+    choices: tuple[int, ...] = ()  # of discrete values, which become one-hot
+    is_image: bool = False  # uint8, divided by 255 unless `raw_pixels`
+    cnn_features: int = 0  # outputs of the CNN that reads it; 0: it is flattened
+    normalised: bool = False  # by the teacher's own statistics
+    cnn_filters: tuple[int, ...] = ()  # of an IMPALA-CNN's sequences; empty: a Nature-CNN
+    raw_pixels: bool = False  # of an image: not divided by 255
+    # That many states, oldest first, each normalised by the same statistics. Those of zeros, before
+    # an episode's first, stay zeros, as a VecFrameStack around a VecNormalize leaves them.
+    stack: int = 1
+
+    def __post_init__(self) -> None:
+        sizes = (*self.shape, *self.choices, *self.cnn_filters, self.stack)
+        if not all(type(size) is int and size > 0 for size in sizes):
+            raise UserError(f"observation {self.name!r}: its sizes {sizes} must be above 0.")
+        check_layers(
+            self.cnn_filters[:_MAX_FILTERS], (self.cnn_features,) * bool(self.cnn_features)
+        )
+        _check_choices(self.choices)
+        if len(self.shape) > 8 or self.size > MAX_SIZE or len(self.cnn_filters) > _MAX_FILTERS:
+            raise UserError(f"observation {self.name!r}: {self.shape} is too large.")
+        if self.choices and len(self.choices) != self.size:
+            raise UserError(f"observation {self.name!r}: {self.size} numbers need as many choices.")
+        if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
+            raise UserError(f"observation {self.name!r}: {self.shape} is no image for a CNN.")
+        if self.size % self.stack:
+            raise UserError(f"observation {self.name!r}: {self.shape} is no {self.stack} states.")
+
+    @property
+    def size(self) -> int:
+        """How many numbers it is made of."""
+        return math.prod(self.shape)
+
+    @property
+    def n_features(self) -> int:
+        """How many it gives to the layers."""
+        return self.cnn_features or sum(self.choices) or self.size
+
+    @property
+    def space(self) -> spaces.Space:
+        """Without the bounds, which no network sees."""
+        if self.choices and self.shape:
+            return spaces.MultiDiscrete(list(self.choices))
+        if self.choices:
+            return spaces.Discrete(self.choices[0])
+        if self.is_image:
+            return spaces.Box(0, 255, self.shape, np.uint8)
+        return spaces.Box(-np.inf, np.inf, self.shape, np.float32)
+
+    def accepts(self, space: spaces.Space) -> bool:
+        """Whether observations of `space` mean the same here."""
+        if self.choices:
+            return space == self.space
+        # A VecNormalize that normalises images makes them floats; teachers do that themselves.
+        same_kind = self.normalised or is_image_space(space) == self.is_image
+        return space.shape == self.shape and same_kind
+
+
+@dataclass(frozen=True)
+class TeacherDescription:
+    """All of a teacher but its tensors, as `teacher.json` holds it."""
+
+    task: str  # empty: of an environment that is none of the tasks here
+    algo: str
+    family: str  # a key of Models.distributions.FAMILIES
+    state_dim: int  # numbers of an observation
+    action_dim: int  # numbers of an action; discrete: choices, of all actions together
+    action_low: tuple[float, ...]  # bounds of the environment's actions; empty: discrete
+    action_high: tuple[float, ...]
+    actor_layers: tuple[int, ...]  # units of the hidden layers
+    critic_layers: tuple[int, ...]
+    n_critics: int
+    # What a critic sees: the "state", or that and an "action". "q": the actor itself is one.
+    value_kind: str | None
+    activation: str
+    normaliser_clip: float | None  # standard deviations; None: not clipped
+    normaliser_epsilon: float  # added to the variance
+    reward_scale: float  # raw rewards over the rewards that the critics were trained on
+    gamma: float  # discount
+    command: str  # that made it
+    versions: dict[str, str]  # of the packages that made it
+    baselines: Baselines  # e.g. baselines["random"]["evaluation"]
+    sha256: str = ""  # of the weights; empty until the bundle is written
+    # Bundles from before these fields existed have the defaults.
+    observation: tuple[ObservationGroup, ...] = ()  # empty: a normalised vector of state_dim
+    action_shape: tuple[int, ...] = ()  # empty: a vector
+    choices: tuple[int, ...] = ()  # of each action, where there are several discrete ones
+    action_std: float | None = None  # TD3, DDPG, ARS: set deviation, in half widths of the bounds
+    temperature: float | None = None  # DQN, QRDQN, ARS: what Q or a score is divided by: a logit
+    n_quantiles: int = 1  # outputs of a critic
+    dropped_quantiles: int = 0  # the largest, of all critics together
+    has_critic_encoder: bool = False  # the critics read images with a CNN of their own
+    corruption_sigma: float = 0.0  # standard deviation of the noise on every parameter
+    corruption_seed: int | None = None
+    state_dependent_std: bool = False  # gSDE: deviations follow from the actor's features
+    mean_clip: float | None = None  # SAC, TQC with gSDE: bound of the mean before the tanh
+    clips_action: bool = False  # ARS: no tanh gives the action; it is cut off at the bounds
+    features_extractor: str = ""  # a class of the user's own, which no bundle can hold
+
+    def __post_init__(self) -> None:
+        activation_class(self.activation)
+        check_layers(self.actor_layers, self.critic_layers)
+        sizes = (self.state_dim, self.action_dim, self.n_quantiles)
+        if not all(type(size) is int and 0 < size <= MAX_SIZE for size in sizes):
+            raise UserError(f"the sizes {sizes} must be whole, above 0 and up to {MAX_SIZE}.")
+        if max(self.action_dim, self.n_quantiles) > _MAX_CHOICES:
+            raise UserError(f"{self.action_dim} actions, {self.n_quantiles} quantiles: too many.")
+        if not 0 <= self.n_critics <= _MAX_CRITICS or len(self.observation) > _MAX_GROUPS:
+            raise UserError(f"{self.n_critics} critics, {len(self.observation)} groups: too many.")
+        _check_choices(self.choices)
+        if self.family not in FAMILIES:
+            raise UserError(
+                f"Action distribution {self.family!r} is none of {', '.join(FAMILIES)}."
+            )
+        if self.value_kind not in _VALUE_KINDS:
+            raise UserError(f"value_kind {self.value_kind!r} is none of {_VALUE_KINDS}.")
+        n_bounds = self.action_dim if self.family in _BOUNDED else 0
+        if not len(self.action_low) == len(self.action_high) == n_bounds:
+            raise UserError(f"{self.action_dim} actions need as many low and high bounds.")
+        bounds = zip(self.action_low, self.action_high, strict=True)
+        if not all(-_MAX_BOUND <= low <= high <= _MAX_BOUND for low, high in bounds):
+            raise UserError("the actions' low bounds must not be above the high ones.")
+        if not all(type(n) is int and n > 0 for n in self.action_shape):
+            raise UserError(f"actions {self.action_shape}: sizes must be above 0.")
+        if self.action_shape and math.prod(self.action_shape) != self.action_dim:
+            raise UserError(f"actions {self.action_shape} are not {self.action_dim} numbers.")
+        scalars = (self.normaliser_clip or 0.0, self.normaliser_epsilon, self.reward_scale)
+        numbers = (*scalars, self.gamma, *self.action_low, *self.action_high)
+        if not all(math.isfinite(number) for number in numbers):
+            raise UserError(f"one of {numbers} is not finite.")
+        if self.normaliser_epsilon < 0 or (self.normaliser_clip or 1.0) <= 0:
+            raise UserError("the normaliser's epsilon and clip must not be below 0.")
+        self._check_family()
+
+    def _check_family(self) -> None:
+        several = self.family == MultiCategorical.family
+        if several != bool(self.choices) or (several and sum(self.choices) != self.action_dim):
+            raise UserError(f"{self.action_dim} logits are not those of choices {self.choices}.")
+        for name, family in (
+            ("action_std", DiagGaussian.family),
+            ("temperature", Categorical.family),
+        ):
+            value = getattr(self, name)
+            if value is not None and not (0 < value < math.inf and self.family == family):
+                raise UserError(f"{name} {value} must be above 0, and is only for {family}.")
+        gaussian = self.family in _BOUNDED and self.action_std is None
+        if self.state_dependent_std and not gaussian:
+            raise UserError(f"state-dependent deviations are not for {self.family}.")
+        if self.mean_clip is not None and not 0 < self.mean_clip < math.inf:
+            raise UserError(f"mean_clip {self.mean_clip} must be above 0.")
+        if self.clips_action and self.action_std is None:
+            raise UserError("clips_action needs an action_std.")
+        if self.value_kind == "action" and not (
+            self.family == SquashedGaussian.family or self.action_std
+        ):
+            raise UserError(f"critics of an action in [-1, 1] are not for {self.family}.")
+        if self.value_kind == "q" and self.family != Categorical.family:
+            raise UserError(f"Q of every action is not for {self.family}.")
+        if not 0 <= self.dropped_quantiles < max(1, self.n_critics * self.n_quantiles):
+            raise UserError(f"{self.dropped_quantiles} dropped quantiles leave none.")
+
+    @property
+    def groups(self) -> tuple[ObservationGroup, ...]:
+        """The observation's groups; one without a name where it is no dictionary."""
+        return self.observation or (ObservationGroup("", shape=(self.state_dim,), normalised=True),)
+
+    @property
+    def observation_space(self) -> spaces.Space:
+        """What the teacher reads, without bounds."""
+        if self.groups[0].name:
+            return spaces.Dict([(group.name, group.space) for group in self.groups])
+        return self.groups[0].space
+
+    @property
+    def action_space(self) -> spaces.Space:
+        """What the teacher acts in."""
+        if self.family == Categorical.family:
+            return spaces.Discrete(self.action_dim)
+        if self.family == MultiCategorical.family:
+            return spaces.MultiDiscrete(list(self.choices))
+        if self.family == Bernoulli.family:
+            return spaces.MultiBinary(self.action_dim)
+        shape = self.action_shape or (self.action_dim,)
+        low, high = (
+            np.array(bound, np.float32).reshape(shape)
+            for bound in (self.action_low, self.action_high)
+        )
+        return spaces.Box(low, high, dtype=np.float32)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """The groups that it reads of a dictionary of observations. What has no name is the
+        state, or the frames if it is an image.
+        """
+        return tuple(
+            group.name or (FRAME if group.is_image or group.cnn_features else STATE)
+            for group in self.groups
+        )
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides what the teacher does and how it values a state: the
+        weights, the network around them, the normaliser, the distribution, the noise.
+        """
+        # What a later version adds is not in the identity until it changes something.
+        values = {
+            field.name: value
+            for field in fields(self)
+            if field.name not in _NO_DEEDS and (value := getattr(self, field.name)) != field.default
+        }
+        groups = [asdict(group) for group in self.observation]
+        return _sha256({**values, "observation": groups})
+
+    @property
+    def baselines_sha256(self) -> str:
+        """SHA-256 of the returns that skill is measured by."""
+        return _sha256(self.baselines)
+
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
+        """Raises UserError for another task, or other spaces: `Teacher.check_fits`."""
+        if self.task and self.task != task:
+            raise UserError(f"This is a teacher of {self.task}; the task is {task}.")
+        self.check_spaces(observation_space, action_space)
+
+    def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
+        """Raises UserError for other spaces; prints both pairs."""
+        if not (self._reads(observation_space) and self._acts_in(action_space)):
+            raise UserError(
+                f"The teacher does not fit the environment.\n"
+                f"  teacher:     states {self.observation_space}, actions {self.action_space}\n"
+                f"  environment: states {observation_space}, actions {action_space}"
+            )
+
+    def _reads(self, space: spaces.Space) -> bool:
+        if not isinstance(space, spaces.Dict):
+            return not self.groups[0].name and self.groups[0].accepts(space)
+        return all(
+            name in space.spaces and group.accepts(space[name])
+            for name, group in zip(self.group_names, self.groups, strict=True)
+        )
+
+    def _acts_in(self, space: spaces.Space) -> bool:
+        own = self.action_space
+        if not (isinstance(own, spaces.Box) and isinstance(space, spaces.Box)):
+            return own == space
+        return own.shape == space.shape and bool(
+            np.allclose(own.low, space.low) and np.allclose(own.high, space.high)
+        )
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], source: Path) -> Self:
+        """The description that `source` holds; what else it holds is for people.
+
+        Raises:
+            UserError: a key is missing, or does not mean what it should.
+        """
+        known = [field.name for field in fields(cls)]
+        optional = known[known.index("sha256") :]
+        try:
+            given = {name: data[name] for name in known if name in data or name not in optional}
+            return cls(**typed_fields(cls, given))
+        except KeyError as error:
+            raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
+        except (UserError, TypeError, ValueError, ArithmeticError) as error:
+            raise UserError(f"{source} describes no teacher: {error}") from error
+
+
+def _sha256(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,92 @@
+"""Whether an agent fits the task that it is said to be of, whose environment may not be here."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import warnings
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
+from stable_baselines3.common.vec_env import VecTransposeImage
+
+from Common.errors import UserError
+from Enviroment.make import make_env, make_state_env
+from Enviroment.simulation.part import make_environment
+from Enviroment.suites.custom import named_task
+from Enviroment.task import Task
+from Models.teacher.policy import Teacher
+
+_VERSIONED = re.compile(r"(.+)-v(\d+)")
+
+
+def check_task(teacher: Teacher, task: Task) -> None:
+    """Compare the teacher's spaces with those of its task.
+
+    Where the environment cannot be made here, a note says so, and which newer version has the
+    teacher's spaces: a bundle can be made, copied and inspected without it.
+
+    Raises:
+        UserError: the spaces differ; prints both.
+    """
+    try:
+        observations, actions = _spaces_of(task)
+    except UserError as error:
+        _note(f"{error}\nThe bundle has the spaces of the zip, which nothing here has checked.")
+        newer = _newer_version(teacher, task)
+        if newer is not None:
+            _note(
+                f"{newer.env_id} has the same spaces. For a teacher of it: --task {newer.name}, "
+                "and another --output."
+            )
+        return
+    teacher.check_fits(task.name, observations, actions)
+
+
+def _note(text: str) -> None:
+    print(f"Note: {text}", file=sys.stderr)
+
+
+def _spaces_of(task: Task) -> tuple[spaces.Space, spaces.Space]:
+    """Of one of its environments, images as SB3 gives them to an agent: channels first."""
+    if not task.custom:
+        env = (make_env if task.is_game else make_state_env)(task, 1, 0)
+    else:
+        env = make_environment(task)
+    with contextlib.closing(env):  # pyright: ignore[reportArgumentType]
+        return _channels_first(env.observation_space), env.action_space
+
+
+def _channels_first(space: spaces.Space) -> spaces.Space:
+    if isinstance(space, spaces.Dict):
+        # Pairs keep their order.
+        return spaces.Dict([(name, _channels_first(part)) for name, part in space.spaces.items()])
+    if not isinstance(space, spaces.Box) or not is_image_space(space):
+        return space
+    if is_image_space_channels_first(space):
+        return space
+    return VecTransposeImage.transpose_space(space)
+
+
+def _newer_version(teacher: Teacher, task: Task) -> Task | None:
+    """The newest version of the environment that can be made and has the teacher's spaces."""
+    match = _VERSIONED.fullmatch(task.env_id)
+    if match is None:
+        return None
+    versions = {
+        int(found[2]): name
+        for name in gym.registry
+        if (found := _VERSIONED.fullmatch(name)) and found[1] == match[1]
+    }
+    for version in sorted(versions, reverse=True):
+        if version <= int(match[2]):
+            break
+        newer = named_task(versions[version])
+        # It may be impossible to make as well, or have other spaces.
+        with contextlib.suppress(UserError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that there are newer versions still
+            teacher.description.check_spaces(*_spaces_of(newer))
+            return newer
+    return None

@@ -1,0 +1,78 @@
+"""Agents from the Hugging Face hub, by name: downloaded, then read like any other file."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from Common.errors import UserError
+
+PREFIX = "hf://"
+_NAME = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w.-]*))?")
+VECNORMALIZE = ("vec_normalize.pkl", "vecnormalize.pkl")  # as RL Zoo and others name it
+
+
+@dataclass(frozen=True)
+class HubAgent:
+    """An agent's files, as they lie in the hub library's cache."""
+
+    archive: Path  # SB3's zip
+    vecnormalize: Path | None
+
+
+def download_agent(name: str) -> HubAgent:
+    """The one SB3 zip of a repository, and its VecNormalize file where it has one.
+
+    Args:
+        name: `hf://OWNER/REPOSITORY`, or with `@REVISION`.
+
+    Raises:
+        UserError: huggingface_hub is not installed, there is no network, no such repository, or
+            not exactly one agent in it.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise UserError(f"{name!r} is no name on the hub: {PREFIX}OWNER/REPOSITORY[@REVISION].")
+    repository, revision = match.groups()
+    hub = _library(name)
+    try:
+        files = hub.list_repo_files(repository, revision=revision)
+        archive = _choose(name, repository, files)
+        vecnormalize = next((file for file in VECNORMALIZE if file in files), None)
+        paths = [
+            Path(hub.hf_hub_download(repository, file, revision=revision))
+            for file in (archive, vecnormalize)
+            if file is not None
+        ]
+    except UserError:
+        raise
+    except Exception as error:  # what the library raises differs from version to version
+        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        raise UserError(
+            f"{name} cannot be downloaded: {reason.rstrip('.')}. Check the name and the network, "
+            "or download its zip elsewhere and give its path."
+        ) from error
+    return HubAgent(paths[0], paths[1] if vecnormalize else None)
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module("huggingface_hub")
+    except ImportError:
+        raise UserError(
+            f"{name} needs huggingface_hub: pip install huggingface_hub. Or download its zip "
+            "elsewhere and give its path."
+        ) from None
+
+
+def _choose(name: str, repository: str, files: list[str]) -> str:
+    archives = [file for file in files if file.endswith(".zip")]
+    usual = repository.partition("/")[2] + ".zip"
+    if usual in archives:
+        return usual
+    if len(archives) != 1:
+        raise UserError(f"{name} holds {len(archives)} zips, not one agent: {', '.join(archives)}.")
+    return archives[0]

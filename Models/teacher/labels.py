@@ -1,0 +1,75 @@
+"""A teacher as the collection of datasets sees it: observations in, arrays of labels out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from Common.device import torch_threads
+from Enviroment.dataset.format import ACTION, DISTRIBUTION, IDENTITY, VALUE
+from Models.teacher.policy import Teacher
+
+
+class TeacherLabeller:
+    """Labels observations with a teacher's action, its distribution's parameters, and its value.
+
+    It computes in one thread: with more of them a matrix product may be split, and rounded,
+    otherwise, and a dataset must not depend on how many cores a machine has.
+
+    Args:
+        teacher: on the CPU, where all machines of a kind compute alike.
+    """
+
+    def __init__(self, teacher: Teacher) -> None:
+        if teacher.device.type != "cpu":
+            raise ValueError(f"Datasets are labelled on the CPU, not on {teacher.device}.")
+        self._teacher = teacher
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Which teacher, and how it is asked: all that decides the labels."""
+        description = self._teacher.description
+        corruption = {
+            "corruption_sigma": description.corruption_sigma,
+            "corruption_seed": description.corruption_seed,
+        }
+        return {
+            "sha256": description.sha256,
+            IDENTITY: description.identity,
+            "family": description.family,
+            "min_std": self._teacher.min_std,
+            "action_std": description.action_std,
+            "temperature": description.temperature,
+            # Only where there is some: datasets of other teachers do not name it.
+            **(corruption if description.corruption_sigma else {}),
+        }
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The observation groups that the teacher reads."""
+        return self._teacher.observation_groups
+
+    def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Groups `(B, ...)` -> `action` (B, action_dim) or, of discrete actions, int64 (B,);
+        `distribution.*` and `value` (B,), float32.
+        """
+        with torch_threads(1):
+            batch = {group: torch.from_numpy(array) for group, array in observations.items()}
+            distribution = self._teacher.distribution(batch)
+            value = self._teacher.value(batch)
+            labels = {ACTION: self._teacher.actions(distribution)}
+        params = distribution.params()
+        labels |= {DISTRIBUTION + name: tensor.numpy() for name, tensor in params.items()}
+        if value is not None:
+            labels[VALUE] = value.numpy()
+        return labels
+
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
+        """As `Teacher.check_fits`."""
+        self._teacher.check_fits(task, observation_space, action_space)

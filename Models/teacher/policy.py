@@ -1,0 +1,387 @@
+"""The teacher: a frozen policy, read from a bundle or made of a live SB3 model.
+
+Raw observations go in; the teacher applies its own frozen normaliser. What it was trained with
+does not matter here: an adapter (`Models.sb3.agent`) brings every agent into this one form.
+
+`python -m Models.teacher convert ZIP --task T --output DIR` and `inspect DIR`: Models.teacher.__main__.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.preprocessing import maybe_transpose
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor, nn
+
+from Common.errors import UserError
+from Models.bundle import bundle_folder, check_tensors, read_bundle
+from Models.distributions import (
+    Bernoulli,
+    Categorical,
+    DiagGaussian,
+    Distribution,
+    MultiCategorical,
+    SquashedGaussian,
+)
+from Models.sb3.agent import Softening, adapt, identity_dim, own_extractors
+from Models.sb3.live import live_agent
+from Models.sb3.vecnormalize import Normaliser, live_normaliser
+from Models.teacher.bundle import record_baseline, save_teacher
+from Models.teacher.description import (
+    Baselines,
+    ObservationGroup,
+    TeacherDescription,
+    activation_class,
+)
+from Models.teacher.parts import (
+    Encoder,
+    OwnEncoder,
+    OwnExtractors,
+    StateNormaliser,
+    hidden_layers,
+    prepare,
+)
+
+__all__ = [
+    "MIN_STD",
+    "Baselines",
+    "ObservationGroup",
+    "Teacher",
+    "TeacherDescription",
+    "activation_class",
+    "record_baseline",
+    "save_teacher",
+]
+
+MIN_STD = 0.05  # in action units before the tanh
+_LOG_STD_RANGE = (-20.0, 2.0)  # SB3's, of its squashed Gaussians
+_SDE_EPSILON = 1e-6  # SB3's, added to gSDE's variance
+
+
+class Teacher(nn.Module):
+    """A frozen actor, with its critics where the agent had some.
+
+    It stays in evaluation mode, none of its tensors takes a gradient, and nothing it computes
+    keeps a graph. An observation is a tensor `(B, *shape)`, or a dictionary of them, of which the
+    teacher reads what it was trained on: the groups of its own names; or `state`, and an image
+    teacher `frame`, where it was trained on no dictionary.
+
+    Args:
+        description: the shape of the network.
+        tensors: the weights, named as this module's `state_dict`.
+        min_std: floor of the standard deviations, in action units before the tanh. SAC's reach
+            exp(-20), and the forward KL to such a teacher would collapse the student.
+        extractors: of an agent whose features extractor is not SB3's; copied.
+
+    Raises:
+        UserError: the tensors do not fit the description, or are not finite.
+    """
+
+    action_low: Tensor
+    action_high: Tensor
+
+    def __init__(
+        self,
+        description: TeacherDescription,
+        tensors: Mapping[str, Tensor],
+        min_std: float = MIN_STD,
+        extractors: OwnExtractors | None = None,
+    ) -> None:
+        super().__init__()
+        if min_std <= 0.0:
+            raise UserError(f"min_std {min_std} must be above 0.")
+        if description.features_extractor and extractors is None:
+            raise UserError(
+                f"this teacher has a features extractor {description.features_extractor}, whose "
+                "code is not here. Make it of its live model: Teacher.from_sb3(model)."
+            )
+        self.description, self.min_std = description, min_std
+        own = copy.deepcopy(extractors)
+        # On the meta device nothing is drawn from torch's generator, and a false size in a
+        # description allocates nothing.
+        with torch.device("meta"):
+            self._build(description, own)
+        check_tensors("teacher", self.state_dict(), tensors)
+        self.load_state_dict(dict(tensors), assign=True)
+        for name in ("action_low", "action_high"):
+            bounds = torch.tensor(getattr(description, name), device=self.device)
+            self.register_buffer(name, bounds, persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def _build(self, d: TeacherDescription, own: OwnExtractors | None) -> None:
+        normalised = sum(group.size for group in d.groups if group.normalised)
+        self.state_normaliser = StateNormaliser(normalised, d.normaliser_clip, d.normaliser_epsilon)
+        self.encoder = Encoder(d.groups) if own is None else OwnEncoder(own.actor, d.groups)
+        if own is not None and own.critic is not None:
+            self.critic_encoder = OwnEncoder(own.critic, d.groups)
+        elif d.has_critic_encoder:
+            self.critic_encoder = Encoder(d.groups)
+        described = sum(group.n_features for group in d.groups)
+        n_features = described if own is None else own.n_features
+        self.actor = nn.Sequential(*hidden_layers(n_features, d.actor_layers, d.activation))
+        last = (n_features, *d.actor_layers)[-1]
+        self.head = nn.Linear(last, d.action_dim)  # means, logits, or Q
+        if d.state_dependent_std:
+            self.sde_log_std = nn.Parameter(torch.zeros(last, d.action_dim))
+        elif d.family == SquashedGaussian.family:
+            self.log_std_head = nn.Linear(last, d.action_dim)
+        elif d.family == DiagGaussian.family and d.action_std is None:
+            self.log_std = nn.Parameter(torch.zeros(d.action_dim))
+        critic_inputs = n_features + (d.action_dim if d.value_kind == "action" else 0)
+        self.critics = nn.ModuleList(
+            nn.Sequential(
+                *hidden_layers(critic_inputs, d.critic_layers, d.activation),
+                nn.Linear((critic_inputs, *d.critic_layers)[-1], d.n_quantiles),
+            )
+            for _ in range(d.n_critics)
+        )
+
+    @classmethod
+    def load(
+        cls, folder: Path | str, device: torch.device | str = "cpu", min_std: float = MIN_STD
+    ) -> Self:
+        """The teacher of a bundle, or of the run folder that holds it in `teacher/`.
+
+        Raises:
+            UserError: the bundle is missing, damaged, or holds no teacher.
+        """
+        folder = bundle_folder(folder, "teacher")
+        tensors, data = read_bundle(folder, "teacher", device)
+        description = TeacherDescription.from_json(data, folder / "teacher.json")
+        try:
+            return cls(description, tensors, min_std)
+        except UserError as error:
+            raise UserError(f"{folder}: {error}") from error
+
+    @classmethod
+    def from_sb3(
+        cls,
+        model: BaseAlgorithm,
+        vecnormalize: VecNormalize | None = None,
+        task: str = "",
+        min_std: float = MIN_STD,
+        softening: Softening | None = None,
+    ) -> Self:
+        """A frozen copy of a live SB3 model: training the model further does not change it.
+
+        Args:
+            vecnormalize: whose statistics the model's observations were normalised by; None: the
+                one around the model's own environment, where there is one.
+            task: its name; empty: `check_fits` compares the spaces only.
+            softening: how a deterministic agent becomes a distribution.
+
+        Raises:
+            UserError: the model has parts that are not SB3's; names them.
+        """
+        agent = live_agent(model)
+        env = vecnormalize or model.get_vec_normalize_env()
+        size = identity_dim(agent)
+        normaliser = Normaliser.identity(size) if env is None else live_normaliser(env, size)
+        tensors, network = adapt(agent, normaliser, softening or Softening())
+        provenance = {"command": "", "versions": {}, "baselines": {}}
+        description = TeacherDescription(**network, **provenance, task=task)
+        return cls(description, tensors, min_std, own_extractors(agent)).to(model.device)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode: an algorithm that trains its modules must not wake it."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.state_normaliser.mean.device
+
+    @property
+    def extractors(self) -> OwnExtractors | None:
+        """Of an agent whose features extractor is not SB3's."""
+        if not isinstance(self.encoder, OwnEncoder):
+            return None
+        critic = getattr(self, "critic_encoder", None)
+        return OwnExtractors(self.encoder.module, None if critic is None else critic.module)
+
+    @property
+    def observation_groups(self) -> tuple[str, ...]:
+        """The groups that it reads of a dictionary of observations."""
+        return self.description.group_names
+
+    def normaliser(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the state, `(state_dim,)` float32, for students.
+
+        Raises:
+            UserError: the teacher reads no state vector.
+        """
+        inner, groups = self.state_normaliser, self.description.groups
+        if [group.name for group in groups if group.normalised] != [""]:
+            raise UserError(
+                f"This teacher reads {self.description.observation_space}, no state vector: it "
+                "has no statistics of one to give to a student."
+            )
+        return inner.mean.float(), (inner.var + inner.epsilon).sqrt().float()
+
+    # -- what it computes -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def distribution(self, observation: Tensor | Mapping[str, Tensor]) -> Distribution:
+        """The action distribution, in raw form, with the floor on its standard deviations.
+
+        TD3, DDPG: a Gaussian of a set standard deviation around the action. DQN, QRDQN:
+        softmax(Q / temperature). ARS: either, as its actions are. gSDE: the Gaussian of one step,
+        though SB3 draws its noise once for many.
+        """
+        return self._distribution(self._output(self._prepare(observation)))
+
+    @torch.no_grad()
+    def value(self, observation: Tensor | Mapping[str, Tensor]) -> Tensor | None:
+        """Estimated discounted return in the task's own rewards, `(B,)`.
+
+        PPO, A2C: the critic. SAC, CrossQ, TD3, DDPG: the smallest Q at the mode of the policy (so
+        without SAC's entropy bonus of that step). TQC: at the mode, the mean of the quantiles
+        that its training targets keep. DQN, QRDQN: the largest Q. None if there was no critic.
+        """
+        d = self.description
+        if d.value_kind is None:
+            return None
+        prepared = self._prepare(observation)
+        if d.value_kind == "q":
+            return self._output(prepared)[0].amax(dim=-1) * d.reward_scale
+        inputs = (self.critic_encoder if d.has_critic_encoder else self.encoder)(prepared)
+        if d.value_kind == "action":
+            mode = self._output(prepared)[0].tanh()  # in [-1, 1], as the critics take it
+            inputs = torch.cat([inputs, mode], dim=-1)
+        values = torch.cat([critic(inputs) for critic in self.critics], dim=-1)
+        if d.n_quantiles == 1:
+            return values.amin(dim=-1) * d.reward_scale  # of (B, n_critics)
+        kept = values.shape[-1] - d.dropped_quantiles  # of (B, n_critics * n_quantiles)
+        return values.sort(dim=-1).values[:, :kept].mean(dim=-1) * d.reward_scale
+
+    def _prepare(self, observation: Tensor | Mapping[str, Tensor]) -> list[Tensor]:
+        groups = self.description.groups
+        if isinstance(observation, Tensor):
+            observation = {groups[0].name: observation}
+        elif not groups[0].name:
+            observation = {"": observation[self.observation_groups[0]]}
+        return prepare(observation, groups, self.state_normaliser)
+
+    def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The head's output `(B, action_dim)`, and the features that it was computed from."""
+        features = self.actor(self.encoder(prepared))
+        output, clip = self.head(features), self.description.mean_clip
+        return (output if clip is None else output.clamp(-clip, clip)), features
+
+    def _distribution(self, outputs: tuple[Tensor, Tensor]) -> Distribution:
+        (output, features), d = outputs, self.description
+        if d.family == Categorical.family:
+            return Categorical(output if d.temperature is None else output / d.temperature)
+        if d.family == MultiCategorical.family:
+            return MultiCategorical.from_flat(output, d.choices)
+        if d.family == Bernoulli.family:
+            return Bernoulli(output)
+        floor = math.log(self.min_std)
+        if d.action_std is not None:
+            mean = self._certain_action(output)
+            std = d.action_std * (self.action_high - self.action_low) / 2
+            return DiagGaussian(mean, std.log().clamp(min=floor).expand_as(mean))
+        log_std = self._log_std(features).clamp(min=floor).expand_as(output)
+        squashed = d.family == SquashedGaussian.family
+        return (SquashedGaussian if squashed else DiagGaussian)(output, log_std)
+
+    def _log_std(self, features: Tensor) -> Tensor:
+        """`(B, action_dim)` or `(action_dim,)`, without the floor."""
+        if self.description.state_dependent_std:
+            # Independent noise on each weight of the last layer: Raffin et al., "Smooth
+            # Exploration for Robotic RL", 2021, section 3.
+            variance = features.square() @ (2 * self.sde_log_std).exp()
+            return 0.5 * (variance + _SDE_EPSILON).log()
+        if self.description.family == SquashedGaussian.family:
+            return self.log_std_head(features).clamp(*_LOG_STD_RANGE)
+        return self.log_std
+
+    def _certain_action(self, output: Tensor) -> Tensor:
+        """The action of a deterministic agent."""
+        if self.description.clips_action:
+            return output.clamp(self.action_low, self.action_high)
+        return self._scaled(output.tanh())
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: np.ndarray | Mapping[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, None]:
+        """Actions within the environment's bounds; SB3's interface.
+
+        Args:
+            observation: raw, a batch or a single one; or the dictionary of observation groups.
+        """
+        arrays = {
+            group.name: _array(observation, group, name)
+            for group, name in zip(self.description.groups, self.observation_groups, strict=True)
+        }
+        first = self.description.groups[0]
+        is_single = arrays[first.name].ndim == len(first.shape)
+        batch = {
+            name: torch.as_tensor(array[None] if is_single else array, device=self.device)
+            for name, array in arrays.items()
+        }
+        dist = self._distribution(
+            self._output(prepare(batch, self.description.groups, self.state_normaliser))
+        )
+        actions = self.actions(dist, deterministic)
+        return (actions[0] if is_single else actions), None
+
+    def actions(self, distribution: Distribution, deterministic: bool = True) -> np.ndarray:
+        """`(B, ...)` within the environment's bounds, of what `distribution` has returned."""
+        raw = distribution.mode() if deterministic else distribution.sample()
+        actions = self._within_bounds(distribution.to_env_action(raw)).cpu().numpy()
+        return actions.reshape(-1, *(self.description.action_space.shape or ()))
+
+    def _within_bounds(self, actions: Tensor) -> Tensor:
+        """`(B, action_dim)`, or `(B,)` indices."""
+        if self.description.family == SquashedGaussian.family:
+            return self._scaled(actions)
+        if self.description.family == DiagGaussian.family:
+            return actions.clamp(self.action_low, self.action_high)
+        return actions
+
+    def _scaled(self, actions: Tensor) -> Tensor:
+        """From [-1, 1] to the bounds."""
+        return self.action_low + 0.5 * (actions + 1.0) * (self.action_high - self.action_low)
+
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
+        """Refuses a teacher of another task, or of other spaces.
+
+        Args:
+            task: empty where neither is known by name.
+            observation_space: of the state, or of all groups.
+
+        Raises:
+            UserError: prints both tasks, or both pairs of spaces.
+        """
+        self.description.check_fits(task, observation_space, action_space)
+
+
+def _array(
+    observation: np.ndarray | Mapping[str, np.ndarray], group: ObservationGroup, name: str
+) -> np.ndarray:
+    """One group; images channels first, as SB3's own `predict` brings them."""
+    whole = observation[name] if isinstance(observation, Mapping) else observation
+    return maybe_transpose(np.asarray(whole), group.space)
+
+
+if __name__ == "__main__":
+    from Models.teacher.__main__ import main
+
+    main()

@@ -1,0 +1,88 @@
+"""`Train_Teacher/Hopper.py`: one training of the domain study, all of it, or its students' part.
+
+`--algo ppo --domain source --udr` trains; `--study` and `--students` lead to
+`Train_Teacher.study.study` and `Train_Teacher.study.students`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import tyro
+
+from Common.commands.exits import exit_with_message
+from Common.errors import UserError
+from Train_Teacher import train
+from Train_Teacher.study.config import StudyFlags
+from Train_Teacher.study.students import StudentsFlags, show_students
+from Train_Teacher.study.study import run_study
+from Train_Teacher.suite_train import main_suite
+
+_SCRIPT = "Train_Teacher/Hopper.py"
+FlagsT = TypeVar("FlagsT")
+
+_HELP = f"""python {_SCRIPT} --algo ppo|sac|reinforce|actor_critic --domain source|target [--udr]
+    trains one policy; with --help the flags of the algorithm follow
+python {_SCRIPT} --study --help
+    trains and tests all of the domain study, and draws its figures 1 to 3
+python {_SCRIPT} --students --help
+    figures 4 to 6 and table 3, from finished runs of Distillation/Hopper.py"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with exit_with_message("The same command goes on."):
+        if "--study" in arguments:
+            flags = _flags(StudyFlags, arguments, "--study")
+            sys.exit(run_study(flags))
+        if "--students" in arguments:
+            show_students(_flags(StudentsFlags, arguments, "--students"))
+            return
+        name, rest = choose_domain(arguments)
+    if name is None:
+        main_suite("hopper", rest)
+    else:
+        train.main(name, rest)
+
+
+def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The task that `--domain` and `--udr` name, and the arguments without them.
+
+    Returns: no name where `--env` is there, which names the task itself; then it stays in the rest.
+
+    Raises:
+        UserError: there is no such domain, or none at all; or `--udr` where it means nothing.
+    """
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    first.add_argument("--domain")
+    first.add_argument("--udr", action="store_true")
+    first.add_argument("--env")
+    try:
+        known, rest = first.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{_SCRIPT}: {error}.") from None
+    if known.env is not None:
+        if known.domain is not None or known.udr:
+            raise UserError("--env names the task itself: leave out --domain and --udr, or --env.")
+        return None, list(arguments)
+    if known.domain is None:
+        if {"-h", "--help"} & set(rest):
+            print(_HELP)
+            sys.exit(0)
+        raise UserError(f"{_SCRIPT} needs --domain source or --domain target. Or --study.")
+    if known.domain not in ("source", "target"):
+        raise UserError(f"--domain {known.domain} is none of the study's: give source or target.")
+    if known.udr and known.domain == "target":
+        raise UserError(
+            "--udr randomises the source, to do well in the target unseen: --domain source --udr."
+        )
+    return f"CustomHopper-{known.domain}" + ("-udr" if known.udr else ""), rest
+
+
+def _flags(flags_type: type[FlagsT], arguments: list[str], word: str) -> FlagsT:
+    rest = [argument for argument in arguments if argument != word]
+    return tyro.cli(flags_type, args=rest, prog=f"{_SCRIPT} {word}", use_underscores=True)

@@ -1,0 +1,198 @@
+"""The domain study's outcome: returns across domains, curves, time; as JSON, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from Common.errors import UserError
+from Common.files.durable import write_file
+from Common.runs.tracking import read_metrics
+from Enviroment import seeds
+from Evaluation.plots.curves import Curve
+from Evaluation.runs import Run
+from Evaluation.stats.estimates import Estimate, estimate
+from Evaluation.tool import write_json
+
+STUDY_FILE, TABLE_FILE = "study.json", "table.md"
+NAMES = {
+    "reinforce": "REINFORCE",
+    "reinforce_20": "REINFORCE, baseline 20",
+    "actor_critic": "Actor-Critic",
+    "ppo": "PPO",
+    "sac": "SAC",
+}
+# Seconds an episode, of the study; with or without a baseline is not told apart there.
+PAPER_SECONDS = {"reinforce": 5.4e-2, "reinforce_20": 5.4e-2, "actor_critic": 1.6e-1, "ppo": 1.2e-3}
+# The algorithms' own names of one thing: the mean return of the last 100 training episodes.
+_TRAINING_RETURN = ("rollout/ep_rew_mean", "rollout/ep_return")
+_EPISODES, _SECONDS = "time/episodes", "time/training_seconds"
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A finished training."""
+
+    algo: str
+    domain: str
+    seed: int
+    folder: Path
+
+    @cached_property
+    def _points(self) -> list[dict[str, Any]]:
+        points = [p for p in read_metrics(self.folder) if {_EPISODES, _SECONDS} <= p.keys()]
+        if not points:
+            raise UserError(f"{self.folder} logged no {_EPISODES}. Train it anew.")
+        return points
+
+    def curve(self, x: str) -> Curve | None:
+        """The return of training episodes, the policy acting with its noise.
+
+        Args:
+            x: a key of `metrics.jsonl`: "step" or "time/episodes".
+        """
+        known: dict[float, float] = {}
+        for point in self._points:
+            value = next((point[key] for key in _TRAINING_RETURN if key in point), None)
+            if value is not None:
+                known[float(point[x])] = float(value)  # of several at one place the last
+        if not known:
+            return None
+        # It is finished, as `figures` tell `mean_curve`; which they are is not asked there.
+        run = Run(self.folder, {}, None, "", figures={})
+        places = sorted(known)
+        return Curve(run, np.array(places), np.array([known[at] for at in places]))
+
+    @property
+    def seconds_per_episode(self) -> float:
+        """Of training, evaluations and checkpoints left out."""
+        last = self._points[-1]
+        return last[_SECONDS] / max(last[_EPISODES], 1)
+
+    @property
+    def milliseconds_per_step(self) -> float:
+        """The same for an env step: episodes get longer as a policy learns."""
+        last = self._points[-1]
+        return 1e3 * last[_SECONDS] / last["step"]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """An algorithm trained in one domain and tested in one: the mean return of each seed."""
+
+    algo: str
+    name: str  # "source -> target"
+    returns: tuple[float, ...]
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The mean over seeds, and its bootstrap interval."""
+        return estimate({"": self.returns}, lambda scores: scores.mean(axis=-1))
+
+
+@dataclass(frozen=True)
+class Study:
+    """All of it."""
+
+    learnings: Sequence[Learning]
+    transfers: Sequence[Transfer]
+    test_episodes: int
+    env_steps: dict[str, int]  # of each algorithm's trainings
+
+    @property
+    def algos(self) -> list[str]:
+        return list(self.env_steps)
+
+    def seconds_per_episode(self, algo: str) -> float:
+        """The mean over the trainings in the source."""
+        return float(np.mean([t.seconds_per_episode for t in self.in_source(algo)]))
+
+    def milliseconds_per_step(self, algo: str) -> float:
+        """The mean over the trainings in the source."""
+        return float(np.mean([t.milliseconds_per_step for t in self.in_source(algo)]))
+
+    def in_source(self, algo: str) -> list[Learning]:
+        """The trainings without UDR in the source."""
+        return [t for t in self.learnings if (t.algo, t.domain) == (algo, "source")]
+
+
+def write_numbers(study: Study, folder: Path) -> None:
+    """Writes `study.json` and `table.md`.
+
+    Raises:
+        UserError: they cannot be written, or a training's record is missing or damaged.
+    """
+    write_json(folder / STUDY_FILE, describe(study))
+    try:
+        write_file(folder / TABLE_FILE, "\n".join(table(study)).encode() + b"\n")
+    except OSError as error:
+        raise UserError(f"{folder / TABLE_FILE} cannot be written: {error.strerror}.") from error
+
+
+def describe(study: Study) -> dict[str, Any]:
+    """`study.json`."""
+    return {
+        "test_episodes": study.test_episodes,
+        "first_test_seed": seeds.EVALUATION.start,
+        "algorithms": {
+            algo: {
+                "env_steps": study.env_steps[algo],
+                "seconds_per_episode": study.seconds_per_episode(algo),
+                "milliseconds_per_step": study.milliseconds_per_step(algo),
+                "paper_seconds_per_episode": PAPER_SECONDS.get(algo),
+                "transfers": {
+                    t.name: {"returns": t.returns, **asdict(t.estimate)}
+                    for t in study.transfers
+                    if t.algo == algo
+                },
+            }
+            for algo in study.algos
+        },
+    }
+
+
+def table(study: Study) -> Iterator[str]:
+    """`table.md`, its lines."""
+    by_place = {(t.algo, t.name): t for t in study.transfers}
+    names = list(dict.fromkeys(t.name for t in study.transfers))
+    yield f"Mean return of {study.test_episodes} test episodes, over seeds (95% interval)"
+    yield ""
+    yield markdown_row("trained -> tested in", *(NAMES[algo] for algo in study.algos))
+    yield markdown_row(*["---"] * (len(study.algos) + 1))
+    for name in names:
+        yield markdown_row(
+            name, *(with_interval(by_place[algo, name].estimate, ".1f") for algo in study.algos)
+        )
+    n = [len(by_place[algo, names[0]].returns) for algo in study.algos]
+    yield markdown_row("seeds", *map(str, n))
+    yield markdown_row("env steps of a training", *(f"{study.env_steps[a]:,}" for a in study.algos))
+    yield ""
+    yield "Time of training, without evaluations"
+    yield ""
+    yield markdown_row("", *(NAMES[algo] for algo in study.algos))
+    yield markdown_row(*["---"] * (len(study.algos) + 1))
+    each = [f"{study.seconds_per_episode(algo):.1e}" for algo in study.algos]
+    yield markdown_row("seconds an episode", *each)
+    paper = [PAPER_SECONDS.get(algo) for algo in study.algos]
+    yield markdown_row(
+        "seconds an episode, paper", *("" if p is None else f"{p:.1e}" for p in paper)
+    )
+    steps = [f"{study.milliseconds_per_step(algo):.3f}" for algo in study.algos]
+    yield markdown_row("milliseconds an env step", *steps)
+
+
+def markdown_row(*cells: str) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def with_interval(value: Estimate, form: str) -> str:
+    """`12.0 (11.0 to 13.0)`."""
+    if value.low is None or value.high is None:
+        return format(value.value, form)
+    return f"{value.value:{form}} ({value.low:{form}} to {value.high:{form}})"

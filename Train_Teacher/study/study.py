@@ -1,0 +1,181 @@
+"""`Train_Teacher/Hopper.py --study`: trainings in every domain, tests across them, figures, table.
+
+OUTPUT/runs/<algorithm>/<domain>_<seed>/   run folders, with the policies' bundles in teacher/
+OUTPUT/logs/                               what each of them printed
+OUTPUT/tests/                              the returns of each test
+OUTPUT/study.json table.md figure1_*.png figure2_*.png figure3_*.png
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from Common.commands.jobs import Ended, Job, LocalWorkers, run_jobs
+from Common.commands.signals import StopSignals
+from Common.errors import UserError
+from Common.files.bounded_read import read_json
+from Common.files.locks import locked
+from Common.runs import run_folder
+from Common.runs.run_folder import TEACHER
+from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+from Enviroment import seeds
+from Enviroment.make import make_state_env
+from Evaluation.evaluate.episodes import policy_act, run_episodes
+from Evaluation.tool import write_json
+from Models.teacher.policy import Teacher
+from Train_Teacher.study.config import TRANSFERS, StudyFlags, Training
+from Train_Teacher.study.domains import (
+    STUDY_FILE,
+    TABLE_FILE,
+    Learning,
+    Study,
+    Transfer,
+    write_numbers,
+)
+from Train_Teacher.study.pictures import draw_study
+from Train_Teacher.train import parse
+
+_SCRIPT = Path(__file__).with_name("Hopper.py")
+_ENVS = 10  # of a test
+_MAX_JSON = 2**22  # bytes
+
+
+def run_study(flags: StudyFlags) -> int:
+    """Trains what is not trained yet, tests what is not tested yet, and writes the study.
+
+    Returns: the exit code, 1 where a training failed; then there is no study.
+
+    Raises:
+        UserError: before any work, for settings that a training would refuse.
+        Stopped: by SIGINT or SIGTERM, its trainings with it, each with a checkpoint.
+    """
+    trainings = flags.trainings()
+    totals = {t.name: parse(t.task.name, t.flags).settings.total_timesteps for t in trainings}
+    output = run_folder.locate(flags.output, Path())
+    with StopSignals() as signals, locked(output):
+        missing = [t for t in trainings if not is_finished(t, totals[t.name])]
+        print(f"{len(trainings)} trainings, {len(trainings) - len(missing)} of them finished.")
+        failed = train_all(missing, flags.jobs, signals)
+        if failed:
+            lines = "\n".join(f"  {t.name}: {t.log}" for t in failed)
+            print(f"These trainings failed, their logs say why:\n{lines}", file=sys.stderr)
+            print("The same command tries them again.", file=sys.stderr)
+            return 1
+        torch.set_num_threads(1)
+        study = _measure(flags, trainings, totals)
+        write_numbers(study, output)
+        for path in [output / STUDY_FILE, output / TABLE_FILE, *draw_study(study, output)]:
+            print(f"written  {path}")
+    return 0
+
+
+def _measure(flags: StudyFlags, trainings: Sequence[Training], totals: dict[str, int]) -> Study:
+    n = flags.test_episodes
+    transfers = [
+        Transfer(algo, name, tuple(float(np.mean(play_tests(t, tested, n)[:n])) for t in group))
+        for algo in flags.algos
+        for name, (trained, tested) in TRANSFERS.items()
+        if (group := [t for t in trainings if (t.algo, t.domain) == (algo, trained)])
+    ]
+    learnings = [Learning(t.algo, t.domain, t.seed, t.folder) for t in trainings]
+    return Study(learnings, transfers, n, {t.algo: totals[t.name] for t in trainings})
+
+
+def is_finished(training: Training, total_timesteps: int) -> bool:
+    """Whether the run got to its end: the bundle of all its steps was written and measured."""
+    if not (training.folder / METRICS_FILE).is_file():
+        return False
+    points = read_metrics(training.folder)
+    return bool(
+        points
+        and max(point["step"] for point in points) >= total_timesteps
+        and "final/evaluation_return" in points[-1]
+    )
+
+
+def train_all(trainings: Sequence[Training], jobs: int, signals: StopSignals) -> list[Training]:
+    """Runs trainings in at most so many processes; a run folder that holds one goes on.
+
+    Returns: those that failed.
+
+    Raises:
+        Stopped: once a signal came and all processes have ended.
+    """
+    told = _Told()
+    with signals.held():
+        run_jobs(
+            *([job_of(training) for training in trainings], LocalWorkers(jobs), told),
+            retries=0,
+            stops=lambda: signals.requested is not None,
+        )
+    return [training for training in trainings if training.name in told.failed]
+
+
+def job_of(training: Training) -> Job:
+    """The process that trains, in one thread."""
+    resumes = (training.folder / CONFIG_FILE).is_file()
+    where = ("--env", training.task.name)
+    command = [sys.executable, str(_SCRIPT), *where, *training.flags, "--threads", "1"]
+    return Job(
+        training.name,
+        [*command, "--resume"] if resumes else command,
+        log=training.log,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+
+
+class _Told:
+    """Prints a line when a training begins and ends, and keeps which of them failed."""
+
+    def __init__(self) -> None:
+        self.failed: set[str] = set()
+
+    def started(self, job: Job) -> None:
+        print(f"begins   {job.name}", flush=True)
+
+    def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
+        fails = ended.failure is not None and not stopped
+        if fails:
+            self.failed.add(ended.job.name)
+        print(f"{'FAILED' if fails else 'ends':8} {ended.job.name}", flush=True)
+
+
+def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
+    """The returns of a finished training's policy on the first evaluation seeds.
+
+    It acts by its mode. They are kept in a file, which counts as long as the policy is the same.
+    """
+    teacher = Teacher.load(training.folder / TEACHER)
+    path, sha256 = training.test_file(domain), teacher.description.sha256
+    identity = teacher.description.identity
+    kept = _read_test(path)
+    is_same = (kept.get("teacher_sha256"), kept.get("identity", identity)) == (sha256, identity)
+    if is_same and len(kept["returns"]) >= n_episodes:
+        return kept["returns"]
+    env = make_state_env(f"CustomHopper-{domain}", min(_ENVS, n_episodes), 0)
+    try:
+        stats = run_episodes(
+            policy_act(teacher), env, training.task, seeds.EVALUATION.start, n_episodes
+        )
+    finally:
+        env.close()
+    returns = stats.returns.tolist()
+    head = {"teacher_sha256": sha256, "identity": identity, "first_seed": seeds.EVALUATION.start}
+    write_json(path, {**head, "returns": returns, "lengths": stats.lengths.tolist()})
+    print(f"tested   {training.name} in {domain}: {stats.returns.mean():.1f}", flush=True)
+    return returns
+
+
+def _read_test(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path, _MAX_JSON)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged: {error}. Delete it, to test anew.") from error

@@ -1,0 +1,185 @@
+"""How each Python block of README.md and docs/ is run: what comes before it, shorter numbers, and
+what must hold after it.
+
+A row holds for the block that has its words; the first row that fits counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tests.docs.documented_commands import Fence, documents, fences
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a block needs to run in seconds."""
+
+    has: str  # words of the block
+    before: str = ""  # what the reader has already
+    shorter: dict[str, str] = field(default_factory=dict)  # text of the block: in its place
+    after: str = ""
+    needs: tuple[str, ...] = ()  # modules of an extra, without which it is skipped
+
+    def complete(self, text: str) -> str:
+        """The block as a program. Raises AssertionError where it lacks what is to be shorter."""
+        for long, short in self.shorter.items():
+            assert long in text, f"{long!r} is not in the program any more:\n{text}"
+            text = text.replace(long, short)
+        return f"{self.before}\n{text}\n{self.after}\n"
+
+
+_IMPORTS = """
+from pathlib import Path
+import numpy as np
+from Algorithm.ppd import PPD
+from Enviroment import seeds
+from Enviroment.make import make_env
+from Enviroment.tasks import TASKS
+from Models.student import StudentPolicy
+from Models.teacher import Teacher
+"""
+_LEARNED = "assert student.num_timesteps == 128, student.num_timesteps"
+
+PROGRAMS = (
+    Program(
+        "total_timesteps=300_000",
+        shorter={"n_envs=18": "n_envs=2", "300_000": "128"},
+        after=_LEARNED,
+    ),
+    Program(
+        "StudentDistill(StudentPolicy",
+        shorter={"n_envs=18": "n_envs=2", "350_000": "20"},
+        after="assert student.num_timesteps == 20, student.num_timesteps",
+    ),
+    Program(
+        "total_timesteps=350_000",
+        shorter={"n_envs=18": "n_envs=2", "350_000": "128"},
+        after=_LEARNED,
+    ),
+    Program(
+        "BehaviouralCloning(policy, dataset",
+        before=f"""{_IMPORTS}
+env = make_env("Pusher", 1, 0)
+space = env.observation_space
+policy = PPD(StudentPolicy, env, teacher=Teacher.load("Results/Pusher/teachers/sac")).policy
+""",
+        shorter={'CloningConfig(loss_type="KL")': 'CloningConfig("KL", 2, 4)'},
+        after="""
+again = BehaviouralCloning.load("my_clone", dataset)
+assert again.num_timesteps == 2, again.num_timesteps
+""",
+    ),
+    Program(
+        "onnxruntime.InferenceSession",
+        after="""
+shapes = {name: group["shape"] for name, group in json.loads(about["inputs"]).items()}
+channels, *size = shapes["frame"]
+action = act(
+    np.zeros((channels // stack, *size), np.uint8), np.zeros(shapes["proprio"], np.float32)
+)
+assert action.shape == (7,), action.shape
+""",
+        needs=("onnx", "onnxruntime"),
+    ),
+    Program(
+        "torch.jit.load",
+        before="""
+import subprocess, sys, torch
+export = "Evaluation.export Results/Pusher/students/ppd_small --format torchscript"
+subprocess.run([sys.executable, "-m", *export.split(), "--output", "student.pt"], check=True)
+frame, proprio = torch.zeros(3, 4, 64, 64, dtype=torch.uint8), torch.zeros(3, 17)
+""",
+        after="assert action.shape == (3, 7) and b'frame_stack' in texts['metadata.json']",
+    ),
+    Program(
+        "with joined():",
+        before=f"""{_IMPORTS}
+teacher = Teacher.load("Results/Pusher/teachers/sac")
+callback = None
+""",
+        shorter={"36": "4", "1_000_000": "256"},
+        after="assert student.num_timesteps == 256, student.num_timesteps",
+    ),
+    Program(
+        "from Algorithm import ProximalPolicyDistillation",
+        before="""
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
+
+env = make_vec_env("Reacher-v5", 2)
+teacher_model = PPO("MlpPolicy", env, n_steps=16, batch_size=16, device="cpu")
+""",
+        shorter={"2_000_000": "256"},
+        after="""
+import os
+assert student.num_timesteps == 256 and os.path.isfile("distilled_model.ckpt")
+""",
+    ),
+    Program(
+        "PerturbedEnv(",
+        before=f"""{_IMPORTS}
+from Evaluation.evaluate import policy_act, run_episodes
+from Evaluation.perturbations import PerturbedEnv, on_group
+from Models.student_bundle import load_student
+student, task = load_student(Path("Results/Pusher/students/ppd_small")), TASKS["Pusher"]
+changed = []
+
+def my_change(frames):
+    changed.append(frames.shape)
+    return frames // 2
+""",
+        shorter={"10": "2", "20": "2"},
+        after="assert len(stats.returns) == 2 and changed[0] == (2, 4, 64, 64), changed",
+    ),
+    Program(
+        "run_jobs(",
+        before="""
+from pathlib import Path
+Path("my_script.py").write_text("open('done', 'w')")
+
+class Told:
+    def started(self, job): pass
+    def ended(self, ended, *, again, stopped): pass
+
+watcher = Told()
+""",
+        after="assert Path('done').exists() and Path('a.log').exists()",
+    ),
+    Program(
+        "CustomHopper-source-udr-v0",
+        after="assert np.allclose(env.unwrapped.get_parameters(), [2.6, 4.1, 2.8, 5.3])",
+        before="import numpy as np",
+    ),
+    Program(
+        "from Algorithm.policy_gradient import REINFORCE",
+        before="import numpy as np\nobs = np.zeros(11)",
+        shorter={"500_000": "50"},
+        after="assert model.num_timesteps >= 50 and action.shape == (3,)",
+    ),
+    Program(
+        "# their_robots.py",
+        after='assert gym.spec("Reach-v0").max_episode_steps == 200',
+    ),
+    Program(
+        "Task(",
+        before="from Enviroment.tasks import Camera, Distance, Task\n",
+    ),
+)
+
+
+def all_programs() -> list[Fence]:
+    """Every Python block."""
+    return [
+        fence
+        for document in documents()
+        for fence in fences(document)
+        if fence.language == "python"
+    ]
+
+
+def program_of(fence: Fence) -> Program | None:
+    """The row of a block; None: there is none yet, or it is no Python."""
+    if fence.language != "python":
+        return None
+    return next((program for program in PROGRAMS if program.has in fence.text), None)

@@ -1,0 +1,84 @@
+"""Seeds of training episodes: counted by episodes, within their range, and whole ones reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from Algorithm.env_state import capture_env, restore_env
+from Common.errors import NoStateError
+from Enviroment import seeds
+from Enviroment.make import make_state_env
+from Enviroment.vector import StateVecEnv
+
+BLOCK = seeds.training(0)  # 20,000,000 to 21,999,999
+
+
+def play(env: StateVecEnv, n_steps: int) -> list[list[tuple[int, int]]]:
+    """(step, length) of each environment's reported episodes."""
+    ends: list[list[tuple[int, int]]] = [[] for _ in range(env.num_envs)]
+    actions = np.zeros((env.num_envs, 2), np.float32)
+    for step in range(1, n_steps + 1):
+        *_, infos = env.step(actions)
+        for index, info in enumerate(infos):
+            if "episode" in info:
+                ends[index].append((step, info["episode"]["l"]))
+    return ends
+
+
+def test_seeds_go_round_within_their_range() -> None:
+    assert seeds.further(BLOCK.start, 5) == BLOCK.start + 5
+    assert seeds.further(BLOCK.stop - 2, 5) == BLOCK.start + 3
+    assert seeds.further(BLOCK.start + 3, -5) == BLOCK.stop - 2
+    assert seeds.further(seeds.training(1).stop - 1, 1) == seeds.training(1).start
+    assert seeds.further(seeds.EVALUATION.stop - 1, 1) == seeds.EVALUATION.start
+    assert seeds.further(7, 5) == 12  # in no range
+
+
+def test_episodes_that_staggering_shortens_are_not_reported() -> None:
+    """Reacher's limit is 50: of four environments the first ends at 13 (12.5), 25 and 38 steps."""
+    env = make_state_env("Reacher", 4, BLOCK.start, stagger=True)
+    env.reset()
+    ends = play(env, 100)
+    assert [of_env[0][1] for of_env in ends] == [50, 50, 50, 50]
+    assert [of_env[0][0] - 50 for of_env in ends] == [12, 25, 38, 0]
+    assert [len(of_env) for of_env in ends] == [1, 1, 1, 2]
+    assert env.episodes_begun.tolist() == [3, 3, 3, 3]
+    env.reset()
+    assert [len(of_env) for of_env in play(env, 40)] == [0, 0, 0, 0]
+
+
+def test_a_restored_environment_knows_which_episodes_are_short() -> None:
+    env = make_state_env("Reacher", 2, BLOCK.start, stagger=True)
+    env.reset()
+    play(env, 10)
+    state = env.save_state()
+    other = make_state_env("Reacher", 2, 3, stagger=True)
+    other.restore_state(state)
+    assert play(other, 70) == play(env, 70) == [[(65, 50)], [(40, 50)]]
+    for name in ("episodes_begun", "shortened"):  # as version 0.1 saved it
+        del state.arrays[name]
+    other.restore_state(state)
+    assert play(other, 20) == [[(15, 25)], []]
+
+
+def test_resuming_counts_episodes_and_stays_within_the_runs_own_seeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(self: StateVecEnv) -> None:
+        raise NoStateError("as a game")
+
+    monkeypatch.setattr(StateVecEnv, "save_state", refuse)
+    first = BLOCK.stop - 5  # so that a few episodes pass the range's end
+    env = make_state_env("Reacher", 2, first)
+    env.reset()
+    play(env, 120)  # two whole episodes each, and one that runs: seeds first to first + 5
+    state = capture_env(env)
+    assert state["episodes_begun"] == 3
+    resumed = make_state_env("Reacher", 2, first)
+    with pytest.warns(UserWarning, match="cannot be saved"):
+        obs = restore_env(resumed, state)
+    # The seventh and eighth seed from `first` on: five are left of the range, then it begins anew.
+    expected = make_state_env("Reacher", 2, BLOCK.start + 1).reset()
+    np.testing.assert_array_equal(obs, expected)
+    assert capture_env(resumed)["episodes_begun"] == 4

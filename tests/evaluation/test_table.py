@@ -1,0 +1,129 @@
+"""Runs read from their folders, and the table that sets them side by side."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from Common.errors import UserError
+from Evaluation.runs import find_runs, read_run
+from Evaluation.table import as_csv, as_markdown, rows_of, table
+from tests.support.run_folders import write_run
+
+
+def figures(skill):
+    return {"skill": skill, "return": -30.0 + 10 * skill}
+
+
+def test_runs_that_differ_by_seed_alone_share_a_row(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), run_index=0)
+    write_run(tmp_path / "b", figures(0.9), run_index=1)
+    write_run(tmp_path / "c", figures(0.5), method="Sdistillation")
+    cells = table(find_runs([tmp_path]))
+    assert [line["method"] for line in cells] == ["PPD", "Sdistillation"]
+    assert cells[0]["runs"] == "2"
+    assert cells[0]["skill"] == "0.850 (0.800 to 0.900)"
+    assert cells[0]["return"] == "-21.50 (-22.00 to -21.00)"
+    assert cells[1]["skill"] == "0.500"
+
+
+def test_the_distance_is_the_tasks_own(tmp_path):
+    write_run(tmp_path / "a", {**figures(0.8), "fingertip_target_distance": 0.0123}, task="Reacher")
+    assert table(find_runs([tmp_path]))[0]["distance (m)"] == "0.012"
+
+
+def test_flags_that_differ_are_named_and_the_others_are_not(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), training={"PPD_parameter": 1.0, "gamma": 0.9})
+    write_run(tmp_path / "b", figures(0.9), training={"PPD_parameter": 5.0, "gamma": 0.9})
+    cells = table(find_runs([tmp_path]))
+    assert [line["PPD_parameter"] for line in cells] == ["1.0", "5.0"]
+    assert "gamma" not in cells[0]
+
+
+def test_the_same_noise_on_a_teacher_with_other_seeds_is_one_experiment(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), corrupt=0.05, run_index=0)
+    write_run(tmp_path / "b", figures(0.9), corrupt=0.05, run_index=1)
+    write_run(tmp_path / "c", figures(0.9), run_index=0)
+    assert [len(row.runs) for row in rows_of(find_runs([tmp_path]))] == [1, 2]
+
+
+def test_a_run_cut_short_is_shown_as_such(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), run_index=0)
+    write_run(tmp_path / "b", None, run_index=1)
+    (cells,) = table(find_runs([tmp_path]))
+    assert cells["runs"] == "1 (+1 cut short)"
+    assert cells["skill"] == "0.800, 1 of 2 runs"
+
+
+def test_time_to_a_skill_is_that_of_the_next_logging_point(tmp_path):
+    folder = write_run(tmp_path / "a", figures(0.9))
+    points = [
+        {"step": 1, "eval/od_skill": 0.2},
+        {"step": 2, "time/seconds": 60.0},
+        {"step": 3, "eval/od_skill": 0.92},
+        {"step": 4, "time/seconds": 150.0},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(p) + "\n" for p in points))
+    run = read_run(folder)
+    assert run.seconds_to(0.1) == 60.0
+    assert run.seconds_to(0.9) == 150.0
+    assert run.seconds_to(0.95) is None
+    (cells,) = table([run])
+    assert (cells["minutes"], cells["min to 0.90"], cells["min to 0.95"]) == ("2.5", "2.5", "-")
+
+
+def test_both_forms_hold_every_cell(tmp_path):
+    write_run(tmp_path / "a", figures(0.8))
+    cells = table(find_runs([tmp_path]))
+    assert "| PPD | State |" in as_markdown(cells)
+    assert as_csv(cells).splitlines()[1].startswith("Hopper,PPD,State")
+
+
+def test_what_holds_no_run_is_named(tmp_path):
+    with pytest.raises(UserError, match="No run of a student"):
+        find_runs([tmp_path])
+    with pytest.raises(UserError, match="is no folder"):
+        find_runs([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="it is no run folder"):
+        read_run(tmp_path)
+    write_run(tmp_path / "old", figures(0.8), method={"PPD": True})
+    with pytest.raises(UserError, match="older version"):
+        rows_of(find_runs([tmp_path]))
+    folder = write_run(tmp_path / "a", figures(0.8))
+    (folder / "evaluation.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        read_run(folder)
+
+
+def test_how_methods_learn_is_compared_within_a_method_and_who_teaches_across(tmp_path):
+    write_run(tmp_path / "a", figures(0.8), training={"learning_rate": 1e-3, "clip_range": 0.2})
+    write_run(tmp_path / "b", figures(0.7), training={"learning_rate": 3e-3, "clip_range": 0.2})
+    write_run(tmp_path / "c", figures(0.5), method="BC_phase", training={"batch_size": 128})
+    cells = table(find_runs([tmp_path]))
+    assert [line["learning_rate"] for line in cells] == ["None", "0.001", "0.003"]
+    assert not {"clip_range", "batch_size", "teacher_sha256"} & cells[0].keys()
+    write_run(tmp_path / "d", figures(0.5), method="PPO", teacher="b")
+    assert "teacher_sha256" in table(find_runs([tmp_path]))[0]
+
+
+def test_no_cell_is_a_formula_and_figures_stay_as_they_are():
+    cells = {
+        "=HYPERLINK(1)": "=cmd|' /C calc'!A0",
+        "plus": "+1+1",
+        "minus": "-2+3",
+        "at": "@SUM(1)",
+        "tab": "\t=1",
+        "wide": "\uff1d1",
+        "number": "-21.50",
+        "some": "-21.50 (-22.00 to -21.00), 2 of 3 runs",
+        "many": "-1,234.5",
+        "none": "-",
+    }
+    (titles, line) = csv.reader(io.StringIO(as_csv([cells])))
+    assert titles == ["'=HYPERLINK(1)", *list(cells)[1:]]
+    kept = ["-21.50", "-21.50 (-22.00 to -21.00), 2 of 3 runs", "-1,234.5", "-"]
+    assert line == ["'" + text for text in list(cells.values())[:6]] + kept
+    assert as_markdown([{"a": "x|y"}]) == "| a |\n| --- |\n| x\\|y |\n"
