@@ -14,13 +14,13 @@ from typing import Annotated
 import tyro
 
 from Common.errors import UserError
-from Common.runs.run_folder import default_teacher
 from Enviroment import seeds
 from Evaluation.evaluate.episodes import run_episodes
 from Evaluation.evaluate.subject import open_subject
 from Evaluation.runs import read_run
 from Evaluation.tool import run_tool
 from Models.teacher.policy import Teacher, record_baseline
+from Models.teacher.shipped import default_teacher
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.data import TeacherSamples
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
 from Common.device import fastest_precision
-from Common.runs.run_folder import default_teacher
 from Enviroment.dataset.collect import collect
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_env
@@ -39,6 +38,7 @@ from Enviroment.tasks import get_task
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher
+from Models.teacher.shipped import default_teacher
 
 TARGET = 2.0  # times as many samples a second as the plain loop
 DATA_SHARE = 0.1  # of a step, at most

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import tyro
 
-from Common.runs.run_folder import default_teacher
 from Enviroment.dataset.collect import collect
 from Enviroment.tasks import Task, get_task
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher
+from Models.teacher.shipped import default_teacher
 
 TARGET = 30.0  # times as many env steps a second
 _RIVAL = Path(__file__).parent / "rivals" / "gymnasium_collection.py"

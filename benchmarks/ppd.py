@@ -25,12 +25,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm.on_policy.ppd import PPD
 from Common.device import fastest_precision
-from Common.runs.run_folder import default_teacher
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
 from Models.networks.impala import FILTERS
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
+from Models.teacher.shipped import default_teacher
 
 TARGET = 10.0  # times faster than the original
 _RIVAL = Path(__file__).parent / "rivals" / "original_loop.py"

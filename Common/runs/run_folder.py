@@ -13,13 +13,11 @@ from Common.files.bounded_read import read_json
 from Common.files.durable import partial_path, remove
 from Common.files.locks import LOCK_FILE
 from Common.names import check_utf8
+from Common.places import RESULTS
 from Common.runs.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
-from Enviroment.dataset.reader import RESULTS
-from Enviroment.tasks import TASKS
-from Evaluation.plots.run_curves import CURVES_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
-DIAGNOSTICS = "diagnostics"
+DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
 # What a process that was killed leaves of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
 _LONGEST_NAME = 200  # bytes; file systems end at 255
@@ -58,27 +56,6 @@ def _check_names(path: Path, what: str) -> None:
     longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
     if "\0" in str(path) or longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
         raise UserError(f"{what} is no usable name for a folder.")
-
-
-def default_teacher(task_name: str) -> Path:
-    """The bundle of a task's teacher: the SAC agent, or where there is none the PPO agent.
-
-    Raises:
-        UserError: there is neither; says how to make one.
-    """
-    folder = RESULTS / task_name / "teachers"
-    for algo in ("sac", "ppo"):
-        if (folder / algo).is_dir():
-            return folder / algo
-    task = TASKS.get(task_name)
-    how = "Give the bundle of one (`teacher`)."
-    if task is not None:
-        run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
-        how = (
-            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle, "
-            f"`teacher` {run / TEACHER}, or copy that to {folder / 'ppo'}."
-        )
-    raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")
 
 
 def check_free(

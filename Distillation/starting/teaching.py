@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from stable_baselines3.common.vec_env import VecEnv
 
-from Common.runs import run_folder
 from Distillation.flags.resolve import Flags
 from Enviroment import seeds
 from Enviroment.tasks import Task
@@ -16,6 +15,7 @@ from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
+from Models.teacher.shipped import default_teacher
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def load_teaching(task: Task, flags: Flags, device: torch.device) -> Teaching:
     Raises:
         UserError: there is no such bundle, it is damaged, or has such noise already.
     """
-    folder = flags.teaching.teacher or run_folder.default_teacher(task.name)
+    folder = flags.teaching.teacher or default_teacher(task.name)
     teacher = adopt(Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std), task)
     bundle, sigma = teacher.description, flags.teaching.corrupt_teacher
     if sigma:

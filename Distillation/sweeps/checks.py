@@ -30,6 +30,7 @@ from Enviroment.simulation.state import differences
 from Enviroment.task import Task
 from Models.teacher.description import TeacherDescription
 from Models.teacher.policy import Teacher
+from Models.teacher.shipped import default_teacher
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -237,7 +238,7 @@ def _completed(flags: Flags, run: Planned) -> Flags:
 
 def _teacher(run: Planned) -> Path:
     given = run.settings.get("teacher")
-    return run_folder.default_teacher(run.task.name) if given is None else Path(given)
+    return default_teacher(run.task.name) if given is None else Path(given)
 
 
 def _told(problem: str, runs: list[str], count: int) -> str:

@@ -22,12 +22,12 @@ from Common.files.bounded_read import read_bounded
 from Common.files.durable import write_file
 from Common.files.locks import locked
 from Common.files.yaml_file import MAX_BYTES, parse_yaml
+from Common.places import ROOT
 from Distillation.resume import is_finished
 from Distillation.sweeps.board import Board
 from Distillation.sweeps.checks import check_grid, script_of
 from Distillation.sweeps.grid import Grid, Planned, read_grid
 
-_ROOT = Path(__file__).resolve().parent.parent
 _FILE_WIDTH = 160  # characters
 _EXIT_FAILED = 1  # some run did not end
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -130,7 +130,7 @@ def _workers(grid: Grid, flags: SweepFlags) -> Workers:
 def _job(grid: Grid, run: Planned) -> Job:
     return Job(
         run.name,
-        (sys.executable, *_arguments(grid, run, _ROOT)),
+        (sys.executable, *_arguments(grid, run, ROOT)),
         log=grid.output / f"{run.name}.log",
         environment=dict.fromkeys(_THREAD_VARIABLES, str(grid.threads)),
     )

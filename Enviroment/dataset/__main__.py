@@ -280,3 +280,7 @@ def _spread(values: np.ndarray) -> str:
 
 def _row(values: np.ndarray) -> str:
     return "[" + " ".join(f"{value:.3g}" for value in values.ravel()) + "]"
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from Common.errors import UserError
+from Common.places import RESULTS
 from Enviroment.dataset.collect import repair_hint, surplus_shards
 from Enviroment.dataset.format import (
     ACTION,
@@ -33,7 +34,6 @@ from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.suites.custom import with_package
 from Enviroment.tasks import Task, script_of
 
-RESULTS = Path(__file__).resolve().parents[1] / "Results"
 EPISODE, STEP = "episode", "step"  # derived columns, as are `proprio` and `seed`
 _OPEN_SHARDS = 256  # memory maps at once; each holds a file open, and processes may open 1024
 
@@ -284,10 +284,3 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
         f"`dataset` {dataset}: there is no dataset at {folder}. This collects it: `python "
         f"Distillation/{script_of(task)} --C_data {command}{output}`."
     )
-
-
-if __name__ == "__main__":
-    # The tools stand above this module, and their teacher-facing part above the whole package.
-    from Enviroment.dataset.__main__ import main
-
-    main()

@@ -175,3 +175,7 @@ def _is_less(figures: Mapping[str, float], path: Path) -> bool:
 def main() -> None:
     """The command."""
     run_tool(EvaluateFlags, "Evaluation.evaluate", evaluate)
+
+
+if __name__ == "__main__":
+    main()

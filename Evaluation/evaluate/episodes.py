@@ -312,10 +312,3 @@ def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndar
 
 def _batch_size(obs: Obs) -> int:
     return len(next(iter(obs.values())) if isinstance(obs, dict) else obs)
-
-
-if __name__ == "__main__":
-    # The tool stands above this module: it needs environments, students and teachers.
-    from Evaluation.evaluate.__main__ import main
-
-    main()

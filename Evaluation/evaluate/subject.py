@@ -15,7 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from Common.errors import UserError
-from Common.runs.run_folder import DIAGNOSTICS, STUDENT, default_teacher
+from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Common.runs.tracking import CONFIG_FILE
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
@@ -33,6 +33,7 @@ from Models.student.policy import FrozenNormaliser, StudentPolicy
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
+from Models.teacher.shipped import default_teacher
 
 _ENVS = 10  # the batch that figures are computed in: another one rounds otherwise
 # Of bundles that do not say what they were made with: the defaults of Distillation's flags, on

@@ -249,3 +249,7 @@ def _finish(axes: Axes, metric: Metric, x: XAxis, runs: Sequence[Run]) -> None:
 def main() -> None:
     """The command. Bad input ends it with exit code 2 and one message on stderr."""
     run_tool(PlotFlags, "Evaluation.plots", plot_runs)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,10 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from Common.errors import UserError
+from Common.runs.run_folder import CURVES_FILE
 from Common.runs.tracking import METRICS_FILE, read_metrics
 from Evaluation.plots.picture import write_picture
-
-CURVES_FILE = "curves.png"
 
 BLACK, GRAY = "#000000", "#595959"
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
@@ -246,10 +245,3 @@ def _places(panels: Sequence[Panel]) -> list[tuple[int, int]]:
         places.append((row, column))
         column += panel.columns
     return places
-
-
-if __name__ == "__main__":
-    # The tool stands above this module: it reads runs.
-    from Evaluation.plots.__main__ import main
-
-    main()

@@ -253,7 +253,7 @@ def _json(value: Any) -> str:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("Evaluation") / "report_assets" / name).read_text(encoding="utf-8")
+    return (resources.files("Evaluation.report") / "assets" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

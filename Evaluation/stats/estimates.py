@@ -212,10 +212,3 @@ def _percentiles(resampled: np.ndarray, level: float) -> tuple[np.ndarray, np.nd
         raise ValueError(f"The level of an interval lies between 0 and 1, not {level}.")
     low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=0)
     return low, high
-
-
-if __name__ == "__main__":
-    # The tool stands above this module: it reads runs.
-    from Evaluation.stats.__main__ import main
-
-    main()

@@ -173,3 +173,7 @@ def describe(teacher: Teacher) -> str:
             mean = sum(returns) / len(returns) if returns else float("nan")
             lines[f"{policy}, {name}"] = f"mean return {mean:.2f} of {len(returns)} episodes"
     return "\n".join(f"{name:22} {value}" for name, value in lines.items())
+
+
+if __name__ == "__main__":
+    main()

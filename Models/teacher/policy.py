@@ -379,9 +379,3 @@ def _array(
     """One group; images channels first, as SB3's own `predict` brings them."""
     whole = observation[name] if isinstance(observation, Mapping) else observation
     return maybe_transpose(np.asarray(whole), group.space)
-
-
-if __name__ == "__main__":
-    from Models.teacher.__main__ import main
-
-    main()

@@ -21,6 +21,7 @@ from Common.commands.signals import StopSignals
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.locks import locked
+from Common.places import ROOT
 from Common.runs import run_folder
 from Common.runs.run_folder import TEACHER
 from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
@@ -41,7 +42,7 @@ from Train_Teacher.study.domains import (
 from Train_Teacher.study.pictures import draw_study
 from Train_Teacher.train import parse
 
-_SCRIPT = Path(__file__).with_name("Hopper.py")
+_SCRIPT = ROOT / "Train_Teacher" / "Hopper.py"
 _ENVS = 10  # of a test
 _MAX_JSON = 2**22  # bytes
 

@@ -15,11 +15,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD, PPDConfig
 from benchmarks.gpu_check.outcome import Findings
-from Common.runs.run_folder import default_teacher
 from Enviroment.make import make_env
 from Enviroment.tasks import Task, get_task
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
+from Models.teacher.shipped import default_teacher
 
 MODES = ("ImpaalaSmall", "ImpaalaMid", "ImpaalaBig")
 N_CORES = len(os.sched_getaffinity(0))

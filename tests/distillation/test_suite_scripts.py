@@ -12,11 +12,11 @@ import pytest
 import Distillation
 import Train_Teacher
 from Common.errors import UserError
-from Common.runs import run_folder
 from Distillation.suite_run import main_suite
 from Enviroment.suites.choice import choose_task
 from Enviroment.tasks import TASKS
 from Models.student.bundle import load_student
+from Models.teacher import shipped
 from Models.teacher.policy import Teacher, save_teacher
 from tests.support.tiny_teacher import tiny_teacher
 from Train_Teacher.suite_train import main_suite as train_suite
@@ -106,15 +106,15 @@ def test_tasks_know_their_script(task: str, script: str) -> None:
 def test_the_default_teacher_is_sac_else_ppo(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_folder, "RESULTS", tmp_path / "Results")
+    monkeypatch.setattr(shipped, "RESULTS", tmp_path / "Results")
     with pytest.raises(UserError) as error:
-        run_folder.default_teacher("Hopper")
+        shipped.default_teacher("Hopper")
     assert "python Train_Teacher/MuJoCo.py --env Hopper --algo ppo" in str(error.value)
     assert "`teacher` Results/Hopper/Teacher/PPO_0/teacher" in str(error.value)
     teachers = tmp_path / "Results" / "Hopper" / "teachers"
     for algo in ("ppo", "sac"):
         (teachers / algo).mkdir(parents=True)
-        assert run_folder.default_teacher("Hopper") == teachers / algo
+        assert shipped.default_teacher("Hopper") == teachers / algo
 
 
 # -- runs -----------------------------------------------------------------------------------------

@@ -11,9 +11,9 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from Common.places import ROOT
+
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _IN_A_SENTENCE = re.compile(r"(?<!`)`((?:python|make|torchrun)\s[^`]+)`")
 _NOTES = "9"  # the file descriptor that commands are noted in; a block may redirect the others

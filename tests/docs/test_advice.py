@@ -15,7 +15,6 @@ from Algorithm.cloning.dagger import DaggerConfig
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.errors import UserError, fields_as_flags
-from Common.runs.run_folder import default_teacher
 from Distillation.flags.groups import flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags
@@ -23,6 +22,7 @@ from Distillation.run import main
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, script_of
 from Models import bundle
+from Models.teacher.shipped import default_teacher
 from tests.support.refusal import refusal
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from Common.places import ROOT
 from Distillation.run import main as distill
 from tests.support.short_for import short_for
 from tests.support.short_run import write_teacher
@@ -15,7 +16,7 @@ from Train_Teacher.train import main as train_teacher
 
 pytestmark = pytest.mark.slow
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = ROOT / "docs"
 KEY = re.compile(r"[a-z]+/(?:[a-z0-9_]+\*?|\*)")
 ON_POLICY = ("ppd.md", "evaluation.md")
 CLONING = ("cloning.md", "dagger.md", "evaluation.md")

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fake_env import TASK, FakeVecEnv, length_of, return_of
 from gymnasium import spaces
 
 from Common.errors import UserError
@@ -24,6 +23,7 @@ from Evaluation.evaluate.episodes import (
     skill_interval,
 )
 from Evaluation.evaluate.figures import baselines_on, evaluate_student, figures_table
+from tests.support.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 
 def constant(value):

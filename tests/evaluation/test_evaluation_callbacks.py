@@ -6,7 +6,6 @@ import io
 
 import numpy as np
 import pytest
-from fake_env import TASK, FakeVecEnv, return_of
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -14,6 +13,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from Common.errors import UserError
 from Enviroment import seeds
 from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
+from tests.support.fake_env import TASK, FakeVecEnv, return_of
 
 OD = range(seeds.VALIDATION.start, seeds.VALIDATION.start + 3)
 ID = range(seeds.training(1).start, seeds.training(1).start + 3)

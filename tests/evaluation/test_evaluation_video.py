@@ -16,7 +16,6 @@ from gymnasium.envs.mujoco.reacher_v5 import ReacherEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from Common.errors import UserError
-from Common.runs import run_folder
 from Enviroment.make import make_env, make_state_env
 from Enviroment.tasks import TASKS
 from Evaluation import video
@@ -33,6 +32,7 @@ from Evaluation.video import (
 )
 from Models.student.bundle import save_student
 from Models.student.policy import StudentConfig, StudentPolicy
+from Models.teacher import shipped
 from Models.teacher.policy import save_teacher
 from tests.support import keeping_env
 from tests.support.tiny_teacher import tiny_teacher
@@ -299,7 +299,7 @@ def test_teacher_and_student_play_the_same_episode_beside_each_other(players, tm
 
 
 def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run_folder, "RESULTS", tmp_path / "nothing shipped")
+    monkeypatch.setattr(shipped, "RESULTS", tmp_path / "nothing shipped")
     output = tmp_path / "out.mp4"
     student = players[0]
     film(SideBySideFlags((student,), names=("mine",), height=64, output=output))

@@ -16,6 +16,7 @@ import torch
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Evaluation.evaluate import __main__ as evaluate_tool
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.subject import open_subject
@@ -24,7 +25,7 @@ from Models.student.bundle import load_student, save_student
 from Models.student.deployed import to_onnx
 from Models.student.policy import StudentConfig, StudentPolicy
 
-DOC = Path(__file__).parents[1] / "docs" / "deploy.md"
+DOC = ROOT / "docs" / "deploy.md"
 
 
 # -- the command -------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fake_env import TASK, FakeVecEnv, length_of, return_of
 from gymnasium import spaces
 
 from Evaluation.evaluate.episodes import run_episodes
@@ -22,6 +21,7 @@ from Evaluation.evaluate.perturbations import (
     swap_environments,
     unperturbed,
 )
+from tests.support.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 # One gray frame a step; a stack is the last two, one step apart.
 SIZE = (16, 16)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from Common.places import ROOT
 from Distillation.run import main
 from Enviroment.dataset import collect as collection
 from tests.support.faults.killed_run import FULL_DISK, SHARD_BYTES
@@ -21,7 +22,6 @@ from tests.support.tiny_dataset import content
 
 Flags = Callable[[str, Path], list[str]]
 
-ROOT = Path(__file__).parents[2]
 # The first episode of one of the staggered environments ends after 100 env steps of both.
 ROLLOUTS = ("--total_timesteps", "144", "--eval_every", "64", "--checkpoint_every", "40")
 BATCHES = ("--batch_size", "16", "--eval_every", "20", "--checkpoint_every", "15")

@@ -13,12 +13,12 @@ import signal
 import subprocess
 import sys
 import traceback
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from Common.errors import UserError, WorkerError
+from Common.places import ROOT
 from Enviroment.make import make_env
 from tests.support.faults.faulty_env import (
     BLOCK,
@@ -32,7 +32,6 @@ from tests.support.faults.faulty_env import (
     released,
 )
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT = 1.0  # s
 LONG = 3600.0  # s: a test that waited for it would be ended by pytest's own time-out
 WHERE = r"Environment 2 of task Faulty \(.*TestFaulty-v0\)"

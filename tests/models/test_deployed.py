@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from gymnasium import spaces
 
+from Common.places import ROOT
 from Models.student.deployed import Deployed, pooling_matrix, to_onnx, to_torchscript
 from Models.student.policy import MODES, StudentConfig, StudentPolicy
 
@@ -174,7 +174,7 @@ def test_torchscript_gives_the_students_actions_to_the_bit(config: dict):
 
 def test_torchscript_does_not_tell_this_machines_folders():
     content = to_torchscript(make_student(mode="State"), {})
-    assert str(Path(__file__).parents[1]).encode() not in content
+    assert str(ROOT).encode() not in content
     assert b"site-packages" not in content
 
 

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from Common.commands.jobs import Job
 from Common.commands.signals import Stopped, StopSignals
+from Common.places import ROOT
 from Common.runs.tracking import read_metrics
 from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
@@ -23,7 +23,6 @@ from Train_Teacher.study import study as hopper_study
 from Train_Teacher.study.command import main
 from Train_Teacher.study.config import DOMAINS, TRANSFERS, StudyFlags, Training
 
-ROOT = Path(__file__).resolve().parents[1]
 SHORT = ("--eval_every", "100", "--eval_episodes", "2", "--baseline_episodes", "2")
 QUIET = ("--wandb", "disabled", "--no_video")
 

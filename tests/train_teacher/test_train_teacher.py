@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from Common.places import ROOT
 from Common.runs.tracking import read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
@@ -23,7 +23,6 @@ from Train_Teacher.checkpoint import (
 from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
 from Train_Teacher.train import main, parse
 
-ROOT = Path(__file__).resolve().parents[1]
 QUICK = {"eval_every": 200, "eval_episodes": 2, "baseline_episodes": 3, "wandb": "disabled"}
 SHORT = {
     "ppo": {"num_envs": 2, "n_steps": 50, "batch_size": 50, "n_epochs": 2},

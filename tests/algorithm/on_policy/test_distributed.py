@@ -14,10 +14,11 @@ import pytest
 import torch
 
 import Algorithm.distributed
-import Distillation.ranks
+import Distillation.flags.ranks
 from Algorithm.distributed import average_gradients, everyones, of_all_ranks, share_of
 from Algorithm.on_policy.joint_statistics import joint_moments
 from Common.errors import UserError
+from Common.places import ROOT
 from Common.runs.tracking import read_metrics
 from Distillation.flags.groups import MethodFlags, RunFlags, TrainingFlags
 from Distillation.flags.ranks import flags_of_rank
@@ -26,7 +27,6 @@ from Enviroment.make import make_env
 from tests.support import rank_training
 from tests.support.short_run import SHORT, failure, outcome
 
-ROOT = Path(__file__).parents[1]
 HANGS = 300  # seconds, after which ranks that wait for each other count as hung
 
 

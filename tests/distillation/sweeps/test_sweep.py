@@ -15,6 +15,7 @@ import yaml
 
 from Common.commands.jobs import LocalWorkers
 from Common.files.locks import locked
+from Common.places import ROOT
 from Distillation.sweeps.tool import main
 
 FLAGS = {
@@ -30,7 +31,7 @@ FLAGS = {
     "video": False,
     "wandb": "disabled",
 }
-SCRIPT = Path(__file__).parent.parent / "Distillation/sweep.py"
+SCRIPT = ROOT / "Distillation/sweep.py"
 
 
 @pytest.fixture

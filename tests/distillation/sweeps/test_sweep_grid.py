@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Distillation.flags.parse import parse
 from Distillation.sweeps.checks import GridError, check_grid
 from Distillation.sweeps.grid import Grid, read_grid
@@ -17,7 +18,7 @@ from Distillation.sweeps.tool import main
 from Enviroment.tasks import get_task
 from tests.support.short_run import write_teacher
 
-EXAMPLES = sorted((Path(__file__).parent.parent / "Distillation/grids").glob("*.yaml"))
+EXAMPLES = sorted((ROOT / "Distillation/grids").glob("*.yaml"))
 
 
 def grid(tmp_path: Path, text: str, **changes: object) -> Grid:

@@ -6,13 +6,13 @@ The same of SB3's zips, their tensors and VecNormalize: test_teacher_sb3_zip.py.
 import hashlib
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Enviroment.make import make_state_env
 from tests.docs.source_audit import findings, unbounded_reads
 from tests.support.faults.payloads import (
@@ -27,7 +27,6 @@ from Train_Teacher.agent import make_agent, normalise
 from Train_Teacher.checkpoint import find_newest, restore, save_checkpoint
 from Train_Teacher.config import PPOTeacherConfig
 
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     *("Algorithm", "Distillation", "Enviroment", "Evaluation", "Models", "Train_Teacher"),
     "benchmarks",

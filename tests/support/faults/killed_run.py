@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import Distillation.run
-import Enviroment.collect
+import Enviroment.dataset.collect
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Enviroment.vector import SeededVecEnv
