@@ -1,7 +1,9 @@
 """How a student learns."""
 
 from Algorithm.cloning.bc import BehaviouralCloning
+from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.dagger import DAgger
+from Algorithm.cloning.data import TeacherSamples
 from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
 from Algorithm.on_policy.drop_in import ProximalPolicyDistillation
 from Algorithm.on_policy.ppd import PPD
@@ -12,8 +14,10 @@ __all__ = [
     "REINFORCE",
     "ActorCritic",
     "BehaviouralCloning",
+    "CloningConfig",
     "DAgger",
     "ProximalPolicyDistillation",
     "StudentDistill",
     "TeacherDistill",
+    "TeacherSamples",
 ]

@@ -1,0 +1,1 @@
+"""What every floor needs and no floor owns. Nothing here imports from another package."""

@@ -1,0 +1,1 @@
+"""Learning from labels: behavioural cloning and DAgger."""

@@ -1,0 +1,1 @@
+"""Learning from rollouts: PPD, PPO, student-distill and teacher-distill."""

@@ -22,7 +22,7 @@ _COUNTERS = (
 
 
 class ResumableOnPolicy(OnPolicyAlgorithm):
-    """What `OnPolicyStudent` knows of itself, beside the random generators (`Common.runs.generators`).
+    """What `OnPolicyStudent` knows of itself, beside the random generators.
 
     `on_boundary` is called where `capture` may be: before the first step of every rollout, after
     the callbacks that were told of it.

@@ -1,0 +1,1 @@
+"""The Hopper study's REINFORCE and actor-critic."""

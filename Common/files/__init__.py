@@ -1,0 +1,1 @@
+"""Reading and writing files: durable, bounded, one writer per folder."""

@@ -1,0 +1,1 @@
+"""The command line: flags, their defaults per suite, and what they resolve to."""

@@ -1,0 +1,1 @@
+"""What a run starts from: a teacher, another run's student, a dataset."""

@@ -1,0 +1,1 @@
+"""From a simulation to pixels."""

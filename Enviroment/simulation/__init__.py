@@ -1,0 +1,1 @@
+"""Stepping and drawing a task's environments in parallel, and storing their state."""

@@ -1,0 +1,1 @@
+"""The tasks of each suite, and environments of one's own."""

@@ -1,0 +1,1 @@
+"""Learning curves: `python -m Evaluation.plots`."""

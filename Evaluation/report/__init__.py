@@ -1,0 +1,1 @@
+"""Runs as one static page: `python -m Evaluation.report`."""

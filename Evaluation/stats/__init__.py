@@ -1,0 +1,1 @@
+"""Statistics over runs and environments: `python -m Evaluation.stats`."""

@@ -1,0 +1,1 @@
+"""Encoders and the networks of the papers."""

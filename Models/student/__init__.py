@@ -1,0 +1,7 @@
+"""The student: a policy over frames and joints, or over the state."""
+
+from Models.student.bundle import load_student, save_student
+from Models.student.config import StudentConfig
+from Models.student.policy import StudentPolicy
+
+__all__ = ["StudentConfig", "StudentPolicy", "load_student", "save_student"]

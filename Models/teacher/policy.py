@@ -2,8 +2,6 @@
 
 Raw observations go in; the teacher applies its own frozen normaliser. What it was trained with
 does not matter here: an adapter (`Models.sb3.agent`) brings every agent into this one form.
-
-`python -m Models.teacher convert ZIP --task T --output DIR` and `inspect DIR`: Models.teacher.__main__.
 """
 
 from __future__ import annotations

@@ -138,11 +138,11 @@ BUDGETS = (
     Budget("python Distillation/sweep.py --dry_run", says="Distillation/MuJoCo.py"),
     Budget(
         "python Distillation/sweep.py --ray_address",
-        not_run="joins a Ray cluster of other machines; tests/distillation/sweeps/test_sweep_ray.py runs grids on Ray",
+        not_run="joins a Ray cluster of other machines; test_sweep_ray.py runs grids on Ray",
     ),
     Budget(
         "python Distillation/sweep.py *_methods.yaml",
-        not_run="no one budget suits its six methods; tests/distillation/sweeps/test_sweep_grid.py checks its commands",
+        not_run="no one budget suits its six methods; test_sweep_grid.py checks its commands",
     ),
     Budget("python Distillation/sweep.py --output", _GRID, ("{output}/*/*/*/evaluation.json",)),
     Budget("python Distillation/sweep.py", _GRID, ("Results/sweeps/*/*/*/*/evaluation.json",)),

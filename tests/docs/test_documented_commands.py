@@ -39,7 +39,7 @@ RUNNABLE = {command.fence.document for command in COMMANDS} | {
 def test_every_documented_command_is_known_here():
     unknown = [f"{c.fence.where}: {c}" for c in COMMANDS if budget_of(c.words) is None]
     assert not unknown, (
-        "Add a row to BUDGETS in tests/docs/documented_budgets.py, with flags that make it short, or "
+        "Add a row to BUDGETS in documented_budgets.py, with flags that make it short, or "
         "with the reason why it is not run, for:\n" + "\n".join(unknown)
     )
 

@@ -1,6 +1,6 @@
 """A short training in float64 whose every random number is known, on one rank or on several.
 
-    python -m torch.distributed.run --standalone --nproc_per_node 2 -m tests.support.rank_training FOLDER
+    torchrun --standalone --nproc_per_node 2 -m tests.support.rank_training FOLDER
 
 Each rank writes what it learned to FOLDER/rank_<n>.json. Noise and order of minibatches are drawn
 for all environments alike, so that one process with all of them makes the same samples.

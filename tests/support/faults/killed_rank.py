@@ -1,6 +1,6 @@
 """A run by torchrun whose rank 1 ends at the k-th of its gradient steps.
 
-python -m torch.distributed.run ... -m tests.support.faults.killed_rank {SIGKILL,error,never} K FLAGS...
+torchrun ... -m tests.support.faults.killed_rank {SIGKILL,error,never} K FLAGS...
 """
 
 from __future__ import annotations
