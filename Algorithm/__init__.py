@@ -1,13 +1,20 @@
 """How a student learns."""
 
-from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger
-from Algorithm.cloning.data import TeacherSamples
-from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
-from Algorithm.on_policy.drop_in import ProximalPolicyDistillation
-from Algorithm.on_policy.ppd import PPD
-from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from Algorithm.cloning.bc import BehaviouralCloning
+    from Algorithm.cloning.config import CloningConfig
+    from Algorithm.cloning.dagger import DAgger
+    from Algorithm.cloning.data import TeacherSamples
+    from Algorithm.on_policy.config import DistillConfig, PPDConfig
+    from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
+    from Algorithm.on_policy.drop_in import ProximalPolicyDistillation
+    from Algorithm.on_policy.ppd import PPD
+    from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
 
 __all__ = [
     "PPD",
@@ -16,8 +23,30 @@ __all__ = [
     "BehaviouralCloning",
     "CloningConfig",
     "DAgger",
+    "DistillConfig",
+    "PPDConfig",
     "ProximalPolicyDistillation",
     "StudentDistill",
     "TeacherDistill",
     "TeacherSamples",
 ]
+# Where each is defined. They are loaded when asked for: the command line reads the registry of
+# methods in this package without waiting for torch.
+_MODULES = {
+    "cloning.bc": ("BehaviouralCloning",),
+    "cloning.config": ("CloningConfig",),
+    "cloning.dagger": ("DAgger",),
+    "cloning.data": ("TeacherSamples",),
+    "on_policy.config": ("DistillConfig", "PPDConfig"),
+    "on_policy.distill": ("StudentDistill", "TeacherDistill"),
+    "on_policy.drop_in": ("ProximalPolicyDistillation",),
+    "on_policy.ppd": ("PPD",),
+    "policy_gradient.methods": ("REINFORCE", "ActorCritic"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"Algorithm.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,9 +18,7 @@ from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
 from Algorithm.distributed import share_of
-from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
-from Algorithm.on_policy.ppd import PPD
 from Common.device import fastest_precision
 from Common.runs.run_folder import CHECKPOINTS
 from Distillation.flags.resolve import Flags
@@ -89,12 +87,11 @@ def make_learner(setting: Setting, run_folder: Path) -> Learner:
     Raises:
         UserError: whatever does not fit: teacher, dataset, environment, BC run.
     """
-    method = setting.flags.method
-    if method.BC_phase:
-        return _make_cloning(setting, run_folder / CHECKPOINTS)
-    if method.Dagger_phase:
-        return _make_dagger(setting, run_folder / CHECKPOINTS)
-    return _make_on_policy(setting)
+    method = setting.flags.method.chosen
+    if method.family == "on_policy":
+        return _make_on_policy(setting)
+    make = _make_dagger if "rounds" in method.options else _make_cloning
+    return make(setting, run_folder / CHECKPOINTS)
 
 
 def make_student_env(
@@ -111,41 +108,39 @@ def make_student_env(
 
 def _make_on_policy(setting: Setting) -> Learner:
     flags, training = setting.flags, setting.flags.training
+    method = flags.method.chosen
     id_seed = seeds.training(training.run_index).start
     rows = share_of(training.num_envs, "--num_envs")
     inner = make_student_env(setting.task, flags, len(rows), id_seed, stagger=True)
     if len(rows) < training.num_envs:
         inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
     # A critic that regresses to the teacher's values learns them in the task's own rewards.
-    own_rewards = flags.only_distils and setting.teacher.description.value_kind is not None
+    own_rewards = not method.learns_rewards and setting.teacher.description.value_kind is not None
     env = VecNormalize(inner, norm_obs=False, norm_reward=not own_rewards, gamma=training.gamma)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
         "env": env,
         # PPO alone has the teacher's normaliser and family of distributions, and no labels.
-        "teacher": None if flags.method.PPO else setting.teacher,
+        "teacher": setting.teacher if method.has_teacher else None,
         "policy_kwargs": {
             **_policy_arguments(setting),
             "optimizer_kwargs": {"eps": 1e-5, "fused": True},
         },
-        "critic_warmup": training.critic_warmup,
         "augmentation": flags.augmentation(),
         "seed": seeds.model(training.run_index),
         "device": setting.device,
     }
     try:
-        if flags.only_distils:
-            algorithm = StudentDistill if flags.method.Sdistillation else TeacherDistill
-            settings = dataclasses.asdict(flags.distill())
-        else:
-            algorithm = PPD
-            settings = dataclasses.asdict(flags.ppd())
-            settings["batch_size"] = len(share_of(settings["batch_size"], "--batch_size"))
+        config = flags.on_policy()
+        if config.batch_size is not None:
+            config = dataclasses.replace(
+                config, batch_size=len(share_of(config.batch_size, "--batch_size"))
+            )
         schedule = flags.lambda_schedule()
+        schedules: dict[str, Any] = {"learning_rate": flags.learning_rate_schedule(config)}
         if schedule.kind != "constant":  # of PPD alone: the flags refuse it elsewhere
-            settings["distill_lambda"] = schedule
-        settings["learning_rate"] = flags.learning_rate_schedule(settings["learning_rate"])
-        model = algorithm(**shared, **settings)
+            schedules["distill_lambda"] = schedule
+        model = method.load_algorithm()(**shared, config=config, **schedules)
         if setting.initial is not None:
             assert isinstance(model.policy, StudentPolicy)
             setting.initial.give_weights(model.policy)

@@ -101,7 +101,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
-        if flags.method.C_data:
+        if flags.method.chosen.family == "collection":
             teacher = load_teaching(task, flags, torch.device("cpu")).teacher
             return collect_dataset(task, flags, teacher)
         device = resolve_device(flags.run.device)
@@ -178,7 +178,7 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
 
 def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
     """The flags with what the run takes over of another, and the student that it begins with."""
-    if flags.method.Dagger_phase and flags.cloning.folder_Dagger is not None:
+    if flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None:
         return read_cloned_run(flags.cloning.folder_Dagger, task.name).flags(flags), None
     if flags.training.init_from is None:
         return flags, None

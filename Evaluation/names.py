@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from Algorithm.method_registry import method_title
 from Evaluation.table import Row
 
-_METHODS = {
-    "PPD": "PPD",
-    "Sdistillation": "student-distill",
-    "Tdistillation": "teacher-distill",
-    "PPO": "PPO",
-    "BC_phase": "BC",
-    "Dagger_phase": "DAgger",
-}
 _SIZE_PREFIX = "Impaala"
 _TITLES = 3  # of a row: task, method, mode
 _UNSAID = ("None", "False", "")  # values of a flag that was not given
@@ -32,11 +25,6 @@ class RowName:
 
     def __str__(self) -> str:
         return ", ".join((self.method, self.size, *self.settings))
-
-
-def method_name(method: str) -> str:
-    """As the literature has it; a method without such a name keeps its flag."""
-    return _METHODS.get(method, method)
 
 
 def size_name(student: Mapping[str, Any]) -> str:
@@ -61,7 +49,7 @@ def name_rows(rows: Sequence[Row]) -> list[RowName]:
             if flag != "size" and value not in _UNSAID
             if len(values := {peer.names[flag] for peer in peers}) > 1
         )
-        names.append(RowName(method_name(run.method), size_name(run.config["student"]), settings))
+        names.append(RowName(method_title(run.method), size_name(run.config["student"]), settings))
     return names
 
 

@@ -20,6 +20,7 @@ import torch
 import tyro
 from stable_baselines3.common.vec_env import VecEnv
 
+from Algorithm.method_registry import method_title
 from Common.commands.progress import tracked
 from Common.commands.redaction import command_line
 from Common.errors import UserError
@@ -30,7 +31,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act, policy_act
 from Evaluation.evaluate.subject import Subject, find_teacher, open_subject
 from Evaluation.gif import write_gif
-from Evaluation.names import method_name, size_name
+from Evaluation.names import size_name
 from Evaluation.report.entries import FILM
 from Evaluation.tool import run_tool, write_json
 from Evaluation.video import (
@@ -177,7 +178,7 @@ def _sees_frames(task: Task) -> str:
 def _name(subject: Subject) -> str:
     notes = subject.description
     size = size_name(notes["config"] if subject.run is None else subject.run.config["student"])
-    return f"{method_name(str(notes.get('method', 'student')))}, {size}".rstrip(", ")
+    return f"{method_title(str(notes.get('method', 'student')))}, {size}".rstrip(", ")
 
 
 def _distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:

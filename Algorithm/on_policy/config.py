@@ -1,42 +1,91 @@
-"""The settings that PPD and the distillations share."""
+"""Settings of the methods that learn from rollouts.
+
+The defaults were measured on Pusher; what differs from the PPD paper's settings says so.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from Algorithm.on_policy.losses import KL_DIRECTIONS
 from Common.errors import UserError
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
+
+KL_DIRECTIONS = ("forward", "reverse")
 
 
 @dataclass(frozen=True)
 class OnPolicyConfig:
-    """The paper's."""
+    """What they share. A schedule is a function of the progress that remains, from 1 to 0."""
 
-    learning_rate: float = 3e-4
-    gamma: float = 0.999
+    learning_rate: float | Schedule = 1e-3  # paper: 3e-4
+    n_steps: int = 64  # env steps per rollout and environment
+    batch_size: int | None = None  # samples per minibatch; None: the whole rollout
+    n_epochs: int = 1  # passes over a rollout
+    gamma: float = 0.999  # discount
     gae_lambda: float = 0.9
-    ent_coef: float = 0.0
-    vf_coef: float = 0.5
+    ent_coef: float = 0.0  # weight of the entropy bonus
+    vf_coef: float = 0.5  # weight of the critic's loss
     max_grad_norm: float = 0.5
     kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
+    critic_warmup: int = 0  # env steps in which the critic alone learns
 
     def __post_init__(self) -> None:
         check_kl_direction(self.kl_direction)
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
+        self._check_positive("learning_rate", "max_grad_norm")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"`{name}` {getattr(self, name)} must lie in [0, 1].")
         for name in ("ent_coef", "vf_coef"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"`{name}` {getattr(self, name)} must be finite and at least 0.")
-        if not self.max_grad_norm > 0:
-            raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
+        for name in ("n_steps", "batch_size", "n_epochs"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise UserError(f"`{name}` {value} must be at least 1.")
+
+    def _check_positive(self, *names: str) -> None:
+        """Refuse numbers that are not finite and above 0; schedules are checked where they end."""
+        for name in names:
+            value = getattr(self, name)
+            if value is None or callable(value):
+                continue
+            if not 0 < value < math.inf:
+                raise UserError(f"`{name}` {value} must be finite and above 0.")
+
+
+@dataclass(frozen=True)
+class PPDConfig(OnPolicyConfig):
+    """Of PPD, and with `distill_lambda` 0 of PPO."""
+
+    distill_lambda: float | Schedule = 5.0  # weight of the KL to the teacher; 0 is PPO
+    batch_size: int | None = 256  # paper: 512
+    n_epochs: int = 4
+    clip_range: float | Schedule = 0.2  # of the probability ratio
+    clip_range_vf: float | Schedule | None = None  # of a value in one update; None: no limit
+    normalize_advantage: bool = True  # over each minibatch
+    target_kl: float | None = None  # an update ends where the KL to the old policy is 1.5 times it
+    detach_ratio: bool = True  # False (paper): a gradient through the KL's importance weight
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_positive("clip_range", "clip_range_vf", "target_kl")
+        if not callable(self.distill_lambda) and not self.distill_lambda >= 0:
+            raise UserError(f"`distill_lambda` is {self.distill_lambda}; it cannot be below 0.")
+
+
+@dataclass(frozen=True)
+class DistillConfig(OnPolicyConfig):
+    """Of student-distill and teacher-distill: one gradient step per rollout, as in the paper."""
+
+    learning_rate: float | Schedule = 2e-3  # paper: 3e-4
+    n_steps: int = 5  # env steps per rollout and environment
 
 
 def check_kl_direction(direction: str, name: str = "kl_direction") -> None:
-    """Refuses what is no direction of the KL.
+    """Refuse what is no direction of the KL.
 
     Args:
         name: of the argument.

@@ -6,34 +6,15 @@ are one algorithm, and differ in who acts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from torch import Tensor
 
-from Algorithm.augmentation import AugmentationConfig
-from Algorithm.on_policy.config import OnPolicyConfig, check_kl_direction
+from Algorithm.on_policy.config import DistillConfig
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.losses import Losses, kl_to_teacher, value_loss
 from Algorithm.on_policy.rollout import Minibatch
-from Common.errors import UserError
 from Models.distributions import Distribution
-from Models.teacher.policy import Teacher
-
-
-@dataclass(frozen=True)
-class DistillConfig(OnPolicyConfig):
-    """The paper's settings, for both."""
-
-    n_steps: int = 5  # env steps a rollout, each environment
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_steps < 1:
-            raise UserError(f"`n_steps` {self.n_steps} must be at least 1.")
 
 
 class StudentDistill(OnPolicyStudent):
@@ -43,65 +24,14 @@ class StudentDistill(OnPolicyStudent):
     own rewards; to GAE returns where the teacher has no critic.
 
     Args:
-        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
-        kl_direction: "forward", KL(teacher || student), or "reverse".
-        critic_warmup: env steps in which the critic alone learns.
-        augmentation: of the student's observations in updates.
-        The others are SB3's.
+        config, settings: see `DistillConfig`.
+        The others are those of `OnPolicyStudent`.
 
     Logged: train/kl, train/value_loss, train/entropy, train/grad_norm; and the loop's own.
     """
 
+    config_class = DistillConfig
     uses_teacher_values = True
-
-    def __init__(
-        self,
-        policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
-        teacher: Teacher | None = None,
-        learning_rate: float | Schedule = 3e-4,
-        n_steps: int = 5,
-        gamma: float = 0.999,
-        gae_lambda: float = 0.9,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        kl_direction: str = "forward",
-        critic_warmup: int = 0,
-        augmentation: AugmentationConfig | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        check_kl_direction(kl_direction)
-        self.kl_direction = kl_direction
-        super().__init__(
-            policy,
-            env,
-            teacher,
-            learning_rate=learning_rate,
-            n_steps=n_steps,
-            batch_size=None,
-            n_epochs=1,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
-            critic_warmup=critic_warmup,
-            augmentation=augmentation,
-            policy_kwargs=policy_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
 
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
         assert batch.teacher is not None  # `learn` refuses to start without one

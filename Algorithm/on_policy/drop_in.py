@@ -86,6 +86,8 @@ class ProximalPolicyDistillation(PPD):
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,
             target_kl=target_kl,
+            distill_lambda=1.0,
+            detach_ratio=False,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
             policy_kwargs=policy_kwargs,

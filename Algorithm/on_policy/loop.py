@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -18,7 +19,7 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -26,6 +27,7 @@ from Algorithm import distributed
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.finite import StepGuard, check_teacher
 from Algorithm.meter import to_numbers
+from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.critic_warmup import check_warmup, critic_parameters
 from Algorithm.on_policy.joint_statistics import join_statistics, moments
 from Algorithm.on_policy.losses import Losses
@@ -63,11 +65,12 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
     one, and alike on each; `num_timesteps` and what is logged are of all.
 
     Args:
+        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
         teacher: labels every state; None where the subclass can do without.
-        batch_size: samples a minibatch; None: the whole rollout.
-        critic_warmup: env steps; up to them only the critic's own parameters learn. Features that
-            it shares with the actor stay as they are.
+        config: the settings; None: the method's defaults.
         augmentation: of what the student sees in updates; it acts on what there is.
+        settings: single settings by name, in place of those in `config`. An unknown name is a
+            TypeError.
         The others are those of SB3's `OnPolicyAlgorithm`.
 
     Raises:
@@ -84,47 +87,39 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         "MultiInputPolicy": MultiInputActorCriticPolicy,
     }
 
+    config_class: ClassVar[type[OnPolicyConfig]]
+
     def __init__(
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        teacher: Teacher | None,
-        learning_rate: float | Schedule,
-        n_steps: int,
-        batch_size: int | None,
-        n_epochs: int,
-        gamma: float,
-        gae_lambda: float,
-        ent_coef: float,
-        vf_coef: float,
-        max_grad_norm: float,
-        critic_warmup: int,
-        augmentation: AugmentationConfig | None,
-        policy_kwargs: dict[str, Any] | None,
-        stats_window_size: int,
-        tensorboard_log: str | None,
-        verbose: int,
-        seed: int | None,
-        device: torch.device | str,
+        teacher: Teacher | None = None,
+        config: OnPolicyConfig | None = None,
+        *,
+        augmentation: AugmentationConfig | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
         _init_setup_model: bool = True,
+        **settings: Any,
     ) -> None:
         check_policy(policy, self.policy_aliases, policy_kwargs)
+        config = dataclasses.replace(config or self.config_class(), **settings)
         self.teacher = teacher
-        self.batch_size = batch_size
-        self.n_epochs = n_epochs
-        self.gradient_steps = 0
-        self.critic_warmup = critic_warmup
         self.augmentation = augmentation or AugmentationConfig()
         super().__init__(
             policy,
             env,
-            learning_rate=learning_rate,
-            n_steps=n_steps,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
+            learning_rate=config.learning_rate,
+            n_steps=config.n_steps,
+            gamma=config.gamma,
+            gae_lambda=config.gae_lambda,
+            ent_coef=config.ent_coef,
+            vf_coef=config.vf_coef,
+            max_grad_norm=config.max_grad_norm,
             use_sde=False,
             sde_sample_freq=-1,
             rollout_buffer_class=StudentRolloutBuffer,
@@ -135,8 +130,19 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             seed=seed,
             device=device,
             supported_action_spaces=_ACTION_SPACES,
-            _init_setup_model=_init_setup_model,
+            _init_setup_model=False,
         )
+        self._configure(config)
+        if _init_setup_model:
+            self._setup_model()
+
+    def _configure(self, config: OnPolicyConfig) -> None:
+        """Take over the settings that SB3's class does not know; a subclass adds its own."""
+        self.batch_size = config.batch_size
+        self.n_epochs = config.n_epochs
+        self.kl_direction = config.kl_direction
+        self.critic_warmup = config.critic_warmup
+        self.gradient_steps = 0
 
     @abstractmethod
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:

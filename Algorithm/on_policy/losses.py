@@ -15,8 +15,6 @@ from torch import Tensor
 
 from Models.distributions import Distribution
 
-KL_DIRECTIONS = ("forward", "reverse")
-
 
 @dataclass(frozen=True)
 class Losses:

@@ -7,19 +7,15 @@ it is PPO, through the same code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
-from Algorithm.augmentation import AugmentationConfig
 from Algorithm.distributed import everyones, means, of_all_ranks
-from Algorithm.on_policy.config import OnPolicyConfig, check_kl_direction
+from Algorithm.on_policy.config import OnPolicyConfig, PPDConfig, check_kl_direction
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.losses import (
@@ -38,27 +34,6 @@ from Models.distributions import Distribution
 from Models.teacher.policy import Teacher
 
 
-@dataclass(frozen=True)
-class PPDConfig(OnPolicyConfig):
-    """The paper's settings; what differs from it says so."""
-
-    distill_lambda: float = 5.0  # weight of the KL to the teacher; 0 is PPO
-    n_steps: int = 64  # env steps a rollout, each environment
-    batch_size: int = 256  # samples a minibatch (paper: 512)
-    n_epochs: int = 4
-    clip_range: float = 0.2
-    detach_ratio: bool = False  # True: no gradient through the importance weight of the KL
-
-    def __post_init__(self) -> None:
-        if self.distill_lambda < 0:
-            raise UserError(f"`distill_lambda` {self.distill_lambda} cannot be below 0.")
-        super().__post_init__()
-        if not self.clip_range > 0:
-            raise UserError(f"`clip_range` {self.clip_range} must be above 0.")
-        if min(self.n_steps, self.batch_size, self.n_epochs) < 1:
-            raise UserError("`n_steps`, `batch_size` and `n_epochs` must be at least 1.")
-
-
 class PPD(OnPolicyStudent):
     """maximise L_PPO + alpha H - lambda mean[KL(pi_T || pi_S) max(r, 1 - eps)].
 
@@ -68,86 +43,27 @@ class PPD(OnPolicyStudent):
         model.learn(300_000, progress_bar=True)
 
     Args:
-        policy: `StudentPolicy`, or one of SB3's actor-critic policies.
         teacher: may be None where `distill_lambda` is 0.
-        distill_lambda: a number, or a function of the progress remaining (1 to 0), such as a
-            `LambdaSchedule`.
-        kl_direction: "forward", KL(teacher || student), or "reverse".
-        detach_ratio: stop the gradient through the KL's importance weight.
-        clip_range_vf: how far a value may move in an update; None: as far as it likes.
-        normalize_advantage: over each minibatch, as in SB3.
-        target_kl: an update ends where the KL to the old policy is above 1.5 times this.
-        critic_warmup: env steps in which the critic alone learns.
-        augmentation: of the student's observations in updates.
-        The others are SB3's PPO's.
+        config, settings: see `PPDConfig`; `distill_lambda` may be a `LambdaSchedule`.
+        The others are those of `OnPolicyStudent`.
 
     Logged: train/pg_loss, train/kl_loss (before lambda), train/value_loss, train/lambda,
     train/clip_fraction, train/approx_kl (to the old policy), train/grad_norm; and the loop's own.
     """
 
-    def __init__(
-        self,
-        policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str,
-        teacher: Teacher | None = None,
-        distill_lambda: float | Schedule = 5.0,
-        learning_rate: float | Schedule = 3e-4,
-        n_steps: int = 64,
-        batch_size: int = 256,
-        n_epochs: int = 4,
-        gamma: float = 0.999,
-        gae_lambda: float = 0.9,
-        clip_range: float | Schedule = 0.2,
-        clip_range_vf: float | Schedule | None = None,
-        normalize_advantage: bool = True,
-        ent_coef: float = 0.0,
-        vf_coef: float = 0.5,
-        max_grad_norm: float = 0.5,
-        target_kl: float | None = None,
-        kl_direction: str = "forward",
-        detach_ratio: bool = False,
-        critic_warmup: int = 0,
-        augmentation: AugmentationConfig | None = None,
-        policy_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        tensorboard_log: str | None = None,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        check_kl_direction(kl_direction)
-        self.distill_lambda = FloatSchedule(distill_lambda)
+    config_class = PPDConfig
+
+    def _configure(self, config: OnPolicyConfig) -> None:
+        super()._configure(config)
+        assert isinstance(config, PPDConfig)
         self._lambda_of_steps: Callable[[int], float] | None = None
-        self.clip_range = FloatSchedule(clip_range)
-        self.clip_range_vf = None if clip_range_vf is None else FloatSchedule(clip_range_vf)
-        self.target_kl = target_kl
-        self.normalize_advantage = normalize_advantage
-        self.kl_direction = kl_direction
-        self.detach_ratio = detach_ratio
-        super().__init__(
-            policy,
-            env,
-            teacher,
-            learning_rate=learning_rate,
-            n_steps=n_steps,
-            batch_size=batch_size,
-            n_epochs=n_epochs,
-            gamma=gamma,
-            gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
-            vf_coef=vf_coef,
-            max_grad_norm=max_grad_norm,
-            critic_warmup=critic_warmup,
-            augmentation=augmentation,
-            policy_kwargs=policy_kwargs,
-            stats_window_size=stats_window_size,
-            tensorboard_log=tensorboard_log,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+        self.distill_lambda = FloatSchedule(config.distill_lambda)
+        self.clip_range = FloatSchedule(config.clip_range)
+        clip_vf = config.clip_range_vf
+        self.clip_range_vf = None if clip_vf is None else FloatSchedule(clip_vf)
+        self.target_kl = config.target_kl
+        self.normalize_advantage = config.normalize_advantage
+        self.detach_ratio = config.detach_ratio
 
     def set_teacher(
         self,

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from Common.errors import UserError
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
 
 
 @dataclass(frozen=True)
 class PolicyGradientConfig:
     """What both have."""
 
-    learning_rate: float = 1e-3
+    learning_rate: float | Schedule = 1e-3  # a schedule: of the progress that remains, 1 to 0
     gamma: float = 0.99  # discount
     n_episodes: int = 1  # whole episodes an update, of each environment
     max_grad_norm: float = math.inf  # of all gradients together; inf clips nothing
     max_episode_steps: int = 10_000  # env steps; a longer episode counts as one that never ends
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < math.inf:
+        if not callable(self.learning_rate) and not 0 < self.learning_rate < math.inf:
             raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
         if not 0 <= self.gamma <= 1:
             raise UserError(f"`gamma` {self.gamma} must lie in [0, 1].")

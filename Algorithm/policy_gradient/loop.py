@@ -8,9 +8,9 @@ not learned from, so environments whose episodes differ much in length waste som
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from abc import ABC, abstractmethod
-from dataclasses import fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from stable_baselines3.common.policies import (
     BasePolicy,
     MultiInputActorCriticPolicy,
 )
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
@@ -46,9 +46,9 @@ class PolicyGradient(BaseAlgorithm, ABC):
 
     Args:
         policy: one of SB3's actor-critic policies.
-        n_episodes: whole episodes an update, of each environment.
-        max_grad_norm: gradients are clipped to it; infinite: never.
-        max_episode_steps: env steps; a longer episode is an error.
+        config: the settings; None: the method's defaults.
+        settings: single settings by name, in place of those in `config`. An unknown name is a
+            TypeError.
         The others are those of SB3's `BaseAlgorithm`.
 
     Raises:
@@ -72,27 +72,22 @@ class PolicyGradient(BaseAlgorithm, ABC):
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str | None,
-        learning_rate: float | Schedule,
-        gamma: float,
-        n_episodes: int,
-        max_grad_norm: float,
-        max_episode_steps: int,
-        policy_kwargs: dict[str, Any] | None,
-        stats_window_size: int,
-        verbose: int,
-        seed: int | None,
-        device: torch.device | str,
-        _init_setup_model: bool,
+        config: PolicyGradientConfig | None = None,
+        *,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        **settings: Any,
     ) -> None:
-        self.gamma = gamma
-        self.n_episodes = n_episodes
-        self.max_grad_norm = max_grad_norm
-        self.max_episode_steps = max_episode_steps
-        self.gradient_steps = 0
+        config = dataclasses.replace(config or self.config_class(), **settings)
+        self._configure(config)
         super().__init__(
             policy,
             env,
-            learning_rate,
+            config.learning_rate,
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             verbose=verbose,
@@ -103,6 +98,14 @@ class PolicyGradient(BaseAlgorithm, ABC):
         )
         if _init_setup_model:
             self._setup_model()
+
+    def _configure(self, config: PolicyGradientConfig) -> None:
+        """Take over the settings that SB3's class does not know; a subclass adds its own."""
+        self.gamma = config.gamma
+        self.n_episodes = config.n_episodes
+        self.max_grad_norm = config.max_grad_norm
+        self.max_episode_steps = config.max_episode_steps
+        self.gradient_steps = 0
 
     @abstractmethod
     def losses(self, log_prob: Tensor, values: Tensor, episodes: Episodes) -> Losses:
@@ -120,7 +123,11 @@ class PolicyGradient(BaseAlgorithm, ABC):
     @property
     def config(self) -> PolicyGradientConfig:
         """The settings, checked; of the learning rate the first."""
-        names = [field.name for field in fields(self.config_class) if field.name != "learning_rate"]
+        names = [
+            field.name
+            for field in dataclasses.fields(self.config_class)
+            if field.name != "learning_rate"
+        ]
         settings = {name: getattr(self, name) for name in names}
         return self.config_class(learning_rate=self.lr_schedule(1.0), **settings)
 

@@ -8,18 +8,19 @@ Usage::
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.type_aliases import GymEnv, Schedule
 from stable_baselines3.common.utils import explained_variance
 from torch import Tensor
 
 from Algorithm.on_policy.losses import Losses, normalise_advantages, value_loss
-from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
+from Algorithm.policy_gradient.config import (
+    ActorCriticConfig,
+    PolicyGradientConfig,
+    ReinforceConfig,
+)
 from Algorithm.policy_gradient.episodes import Episodes
 from Algorithm.policy_gradient.loop import PolicyGradient
 from Algorithm.policy_gradient.losses import (
@@ -40,9 +41,7 @@ class REINFORCE(PolicyGradient):
     but never learns.
 
     Args:
-        baseline: b, in units of the return.
-        normalize_returns: to zero mean and unit deviation over the update's steps; not together
-            with a baseline, which that would cancel.
+        config, settings: see `ReinforceConfig`.
         The others are those of `PolicyGradient`.
 
     Logged besides: train/return (mean G_t).
@@ -50,41 +49,11 @@ class REINFORCE(PolicyGradient):
 
     config_class = ReinforceConfig
 
-    def __init__(
-        self,
-        policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str | None,
-        learning_rate: float | Schedule = 1e-3,
-        gamma: float = 0.99,
-        n_episodes: int = 1,
-        baseline: float = 0.0,
-        normalize_returns: bool = False,
-        max_grad_norm: float = math.inf,
-        max_episode_steps: int = 10_000,
-        policy_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        self.baseline = baseline
-        self.normalize_returns = normalize_returns
-        super().__init__(
-            policy,
-            env,
-            learning_rate=learning_rate,
-            gamma=gamma,
-            n_episodes=n_episodes,
-            max_grad_norm=max_grad_norm,
-            max_episode_steps=max_episode_steps,
-            policy_kwargs=policy_kwargs,
-            stats_window_size=stats_window_size,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+    def _configure(self, config: PolicyGradientConfig) -> None:
+        super()._configure(config)
+        assert isinstance(config, ReinforceConfig)
+        self.baseline = config.baseline
+        self.normalize_returns = config.normalize_returns
 
     def losses(self, log_prob: Tensor, values: Tensor, episodes: Episodes) -> Losses:
         rewards, ends = episodes.rewards.cpu().numpy(), episodes.ends.cpu().numpy()
@@ -106,10 +75,7 @@ class ActorCritic(PolicyGradient):
     bootstrapped from.
 
     Args:
-        n_steps: n, env steps of rewards before a target bootstraps; from the longest episode on
-            it makes targets of whole returns.
-        vf_coef: c.
-        normalize_advantage: d_t to zero mean and unit deviation over the update's steps.
+        config, settings: see `ActorCriticConfig`.
         The others are those of `PolicyGradient`.
 
     Logged besides: train/value_loss, train/td_error (mean size of d_t), train/explained_variance
@@ -118,43 +84,12 @@ class ActorCritic(PolicyGradient):
 
     config_class = ActorCriticConfig
 
-    def __init__(
-        self,
-        policy: str | type[ActorCriticPolicy],
-        env: GymEnv | str | None,
-        learning_rate: float | Schedule = 1e-3,
-        gamma: float = 0.99,
-        n_episodes: int = 1,
-        n_steps: int = 1,
-        vf_coef: float = 0.5,
-        normalize_advantage: bool = False,
-        max_grad_norm: float = math.inf,
-        max_episode_steps: int = 10_000,
-        policy_kwargs: dict[str, Any] | None = None,
-        stats_window_size: int = 100,
-        verbose: int = 0,
-        seed: int | None = None,
-        device: torch.device | str = "auto",
-        _init_setup_model: bool = True,
-    ) -> None:
-        self.n_steps = n_steps
-        self.vf_coef = vf_coef
-        self.normalize_advantage = normalize_advantage
-        super().__init__(
-            policy,
-            env,
-            learning_rate=learning_rate,
-            gamma=gamma,
-            n_episodes=n_episodes,
-            max_grad_norm=max_grad_norm,
-            max_episode_steps=max_episode_steps,
-            policy_kwargs=policy_kwargs,
-            stats_window_size=stats_window_size,
-            verbose=verbose,
-            seed=seed,
-            device=device,
-            _init_setup_model=_init_setup_model,
-        )
+    def _configure(self, config: PolicyGradientConfig) -> None:
+        super()._configure(config)
+        assert isinstance(config, ActorCriticConfig)
+        self.n_steps = config.n_steps
+        self.vf_coef = config.vf_coef
+        self.normalize_advantage = config.normalize_advantage
 
     def bootstrap(self, infos: list[dict[str, Any]], dones: np.ndarray) -> np.ndarray:
         return truncation_bonus(self._values, infos, dones, self.gamma)

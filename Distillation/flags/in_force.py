@@ -64,7 +64,8 @@ def _resolved(flags: Flags) -> dict[str, Any]:
         "eval_every": flags.eval_every,
         "checkpoint_every": flags.checkpoint_every,
     }
-    if flags.method.BC_phase or flags.method.Dagger_phase:
+    family = flags.method.chosen.family
+    if family == "cloning":
         clone = flags.clone()
         return {
             **values,
@@ -72,16 +73,17 @@ def _resolved(flags: Flags) -> dict[str, Any]:
             "batch_size": clone.batch_size,
             "optimization_steps": clone.gradient_steps,
         }
-    if flags.only_distils:
-        first = flags.distill().learning_rate
-    else:
-        first = flags.ppd().learning_rate
-        values["batch_size"] = flags.ppd().batch_size
+    if family == "collection":
+        return values
+    config = flags.on_policy()
+    first = config.learning_rate
+    assert isinstance(first, float)  # flags are numbers
     is_constant = flags.training.learning_rate_schedule == "constant"
     return {
         **values,
         "learning_rate": first,
         "final_learning_rate": None if is_constant else flags.final_learning_rate(first),
-        "num_steps": flags.num_steps,
+        "batch_size": config.batch_size,
+        "num_steps": config.n_steps,
         "total_timesteps": flags.total_timesteps,
     }

@@ -10,9 +10,10 @@ from typing import Any
 
 import tyro
 
+from Algorithm.method_registry import METHODS
 from Common.errors import UserError, fields_as_flags
 from Distillation.flags.file import read_flag_file
-from Distillation.flags.groups import METHODS, StudentFlags, flag_values
+from Distillation.flags.groups import StudentFlags, flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags, UncheckedFlags
 from Distillation.flags.suite_defaults import check_task, suite_defaults

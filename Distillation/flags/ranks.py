@@ -6,7 +6,7 @@ import dataclasses
 import os
 
 from Algorithm.distributed import device_of_rank, share_of, threads_of_rank, world_size
-from Distillation.flags.groups import ON_POLICY
+from Algorithm.method_registry import METHODS
 from Distillation.flags.resolve import Flags
 
 
@@ -20,10 +20,11 @@ def flags_of_rank(flags: Flags) -> Flags:
     """
     if world_size() == 1:
         return flags
-    flags.method.refuse("A run on several ranks", ON_POLICY, "Start it without torchrun.")
+    on_policy = tuple(name for name, m in METHODS.items() if m.family == "on_policy")
+    flags.method.refuse("A run on several ranks", on_policy, "Start it without torchrun.")
     share_of(flags.training.num_envs, "--num_envs")
-    if not flags.only_distils:
-        share_of(flags.ppd().batch_size, "--batch_size")
+    if (batch_size := flags.on_policy().batch_size) is not None:
+        share_of(batch_size, "--batch_size")
     cores = len(os.sched_getaffinity(0))
     run = dataclasses.replace(
         flags.run,

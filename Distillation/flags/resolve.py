@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from stable_baselines3.common.type_aliases import Schedule
@@ -14,26 +14,26 @@ from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.dagger import DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.method_registry import METHODS
+from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.critic_warmup import check_warmup
-from Algorithm.on_policy.distill import DistillConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
-from Algorithm.on_policy.ppd import PPDConfig
 from Common.device import check_device
 from Common.errors import UserError
 from Distillation.flags.groups import (
-    ON_POLICY,
     CloningFlags,
     MethodFlags,
     RunFlags,
     StudentFlags,
     TeacherFlags,
     TrainingFlags,
+    flag_methods,
+    flag_values,
 )
 from Enviroment import seeds
 
-# Measured on Pusher, where the paper's constant 3e-4 was slower.
-_PPD_LEARNING_RATE = 1e-3
-_DISTILL_LEARNING_RATE = 2e-3
+# Settings of the algorithms whose flags have other names.
+_FLAG_OF = {"n_steps": "num_steps", "n_epochs": "num_epochs", "distill_lambda": "PPD_parameter"}
 _FINAL_SHARE = 0.05  # of the learning rate, at the end
 
 
@@ -51,13 +51,14 @@ class Flags:
     def __post_init__(self) -> None:
         self._check_counts()
         self._check_together()
-        if any(getattr(self.method, name) for name in ON_POLICY):
+        if self._chosen_family == "on_policy":
             self._check_rollouts()
         self.student.check_size()
         check_device(self.run.device)
         seeds.training(self.training.run_index)  # raises for an index that has no seeds
         self.frame_size  # noqa: B018 - raises if it is no size
-        for configuration in (self.ppd, self.clone, self.dagger, self.replay, self.augmentation):
+        configurations = (self.clone, self.dagger, self.replay, self.augmentation)
+        for configuration in configurations:
             configuration()  # each checks itself
         self.lambda_schedule()
 
@@ -107,7 +108,8 @@ class Flags:
         if self.total_timesteps < self.rollout:
             raise UserError(
                 f"--total_timesteps {self.total_timesteps} is below one rollout of "
-                f"{self.training.num_envs} environments x {self.num_steps} steps = {self.rollout}. "
+                f"{self.training.num_envs} environments x {self.on_policy().n_steps} steps = "
+                f"{self.rollout}. "
                 "Raise it, or lower --num_envs or --num_steps."
             )
         check_warmup(self.training.critic_warmup, self.rollout, self.total_timesteps)
@@ -124,9 +126,10 @@ class Flags:
         return int(match[1]), int(match[2])
 
     @property
-    def only_distils(self) -> bool:
-        """Whether the method is one of the two distillations."""
-        return self.method.Sdistillation or self.method.Tdistillation
+    def _chosen_family(self) -> str | None:
+        """The chosen method's; None where not exactly one is given, which is refused later."""
+        given = [name for name in METHODS if getattr(self.method, name)]
+        return METHODS[given[0]].family if len(given) == 1 else None
 
     @property
     def eval_every(self) -> int:
@@ -140,19 +143,12 @@ class Flags:
 
     @property
     def _interval(self) -> int:
-        cloning = self.method.BC_phase or self.method.Dagger_phase
-        return 1_000 if cloning else 25_000
-
-    @property
-    def num_steps(self) -> int:
-        """Env steps a rollout, each environment: the given ones, or the method's."""
-        default = DistillConfig.n_steps if self.only_distils else PPDConfig.n_steps
-        return default if self.training.num_steps is None else self.training.num_steps
+        return 1_000 if self._chosen_family == "cloning" else 25_000
 
     @property
     def rollout(self) -> int:
         """Env steps a rollout, all environments together."""
-        return self.training.num_envs * self.num_steps
+        return self.training.num_envs * self.on_policy().n_steps
 
     @property
     def total_timesteps(self) -> int:
@@ -160,15 +156,16 @@ class Flags:
         t = self.training
         if t.optimization_steps is None:
             return t.total_timesteps
-        each = (
-            1
-            if self.only_distils
-            else t.num_epochs * math.ceil(self.rollout / self.ppd().batch_size)
-        )
+        config = self.on_policy()
+        each = config.n_epochs * math.ceil(self.rollout / (config.batch_size or self.rollout))
         return math.ceil(t.optimization_steps / each) * self.rollout
 
-    def learning_rate_schedule(self, first: float) -> Schedule:
-        """From `first` to the final one, or staying, along the progress that remains (1 to 0)."""
+    def learning_rate_schedule(self, config: OnPolicyConfig) -> Schedule:
+        """From the configured rate to the final one, or staying, along the progress that remains
+        (1 to 0).
+        """
+        first = config.learning_rate
+        assert isinstance(first, float)  # flags are numbers
         return LinearSchedule(first, self.final_learning_rate(first), end_fraction=1.0)
 
     def final_learning_rate(self, first: float) -> float:
@@ -186,17 +183,18 @@ class Flags:
         """What updates change of the student's observations."""
         return AugmentationConfig(self.training.random_shift, self.training.modality_dropout)
 
-    def distill(self) -> DistillConfig:
-        """The configuration of the two distillations."""
-        t = self.training
-        return DistillConfig(
-            n_steps=self.num_steps,
-            learning_rate=_given(t.learning_rate, _DISTILL_LEARNING_RATE),
-            gamma=t.gamma,
-            gae_lambda=t.gae_lambda,
-            ent_coef=t.ent_coef,
-            kl_direction=t.kl_direction,
-        )
+    def on_policy(self) -> OnPolicyConfig:
+        """The settings of the chosen method, which learns from rollouts: its flags where they are
+        given, else its own defaults.
+        """
+        method = self.method.chosen
+        values, taken = flag_values(self), flag_methods(Flags)
+        settings = {}
+        for field_ in fields(method.load_config()):
+            flag = _FLAG_OF.get(field_.name, field_.name)
+            if method.name in taken.get(flag, ()) and values[flag] is not None:
+                settings[field_.name] = values[flag]
+        return method.load_config()(**{**settings, **method.settings})
 
     def clone(self) -> CloningConfig:
         """The configuration of learning from labels."""
@@ -222,34 +220,17 @@ class Flags:
         """Which samples cloning prefers."""
         return ReplayConfig(alpha=self.cloning.alpha, mode_alpha=self.cloning.mode_alpha)
 
-    def ppd(self) -> PPDConfig:
-        """The algorithm's configuration; PPO is PPD at lambda 0."""
-        t = self.training
-        return PPDConfig(
-            distill_lambda=0.0 if self.method.PPO else t.PPD_parameter,
-            n_steps=self.num_steps,
-            batch_size=t.batch_size or PPDConfig.batch_size,
-            n_epochs=t.num_epochs,
-            learning_rate=_given(t.learning_rate, _PPD_LEARNING_RATE),
-            gamma=t.gamma,
-            gae_lambda=t.gae_lambda,
-            clip_range=t.clip_range,
-            ent_coef=t.ent_coef,
-            kl_direction=t.kl_direction,
-            detach_ratio=t.detach_ratio,
-        )
-
     def run_name(self) -> str:
         """A name that tells runs apart: what most often differs between them."""
         s, t = self.student, self.training
         parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
             parts.append("blind" if s.blind else s.frame_size)
-        if self.method.PPD:
+        if self.method.chosen.takes("lambda"):
             parts.append(f"lambda{t.PPD_parameter:g}")
             if t.lambda_schedule != "constant":
                 parts.append(f"{t.lambda_schedule}{t.final_lambda:g}")
-        if self.method.BC_phase:
+        if self.method.name == "BC_phase":
             parts += [self.cloning.loss_type, Path(self.cloning.dataset).name]
         if self.teaching.corrupt_teacher:
             parts.append(f"corrupt{self.teaching.corrupt_teacher:g}")

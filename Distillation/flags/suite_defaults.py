@@ -7,12 +7,12 @@ What it leaves open, or what evaluation costs, says so.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
+from Algorithm.method_registry import LEARNERS, METHODS, Method
 from Common.errors import UserError
 from Distillation.flags.groups import (
-    ON_POLICY,
     CloningFlags,
     MethodFlags,
     RunFlags,
@@ -34,8 +34,10 @@ _EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
 # Atari is deterministic after at most 30 first steps of doing nothing: without random actions a
 # teacher would have some thirty different episodes. Procgen's can be stuck without.
 _GAME_NOISE = 0.1  # share of random actions
-_CLONING = ("C_data", "BC_phase", "Dagger_phase")
-_TAUGHT_BEFORE = ("PPO", "BC_phase")  # methods that label nothing while they act
+# Methods that ask no teacher while they act.
+_NOT_LABELLED_LIVE = tuple(
+    name for name, m in LEARNERS.items() if not m.has_teacher or not m.labels_live
+)
 _FINAL_EPISODES: dict[Suite, int] = {"procgen": 200}
 
 
@@ -54,14 +56,14 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
         # is for SAC's, which can vanish.
         "teaching": TeacherFlags(min_teacher_std=0.01),
     }
-    if not methods or set(methods) & set(ON_POLICY):
+    if not methods or _any(methods, lambda method: method.family == "on_policy"):
         groups["training"] = _training(task, methods)
         groups["run"] = RunFlags(
             eval_every=_EVAL_EVERY,
             eval_episodes=_EVAL_EPISODES,
             final_episodes=_FINAL_EPISODES.get(task.suite, 50),
         )
-    if task.is_game and set(methods) & set(_CLONING):
+    if task.is_game and _any(methods, lambda method: "noise" in method.options):
         groups["cloning"] = CloningFlags(behaviour_noise=_GAME_NOISE)
     return groups
 
@@ -74,13 +76,10 @@ def _student(task: Task) -> StudentFlags:
 
 def _training(task: Task, methods: Collection[str]) -> TrainingFlags:
     short = task.suite == "hopper" or task.name in _SHORT_HORIZON
-    distils = bool(set(methods) & {"Sdistillation", "Tdistillation"})
     return TrainingFlags(
         total_timesteps=2_000_000,
         num_envs=18,
-        num_steps=5 if distils else 64,
-        num_epochs=4,
-        batch_size=None if distils else 512,
+        batch_size=512 if not methods or _any(methods, lambda m: "epochs" in m.options) else None,
         learning_rate=3e-4,
         learning_rate_schedule="constant",
         PPD_parameter=1.0,
@@ -103,7 +102,7 @@ def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
         if student.blind:  # what is labelled live would be labelled by a blind teacher
             method.refuse(
-                f"--blind of {task.name}, whose teacher needs its frames,", _TAUGHT_BEFORE
+                f"--blind of {task.name}, whose teacher needs its frames,", _NOT_LABELLED_LIVE
             )
     elif task.camera is None and not sees_state:
         raise UserError(
@@ -118,3 +117,7 @@ def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
                 f"{'the state' if of_state else 'frames'} in this suite, and --mode "
                 f"{student.mode} sees something else. Leave out one of them."
             )
+
+
+def _any(names: Collection[str], holds: Callable[[Method], bool]) -> bool:
+    return any(holds(METHODS[name]) for name in names)

@@ -11,42 +11,14 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from Algorithm.method_registry import METHODS
 from Common.errors import UserError
-from Distillation.flags.groups import METHODS, ON_POLICY, RunFlags, flag_values
+from Distillation.flags.groups import RunFlags, flag_methods, flag_values
 from Distillation.flags.resolve import Flags
 from Enviroment.dataset.reader import parse_count
 
-_CLONING = ("BC_phase", "Dagger_phase")
-_LEARNERS = (*ON_POLICY, *_CLONING)
-_TAUGHT = tuple(name for name in METHODS if name != "PPO")
-
 # The methods of every flag but the methods' own.
-USES: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(("teacher", "run_index", "frame_size"), METHODS),
-    **dict.fromkeys(("output", "resume", "threads", "config"), METHODS),
-    **dict.fromkeys(("mode", "size", "pooling", "init_log_std", "critic_on_state"), _LEARNERS),
-    **dict.fromkeys(("blind", "device", "wandb", "video", "overwrite"), _LEARNERS),
-    **dict.fromkeys(("checkpoint_every", "checkpoint_minutes", "keep"), _LEARNERS),
-    **dict.fromkeys(("eval_every", "eval_episodes", "final_episodes"), _LEARNERS),
-    **dict.fromkeys(("optimization_steps", "learning_rate"), _LEARNERS),
-    **dict.fromkeys(("random_shift", "modality_dropout"), _LEARNERS),
-    "init_from": (*ON_POLICY, "BC_phase"),
-    **dict.fromkeys(("total_timesteps", "num_steps", "critic_warmup"), ON_POLICY),
-    **dict.fromkeys(("learning_rate_schedule", "final_learning_rate"), ON_POLICY),
-    **dict.fromkeys(("gamma", "gae_lambda", "ent_coef"), ON_POLICY),
-    "num_envs": (*ON_POLICY, "Dagger_phase"),
-    "batch_size": ("PPD", "PPO", *_CLONING),
-    **dict.fromkeys(("num_epochs", "clip_range"), ("PPD", "PPO")),
-    "kl_direction": ("PPD", "Sdistillation", "Tdistillation"),
-    **dict.fromkeys(("PPD_parameter", "lambda_schedule", "final_lambda"), ("PPD",)),
-    "detach_ratio": ("PPD",),
-    **dict.fromkeys(("corrupt_teacher", "min_teacher_std"), _TAUGHT),
-    "num_data": ("C_data",),
-    "behaviour_noise": ("C_data", *_CLONING),
-    **dict.fromkeys(("dataset", "collect_missing", "loss_type", "alpha", "mode_alpha"), _CLONING),
-    **dict.fromkeys(("folder_Dagger", "rounds", "beta_schedule"), ("Dagger_phase",)),
-    **dict.fromkeys(("round_env_steps", "round_gradient_steps"), ("Dagger_phase",)),
-}
+USES: Mapping[str, tuple[str, ...]] = flag_methods(Flags)
 # Of every method, whether it uses them or not: a command line may have the same ones for all.
 WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFlags)))
 # What to do instead, or why there is nothing to do.
@@ -79,7 +51,7 @@ _NEEDS = (
     ),
     _Need(
         ("learning_rate", "optimization_steps"),
-        lambda flags: not flags.method.Dagger_phase or _has_round_zero(flags),
+        lambda flags: not flags.method.chosen.takes("rounds") or _has_round_zero(flags),
         "only for DAgger's round 0, which --folder_Dagger and --dataset none leave out (the others "
         "have --round_gradient_steps, and a rate of their own)",
     ),
@@ -93,12 +65,14 @@ _NEEDS = (
     ),
     _Need(
         ("behaviour_noise",),
-        lambda flags: flags.method.C_data or flags.cloning.collect_missing,
+        lambda flags: flags.method.chosen.takes("collection") or flags.cloning.collect_missing,
         "only with --C_data, or with --collect_missing",
     ),
     _Need(
         ("run_index",),
-        lambda flags: not flags.method.C_data or flags.teaching.corrupt_teacher != 0,
+        lambda flags: (
+            not flags.method.chosen.takes("collection") or flags.teaching.corrupt_teacher != 0
+        ),
         "only with --corrupt_teacher, whose noise it seeds (episodes are the same in all datasets)",
     ),
     _Need(

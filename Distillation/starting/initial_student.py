@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from Algorithm.method_registry import learns_rewards
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.runs.tracking import CONFIG_FILE
@@ -16,9 +17,6 @@ from Enviroment.tasks import script_of
 from Models.bundle import bundle_folder, read_bundle
 from Models.student.bundle import has_critic, load_student
 from Models.student.policy import StudentConfig, StudentPolicy
-
-# Their critics learn the teacher's values, in the task's own rewards.
-_OWN_REWARDS = ("Sdistillation", "Tdistillation")
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ def read_initial_student(given: Path) -> InitialStudent:
         description["sha256"],
         description["task"],
         blind=blind,
-        has_critic=has_critic(description) and description.get("method") not in _OWN_REWARDS,
+        has_critic=has_critic(description) and learns_rewards(description.get("method")),
     )
 
 

@@ -124,12 +124,13 @@ class _Checks:
             initial = read_initial_student(flags.training.init_from)
             initial.check_task(task.name)
             initial.flags(flags)
-        if flags.method.Dagger_phase and flags.cloning.folder_Dagger is not None:
+        chosen = flags.method.chosen
+        if chosen.takes("rounds") and flags.cloning.folder_Dagger is not None:
             cloned = read_cloned_run(flags.cloning.folder_Dagger, task.name)
             if not flags.teaching.corrupt_teacher:  # or the run compares another hash
                 cloned.check_teacher(teacher)
             flags = cloned.flags(flags)
-        if flags.method.BC_phase or (flags.method.Dagger_phase and flags.cloning.dataset != "none"):
+        if chosen.takes("labels") and flags.cloning.dataset != "none":
             self._check_dataset(task, flags.cloning.dataset)
 
     def _check_folder(

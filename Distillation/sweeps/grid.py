@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from Algorithm.method_registry import LEARNERS, METHODS
 from Common.errors import UserError
 from Common.files.yaml_file import read_mapping
 from Common.names import nearest
 from Common.runs import run_folder
-from Distillation.flags.groups import METHODS, canonical_mode
+from Distillation.flags.groups import canonical_mode
 from Distillation.flags.parse import default_values
 from Distillation.flags.tokens import tokens
 from Distillation.flags.uses import USES
@@ -180,7 +181,7 @@ class _Block:
             self._problems.append(f"`tasks` is missing: one or more of {', '.join(TASKS)}.")
 
     def _methods(self) -> Iterator[str]:
-        students = [name for name in METHODS if name != "C_data"]
+        students = list(LEARNERS)
         for name in _values(self._keys.get("methods")):
             if name in students:
                 yield name

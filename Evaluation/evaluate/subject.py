@@ -14,6 +14,7 @@ import tyro
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from Algorithm.method_registry import is_cloning
 from Common.errors import UserError
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Common.runs.tracking import CONFIG_FILE
@@ -39,7 +40,6 @@ _ENVS = 10  # the batch that figures are computed in: another one rounds otherwi
 # Of bundles that do not say what they were made with: the defaults of Distillation's flags, on
 # the machine that made the published ones.
 _THREADS, _MIN_STD = 2, 0.2
-_CLONING = ("BC_phase", "Dagger_phase")
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Subject:
             return int(self.description["id_seed"])
         if self.run is None:
             return None
-        if self.run.method in _CLONING:
+        if is_cloning(self.run.method):
             return seeds.DATASET.start
         return seeds.training(self.run.run_index).start
 

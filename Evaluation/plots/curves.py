@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from Algorithm.method_registry import is_cloning, makes_epochs
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import iqm
 
@@ -21,10 +22,8 @@ X_TITLES: dict[XAxis, str] = {
     "seconds": "seconds of the run",
 }
 
-_CLONING = ("BC_phase", "Dagger_phase")
 _CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
 _ENV_STEPS, _ROUND = "time/env_steps", "dagger/round"
-_EPOCHS = ("PPD", "PPO")  # the distillations see each sample once
 _MOST_POINTS = 100  # of a mean curve
 _RESAMPLES = 2000
 
@@ -151,16 +150,16 @@ def _interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
 
 def _places(run: Run, x: XAxis) -> list[float] | None:
     """Where each point of the run lies on the axis; None where the run does not say."""
-    if x == "env_steps" and run.method in _CLONING:
+    if x == "env_steps" and is_cloning(run.method):
         return _learned_from(run)
     if x != "samples":
         return _clock(run.metrics, f"time/{x}")
-    if run.method in _CLONING:
+    if is_cloning(run.method):
         steps = _clock(run.metrics, "time/gradient_steps")
         each = run.config["training"].get("batch_size") or _CLONING_BATCH
     else:
         steps = _clock(run.metrics, _ENV_STEPS)
-        each = run.config["training"].get("num_epochs", 1) if run.method in _EPOCHS else 1
+        each = run.config["training"].get("num_epochs", 1) if makes_epochs(run.method) else 1
     return None if steps is None else [step * each for step in steps]
 
 

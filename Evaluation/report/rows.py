@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Enviroment import seeds
-from Evaluation.names import RowName, method_name, name_rows, size_name
+from Evaluation.names import RowName, name_rows, size_name
 from Evaluation.report.entries import Entry, Found, TeacherBundle
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import Estimate, estimate
@@ -163,7 +164,7 @@ def make_rows(found: Found) -> list[ReportRow]:
         if entry.shipped:
             run = entry.run
             name = RowName(
-                method_name(run.method), size_name(run.config["student"]), (run.folder.name,)
+                method_title(run.method), size_name(run.config["student"]), (run.folder.name,)
             )
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)

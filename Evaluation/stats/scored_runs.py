@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Algorithm.method_registry import LEARNERS
 from Common.errors import UserError
 from Evaluation.evaluate.episodes import skill
 from Evaluation.evaluate.figures import FIGURES_FILE
@@ -15,15 +16,6 @@ from Evaluation.stats.estimates import Statistic, geometric_iqm, iqm
 from Evaluation.stats.paper_numbers import human_normalised, suite_of
 from Evaluation.table import rows_of
 
-# The paper's names, in the order of the columns; a method without one keeps its own.
-METHODS = {
-    "PPO": "ppo",
-    "Tdistillation": "td",
-    "Sdistillation": "sd",
-    "PPD": "ppd",
-    "BC_phase": "bc",
-    "Dagger_phase": "dagger",
-}
 # What may differ between runs that are averaged: the seeds, and with them the teacher.
 _SEEDS = {"task", "method", "mode", "teacher_sha256", "seed", "uncorrupted_sha256"}
 
@@ -141,7 +133,7 @@ def _scored(run: Run) -> ScoredRun:
         run=run,
         suite=suite or run.task,
         env=run.task,
-        method=METHODS.get(run.method, run.method),
+        method=paper_name(run.method),
         size=str(run.config["student"].get("size") or run.mode),
         score=score("return"),
         teacher=score("teacher_return"),
@@ -171,3 +163,8 @@ def _check_same_experiment(runs: Sequence[Run]) -> None:
                 f"{same.folder} and {run.folder} are one experiment with the same run_index and "
                 "teacher, and would count twice. Name one of them."
             )
+
+
+def paper_name(method: str) -> str:
+    """Return the method's name in the paper's tables; a method without one keeps its own."""
+    return (LEARNERS[method].paper_name or method) if method in LEARNERS else method

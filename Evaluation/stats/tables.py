@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from Algorithm.method_registry import LEARNERS
 from Common.errors import UserError
 from Evaluation.stats.estimates import Estimate, estimate, iqm, probability_of_improvement
 from Evaluation.stats.paper_numbers import (
@@ -17,7 +18,7 @@ from Evaluation.stats.paper_numbers import (
     normalised,
     paper_numbers,
 )
-from Evaluation.stats.scored_runs import METHODS, SCORE, Measure, ScoredRun, measure_of
+from Evaluation.stats.scored_runs import SCORE, Measure, ScoredRun, measure_of
 
 Cell = str | Estimate | None
 TITLES: dict[TableNumber, str] = {
@@ -36,8 +37,7 @@ _REQUIRED: dict[TableNumber, str] = {
     6: "--corrupt_teacher",
     7: "--PPO",
 }
-_PPO = METHODS["PPO"]
-_PPD = METHODS["PPD"]
+_PPO, _PPD = LEARNERS["PPO"].paper_name, LEARNERS["PPD"].paper_name
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,8 @@ def _by_column(
 
 def _column_order(column: tuple[str, str]) -> tuple[object, ...]:
     size, what = column
-    names = (TEACHER, CORRUPTED, *METHODS.values())
+    by_column = sorted(LEARNERS.values(), key=lambda method: method.paper_column)
+    names = (TEACHER, CORRUPTED, *(method.paper_name for method in by_column))
     return _rank(size, ("", *SIZES)), _rank(what, names)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -366,10 +364,13 @@ def test_loaded_without_an_environment(tmp_path: Path):
     ("algorithm", "config"), [(REINFORCE, ReinforceConfig), (ActorCritic, ActorCriticConfig)]
 )
 def test_defaults_are_those_of_the_config(algorithm: type, config: type):
-    parameters = inspect.signature(algorithm).parameters
-    for field in fields(config):
-        assert parameters[field.name].default == field.default, field.name
     assert make(algorithm, Walk(3)).config == config()
+
+
+@pytest.mark.parametrize("algorithm", [REINFORCE, ActorCritic])
+def test_a_misspelt_setting_is_an_error(algorithm: type):
+    with pytest.raises(TypeError, match="n_episode'"):
+        make(algorithm, Walk(3), n_episode=2)
 
 
 def test_reinforce_teaches_without_the_value_head_that_it_never_trains(tmp_path):

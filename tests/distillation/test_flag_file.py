@@ -78,7 +78,10 @@ def test_the_command_line_goes_before_it(file: Path) -> None:
 
 
 def test_null_is_the_default(file: Path) -> None:
-    assert read(file, "PPD: true\nlearning_rate: null", task="Hopper").ppd().learning_rate == 3e-4
+    assert (
+        read(file, "PPD: true\nlearning_rate: null", task="Hopper").on_policy().learning_rate
+        == 3e-4
+    )
     assert read(file, "PPD: null", "--PPO").method.name == "PPO"
 
 

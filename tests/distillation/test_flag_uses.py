@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from Algorithm.method_registry import METHODS
 from Common.errors import UserError
-from Distillation.flags.groups import METHODS, flag_values
+from Distillation.flags.groups import flag_values
 from Distillation.flags.parse import default_values, parse
 from Distillation.flags.resolve import Flags
 from Distillation.flags.uses import USES, UselessFlagsError, without_effect

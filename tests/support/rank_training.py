@@ -39,7 +39,12 @@ N_ROLLOUTS = 7  # staggered: of four environments the last has a whole episode, 
 
 CASES: dict[str, dict[str, Any]] = {
     "PPD": {"batch_size": BATCH, "n_epochs": 2, "critic_warmup": N_ENVS * N_STEPS},
-    "PPD with target_kl": {"batch_size": BATCH, "n_epochs": 2, "target_kl": 1e-3},
+    "PPD with target_kl": {
+        "batch_size": BATCH,
+        "n_epochs": 2,
+        "target_kl": 1e-3,
+        "detach_ratio": False,
+    },
     "TeacherDistill": {},
 }
 

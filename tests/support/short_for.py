@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from Distillation.flags.groups import METHODS
+from Algorithm.method_registry import METHODS
 from Distillation.flags.uses import USES
 from tests.support.short_run import SHORT
 

@@ -12,8 +12,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from Algorithm.on_policy.distill import DistillConfig
-from Algorithm.on_policy.ppd import PPDConfig
+from Algorithm.on_policy.config import DistillConfig, PPDConfig
 from Common.errors import UserError
 from Distillation.flags.parse import parse
 from Enviroment.drawing.env_view import EnvView
@@ -191,7 +190,7 @@ def test_an_id_with_its_module_works_in_a_worker_process() -> None:
 )
 def test_students_learn_by_the_papers_settings(name: str, gamma: float) -> None:
     flags = parse(TASKS[name], ["--PPD"])
-    assert flags.ppd() == PPDConfig(
+    assert flags.on_policy() == PPDConfig(
         distill_lambda=1.0,
         n_steps=64,
         batch_size=512,
@@ -203,15 +202,17 @@ def test_students_learn_by_the_papers_settings(name: str, gamma: float) -> None:
         detach_ratio=False,
     )
     assert (flags.training.num_envs, flags.total_timesteps) == (18, 2_000_000)
-    schedule = flags.learning_rate_schedule(3e-4)
+    schedule = flags.learning_rate_schedule(flags.on_policy())
     assert schedule(1.0) == schedule(0.0) == 3e-4
     distil = parse(TASKS[name], ["--Tdistillation"])
-    assert distil.distill() == DistillConfig(n_steps=5, learning_rate=3e-4, gamma=gamma)
-    assert parse(TASKS[name], ["--PPD", "--PPD_parameter", "2"]).ppd().distill_lambda == 2.0
+    assert distil.on_policy() == DistillConfig(n_steps=5, learning_rate=3e-4, gamma=gamma)
+    stronger = parse(TASKS[name], ["--PPD", "--PPD_parameter", "2"]).on_policy()
+    assert isinstance(stronger, PPDConfig)
+    assert stronger.distill_lambda == 2.0
 
 
 def test_the_papers_settings_are_of_its_suites_and_methods_alone() -> None:
-    assert parse(TASKS["Pusher"], ["--PPD"]).ppd().learning_rate == 1e-3
+    assert parse(TASKS["Pusher"], ["--PPD"]).on_policy().learning_rate == 1e-3
     cloned = parse(HOPPER, ["--BC_phase"])
     assert cloned.clone().batch_size == 128
     assert cloned.eval_every == 1_000  # gradient steps
