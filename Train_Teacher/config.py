@@ -9,7 +9,7 @@ from typing import Generic, Literal, TypeVar
 
 from Common.errors import UserError
 from Enviroment import seeds
-from Models.teacher.policy import activation_class
+from Models.networks.layers import activation_class
 from Train_Teacher.policy_gradient_settings import (
     ActorCriticTeacherConfig,
     ReinforceTeacherConfig,

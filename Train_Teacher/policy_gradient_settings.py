@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
 from Common.errors import UserError
-from Models.teacher.policy import activation_class
+from Models.networks.layers import activation_class
 
 
 @dataclass(frozen=True)

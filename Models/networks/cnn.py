@@ -1,7 +1,7 @@
 """Convolutions, flattened into one fully connected layer: the CNNs of the papers.
 
 Teachers and students have the same ones. A student's are wrapped in a
-`Models.student.parts.FlatEncoder`, which takes raw frames and computes them the fast way.
+`Models.networks.encoders.FlatEncoder`, which takes raw frames and computes them the fast way.
 """
 
 from __future__ import annotations

@@ -45,7 +45,14 @@ def impala_sequences(in_channels: int, filters: tuple[int, ...]) -> nn.Sequentia
     )
 
 
-class ImpalaEncoder(nn.Module):
+class Encoder(nn.Module):
+    """uint8 frames `(B, channels, H, W)` -> float32 features `(B, features_dim)`."""
+
+    features_dim: int
+    precision: str  # of the convolutions: "float32" or "bfloat16"
+
+
+class ImpalaEncoder(Encoder):
     """Frames -> features, whatever the frames' size.
 
     Args:

@@ -26,7 +26,8 @@ from dataclasses import replace
 
 from Common.errors import UserError
 from Models.distributions import DiagGaussian
-from Models.student.config import NATURE, StudentConfig
+from Models.networks.encoders import NATURE
+from Models.student.config import StudentConfig
 
 SIZES = ("smaller", "same", "larger")
 

@@ -13,12 +13,11 @@ from Common.errors import UserError
 from Common.files.typed_json import typed
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import FAMILIES
-from Models.networks.impala import FILTERS
-from Models.teacher.description import activation_class, check_layers
+from Models.networks.encoders import ENCODERS, EncoderSettings
+from Models.networks.layers import activation_class, check_layers
 
-NATURE = "NatureCNN"
 _MAX_POOLING, _MAX_LOG_STD = 256, 100.0
-MODES = ("State", *FILTERS, NATURE)
+MODES = ("State", *ENCODERS)
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ class StudentConfig:
                 f"A student's layers cannot have {layers} units, {self.proprio_features} of "
                 f"proprioception and {self.fully_connected} of its frames."
             )
-        if self.mode == NATURE and not self.fully_connected:
-            raise UserError(f"Mode {NATURE} needs fully_connected units, such as 64.")
+        if self.mode != "State" and ENCODERS[self.mode].needs_units and not self.fully_connected:
+            raise UserError(f"Mode {self.mode} needs fully_connected units, such as 64.")
         check_layers(self.head, self.critic_head or ())
         check_layers(*((n,) for n in (self.proprio_features, self.fully_connected) if n))
         frames_only = self.groups == (FRAME,)
@@ -100,6 +99,11 @@ class StudentConfig:
         if self.precision != "auto" or self.mode == "State":
             return self
         return replace(self, precision=fastest_precision(device))
+
+    @property
+    def encoder(self) -> EncoderSettings:
+        """The settings of the encoder that `mode` names."""
+        return EncoderSettings(self.pooling, self.fully_connected, self.precision)
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
+from Models.networks.encoders import ENCODERS
+from Models.networks.layers import activation_class, mlp
 from Models.student.config import MODES, StudentConfig
-from Models.student.parts import make_encoder, mlp
-from Models.teacher.description import activation_class
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
 
@@ -137,9 +137,10 @@ class StudentPolicy(ActorCriticPolicy):
         # Resolved once: the bundle says what its student was trained in.
         self.config = config = self.config.computed_on(get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
-        self.encoder = make_encoder(config, frame.shape)
+        make = ENCODERS[config.mode].make
+        self.encoder = make(frame.shape, config.encoder)
         if config.separate_critic:
-            self.critic_encoder = make_encoder(config, frame.shape)
+            self.critic_encoder = make(frame.shape, config.encoder)
         if not config.proprio_features:
             return self.encoder.features_dim
         self.proprio_net = nn.Sequential(

@@ -13,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
-from torch import nn
 
 from Common.errors import UserError
 from Common.files.typed_json import typed_fields
@@ -26,23 +25,11 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
+from Models.networks.layers import activation_class, check_layers
 
-_ACTIVATIONS = {
-    "ELU": nn.ELU,
-    "ReLU": nn.ReLU,
-    "LeakyReLU": nn.LeakyReLU,
-    "Tanh": nn.Tanh,
-    "SiLU": nn.SiLU,
-    "GELU": nn.GELU,
-    "SELU": nn.SELU,
-    "Mish": nn.Mish,
-    "Sigmoid": nn.Sigmoid,
-    "Softplus": nn.Softplus,
-    "ReLU6": nn.ReLU6,
-}
 _VALUE_KINDS = ("state", "action", "q", None)
 # More than any teacher or student has; a false figure would build networks for hours.
-_MAX_LAYERS, _MAX_UNITS, MAX_SIZE = 64, 2**16, 2**24
+MAX_SIZE = 2**24
 _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
 # What tells where a teacher is from, and how others did: it acts alike whatever they say.
 _NO_DEEDS = frozenset({"task", "algo", "command", "versions", "baselines"})
@@ -50,30 +37,6 @@ _MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
 Baselines = dict[str, dict[str, list[float]]]  # policy -> seeds' name -> return of each seed
-
-
-def activation_class(name: str) -> type[nn.Module]:
-    """The activation of that name, one of those that a bundle can describe.
-
-    Raises:
-        UserError: there is none.
-    """
-    if name not in _ACTIVATIONS:
-        raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
-    return _ACTIVATIONS[name]
-
-
-def check_layers(*layers: tuple[int, ...]) -> None:
-    """Refuse hidden layers that no network of this toolkit has.
-
-    Raises:
-        UserError: a list of them is too long, or holds what is no number of units.
-    """
-    for units in layers:
-        if len(units) > _MAX_LAYERS:
-            raise UserError(f"{len(units)} layers are more than {_MAX_LAYERS}.")
-        if not all(type(n) is int and 0 < n <= _MAX_UNITS for n in units):
-            raise UserError(f"the sizes {units} must be whole, above 0 and up to {_MAX_UNITS}.")
 
 
 def _check_choices(choices: tuple[int, ...]) -> None:

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from Models.networks.cnn import FlatCNN, ImpalaCNN, NatureCNN
-from Models.teacher.description import ObservationGroup, activation_class
+from Models.networks.layers import activation_class
+from Models.teacher.description import ObservationGroup
 
 _CHUNK = 256  # images
 

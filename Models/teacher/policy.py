@@ -38,7 +38,6 @@ from Models.teacher.description import (
     Baselines,
     ObservationGroup,
     TeacherDescription,
-    activation_class,
 )
 from Models.teacher.parts import (
     Encoder,
@@ -55,7 +54,6 @@ __all__ = [
     "ObservationGroup",
     "Teacher",
     "TeacherDescription",
-    "activation_class",
     "record_baseline",
     "save_teacher",
 ]
