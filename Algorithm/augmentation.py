@@ -86,7 +86,7 @@ class Augmenter:
         self._proprio = normaliser
 
     def __call__(self, obs: TensorObs) -> TensorObs:
-        """The observations, `frame` uint8 `(B, stack, H, W)` shifted and one of `frame` and
+        """Return the observations, `frame` uint8 `(B, stack, H, W)` shifted and one of `frame` and
         `proprio` `(B, n)` blanked in some samples; the very same object where nothing is to do.
         """
         if not self.config.is_active:

@@ -43,7 +43,7 @@ def capture_env(env: VecEnv) -> dict[str, Any]:
 
 
 def restore_env(env: VecEnv, state: dict[str, Any]) -> tuple[Obs, bool]:
-    """Goes on from what `capture_env` took. Where the environments could not be saved, or cannot be
+    """Go on from what `capture_env` took. Where the environments could not be saved, or cannot be
     restored, new episodes begin in all of them, and a warning says so: of an `EpisodeVecEnv` those
     after the ones that had begun, counted from the seed that it was given last.
 
@@ -103,7 +103,7 @@ def _normalisers(env: VecEnv) -> list[VecNormalize]:
 
 
 def _inner(env: VecEnv) -> Savable:
-    """Raises NoStateError where a wrapper may keep a state of its own, as `VecFrameStack` does."""
+    """Raise NoStateError where a wrapper may keep a state of its own, as `VecFrameStack` does."""
     for wrapper in _wrappers(env):
         if not isinstance(wrapper, VecNormalize | VecTransposeImage):
             raise NoStateError(f"Nothing is known of the state of {type(wrapper).__name__}.")

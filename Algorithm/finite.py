@@ -85,7 +85,7 @@ class StepGuard:
 
 
 def check_step(loss: Tensor, grad_norm: Tensor, when: str, advice: str) -> None:
-    """Refuses an optimizer's step that would spoil the weights.
+    """Refuse an optimizer's step that would spoil the weights.
 
     Args:
         loss, grad_norm: scalars.
@@ -101,7 +101,7 @@ def check_step(loss: Tensor, grad_norm: Tensor, when: str, advice: str) -> None:
 
 
 def check_teacher(teacher: Distribution, env_steps: int) -> None:
-    """Refuses a teacher's answer that holds NaN or infinity.
+    """Refuse a teacher's answer that holds NaN or infinity.
 
     Raises:
         UserError: names the parameter, and the env steps so far.
@@ -125,5 +125,5 @@ def _when(step: int, context: str) -> str:
 
 
 def _skips_by_itself(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step is skipped where `found_inf` is set: torch's fused optimizers do that."""
+    """Return whether a step is skipped where `found_inf` is set: torch's fused optimizers do that."""
     return all(group.get("fused") for group in optimizer.param_groups)

@@ -55,6 +55,6 @@ class Meter:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on as the meter that gave `state`."""
+        """Go on as the meter that gave `state`."""
         self._sums, self._steps = dict(state["sums"]), state["steps"]
         self._waited, self._total = state["waited"], state["total"]

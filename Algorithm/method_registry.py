@@ -37,7 +37,7 @@ class Method:
     counts: Literal["env steps", "gradient steps"] = "env steps"  # of its logging points
 
     def takes(self, option: str) -> bool:
-        """Whether the method takes that group of flags."""
+        """Return whether the method takes that group of flags."""
         return option in self.options
 
     def load_algorithm(self) -> Any:
@@ -154,17 +154,17 @@ def method_title(name: str) -> str:
 
 
 def is_cloning(name: str) -> bool:
-    """Whether this is a method that learns from labelled data."""
+    """Return whether this is a method that learns from labelled data."""
     return name in METHODS and METHODS[name].family == "cloning"
 
 
 def makes_epochs(name: str) -> bool:
-    """Whether this is a method that learns from each rollout several times."""
+    """Return whether this is a method that learns from each rollout several times."""
     return name in METHODS and METHODS[name].takes("epochs")
 
 
 def learns_rewards(name: str | None) -> bool:
-    """Whether the method's critic learns rewards, as that of PPO does."""
+    """Return whether the method's critic learns rewards, as that of PPO does."""
     return name is None or name not in METHODS or METHODS[name].learns_rewards
 
 

@@ -18,7 +18,7 @@ from Models.teacher.policy import Teacher
 
 
 def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
-    """The wrapper that normalises this environment's observations, if one does.
+    """Return the wrapper that normalises this environment's observations, if one does.
 
     Raises:
         UserError: there is another wrapper around it that may change observations again. SB3's own
@@ -42,7 +42,7 @@ def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
 
 
 def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
-    """The last observations as they were before `env` normalised them, of groups those that the
+    """Return the last observations as they were before `env` normalised them, of groups those that the
     teacher reads; None: there is no teacher, or nothing normalises.
     """
     normaliser = None if teacher is None else normaliser_of(env)
@@ -56,7 +56,7 @@ def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
 
 
 def live_teacher(model: BaseAlgorithm, env: VecEnv | None) -> Teacher:
-    """A frozen copy of a live SB3 model, with the statistics of its observations as they are now.
+    """Return a frozen copy of a live SB3 model, with the statistics of its observations as they are now.
 
     They are those of the VecNormalize around the model's own environment. A model without an
     environment is taken to have been trained with the statistics of the student's, `env`.

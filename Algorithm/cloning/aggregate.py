@@ -96,7 +96,7 @@ class Aggregate:
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state`, after the same base."""
+        """Go on from `state`, after the same base."""
         starts = state["starts"]
         self._added = len(starts)
         self._starts[: self._added] = starts

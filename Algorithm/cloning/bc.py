@@ -118,7 +118,7 @@ def clone_phase(config: CloningConfig) -> Phase:
 
 
 def check_enough(n_samples: int, config: CloningConfig) -> None:
-    """Refuses a dataset that fills no batch.
+    """Refuse a dataset that fills no batch.
 
     Raises:
         UserError: says how many samples there are.

@@ -228,7 +228,7 @@ class DAgger(SupervisedLearner):
         self.logger.dump(self.gradient_steps)
 
     def _collect(self, beta: float) -> Round:
-        """A round of acting and labelling, to its end."""
+        """Return a round of acting and labelling, to its end."""
         if self._collecting is None:
             self.env.seed(self._next_seed)
             self._collecting = Round.begin(self.env.reset(), self.env.num_envs)

@@ -26,7 +26,7 @@ class Round:
 
     @classmethod
     def begin(cls, obs: Any, n_envs: int) -> Self:
-        """A round whose environments have just been reset."""
+        """Return a round whose environments have just been reset."""
         return cls(obs, np.ones(n_envs, bool), np.ones(n_envs, np.int64))
 
     def begin_again(self, obs: Any) -> None:

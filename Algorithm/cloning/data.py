@@ -127,7 +127,7 @@ def split_episodes(data: CloningData, held_out: float, seed: int) -> tuple[Subse
 
 
 def distribution_columns(family: str) -> dict[str, str]:
-    """The column of each parameter of a family's distributions."""
+    """Return the column of each parameter of a family's distributions."""
     return {field.name: DISTRIBUTION + field.name for field in fields(FAMILIES[family])}
 
 
@@ -176,7 +176,7 @@ class Prefetcher:
         self._next = self._pool.submit(self._reader, indices)
 
     def wait(self) -> CloningBatch:
-        """The batch that was begun; an error while it was read is raised here."""
+        """Return the batch that was begun; an error while it was read is raised here."""
         assert self._next is not None
         return self._next.result()
 

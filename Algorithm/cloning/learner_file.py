@@ -17,7 +17,7 @@ MADE_WITH, METHOD, GENERATORS = "made_with", "method", "generators"
 
 
 def write_learner(folder: Path, state: Mapping[str, Any]) -> None:
-    """Replaces what the folder holds of a training, all or nothing.
+    """Replace what the folder holds of a training, all or nothing.
 
     Raises:
         UserError: it cannot be written; what was there before stays.
@@ -46,7 +46,7 @@ def read_learner(folder: Path) -> dict[str, Any]:
 
 
 def settings_of(state: Mapping[str, Any], method: str) -> dict[str, Any]:
-    """How the learner was made whose state this is.
+    """Return how the learner was made whose state this is.
 
     Args:
         method: which it must be, the class's name.
@@ -62,7 +62,7 @@ def settings_of(state: Mapping[str, Any], method: str) -> dict[str, Any]:
 
 
 def check_made_alike(state: Mapping[str, Any], made_with: Mapping[str, Any]) -> None:
-    """Refuses the state of a learner that was made otherwise.
+    """Refuse the state of a learner that was made otherwise.
 
     Raises:
         UserError: lists what differs.

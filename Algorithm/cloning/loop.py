@@ -148,7 +148,7 @@ class SupervisedLearner:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """The student's actions; SB3's interface."""
+        """Return the student's actions; SB3's interface."""
         return self.policy.predict(observation, state, episode_start, deterministic)
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ class SupervisedLearner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `capture` gave, in a learner that was made alike; `learn` follows.
+        """Go on from what `capture` gave, in a learner that was made alike; `learn` follows.
 
         Raises:
             UserError: it was made otherwise, or over another dataset; lists what differs.
@@ -375,7 +375,7 @@ class SupervisedLearner:
         self.training_seconds = state["training_seconds"]
 
     def save(self, folder: Path | str, notes: Mapping[str, Any] | None = None) -> None:
-        """Writes the student's bundle, and in `learner` all that is needed to go on exactly.
+        """Write the student's bundle, and in `learner` all that is needed to go on exactly.
 
         Args:
             notes: plain JSON for the bundle.

@@ -66,7 +66,7 @@ def linear_alpha(alpha: float, progress: float) -> float:
 def dynamic_alpha(
     alpha: float, oversampling: float, old_priority: float, new_priority: float
 ) -> float:
-    """The largest a <= alpha with (new / old)^a <= oversampling.
+    """Return the largest a <= alpha with (new / old)^a <= oversampling.
 
     a = ln(oversampling) / ln(new / old): a new sample of that priority comes at most
     `oversampling` times as often as an old one.
@@ -117,7 +117,7 @@ class PrioritisedReplay:
         return self.size - self.n_new
 
     def add(self, count: int, *, new: bool) -> None:
-        """Takes the next `count` indices in, at the largest priority there is.
+        """Take the next `count` indices in, at the largest priority there is.
 
         Args:
             new: they are the new ones, and all before are old; otherwise they are old too.
@@ -132,7 +132,7 @@ class PrioritisedReplay:
             self._rebuild()
 
     def anneal(self, progress: float) -> None:
-        """Sets beta and alpha for a share of the training that is done, 0 to 1."""
+        """Set beta and alpha for a share of the training that is done, 0 to 1."""
         if not self.prioritised:
             return
         start = self.config.beta_start
@@ -143,7 +143,7 @@ class PrioritisedReplay:
             self._rebuild()
 
     def draw(self, batch_size: int, new_share: float | None = None) -> Draw:
-        """The next batch, with replacement where priorities count.
+        """Return the next batch, with replacement where priorities count.
 
         Args:
             new_share: share of new samples in the batch. None: as sampling has it. Weights
@@ -230,7 +230,7 @@ class PrioritisedReplay:
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on as the replay that gave `state`, made with the same capacity and config."""
+        """Go on as the replay that gave `state`, made with the same capacity and config."""
         self.size, self.n_new = state["size"], state["n_new"]
         self.alpha, self.beta = state["alpha"], state["beta"]
         self._rng.bit_generator.state = state["generator"]

@@ -34,7 +34,7 @@ class SumTree:
         return self._sums[self._first_leaf : self._first_leaf + self.capacity]
 
     def set(self, indices: np.ndarray, weights: np.ndarray) -> None:
-        """Gives leaves their weights, both `(n,)`. Of an index given twice, the last one counts.
+        """Give leaves their weights, both `(n,)`. Of an index given twice, the last one counts.
 
         Sums are taken anew along the way to the root, so no error builds up.
         """
@@ -46,7 +46,7 @@ class SumTree:
             self._sums[nodes] = self._sums[left] + self._sums[left + 1]
 
     def fill(self, weights: np.ndarray) -> None:
-        """Gives the first leaves these weights `(n,)`, and the others 0."""
+        """Give the first leaves these weights `(n,)`, and the others 0."""
         level = self._first_leaf
         self._sums[level : level + len(weights)] = weights
         self._sums[level + len(weights) :] = 0
@@ -56,7 +56,7 @@ class SumTree:
             self._sums[level : 2 * level] = children[::2] + children[1::2]
 
     def sum_before(self, index: int) -> float:
-        """The sum of the leaves 0 to `index - 1`."""
+        """Return the sum of the leaves 0 to `index - 1`."""
         if index >= self._first_leaf:
             return self.total
         node, total = index + self._first_leaf, 0.0
@@ -67,7 +67,7 @@ class SumTree:
         return total
 
     def find(self, mass: np.ndarray) -> np.ndarray:
-        """The leaf in whose share of the sum each value lies: `(n,)` in [0, total) -> `(n,)`.
+        """Return the leaf in whose share of the sum each value lies: `(n,)` in [0, total) -> `(n,)`.
 
         A leaf of weight 0 is never found, not even by rounding, unless all are 0.
         """

@@ -18,7 +18,7 @@ from Models.student.policy import StudentPolicy
 
 
 def critic_parameters(policy: ActorCriticPolicy) -> list[nn.Parameter]:
-    """The parameters that decide values and nothing else; shared features are not among them.
+    """Return the parameters that decide values and nothing else; shared features are not among them.
 
     Raises:
         UserError: the policy is neither a student nor built as SB3's are.
@@ -42,7 +42,7 @@ def _critic_modules(policy: ActorCriticPolicy) -> Iterator[nn.Module]:
 
 
 def check_warmup(critic_warmup: int, rollout: int, total_timesteps: float = math.inf) -> None:
-    """Refuses a warm-up that would not be one; all three are env steps.
+    """Refuse a warm-up that would not be one; all three are env steps.
 
     Args:
         rollout: of all environments together; a warm-up is of whole rollouts.

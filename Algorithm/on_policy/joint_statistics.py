@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from Algorithm.distributed import everyones, world_size
+from Algorithm.distributed import gather, world_size
 from Algorithm.env_state import all_statistics
 
 Moments = list[tuple[np.ndarray, np.ndarray, float]]  # mean, variance and count of each statistic
@@ -28,7 +28,7 @@ def moments(env: VecEnv) -> Moments:
 
 
 def join_statistics(env: VecEnv, before: Moments) -> None:
-    """Gives every rank the statistics of all ranks' samples.
+    """Give every rank the statistics of all ranks' samples.
 
     Args:
         before: `moments` when all ranks had the same.
@@ -36,7 +36,7 @@ def join_statistics(env: VecEnv, before: Moments) -> None:
     if world_size() == 1:
         return
     now = [(mean.tolist(), var.tolist(), float(count)) for mean, var, count in moments(env)]
-    each = everyones(now)
+    each = gather(now)
     for index, (rms, old) in enumerate(zip(all_statistics(env), before, strict=True)):
         mean, var, count = joint_moments(old, [of_rank[index] for of_rank in each])
         rms.mean, rms.var, rms.count = mean[()], var[()], count

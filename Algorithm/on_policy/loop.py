@@ -146,7 +146,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     @abstractmethod
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
-        """The loss of one minibatch, from the student's one forward pass on it.
+        """Return the loss of one minibatch, from the student's one forward pass on it.
 
         Args:
             student: the student's distributions, with gradient.
@@ -165,7 +165,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         return student
 
     def ends_update(self, losses: Losses) -> bool:
-        """Whether the update ends before this minibatch's gradient step: never."""
+        """Return whether the update ends before this minibatch's gradient step: never."""
         return False
 
     @property
@@ -196,7 +196,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._take_teacher(self.teacher)
 
     def _take_teacher(self, teacher: Teacher) -> None:
-        """Raises UserError if it does not fit the environment or the student."""
+        """Raise UserError if it does not fit the environment or the student."""
         task = getattr(self.env, "task", None)
         name = teacher.description.task if task is None else task.name
         teacher.check_fits(name, self.observation_space, self.action_space)
@@ -249,7 +249,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             before = moments(self.env)
             goes_on = self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
             join_statistics(self.env, before)
-            if not all(distributed.everyones(goes_on)):
+            if not all(distributed.gather(goes_on)):
                 break
             self._iteration += 1
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)

@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
-from Algorithm.distributed import everyones, means, of_all_ranks
+from Algorithm.distributed import gather, means, of_all_ranks
 from Algorithm.on_policy.config import OnPolicyConfig, PPDConfig, check_kl_direction
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Algorithm.on_policy.loop import OnPolicyStudent
@@ -124,7 +124,7 @@ class PPD(OnPolicyStudent):
     def train(self) -> None:
         schedule = self.distill_lambda.value_schedule
         if isinstance(schedule, LambdaSchedule):  # only rank 0 is told the skill
-            schedule.skill = everyones(schedule.skill)[0]
+            schedule.skill = gather(schedule.skill)[0]
         super().train()
 
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:

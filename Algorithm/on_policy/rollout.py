@@ -64,11 +64,11 @@ class FrameHistory:
         return self.frames[self._n_steps : self._n_steps + self.history]
 
     def capture(self) -> dict[str, Any]:
-        """The frames and ages that the next rollout begins with."""
+        """Return the frames and ages that the next rollout begins with."""
         return {"frames": self._newest(), "ages": self._last_age}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took, for the next rollout."""
+        """Put back what `capture` took, for the next rollout."""
         self.frames[: self.history] = state["frames"].to(self.frames.device)
         self._last_age, self._n_steps = state["ages"], 0
 
@@ -81,7 +81,7 @@ class FrameHistory:
         self._n_steps = step + 1
 
     def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
-        """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
+        """Return the stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
         return self.gather(upload(self.rows(steps, envs), self.frames.device))
 
     def rows(self, steps: np.ndarray, envs: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ class FrameHistory:
         return (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The stacks whose frames are kept at `rows` `(B, stack)`, on the frames' device."""
+        """Return the stacks whose frames are kept at `rows` `(B, stack)`, on the frames' device."""
         frames = self.frames.flatten(0, 1).index_select(0, rows.flatten())  # (B * stack, C, H, W)
         return frames.view(len(rows), -1, *frames.shape[2:])
 
@@ -162,7 +162,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         return {} if history is None else {"history": history.capture()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took; the next rollout begins with `reset`."""
+        """Put back what `capture` took; the next rollout begins with `reset`."""
         if self._history is not None:
             self._history.restore(state["history"])
 
@@ -217,7 +217,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.values[:] = values.view(self.n_envs, self.buffer_size).T.cpu().numpy()
 
     def flat_obs(self) -> TensorObs:
-        """The student's observations of the whole rollout, `(n_envs * n_steps, ...)`, where no
+        """Return the student's observations of the whole rollout, `(n_envs * n_steps, ...)`, where no
         frames are kept once.
         """
         obs = {group: _env_major(steps) for group, steps in self._obs.items()}
@@ -234,14 +234,14 @@ class StudentRolloutBuffer(RolloutBuffer):
         return _env_major(kept[group or ""])
 
     def flat_student(self) -> Distribution:
-        """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
+        """Return the student's distributions when it acted: `(n_envs * n_steps, ...)`."""
         params = [dist.params() for dist in self._student]
         return type(self._student[0])(
             **{name: _env_major([p[name] for p in params]) for name in params[0]}
         )
 
     def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
-        """The rollout once, in random order; None: all of it in one minibatch.
+        """Return the rollout once, in random order; None: all of it in one minibatch.
 
         On a GPU nothing waits between minibatches: the rollout lies there as a whole, and one
         order of its samples is sent per epoch.

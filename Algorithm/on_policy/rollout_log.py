@@ -8,7 +8,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance, safe_mean
 
-from Algorithm.distributed import everyones, means, of_all_ranks, world_size
+from Algorithm.distributed import gather, means, of_all_ranks, world_size
 from Algorithm.meter import to_numbers
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
 from Algorithm.on_policy.state import ResumableOnPolicy
@@ -31,7 +31,7 @@ def log_student(
 
 def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: str) -> None:
     """Mean return and length of the training episodes that ended last, on every rank."""
-    episodes = [episode for of_rank in everyones(episodes) for episode in of_rank]
+    episodes = [episode for of_rank in gather(episodes) for episode in of_rank]
     if episodes:
         logger.record(return_key, safe_mean([info["r"] for info in episodes]))
         logger.record("rollout/ep_length", safe_mean([info["l"] for info in episodes]))

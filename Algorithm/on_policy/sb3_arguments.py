@@ -19,7 +19,7 @@ def check_policy(
     aliases: Mapping[str, type[BasePolicy]],
     policy_kwargs: Mapping[str, Any] | None,
 ) -> None:
-    """Refuses a policy that a student cannot have.
+    """Refuse a policy that a student cannot have.
 
     Raises:
         UserError: it is no alias, no actor-critic policy, recurrent, or explores by gSDE.
@@ -44,7 +44,7 @@ def check_policy(
 
 
 def refuse_sde(use_sde: bool) -> None:
-    """Raises UserError if it is asked for: the noise depends on the state, and no KL is exact."""
+    """Raise UserError if it is asked for: the noise depends on the state, and no KL is exact."""
     if use_sde:
         raise UserError(
             "A student cannot explore by gSDE (use_sde): there is no exact KL to its teacher. "

@@ -67,7 +67,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took, into a model that was made alike.
+        """Put back what `capture` took, into a model that was made alike.
 
         `learn` then goes on, and is given the total of the whole training. Where the environments
         could not be saved, they are reset: give them the first seed of the training before, as

@@ -109,7 +109,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
 
     @abstractmethod
     def losses(self, log_prob: Tensor, values: Tensor, episodes: Episodes) -> Losses:
-        """The loss of one update.
+        """Return the loss of one update.
 
         Args:
             log_prob: of the actions that were played, with gradient, `(B,)`.
@@ -190,7 +190,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
         return self
 
     def collect_episodes(self, env: VecEnv, callback: BaseCallback) -> Episodes | None:
-        """The episodes of one update; None if a callback ended the training."""
+        """Return the episodes of one update; None if a callback ended the training."""
         assert self._last_obs is not None and self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         if not self._last_episode_starts.all():

@@ -15,7 +15,7 @@ import torch
 
 import Algorithm.distributed
 import Distillation.flags.ranks
-from Algorithm.distributed import average_gradients, everyones, of_all_ranks, share_of
+from Algorithm.distributed import average_gradients, gather, of_all_ranks, share_of
 from Algorithm.on_policy.joint_statistics import joint_moments
 from Common.errors import UserError
 from Common.places import ROOT
@@ -116,7 +116,7 @@ def test_without_torchrun_nothing_is_exchanged() -> None:
     assert weight.grad is gradient
     assert torch.equal(gradient, torch.arange(3.0))
     assert of_all_ranks(tensor) is tensor
-    assert everyones("a") == ["a"]
+    assert gather("a") == ["a"]
     assert share_of(5, "") == range(5)
     flags = Flags(method=MethodFlags(BC_phase=True))
     assert flags_of_rank(flags) is flags
