@@ -114,7 +114,7 @@ class Renderer:
             A new uint8 array, (H, W) or, in colour, (H, W, 3); the top row comes first.
         """
         self._check_usable()
-        self._gl.make_current()  # another renderer of this thread may have been current
+        self._gl.make_current()  # another renderer of this thread may have been current current
         context = uploaded.context
         if context is not self._bound:
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
