@@ -9,7 +9,7 @@ from Common.errors import UserError
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Return the most similar names as text, "A or B"; all names if none is similar."""
+    """Return the most similar names as text, "A or B"; all names if nothing is similar."""
     lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.3) or sorted(lower)
     return " or ".join(lower[found] for found in near)

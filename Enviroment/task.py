@@ -56,7 +56,7 @@ class Distance:
     success_below: float  # m
 
     def __call__(self, state: np.ndarray) -> np.ndarray:
-        """`(..., state_dim)` -> `(...)`, in metres."""
+        """Map states `(..., state_dim)` to distances `(...)` in metres."""
         difference = state[..., slice(*self.a)]
         if self.b is not None:
             difference = difference - state[..., slice(*self.b)]

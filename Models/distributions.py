@@ -97,7 +97,7 @@ class DiagGaussian(Distribution):
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
 
     def _kl(self, other: Self) -> Tensor:
-        """sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
+        """Return sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
         variance_ratio = (2 * (self.log_std - other.log_std)).exp()
         z = (self.mean - other.mean) / other.log_std.exp()
         return (other.log_std - self.log_std + 0.5 * (variance_ratio + z.square() - 1)).sum(-1)
@@ -222,11 +222,11 @@ class Bernoulli(Distribution):
         return F.logsigmoid(self.logits * (2 * on - 1)).sum(-1)
 
     def entropy(self) -> Tensor:
-        """sum_i [softplus(l) - l sigmoid(l)]."""
+        """Return sum_i [softplus(l) - l sigmoid(l)]."""
         return (F.softplus(self.logits) - self.logits * self.logits.sigmoid()).sum(-1)
 
     def _kl(self, other: Self) -> Tensor:
-        """sum_i [p (l1 - l2) + softplus(l2) - softplus(l1)], p = sigmoid(l1)."""
+        """Return sum_i [p (l1 - l2) + softplus(l2) - softplus(l1)], p = sigmoid(l1)."""
         difference = self.logits.sigmoid() * (self.logits - other.logits)
         return (difference + F.softplus(other.logits) - F.softplus(self.logits)).sum(-1)
 

@@ -54,7 +54,7 @@ class Ended:
 
 
 class Workers(Protocol):
-    """Where jobs run."""
+    """Runs jobs in parallel, on this machine or on a cluster."""
 
     def room(self) -> int:
         """Return how many jobs can run at the same time now."""

@@ -49,11 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("verify", help="read every byte, and list damaged shards")
     check.set_defaults(run=_verify)
 
-    mend = commands.add_parser("repair", help="collect damaged or lost shards again")
-    mend.add_argument("--teacher", type=Path, required=True, help="bundle of the same teacher")
-    mend.set_defaults(run=_repair)
+    fix = commands.add_parser("repair", help="collect damaged or lost shards again")
+    fix.add_argument("--teacher", type=Path, required=True, help="bundle of the same teacher")
+    fix.set_defaults(run=_repair)
 
-    for command in (info, check, mend):
+    for command in (info, check, fix):
         command.add_argument("dataset", type=Path, help="its folder")
 
     out = commands.add_parser("export", help="write a lossless Minari dataset")
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("minari_id", help="name of the new dataset, such as Pusher/teacher-v0")
     out.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     out.set_defaults(run=_export)
-    for command in (mend, out):
+    for command in (fix, out):
         command.add_argument(
             "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
         )

@@ -181,7 +181,7 @@ class _Steps:
             self._parts[name].append(values[name][playing])
 
     def belong_to(self, places: np.ndarray) -> None:
-        """Complete the step. It belongs to these episodes, int64 (n,)."""
+        """Set the episodes of the completed step, int64 (n,)."""
         self._places.append(places)
 
     def end_to_end(self) -> dict[str, np.ndarray]:

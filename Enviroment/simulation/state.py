@@ -147,7 +147,7 @@ def differences(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"task": {"name": ...}} -> {"task.name": ...}."""
+    """Convert {"task": {"name": ...}} to {"task.name": ...}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):

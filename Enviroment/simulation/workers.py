@@ -50,7 +50,7 @@ def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: floa
         timeout: seconds above 0 without an answer after which a thread or process counts as hung.
 
     Raises:
-        UserError: the kind is unknown, or frames need OpenGL and none is usable.
+        UserError: the kind is unknown, or there is no usable OpenGL for frames.
     """
     if kind not in get_args(WorkerKind):
         raise UserError(f"There are no {kind!r} workers: use {', '.join(get_args(WorkerKind))}.")

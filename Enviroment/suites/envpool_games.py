@@ -75,7 +75,7 @@ def action_count(task: Task) -> int:
 
 @dataclass(frozen=True)
 class GameStep:
-    """One step of all environments."""
+    """The results of one step of all environments."""
 
     frames: np.ndarray  # uint8 (n_envs, channels, H, W): the last frame of a finished episode
     rewards: np.ndarray  # float32 (n_envs,)

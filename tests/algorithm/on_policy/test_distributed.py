@@ -208,7 +208,7 @@ def own_states(folder: Path) -> bytes:
         ("BC_phase", {}, "cpu", "A run on several ranks is for --PPD, --Sdistillation"),
         ("Dagger_phase", {}, "cpu", "not for --Dagger_phase. Start it without torchrun."),
         ("C_data", {}, "cpu", "not for --C_data"),
-        ("PPD", {"num_envs": 9}, "cpu", "--num_envs 9 is of all ranks together"),
+        ("PPD", {"num_envs": 9}, "cpu", "--num_envs 9 counts all ranks together"),
         ("PPD", {"batch_size": 255}, "cpu", "--batch_size 255"),
     ],
 )

@@ -247,7 +247,7 @@ def test_a_pipe_in_the_place_of_a_shard_is_named_unread(copy):
     path = copy / shard_name(1)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         TeacherDataset.open(copy, TASK)
 
 
@@ -311,8 +311,8 @@ def test_two_processes_do_not_share_a_folder(copy):
         ({"num_data": 0}, "`num_data` 0"),
         ({"behaviour_noise": -0.1}, "`behaviour_noise` -0.1"),
         ({"behaviour_noise": float("nan")}, "`behaviour_noise` nan"),
-        ({"first_seed": 5}, "leave the seeds of datasets"),
-        ({"first_seed": seeds.DATASET.stop - 1}, "leave the seeds of datasets"),
+        ({"first_seed": 5}, "exceed the seeds of datasets"),
+        ({"first_seed": seeds.DATASET.stop - 1}, "exceed the seeds of datasets"),
         ({"n_envs": 0}, "`n_envs` 0"),
     ],
 )

@@ -223,4 +223,4 @@ def test_a_checkpoint_of_an_older_format_is_named(training, capsys):
     edit_json(checkpoint / "state.json", format=1)
     with pytest.raises(UserError, match=r"No checkpoint in .* can be used"):
         find_newest(checkpoint.parent)
-    assert "has format 1, and this version reads 2" in capsys.readouterr().err
+    assert "has format 1, but this version reads 2" in capsys.readouterr().err
