@@ -251,7 +251,7 @@ def test_an_agent_without_an_adapter_is_refused(saved):
         data = json.loads(archive.read("data"))
     del data["clip_range"], data["gae_lambda"]
     rewrite(saved[0], data=json.dumps(data))
-    with pytest.raises(UserError, match="holds no agent of PPO"):
+    with pytest.raises(UserError, match="holds no agent of ppo"):
         read_sb3_zip(saved[0], None)
 
 
