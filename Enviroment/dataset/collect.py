@@ -137,7 +137,7 @@ def repair(
     """Collects shards again, and replaces each once it is what the manifest describes.
 
     Args:
-        env_id: of its task, if the command line names it: see `Enviroment.suites.custom.with_package`.
+        env_id: of its task, if the command line names it: see `with_package`.
 
     Raises:
         UserError: the teacher is another; the dataset was imported; or the new shard is not the

@@ -72,7 +72,7 @@ class TeacherDataset:
 
         Args:
             task: what it must be a dataset of; default: whatever it is.
-            env_id: of that, if the command line names it: see `Enviroment.suites.custom.with_package`.
+            env_id: of that, if the command line names it: see `with_package`.
 
         Raises:
             UserError: names the file, what is wrong, and what to do.

@@ -190,7 +190,7 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     """The student of a run folder or of a bundle. It needs no teacher.
 
     Args:
-        env_id: of its task, if the command line names it: see `Enviroment.suites.custom.with_package`.
+        env_id: of its task, if the command line names it: see `with_package`.
 
     Raises:
         UserError: there is none, it is damaged, or of a task that is not known.
