@@ -27,15 +27,6 @@ from Models.teacher.shipped import default_teacher
 from tests.docs.source_audit import PACKAGES
 from tests.support.refusal import refusal
 
-PACKAGES = (
-    "Algorithm",
-    "Common",
-    "Distillation",
-    "Enviroment",
-    "Evaluation",
-    "Models",
-    "Train_Teacher",
-)
 NAMES = re.compile(
     r"(?:python )?((?:Distillation|Train_Teacher|benchmarks|docs)/[\w<>/]+\.(?:py|md))"
 )
