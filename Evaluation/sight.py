@@ -33,6 +33,7 @@ from Evaluation.evaluate.perturbations import (
 )
 from Evaluation.evaluate.seed_range import describe_seeds
 from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.metrics import METRICS
 from Evaluation.tool import run_tool, write_json
 
 SIGHT_FILE = "sight.json"
@@ -156,8 +157,12 @@ def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
 
 def _table(variants: Mapping[str, Mapping[str, float]], title: str) -> Table:
     table = Table(title=title)
-    columns = {"return": ".2f", "drop": ".2f", "skill": ".3f", "success": ".0%"}
-    shown = {c: f for c, f in columns.items() if any(c in v for v in variants.values())}
+    columns = {"return": "return", "drop": "return", "skill": "skill", "success": "success"}
+    shown = {
+        column: METRICS[key].form
+        for column, key in columns.items()
+        if any(column in figures for figures in variants.values())
+    }
     table.add_column("the student")
     for column in shown:
         title = "falls by (95%)" if column == "drop" else column
