@@ -140,8 +140,9 @@ def _sureness(
         )
     chance = probability_of_improvement({"": x}, {"": y})
     text = (
-        f"The difference is {typeset(measure.written(gap.value))} (95% interval {interval(gap, measure)}, over {len(x)} "
-        f"and {len(y)} runs). A run of {names[0]} scores higher than one of {names[1]} with "
+        f"The difference is {typeset(measure.written(gap.value))} (95% interval "
+        f"{interval(gap, measure)}, over {len(x)} and {len(y)} runs). "
+        f"A run of {names[0]} scores higher than one of {names[1]} with "
         f"probability {chance.value:.2f}. "
     )
     if gap.low <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -49,6 +50,7 @@ class ReportRow:
     over: str  # what the intervals are over
     teacher: str
     blind: bool
+    look: int  # its place among the task's rows, which gives its colour, line and marker
 
     @property
     def shipped(self) -> bool:
@@ -100,7 +102,12 @@ def make_rows(found: Found) -> list[ReportRow]:
             )
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)
-    return [replace(row, id=f"row-{number}") for number, row in enumerate(rows, 1)]
+    so_far: Counter[str] = Counter()
+    placed = []
+    for row in rows:
+        placed.append(replace(row, id=f"row-{len(placed) + 1}", look=so_far[row.task]))
+        so_far[row.task] += 1
+    return placed
 
 
 def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
@@ -148,6 +155,7 @@ def _make(
         over=f"{len(finished)} runs" if len(finished) > 1 else alone,
         teacher=_teacher(first, teachers),
         blind=bool(first.run.config["student"].get("blind")),
+        look=0,
     )
 
 
