@@ -146,6 +146,8 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
                     typed(annotation, given[name], f"{group}.{name}")
         if "mode" not in config.get("student", {"mode": ""}):
             raise ValueError("student has no mode")
+        if "run_index" not in config.get("training", {"run_index": 0}):
+            raise ValueError("training has no run_index")
     except ValueError as error:
         raise UserError(f"{path} does not describe a run: {error}.") from error
 

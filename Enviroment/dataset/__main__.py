@@ -13,13 +13,13 @@ import numpy as np
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Enviroment.custom import named_task
 from Enviroment.dataset.collect import check_content, repair, verify
 from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.recording import Labeller
 from Enviroment.observations import FRAME, frame_channels
-from Enviroment.suites.custom import named_task
 from Enviroment.task import Task
 
 _SHEET = (8, 10)  # episodes x moments

@@ -21,6 +21,7 @@ from wandb.errors import CommError
 from wandb.proto import wandb_internal_pb2
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Common.runs import tracking
 from Common.runs.tracking import RunTracker, package_versions, read_metrics, write_config
 
@@ -184,7 +185,7 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
     environment = os.environ | {
         "WANDB_API_KEY": "5ec2e7" * 6 + "abcd",
         "CLOUD_TOKEN": "environment-secret",
-        "PYTHONPATH": str(Path(tracking.__file__).parent.parent),
+        "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, str(script), "--password=argument-secret"]
     subprocess.run(command, env=environment, check=True, capture_output=True, cwd=tmp_path)

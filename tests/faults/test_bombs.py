@@ -178,7 +178,7 @@ def test_a_pipe_in_a_run_that_others_go_on_from(
 )
 def test_overwrite_deletes_no_run_of_others(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match="--overwrite deletes nothing here"):
+    with pytest.raises(UserError, match="`overwrite` deletes nothing here"):
         check_free(tmp_path, overwrite=True)
     with pytest.raises(UserError, match="already holds a run"):
         check_free(tmp_path)

@@ -112,7 +112,7 @@ def test_a_full_disk_stops_with_an_error_and_the_older_ones_stay(n_bytes, tmp_pa
     error = capfd.readouterr().err
     assert error.startswith("UserError")
     assert "step_000000000002 cannot be written: File too large" in error
-    assert "--resume" in error
+    assert "`resume`" in error
     assert os.listdir(tmp_path) == ["step_000000000001"]
     assert check_whole(CheckpointStore(tmp_path).newest()) == 1
 
