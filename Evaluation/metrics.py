@@ -34,12 +34,12 @@ class Metric:
     evaluated: str = ""  # key of evaluation.json; may hold `*`, where the task names the rest
     of_run: Callable[[Run], float | None] | None = None
     columns: tuple[Place, ...] = ()  # the tables of runs that have a column of it
-    has_interval: bool = True  # that a column shows; a cost's is not
+    has_interval: bool = True  # the report's column shows it; a cost has none
     more_is_better: bool = True
     table_form: str = ""  # in `Evaluation.table`, if it differs: for spreadsheets
 
     logged: str = ""  # key of metrics.jsonl; may hold `*`, likewise
-    comparable: bool = True  # curves of several runs, of different methods too, mean the same
+    comparable: bool = True  # between methods; else only a run's own curves show it
     teacher: str | float | None = None  # the teacher's level: a logged key, or a number
     log: bool = False  # drawn so if every value is above zero
     lowest: float = -math.inf  # values below are cut off where they are drawn

@@ -48,6 +48,10 @@ _STYLES: tuple[Any, ...] = (
     (0, (8, 2, 1, 2, 1, 2)),
 )
 _MARKED = 8  # markers a curve
+_METRIC_HELP = (
+    f"{', '.join(CURVES)}, or a key of metrics.jsonl such as train/pg_loss; "
+    "a row of the figure each"
+)
 _CUT = "the end of a run that was cut short, or is under way"
 
 
@@ -60,8 +64,7 @@ class PlotFlags:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
     x: tuple[XAxis, ...] = ("env_steps",)  # a column of the figure each
-    metric: tuple[str, ...] = ("skill",)  # skill, return, distance, success, accuracy, kl, or a
-    # key of metrics.jsonl such as train/pg_loss; a row of the figure each
+    metric: Annotated[tuple[str, ...], tyro.conf.arg(help=_METRIC_HELP)] = ("skill",)
     output: Path = Path("curves.png")  # .png, .pdf or .svg
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from Evaluation.metrics import METRICS, Metric, number
+from Evaluation.metrics import ENDS, METRICS, Metric, number
 from Evaluation.report.details import text_of, words
 from Evaluation.report.rows import interval, typeset
 from Evaluation.stats.estimates import Estimate
@@ -109,7 +109,7 @@ def _sight(variants: Mapping[str, Any]) -> list[Table]:
 
 def _fall(figures: Any) -> Estimate | None:
     """By how much the return changes: `drop`, which is how much it falls, turned round."""
-    drop, low, high = (number(figures, f"drop{end}") for end in ("", "_low", "_high"))
+    drop, low, high = (number(figures, f"drop{end}") for end in ("", *ENDS))
     if drop is None:
         return None
     return Estimate(-drop, None if high is None else -high, None if low is None else -low)
@@ -179,7 +179,7 @@ def _table(first: str, variants: Sequence[_Variant], caption: str = "") -> Table
 
 
 def _estimate(figures: Any, metric: Metric) -> Estimate | None:
-    value, low, high = (number(figures, metric.key + end) for end in ("", "_low", "_high"))
+    value, low, high = (number(figures, metric.key + end) for end in ("", *ENDS))
     return None if value is None else Estimate(value, low, high)
 
 
