@@ -18,6 +18,7 @@ from Common.runs.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
+FIGURES_FILE = "evaluation.json"  # of the best student, on evaluation seeds
 # What a process that was killed leaves of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
 _LONGEST_NAME = 200  # bytes; file systems end at 255
@@ -25,7 +26,7 @@ _LONGEST_PATH = 3000  # bytes; Linux ends at 4096
 # What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
 # long as it is there, what is left counts as a run, and --overwrite can be said again.
 _CONTENTS = (
-    *(METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
+    *(METRICS_FILE, CURVES_FILE, FIGURES_FILE, "wandb"),
     *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
 )
 
