@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
 from Common.errors import UserError
@@ -20,7 +19,6 @@ class _Training:
     net_arch: tuple[int, ...] = (64, 64)  # units of the hidden layers, actor and critic each
     activation: str = "Tanh"  # a class of torch.nn
     max_grad_norm: float = 1e6  # of all gradients together; so large, it clips nothing
-    norm_reward: ClassVar[bool] = False  # a baseline is in units of the return
 
     def check(self) -> None:
         """Raises UserError."""
