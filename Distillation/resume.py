@@ -225,8 +225,4 @@ def mark_finished(folder: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    path = folder / CHECKPOINTS / _FINISHED
-    try:
-        write_file(path, b"")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(folder / CHECKPOINTS / _FINISHED, b"")

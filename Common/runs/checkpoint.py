@@ -27,7 +27,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256, read_json
-from Common.files.durable import discard, partial_path, publishing, remove
+from Common.files.durable import discard, partial_path, publishing, remove, writing
 from Common.files.locks import check_in_place
 from Common.runs.packing import host_tensor, unpack
 from Common.runs.tracking import CONFIG_FILE
@@ -37,6 +37,7 @@ MANIFEST, STATE = "manifest.json", "state.json"
 _KEYS = {"format", "kind", "step", "best", "files"}
 _FOLDER = re.compile(r"step_(\d{12,18})")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_OLDER_STAY = "The older ones are whole: mend what is wrong, and go on from them by `resume`."
 _MAX_MANIFEST, _MAX_STATE = 2**20, 2**28  # bytes
 # What restoring runs into in a state that is none.
 _NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
@@ -171,7 +172,7 @@ class CheckpointStore:
         state = _strict_json(values)
         if unusable := [part for part in tensors if not _PART.fullmatch(part)]:
             raise ValueError(f"Names of tensors' groups are of a-z, 0-9 and _, not {unusable}.")
-        try:
+        with writing(f"Checkpoint {path}", _OLDER_STAY):
             self._remove_unfinished()
             if path.is_dir():
                 if self._opened(path) is not None:
@@ -181,11 +182,6 @@ class CheckpointStore:
             with publishing(path) as folder:
                 _write(folder, step, best, tensors, state)
             self.prune(step)
-        except OSError as error:
-            raise UserError(
-                f"Checkpoint {path} cannot be written: {error.strerror or error}. The older ones "
-                "are whole: mend what is wrong, and go on from them by `resume`."
-            ) from error
         return path
 
     def replace(
