@@ -29,6 +29,7 @@ from Evaluation.evaluate.callbacks import EvaluationCallback
 # May be given anew with --resume. Files are known by their SHA-256, wherever they lie now.
 MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.config", "run.device", "run.threads"),
+    "run.workers",
     *("run.wandb", "run.video", "run.checkpoint_every", "run.checkpoint_minutes", "run.keep"),
     *("teaching.teacher", "training.init_from"),
 )
