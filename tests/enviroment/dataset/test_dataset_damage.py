@@ -266,9 +266,9 @@ _FULL_AFTER_ONE = """
 import resource, sys
 from Distillation import run
 from Distillation.starting import teacher_data
-from Enviroment import collect as collection
+from Enviroment.dataset import collect as collection
 collection._SHARD_BYTES = int(sys.argv.pop(1))
-collect = datasets.collect
+collect = teacher_data.collect
 
 def until_the_disk_is_full(*arguments, progress, **settings):
     def then(done, total):
