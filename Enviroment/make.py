@@ -20,10 +20,12 @@ from Enviroment.drawing.gl import draws_on_gpu
 from Enviroment.drawing.renderer import Quality, check_quality, find_body
 from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.simulation.part import Layout, make_simulation
-from Enviroment.simulation.workers import SerialWorkers, WorkerKind, make_workers
+from Enviroment.simulation.workers import WorkerKind, make_workers
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
+
+_WORKER_TIMEOUT = 120.0  # seconds
 
 
 def make_env(
@@ -36,7 +38,7 @@ def make_env(
     n_workers: int | None = None,
     blind: bool = False,
     stagger: bool = False,
-    worker_timeout: float = 120.0,
+    worker_timeout: float = _WORKER_TIMEOUT,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> FrameVecEnv | EnvPoolVecEnv:
     """Environments that show frames, the robot's joints and the simulator's state.
@@ -89,6 +91,8 @@ def make_state_env(
     seed: int,
     *,
     grouped: bool = False,
+    workers: WorkerKind = "serial",
+    n_workers: int | None = None,
     stagger: bool = False,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> StateVecEnv:
@@ -97,6 +101,8 @@ def make_state_env(
     Args:
         grouped: observations are dictionaries with the one group `state`, for students; off: the
             state itself, for teachers.
+        workers: "serial", because a step without a frame is mostly Python, which threads cannot
+            share; "process" for environments whose steps take longer than a pipe's answer.
 
     The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
@@ -104,8 +110,7 @@ def make_state_env(
     if task.is_game:
         raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
     layout, action_space = _plan(task, n_envs, None)
-    # A step without a frame is mostly Python, which threads cannot share.
-    pool = SerialWorkers(layout)
+    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), _WORKER_TIMEOUT)
     space = state_space(layout.state_dim)
     observations = spaces.Dict({STATE: space}) if grouped else space
     return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)

@@ -6,8 +6,12 @@ Whoever writes one holds `Common.files.locks.locked` on it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from Common.commands.redaction import redact
+from Common.differences import differences, plain_json
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.durable import partial_path, remove
@@ -105,6 +109,47 @@ def holds_run(folder: Path) -> bool:
     config, versions = described["config"], described["versions"]
     names_task = isinstance(config, dict) and isinstance(config.get("task"), str)
     return names_task and isinstance(versions, dict) and "python" in versions
+
+
+def check_same_settings(
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    teacher_sha256: str | None,
+    may_differ: Collection[str],
+    teacher: Mapping[str, str] | None = None,
+    comparable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Refuse to resume the run in a folder with other settings.
+
+    Args:
+        config, teacher_sha256, teacher: what `write_config` would be given now. A run from before
+            there was a `teacher` does not say.
+        may_differ: settings that do not decide what the run is, named as in `differences`.
+        comparable: brings a configuration, of any version, into the form in which two can be
+            compared.
+
+    Raises:
+        UserError: the settings differ, and which; or the folder does not say what they were.
+    """
+    path = folder / CONFIG_FILE
+    known: dict[str, Any] = {"teacher_sha256": teacher_sha256}
+    try:
+        written = read_json(path)
+        if teacher is not None and "teacher" in written:
+            known["teacher"] = dict(teacher)
+        was = {**comparable(written["config"]), **{name: written[name] for name in known}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} does not describe a run ({error!r}). Restore it from a copy."
+        ) from error
+    now = {**comparable(redact(plain_json(config))), **known}
+    if differ := differences(was, now, may_differ):
+        lines = "\n".join(f"  {difference}" for difference in differ)
+        raise UserError(
+            f"`resume` of {folder} with other settings:\n{lines}\n"
+            "Give the flags of the first command, or start another run."
+        )
 
 
 def clear(folder: Path) -> None:

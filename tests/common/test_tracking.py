@@ -174,7 +174,7 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         import pathlib
-        from Evaluation.tracking import RunTracker
+        from Common.runs.tracking import RunTracker
         run_dir = pathlib.Path({str(run_dir)!r})
         tracker = RunTracker(run_dir, wandb_mode="offline", project="p", name="n", config={{}})
         tracker.write({{"a": 1.0}}, {{}}, 1)

@@ -155,10 +155,8 @@ def test_a_pipe_in_a_run_that_others_go_on_from(
     assert not holds_run(tmp_path)
     checkpoint = tmp_path / "checkpoints" / "step_000000000001"
     checkpoint.mkdir(parents=True)
-    make(checkpoint / "model.zip")
-    state = {"format": 2, "files": {"model.zip": {"bytes": 1, "sha256": ""}}, "progress": {}}
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    with pytest.raises(UserError, match="No checkpoint"):
+    make(checkpoint / "manifest.json")
+    with pytest.raises(UserError, match="Every checkpoint"):
         find_newest(checkpoint.parent)
     assert "It is passed over" in capsys.readouterr().err
 
