@@ -16,13 +16,16 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Enviroment.drawing.gl import draws_on_gpu
 from Enviroment.drawing.renderer import Quality, check_quality, find_body
 from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.simulation.part import Layout, make_simulation
-from Enviroment.simulation.workers import SerialWorkers, WorkerKind, make_workers
+from Enviroment.simulation.workers import WorkerKind, make_workers
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
+
+_WORKER_TIMEOUT = 120.0  # seconds
 
 
 def make_env(
@@ -35,7 +38,7 @@ def make_env(
     n_workers: int | None = None,
     blind: bool = False,
     stagger: bool = False,
-    worker_timeout: float = 120.0,
+    worker_timeout: float = _WORKER_TIMEOUT,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> FrameVecEnv | EnvPoolVecEnv:
     """Return environments with observations of frames, the robot's joints and the state.
@@ -51,7 +54,8 @@ def make_env(
         quality: "fast" frames, or "reference" frames as Gymnasium renders them.
         workers: "thread"; "process" for machines with many cores; or "serial", for debugging.
             All return the same numbers.
-        n_workers: number of workers; by default one per core, at most `n_envs`.
+        n_workers: number of workers; by default one per core, at most `n_envs`, and one thread if
+            a GPU renders.
         blind: return zero frames and render nothing, to measure the value of vision.
         stagger: shorten the first episodes, so that the environments are at different steps of
             their episodes from then on. For training.
@@ -72,6 +76,10 @@ def make_env(
         n_threads = _worker_count(n_workers, n_envs)
         return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
     layout, action_space = _plan(task, n_envs, None if blind else quality)
+    # Threads that render on one GPU wait for the driver's lock: on an H100 one thread is five to
+    # thirteen times as fast as sixteen.
+    if n_workers is None and workers == "thread" and not blind and draws_on_gpu():
+        n_workers = 1
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
     return FrameVecEnv(task, pool, space, action_space, seed, stagger, max_divergences, blind)
@@ -83,6 +91,8 @@ def make_state_env(
     seed: int,
     *,
     grouped: bool = False,
+    workers: WorkerKind = "serial",
+    n_workers: int | None = None,
     stagger: bool = False,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> StateVecEnv:
@@ -91,6 +101,9 @@ def make_state_env(
     Args:
         grouped: return dictionaries with the group `state`, for students, instead of the state
             itself, for teachers.
+        workers: "serial", because a step without a frame is mostly Python code, which threads
+            cannot run in parallel; "process" for environments whose steps take longer than a
+            round trip through a pipe.
 
     Other arguments and errors are those of `make_env`. Equal seeds give equal episodes.
     """
@@ -98,8 +111,7 @@ def make_state_env(
     if task.is_game:
         raise UserError(f"{task.name} is a game without a state: make_env returns its frames.")
     layout, action_space = _plan(task, n_envs, None)
-    # A step without a frame is mostly Python code, which threads cannot run in parallel.
-    pool = SerialWorkers(layout)
+    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), _WORKER_TIMEOUT)
     space = state_space(layout.state_dim)
     observations = spaces.Dict({STATE: space}) if grouped else space
     return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
-from Common.files.durable import sync, write_file
+from Common.files.durable import sync, write_file, writing
 from Common.files.locks import check_in_place
 
 FORMAT = 1
@@ -63,7 +63,7 @@ def write_bundle(
 
     Raises:
         ValueError: the description holds NaN or infinity, which JSON lacks.
-        UserError: the disk is full or cannot be written.
+        UserError: the disk is full or cannot be written. The previous bundle is intact.
     """
     weights = _serialised(tensors)
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
@@ -72,18 +72,12 @@ def write_bundle(
     folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     check_in_place(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        waiting = _waiting(folder, kind)
-        write_file(waiting, text.encode())
-        write_file(folder / f"{kind}.safetensors", weights)
+    waiting = _waiting(folder, kind)
+    write_file(waiting, text.encode())
+    write_file(folder / f"{kind}.safetensors", weights)
+    with writing(folder):
         waiting.replace(folder / f"{kind}.json")
         sync(folder)
-    except OSError as error:
-        raise UserError(
-            f"The {kind} cannot be written to {folder}: {error.strerror}. The previous one is "
-            "intact."
-        ) from error
     return folder
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from Common.errors import UserError
+from Common.files.durable import writing
 
 LOCK_FILE = ".lock"
 _held: dict[Path, int] = {}  # descriptors of the lock files, by the folders this process has locked
@@ -28,11 +29,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK_FILE
     missing = not folder.exists()
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(path)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
     _held[folder] = descriptor
     try:
         yield

@@ -19,7 +19,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Common.files import bounded_read
-from Common.files.durable import replacing
+from Common.files.durable import replacing, writing
 
 # Names in safetensors. No other types can be stored, in particular no pickled objects.
 _DTYPES = {
@@ -126,23 +126,21 @@ def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None
     Returns and raises: as `write_shard`.
     """
     digest = hashlib.sha256()
-    try:
-        with replacing(path) as file:
-            for chunk in chunks:
-                file.write(chunk)
-                digest.update(chunk)
-            if sha256 is not None and digest.hexdigest() != sha256:
-                raise UserError(
-                    f"{path}: the shard that was collected again does not match the manifest (its "
-                    "SHA-256 differs), so the old shard is kept. The reason may be another version "
-                    "of a package, another processor or another OpenGL driver: repair it where it "
-                    "was collected, or collect the dataset again."
-                )
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}. The shards before it are complete: free "
-            "space or fix the cause, and run the same command with `resume`."
-        ) from error
+    advice = (
+        "The shards before it are complete: free space or fix the cause, and run the same command "
+        "with `resume`."
+    )
+    with writing(path, advice), replacing(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise UserError(
+                f"{path}: the shard that was collected again does not match the manifest (its "
+                "SHA-256 differs), so the old shard is kept. The reason may be another version "
+                "of a package, another processor or another OpenGL driver: repair it where it "
+                "was collected, or collect the dataset again."
+            )
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from Algorithm.cloning.dagger import DaggerConfig
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.errors import UserError, fields_as_flags
+from Common.places import ROOT
 from Distillation.flags.groups import flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags
@@ -23,10 +24,9 @@ from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, script_of
 from Models import bundle
 from Models.teacher.shipped import default_teacher
+from tests.docs.source_audit import PACKAGES
 from tests.support.refusal import refusal
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("Algorithm", "Distillation", "Enviroment", "Evaluation", "Models", "Train_Teacher")
 NAMES = re.compile(
     r"(?:python )?((?:Distillation|Train_Teacher|benchmarks|docs)/[\w<>/]+\.(?:py|md))"
 )

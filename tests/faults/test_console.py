@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from Common.places import ROOT
 from tests.support.short_run import outcome
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Prints more than any buffer holds, then leaves a file.
 PROGRAM = """
 import sys
 from pathlib import Path
 from tqdm import tqdm
-from Enviroment.errors import UserError
-from Enviroment.exits import exit_with_message
+from Common.errors import UserError
+from Common.commands.exits import exit_with_message
 
 with exit_with_message():
     for i in range(2000):
