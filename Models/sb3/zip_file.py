@@ -137,8 +137,8 @@ def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str,
         return data, read_tensors(policy)
     except RefusedTensorsError as error:
         raise UserError(
-            f"{path}: policy.pth is refused: {error}. Only tensors are read from it, and no code "
-            "is run."
+            f"{path}: policy.pth is refused: {error}. Only tensors are read from it, and nothing "
+            "in it is run."
         ) from error
 
 

@@ -313,8 +313,8 @@ def test_a_bundle_says_what_older_versions_know_and_no_more(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("suite", "size", "message"),
     [
-        ("", "same", "mujoco, hopper, atari, procgen; this task is of none"),
-        ("dm_control", "same", "this task is of 'dm_control'"),
+        ("", "same", "mujoco, hopper, atari, procgen; this task is in none"),
+        ("dm_control", "same", "this task is in 'dm_control'"),
         ("atari", "big", "'big' is not one of smaller, same, larger"),
     ],
 )

@@ -38,7 +38,7 @@ def test_without_bfloat16_a_bundle_runs_in_float32_and_says_so_once(config, tmp_
         actions = loaded.predict(obs, deterministic=True)[0]
     assert actions.tobytes() == exact.predict(obs, deterministic=True)[0].tobytes()
     assert capsys.readouterr().err.splitlines() == [
-        "Note: This processor has no bfloat16: a network that was trained in it runs in float32."
+        "Note: This processor lacks bfloat16: a network trained in bfloat16 runs in float32."
     ]
     # What is written again still says what it was trained in.
     save_student(loaded, tmp_path / "again", {"task": "Pusher"})

@@ -340,7 +340,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(what: str) -> None:
 
 
 def test_a_dataset_smaller_than_a_batch() -> None:
-    with pytest.raises(UserError, match="180 states to train on, fewer than a batch of 181"):
+    with pytest.raises(UserError, match="180 states for training, fewer than a batch of 181"):
         cloning(batch_size=181)
 
 

@@ -178,7 +178,7 @@ def test_students_without_frames_are_refused(config: AugmentationConfig) -> None
     with pytest.raises(UserError, match="not work in mode State"):
         Augmenter(config, student("State"))
     other = ActorCriticPolicy(GROUPS["state"], ACTIONS, lambda _: 1e-3)
-    with pytest.raises(UserError, match="not for ActorCriticPolicy"):
+    with pytest.raises(UserError, match="not ActorCriticPolicy"):
         Augmenter(config, other)
 
 

@@ -288,9 +288,9 @@ def test_too_little_room_is_noticed_first(monkeypatch, tmp_path):
 def test_folders_are_not_mixed(copy, tmp_path):
     with pytest.raises(UserError, match=r"holds a dataset already.*`resume`"):
         collect_tiny(copy)
-    with pytest.raises(UserError, match=r"(?s)begun otherwise.*num_data: 130, now 131"):
+    with pytest.raises(UserError, match=r"(?s)begun with other settings.*num_data: 130, now 131"):
         collect_tiny(copy, 131, resume=True)
-    with pytest.raises(UserError, match=r"(?s)begun otherwise.*teacher"):
+    with pytest.raises(UserError, match=r"(?s)begun with other settings.*teacher"):
         collect_tiny(copy, teacher=ArithmeticTeacher(gain=2.0), resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")

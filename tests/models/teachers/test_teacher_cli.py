@@ -169,12 +169,12 @@ def test_of_a_task_of_the_registry_its_own_name_is_offered(tmp_path, capsys):
     convert(tmp_path, task="Hopper-v3")
     note = capsys.readouterr().err
     assert "moved to the gymnasium-robotics project" in note
-    assert "Hopper-v5 has the same spaces. For a teacher of it: --task Hopper" in note
+    assert "Hopper-v5 has the same spaces. For a teacher of it, give --task Hopper" in note
 
 
 def test_statistics_that_may_have_been_forgotten_are_named(saved, capsys):
     convert(saved[0])
-    assert "Beside it lies vecnormalize.pkl" in capsys.readouterr().err
+    assert "vecnormalize.pkl in the same folder may be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_no_bundle_can_hold_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Waves, cannot be saved: a bundle holds no code"):
         save_teacher(tmp_path, teacher.state_dict(), teacher.description, {})
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError, match=r"extractor .*Waves, whose code is not here"):
+    with pytest.raises(UserError, match=r"extractor .*Waves, whose code is missing"):
         Teacher(teacher.description, teacher.state_dict())
 
 
