@@ -134,7 +134,7 @@ def test_hyphens_choose_the_same_defaults(method: str) -> None:
         ("--BC_phase --learning_rate nan", "--learning_rate nan"),
         ("--PPD --final_learning_rate -1", "--final_learning_rate -1.0"),
         ("--PPD --learning_rate_schedule constant --final_learning_rate 0", "Give only one"),
-        ("--PPD --gamma 1.5", "--gamma 1.5 must lie in"),
+        ("--PPD --gamma 1.5", "--gamma 1.5 must be in"),
         ("--PPD --gae_lambda -0.1", "--gae_lambda -0.1"),
         ("--PPD --clip_range 0", "--clip_range 0.0"),
         ("--PPD --ent_coef inf", "--ent_coef inf"),
