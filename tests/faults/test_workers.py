@@ -156,7 +156,7 @@ def test_a_blocked_thread_is_named_with_its_place_and_does_not_block_close(relea
     message = rf"{WHERE} hangs in step: no answer for 1 s from .* environments 2 to 3, .*line \d+"
     with pytest.raises(WorkerError, match=message):
         do(env, BLOCK)
-    with pytest.warns(RuntimeWarning, match="environments 2 to 3 hangs. It is left behind"):
+    with pytest.warns(RuntimeWarning, match="environments 2 to 3 hangs. It keeps its resources"):
         env.close()
     env.close()
 
