@@ -19,7 +19,10 @@ from pathlib import Path
 from tests.docs.documented_budgets import Budget, budget_of
 from tests.docs.documented_commands import ROOT, Command, Fence
 
-_PACKAGES = ("Algorithm", "Distillation", "Enviroment", "Evaluation", "Models", "Train_Teacher")
+_PACKAGES = (
+    *("Common", "Enviroment", "Models", "Algorithm", "Evaluation"),
+    *("Distillation", "Train_Teacher"),
+)
 _FILES = ("Makefile", "README.md", "pyproject.toml", "requirements.txt")
 _SHIPPED = ("*/README.md", "*/*.csv", "*/teachers", "*/students")  # of Results; the rest are runs
 TIMEOUT = 600  # seconds a command: ten are enough, but the machine may be busy

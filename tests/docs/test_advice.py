@@ -15,6 +15,7 @@ from Algorithm.cloning.dagger import DaggerConfig
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.errors import UserError, fields_as_flags
+from Common.places import ROOT
 from Distillation.flags.groups import flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags
@@ -25,8 +26,10 @@ from Models import bundle
 from Models.teacher.shipped import default_teacher
 from tests.support.refusal import refusal
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("Algorithm", "Distillation", "Enviroment", "Evaluation", "Models", "Train_Teacher")
+PACKAGES = (
+    *("Common", "Enviroment", "Models", "Algorithm", "Evaluation"),
+    *("Distillation", "Train_Teacher"),
+)
 NAMES = re.compile(
     r"(?:python )?((?:Distillation|Train_Teacher|benchmarks|docs)/[\w<>/]+\.(?:py|md))"
 )
@@ -90,7 +93,7 @@ def test_a_task_that_the_registry_does_not_have() -> None:
 
 ERRORS = re.compile(r"Error$|__init__$")
 # Of commands alone.
-COMMANDS = ("dataset_tools.py", "suite_choice.py", "teacher_cli.py")
+COMMANDS = ("__main__.py", "choice.py")
 
 
 @pytest.mark.parametrize("package", ["Algorithm", "Enviroment", "Models"])
