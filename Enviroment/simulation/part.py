@@ -66,7 +66,7 @@ def make_environment(task: Task) -> gym.Env:
     if task.described and package and package not in sys.modules:
         raise UserError(
             f"{task.env_id}: only a file says that the package {package} is to be imported, which "
-            f"would run its code. If you trust it, name it yourself: --env_id {task.env_id}, or "
+            f"would run its code. If you trust it, name it yourself: `env_id` {task.env_id}, or "
             f"`import {package}` in a program of your own."
         )
     try:

@@ -29,6 +29,7 @@ def _imported(tree: ast.AST, modules: Mapping[str, Path]) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in modules)
         elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
             assert node.level == 0, "Imports are absolute."
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"

@@ -62,7 +62,9 @@ def test_no_folder_is_crowded() -> None:
 
 def test_no_file_is_long() -> None:
     files = [path for kind in ("py", "js", "css") for path in source_files(f"*.{kind}")]
-    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files}
+    lines = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in files
+    }
     assert len(lines) > 200
     assert {path: n for path, n in lines.items() if n > MAX_LINES} == {}
 
