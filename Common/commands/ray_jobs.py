@@ -72,7 +72,7 @@ class RayWorkers:
                 ray.init(address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
                 raise UserError(
-                    f"--ray_address {address}: {error} Start the grid on a node of the cluster, "
+                    f"`ray_address` {address}: {error} Start the grid on a node of the cluster, "
                     "with the Python and the Ray that it has."
                 ) from error
         return cls(ray, cpus, gpus, most)
@@ -130,7 +130,7 @@ def check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise UserError(
-            f"--ray_address {address} is no HOST:PORT. `ray start --head` prints it: port 6379, if "
+            f"`ray_address` {address} is no HOST:PORT. `ray start --head` prints it: port 6379, if "
             "none was given."
         )
     try:
@@ -147,7 +147,7 @@ def check_answers(address: str) -> None:
             return
         reason = "what is there is no Ray cluster"
     raise UserError(
-        f"--ray_address {address} does not answer: {reason}. Start a cluster by `ray start --head` "
+        f"`ray_address` {address} does not answer: {reason}. Start a cluster by `ray start --head` "
         "on its first node, and give the address that it prints."
     )
 

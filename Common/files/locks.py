@@ -55,7 +55,7 @@ def check_in_place(path: Path) -> None:
         if path.is_relative_to(folder) and not _is_file_at(descriptor, folder / LOCK_FILE):
             raise UserError(
                 f"{folder} was moved, deleted or replaced while it was being written. Nothing more "
-                "is written. Where it was moved, go on by --resume with its new place as --output."
+                "is written. Where it was moved, go on by `resume` with its new place as `output`."
             )
 
 

@@ -206,7 +206,7 @@ def with_package(task: Task, env_id: str | None) -> Task:
     if env_id is None:
         return task
     if env_id != task.env_id:
-        raise UserError(f"--env_id {env_id} is not that of the task, which is {task.env_id}.")
+        raise UserError(f"`env_id` {env_id} is not that of the task, which is {task.env_id}.")
     return dataclasses.replace(task, described=False)
 
 
