@@ -154,4 +154,18 @@ if __name__ == "__main__":
             )
         },
     ),
+    "A figure": Recipe(
+        most_files=2,
+        after={
+            "Evaluation/metrics.py": (
+                (
+                    "    for metric in (\n",
+                    """        Metric(
+            "episode_length", "steps per episode", ".1f", evaluated="length", columns=("table",)
+        ),
+""",
+                ),
+            )
+        },
+    ),
 }
