@@ -21,8 +21,8 @@ def capture_env(env: VecEnv) -> dict[str, Any]:
     """Statistics of each `VecNormalize`, and the environments themselves where they can be saved;
     where they cannot, how many episodes have begun in the one that has begun most.
 
-    Returns: what `Common.runs.packing.pack` takes. Where they cannot be saved, `environments` is None,
-    and `reason` says why.
+    Returns: what `Common.runs.packing.pack` takes. Where they cannot be saved, `environments` is
+    None, and `reason` says why.
     """
     normalisers = [_capture_normaliser(normaliser) for normaliser in _normalisers(env)]
     environments, reason = None, ""

@@ -16,7 +16,7 @@ from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_to_look
 from Distillation.flags.tokens import typed
 from Distillation.run import main
-from Enviroment.suites.custom import custom_task
+from Enviroment.custom import custom_task
 from Enviroment.task import Task
 
 _DESCRIPTION = """\

@@ -98,12 +98,15 @@ def make_student_env(
     task: Task, flags: Flags, n_envs: int, seed: int, *, stagger: bool = False
 ) -> VecEnv:
     """Environments as this run's student sees them."""
+    threads, workers = flags.run.threads, flags.run.workers
+    shared: dict[str, Any] = {
+        "n_workers": None if threads is None else min(threads, n_envs),
+        "stagger": stagger,
+    }
     if flags.student.mode == "State":
-        return make_state_env(task, n_envs, seed, grouped=True, stagger=stagger)
-    threads = flags.run.threads
-    workers = None if threads is None else min(threads, n_envs)
-    blind = flags.student.blind
-    return make_env(task, n_envs, seed, blind=blind, n_workers=workers, stagger=stagger)
+        kind = "serial" if workers == "thread" else workers
+        return make_state_env(task, n_envs, seed, grouped=True, workers=kind, **shared)
+    return make_env(task, n_envs, seed, blind=flags.student.blind, workers=workers, **shared)
 
 
 def _make_on_policy(setting: Setting) -> Learner:

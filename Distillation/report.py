@@ -16,7 +16,7 @@ from Distillation.starting.teaching import Teaching
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import policy_act
-from Evaluation.evaluate.figures import FIGURES_FILE, evaluate_student, figures_table
+from Evaluation.evaluate.figures import evaluate_student, figures_table
 from Evaluation.plots.run_curves import curves_or_warning
 from Evaluation.tool import write_json
 from Evaluation.video import record_video
@@ -48,7 +48,7 @@ def report(
     n_episodes = flags.run.final_episodes
     baselines = teaching.all_baselines(env, task, n_episodes)
     figures = evaluate_student(act, env, task, baselines, n_episodes)
-    write_json(folder / FIGURES_FILE, figures)
+    write_json(folder / run_folder.FIGURES_FILE, figures)
     left = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
     if flags.run.video and (task.camera is not None or task.is_game):
         path = folder / run_folder.VIDEOS / "student.mp4"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,32 +13,26 @@ import torch
 from torch import Tensor
 
 from Algorithm import distributed
-from Common.commands.redaction import redact
 from Common.commands.signals import StopSignals
+from Common.differences import differences
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
 from Common.files.durable import write_file
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.generators import capture_generators, restore_generators
-from Common.runs.packing import pack, unpack
-from Common.runs.run_folder import CHECKPOINTS
+from Common.runs.packing import pack
+from Common.runs.run_folder import CHECKPOINTS, check_same_settings
 from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
 from Distillation.flags.in_force import comparable
 from Distillation.methods import Learner
-from Enviroment.simulation.state import differences
 from Evaluation.evaluate.callbacks import EvaluationCallback
 
 # May be given anew with --resume. Files are known by their SHA-256, wherever they lie now.
-_MAY_DIFFER = {
-    "run": (
-        *("output", "overwrite", "resume", "config", "device", "threads", "wandb", "video"),
-        *("checkpoint_every", "checkpoint_minutes", "keep"),
-    ),
-    "teaching": ("teacher",),
-    "training": ("init_from",),
-}
-# What restoring runs into in a state that is none.
-_NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
+MAY_DIFFER = (
+    *("run.output", "run.overwrite", "run.resume", "run.config", "run.device", "run.threads"),
+    "run.workers",
+    *("run.wandb", "run.video", "run.checkpoint_every", "run.checkpoint_minutes", "run.keep"),
+    *("teaching.teacher", "training.init_from"),
+)
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
 _ALIKE = ("policy", "optimizer")  # of a learner's state, on every rank
 _FINISHED = "finished"  # in the folder of checkpoints, once the run has reported
@@ -150,14 +143,14 @@ def find_checkpoint(
     """
     found = None
     if (folder / CONFIG_FILE).is_file():
-        now = {**config, "teacher_sha256": teacher, "teacher": dict(known_by)}
-        _check_same(folder / CONFIG_FILE, now)
-        found = store.newest()
-    if found is None and any(store.root.glob("step_*")):
-        raise UserError(
-            f"Every checkpoint in {store.root} is damaged. Restore one from a copy, or begin anew "
-            "by --overwrite."
+        check_same_settings(
+            *(folder, config),
+            teacher_sha256=teacher,
+            teacher=known_by,
+            may_differ=MAY_DIFFER,
+            comparable=comparable,
         )
+        found = store.to_resume()
     if len(set(distributed.everyones(None if found is None else found.step))) > 1:
         raise UserError(f"Not all ranks see the same checkpoints in {store.root}. Share the disk.")
     n_ranks = 1 if found is None else len(found.parts)
@@ -175,20 +168,15 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
     Raises:
         UserError: the checkpoint does not fit them.
     """
-    try:
-        state = _read(checkpoint, _STATE)
+    with checkpoint.fitting():
+        state = checkpoint.unpacked(_STATE)
         if distributed.rank() > 0:
-            own = _read(checkpoint, f"rank_{distributed.rank()}")
+            own = checkpoint.unpacked(f"rank_{distributed.rank()}")
             state |= {**own, "learner": {**state["learner"], **own["learner"]}}
         learner.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])
         restore_generators(state["generators"])
         differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
-    except _NO_STATE as error:
-        raise UserError(
-            f"Checkpoint {checkpoint.path} does not fit this version ({error!r}). Use the version "
-            f"that wrote it: {CONFIG_FILE} names it."
-        ) from error
     distributed.tell(f"Going on from {checkpoint.path}.")
     if differ:
         distributed.tell(f"Not to the bit: {'; '.join(differ)}.")
@@ -210,10 +198,6 @@ def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[s
         f"rank_{rank}": (safetensors.torch.load(all_tensors[rank]), all_values[rank])
         for rank in range(1, distributed.world_size())
     }
-
-
-def _read(checkpoint: Checkpoint, part: str) -> dict[str, Any]:
-    return unpack(checkpoint.tensors(part), checkpoint.values[part])
 
 
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -242,38 +226,4 @@ def mark_finished(folder: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    path = folder / CHECKPOINTS / _FINISHED
-    try:
-        write_file(path, b"")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def _check_same(path: Path, config: Mapping[str, Any]) -> None:
-    try:
-        written = read_json(path)
-        outside = {name: written[name] for name in ("teacher_sha256", "teacher") if name in written}
-        was = fixed_settings({**comparable(written["config"]), **outside})
-        if "teacher" not in written:
-            config = {name: value for name, value in config.items() if name != "teacher"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} does not describe a run ({error!r}). Restore it from a copy."
-        ) from error
-    now = fixed_settings(comparable(redact(json.loads(json.dumps(config, default=str)))))
-    if differ := differences(was, now):
-        lines = "\n".join(f"  {difference}" for difference in differ)
-        raise UserError(
-            f"--resume of {path.parent} with another configuration:\n{lines}\n"
-            "Give the flags of the first command, or start another run."
-        )
-
-
-def fixed_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """What must not change between a run and its continuation."""
-    return {
-        group: {name: value for name, value in settings.items() if name not in _MAY_DIFFER[group]}
-        if group in _MAY_DIFFER
-        else settings
-        for group, settings in config.items()
-    }
+    write_file(folder / CHECKPOINTS / _FINISHED, b"")

@@ -44,7 +44,7 @@ from Distillation.starting.initial_student import InitialStudent, read_initial_s
 from Distillation.starting.teacher_data import collect_dataset
 from Distillation.starting.teaching import load_teaching
 from Enviroment import seeds
-from Enviroment.suites.custom import describe_custom
+from Enviroment.custom import describe_custom
 from Enviroment.tasks import Task, get_task
 from Evaluation.evaluate.agreement import can_be_asked
 from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar

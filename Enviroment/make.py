@@ -16,13 +16,16 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Enviroment.drawing.gl import draws_on_gpu
 from Enviroment.drawing.renderer import Quality, check_quality, find_body
 from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.simulation.part import Layout, make_simulation
-from Enviroment.simulation.workers import SerialWorkers, WorkerKind, make_workers
+from Enviroment.simulation.workers import WorkerKind, make_workers
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
+
+_WORKER_TIMEOUT = 120.0  # seconds
 
 
 def make_env(
@@ -35,7 +38,7 @@ def make_env(
     n_workers: int | None = None,
     blind: bool = False,
     stagger: bool = False,
-    worker_timeout: float = 120.0,
+    worker_timeout: float = _WORKER_TIMEOUT,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> FrameVecEnv | EnvPoolVecEnv:
     """Environments that show frames, the robot's joints and the simulator's state.
@@ -51,7 +54,8 @@ def make_env(
         quality: "fast" frames, or "reference" ones as Gymnasium draws them.
         workers: "thread"; "process" for machines with many cores; or "serial", for debugging.
             All yield the same numbers.
-        n_workers: how many share the work; one for each core at most, unless told.
+        n_workers: how many share the work. By default one per core at most, and one thread where a
+            GPU draws.
         blind: frames are zero and nothing is drawn, to measure what seeing is worth.
         stagger: cut the first episodes short, so that environments are at different steps of
             theirs from then on. For training.
@@ -72,6 +76,10 @@ def make_env(
         n_threads = _worker_count(n_workers, n_envs)
         return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
     layout, action_space = _plan(task, n_envs, None if blind else quality)
+    # Threads that draw by one GPU driver wait for its lock: on an H100 one thread is five to
+    # thirteen times as fast as sixteen.
+    if n_workers is None and workers == "thread" and not blind and draws_on_gpu():
+        n_workers = 1
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
     return FrameVecEnv(task, pool, space, action_space, seed, stagger, max_divergences, blind)
@@ -83,6 +91,8 @@ def make_state_env(
     seed: int,
     *,
     grouped: bool = False,
+    workers: WorkerKind = "serial",
+    n_workers: int | None = None,
     stagger: bool = False,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> StateVecEnv:
@@ -91,6 +101,8 @@ def make_state_env(
     Args:
         grouped: observations are dictionaries with the one group `state`, for students; off: the
             state itself, for teachers.
+        workers: "serial", because a step without a frame is mostly Python, which threads cannot
+            share; "process" for environments whose steps take longer than a pipe's answer.
 
     The other args and raises: as `make_env`, with the same episodes for the same seeds.
     """
@@ -98,8 +110,7 @@ def make_state_env(
     if task.is_game:
         raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
     layout, action_space = _plan(task, n_envs, None)
-    # A step without a frame is mostly Python, which threads cannot share.
-    pool = SerialWorkers(layout)
+    pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), _WORKER_TIMEOUT)
     space = state_space(layout.state_dim)
     observations = spaces.Dict({STATE: space}) if grouped else space
     return StateVecEnv(task, pool, observations, action_space, seed, stagger, max_divergences)

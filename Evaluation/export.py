@@ -118,11 +118,7 @@ def export_subject(subject: Subject, format_: Format, path: Path) -> Path:
         content = to_torchscript(subject.student, {METADATA_FILE: json.dumps(about, indent=1)})
         run = _torchscript_runner(content)
     said = _check(subject, format_, run)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, content)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, content)
     print(f"Written to {path} ({len(content) / 1e6:.2f} MB). {said}")
     if subject.blind:
         note("This student was trained blind: give it frames of zeros.")

@@ -29,10 +29,7 @@ def write_gif(video: Path, path: Path, width: int, max_bytes: int = MAX_BYTES) -
     while width >= _NARROWEST:
         content = _convert(video, width)
         if len(content) <= max_bytes:
-            try:
-                write_file(path, content)
-            except OSError as error:
-                raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+            write_file(path, content)
             return width
         width = int(width * _SHRINK)
     raise UserError(

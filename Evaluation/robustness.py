@@ -33,6 +33,7 @@ from Evaluation.evaluate.perturbations import (
 )
 from Evaluation.evaluate.seed_range import describe_seeds
 from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.metrics import ENDS, METRICS
 from Evaluation.plots.robustness_picture import draw_robustness
 from Evaluation.tool import run_tool, write_json
 
@@ -175,12 +176,15 @@ def _table(curves: Mapping[str, Any], title: str) -> Table:
         table.add_column(column, justify="left" if column == "disturbance" else "right")
     for name, curve in curves.items():
         for at in curve["levels"]:
-            interval = f"{at['return']:.2f} ({at['return_low']:.2f} to {at['return_high']:.2f})"
+            value, low, high = (
+                METRICS["return"].written(at["return" + end]) for end in ("", *ENDS)
+            )
             others = [
-                format(at[c], form) if c in at else ""
-                for c, form in {"skill": ".3f", "success": ".0%"}.items()
+                METRICS[key].written(at[key]) if key in at else "" for key in ("skill", "success")
             ]
-            table.add_row(name.replace("_", " "), f"{at['level']:g}", interval, *others)
+            table.add_row(
+                name.replace("_", " "), f"{at['level']:g}", f"{value} ({low} to {high})", *others
+            )
     return table
 
 

@@ -12,12 +12,12 @@ from Common.commands.progress import tracked
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed
+from Common.runs.run_folder import FIGURES_FILE
 from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
-from Evaluation.evaluate.figures import FIGURES_FILE
 
 FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
-_SKILL = "eval/od_skill"  # of the student, on validation seeds
-_SECONDS = "time/seconds"
+SKILL = "eval/od_skill"  # of the student, on validation seeds
+SECONDS = "time/seconds"
 
 # What is read of a configuration; older versions lack some of it, or have null there.
 _DESCRIBED: dict[str, Any] = {
@@ -90,10 +90,10 @@ class Run:
         """
         reached = False
         for point in self.metrics:
-            reached = reached or (point.get(_SKILL) or -1.0) >= skill
-            if reached and _SECONDS in point:
-                return point[_SECONDS]
-        return self.last(_SECONDS) if reached else None
+            reached = reached or (point.get(SKILL) or -1.0) >= skill
+            if reached and SECONDS in point:
+                return point[SECONDS]
+        return self.last(SECONDS) if reached else None
 
 
 def read_run(folder: Path | str) -> Run:
@@ -146,6 +146,8 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
                     typed(annotation, given[name], f"{group}.{name}")
         if "mode" not in config.get("student", {"mode": ""}):
             raise ValueError("student has no mode")
+        if "run_index" not in config.get("training", {"run_index": 0}):
+            raise ValueError("training has no run_index")
     except ValueError as error:
         raise UserError(f"{path} does not describe a run: {error}.") from error
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Common.errors import UserError
+from Common.files.durable import writing
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Obs, run_episodes
@@ -65,12 +66,10 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
     pictures = Pictures(newest_frames(obs[FRAME], subject.task), _scaled(gradients))
     folder = flags.output or subject.diagnostics
     video, picture = folder / SALIENCY_VIDEO, folder / SALIENCY_PICTURE
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}")
         _write_video(pictures, subject.task, video)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
     print(f"Written to {video} and {picture}")
     return video, picture
 

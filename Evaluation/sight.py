@@ -33,6 +33,7 @@ from Evaluation.evaluate.perturbations import (
 )
 from Evaluation.evaluate.seed_range import describe_seeds
 from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.metrics import ENDS, METRICS
 from Evaluation.tool import run_tool, write_json
 
 SIGHT_FILE = "sight.json"
@@ -156,8 +157,12 @@ def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
 
 def _table(variants: Mapping[str, Mapping[str, float]], title: str) -> Table:
     table = Table(title=title)
-    columns = {"return": ".2f", "drop": ".2f", "skill": ".3f", "success": ".0%"}
-    shown = {c: f for c, f in columns.items() if any(c in v for v in variants.values())}
+    columns = {"return": "return", "drop": "return", "skill": "skill", "success": "success"}
+    shown = {
+        column: METRICS[key].form
+        for column, key in columns.items()
+        if any(column in figures for figures in variants.values())
+    }
     table.add_column("the student")
     for column in shown:
         title = "falls by (95%)" if column == "drop" else column
@@ -165,7 +170,8 @@ def _table(variants: Mapping[str, Mapping[str, float]], title: str) -> Table:
     for name, figures in variants.items():
         cells = [format(figures[c], f) if c in figures else "" for c, f in shown.items()]
         if "drop" in figures:
-            cells[1] += f" ({figures['drop_low']:.2f} to {figures['drop_high']:.2f})"
+            low, high = (METRICS["return"].written(figures["drop" + end]) for end in ENDS)
+            cells[1] += f" ({low} to {high})"
         table.add_row(name, *cells)
     return table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from Common.errors import UserError
+from Evaluation.metrics import Metric, by_columns
 from Evaluation.runs import Run, find_runs
 from Evaluation.tool import run_tool
 
@@ -29,7 +30,6 @@ _NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _FIGURE = re.compile(
     rf"-|{_NUMBER}(?: \({_NUMBER} to {_NUMBER}\))?(?:, \d+ of \d+ runs)?", re.ASCII
 )
-_LEVELS = (0.90, 0.95)  # of skill, whose time is told
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Row:
     names: Mapping[str, str]  # task, method, mode, and the flags that differ between the rows
     runs: tuple[Run, ...]
 
-    def values(self, figure: Callable[[Run], float | None]) -> list[float]:
+    def values(self, metric: Metric) -> list[float]:
         """A figure of each run that has it."""
-        return [value for run in self.runs if (value := figure(run)) is not None]
+        return [value for run in self.runs if (value := metric.of(run)) is not None]
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
@@ -104,48 +104,6 @@ def _experiment(run: Run) -> dict[str, Any]:
     return flags
 
 
-def _figure(name: str) -> Callable[[Run], float | None]:
-    return lambda run: None if run.figures is None else run.figures.get(name)
-
-
-def distance_name(run: Run) -> str | None:
-    """What the task's distance at the end of an episode is called; None: it has none."""
-    return next((name for name in sorted(run.figures or {}) if name.endswith("_distance")), None)
-
-
-def _distance(run: Run) -> float | None:
-    name = distance_name(run)
-    return None if name is None else _figure(name)(run)
-
-
-def _last(metric: str) -> Callable[[Run], float | None]:
-    return lambda run: run.last(metric)
-
-
-def _minutes(seconds: Callable[[Run], float | None]) -> Callable[[Run], float | None]:
-    def minutes(run: Run) -> float | None:
-        taken = seconds(run)
-        return None if taken is None else taken / 60
-
-    return minutes
-
-
-def _seconds_to(level: float) -> Callable[[Run], float | None]:
-    return lambda run: run.seconds_to(level)
-
-
-_FIGURES: tuple[tuple[str, Callable[[Run], float | None], str], ...] = (
-    ("skill", _figure("skill"), ".3f"),
-    ("return", _figure("return"), ".2f"),
-    ("distance (m)", _distance, ".3f"),
-    ("success", _figure("success"), ".2f"),
-    ("env steps", _last("time/env_steps"), ",.0f"),
-    ("gradient steps", _last("time/gradient_steps"), ",.0f"),
-    ("minutes", _minutes(_last("time/seconds")), ".1f"),
-    *((f"min to {level:.2f}", _minutes(_seconds_to(level)), ".1f") for level in _LEVELS),
-)
-
-
 def table(runs: Sequence[Run]) -> list[dict[str, str]]:
     """A dictionary of cells a row. Of several runs: their mean and, in brackets, the lowest and
     the highest. A level that not every run reached says how many did.
@@ -155,8 +113,9 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
         finished = sum(run.figures is not None for run in row.runs)
         cut = len(row.runs) - finished
         line = {**row.names, "runs": f"{finished}" + (f" (+{cut} cut short)" if cut else "")}
-        for title, figure, form in _FIGURES:
-            line[title] = _cell(row.values(figure), len(row.runs), form)
+        for metric in by_columns("table"):
+            form = metric.table_form or metric.form
+            line[metric.heading] = _cell(row.values(metric), len(row.runs), form)
         cells.append(line)
     return cells
 

@@ -12,7 +12,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message, say
 from Common.commands.progress import progress_shown
-from Common.errors import UserError, fields_as_flags
+from Common.errors import fields_as_flags
 from Common.files.durable import write_file
 
 if TYPE_CHECKING:
@@ -43,8 +43,4 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         ValueError: it holds NaN or infinity, which JSON has not.
         UserError: it cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")

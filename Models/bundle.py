@@ -20,7 +20,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
-from Common.files.durable import sync, write_file
+from Common.files.durable import sync, write_file, writing
 from Common.files.locks import check_in_place
 
 FORMAT = 1
@@ -66,7 +66,7 @@ def write_bundle(
 
     Raises:
         ValueError: the description holds NaN or infinity, which JSON has not.
-        UserError: the disk is full or cannot be written.
+        UserError: the disk is full or cannot be written; what was there before is whole.
     """
     weights = _serialised(tensors)
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
@@ -75,18 +75,12 @@ def write_bundle(
     folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
     check_in_place(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        waiting = _waiting(folder, kind)
-        write_file(waiting, text.encode())
-        write_file(folder / f"{kind}.safetensors", weights)
+    waiting = _waiting(folder, kind)
+    write_file(waiting, text.encode())
+    write_file(folder / f"{kind}.safetensors", weights)
+    with writing(folder):
         waiting.replace(folder / f"{kind}.json")
         sync(folder)
-    except OSError as error:
-        raise UserError(
-            f"The {kind} cannot be written to {folder}: {error.strerror}. What was there before "
-            "is whole."
-        ) from error
     return folder
 
 

@@ -17,7 +17,7 @@ from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.tasks import Task
 from Evaluation.evaluate.callbacks import ProgressBar
 from Evaluation.evaluate.episodes import Act, run_episodes
-from Train_Teacher.checkpoint import Progress, prune, save_checkpoint
+from Train_Teacher.checkpoint import Progress, find_best, save_best, save_checkpoint
 
 
 class EvaluateAndCheckpoint(BaseCallback):
@@ -55,7 +55,8 @@ class EvaluateAndCheckpoint(BaseCallback):
         self._tracker, self._signals = tracker, signals
         self._task, self._env, self._folder = task, env, folder
         self._every, self._episodes = every, episodes
-        self._best = start.best_return
+        best = find_best(folder)
+        self._best = None if best is None else best.mean_return
         self._evaluation = start.evaluation
         self._first_episode = start.episodes
         self._finished = start.finished_episodes
@@ -88,7 +89,7 @@ class EvaluateAndCheckpoint(BaseCallback):
         elif self._signals.requested is not None and self._saved_at != self.num_timesteps:
             if self.logger.name_to_value:  # of the update just made
                 self.logger.dump(self.num_timesteps)
-            self._save(is_best=False)
+            self._save()
         self._signals.stop_if_requested()
 
     def _on_training_end(self) -> None:
@@ -113,10 +114,11 @@ class EvaluateAndCheckpoint(BaseCallback):
         self.logger.dump(self.num_timesteps)
 
         mean_return = float(stats.returns.mean())
-        is_best = self._best is None or mean_return > self._best
-        if is_best:
+        if self._best is None or mean_return > self._best:
+            # Before the checkpoint, which a resumed run does not evaluate again.
+            save_best(self._folder, self._task.name, self.model, mean_return)
             self._best = mean_return
-        self._save(is_best)
+        self._save()
 
     def _training_episodes(self) -> np.ndarray:
         """How many each environment has begun since this process began, `(n_envs,)`."""
@@ -124,25 +126,17 @@ class EvaluateAndCheckpoint(BaseCallback):
         assert isinstance(env, EpisodeVecEnv)  # `make_teacher_env` makes no other
         return env.episodes_begun
 
-    def _save(self, is_best: bool) -> None:
-        agent = self.model
+    def _save(self) -> None:
         progress = Progress(
             steps=self.num_timesteps,
-            updates=agent._n_updates,
+            updates=self.model._n_updates,
             episodes=self._first_episode + int(self._training_episodes().max()),
-            best_return=self._best,
             evaluation=self._evaluation,
             record=self._tracker.position(),
             finished_episodes=self._finished,
             training_seconds=self._seconds,
         )
-        if is_best:
-            # First: a run killed in between must not know of a best that was never written.
-            name = f"best_{self.num_timesteps:012d}"
-            save_checkpoint(self._folder, name, agent, progress, resumable=False)
-        name = f"step_{self.num_timesteps:012d}"
-        save_checkpoint(self._folder, name, agent, progress, resumable=True)
-        prune(self._folder)
+        save_checkpoint(self._folder, self.model, progress)
         self._saved_at = self.num_timesteps
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +41,9 @@ from Evaluation.plots.run_curves import (
     curves_or_warning,
 )
 from Evaluation.video import record_video
-from Models.sb3.zip_file import read_sb3_zip
-from Models.teacher.policy import Teacher, TeacherDescription, save_teacher
+from Models.teacher.policy import Teacher, save_teacher
 from Train_Teacher.agent import make_teacher_env
-from Train_Teacher.checkpoint import Progress, stored_normaliser
+from Train_Teacher.checkpoint import Best
 from Train_Teacher.config import TeacherRun
 
 _ENVS = 10
@@ -57,7 +56,7 @@ def finish(
     task: Task,
     run: TeacherRun,
     folder: Path,
-    best: tuple[Path, Progress],
+    best: Best,
     command: list[str],
     tracker: RunTracker,
 ) -> None:
@@ -66,38 +65,34 @@ def finish(
     What is measured is the bundle's own teacher, not the agent that it was made from.
 
     Args:
-        best: the checkpoint that becomes the teacher.
+        best: what becomes the teacher.
         command: of this process; that of a run that was resumed is in its `config.json`.
     """
-    checkpoint, progress = best
-    normaliser = stored_normaliser(checkpoint, run.settings.norm_reward)
-    tensors, network = read_sb3_zip(checkpoint / "model.zip", normaliser)
-    description = TeacherDescription(
-        **network,
-        task=task.name,
+    description = replace(
+        best.description,
         command=_whole_command(folder, run, command),
         versions=package_versions(),
-        baselines={},
     )
-    teacher = Teacher(description, tensors)
+    teacher = Teacher(description, best.tensors)
     results = _measure(task, teacher, run.baseline_episodes)
     baselines = {
         policy: {name: stats.returns.tolist() for name, stats in by_seeds.items()}
         for policy, by_seeds in results.items()
     }
-    description = TeacherDescription(**{**vars(description), "baselines": baselines})
-    save_teacher(folder / "teacher", tensors, description, _notes(task, run, progress, results))
+    description = replace(description, baselines=baselines)
+    notes = _notes(task, run, best.steps, results)
+    save_teacher(folder / "teacher", best.tensors, description, notes)
 
     logger = Logger(None, [tracker])
     for name, stats in results["teacher"].items():
         for key, value in stats.summary(f"final/{name}_").items():
             logger.record(key, value)
-    logger.dump(progress.steps)
+    logger.dump(best.steps)
     curves = curves_or_warning(folder, _panels(task, results))
-    video = _record(task, teacher, folder, progress) if run.video else None
+    video = _record(task, teacher, folder, best.steps) if run.video else None
     if video is not None:
-        tracker.video("final/episode", video, progress.steps)
-    _print_summary(task, progress, results)
+        tracker.video("final/episode", video, best.steps)
+    _print_summary(task, best.steps, results)
     print(f"Teacher: {folder / 'teacher'}" + (f"\nCurves:  {curves}" if curves else ""))
 
 
@@ -141,13 +136,13 @@ def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
     return began["command"] if same_total else f"{began['command']} && {resumed}"
 
 
-def _notes(task: Task, run: TeacherRun, progress: Progress, results: Results) -> dict[str, Any]:
+def _notes(task: Task, run: TeacherRun, steps: int, results: Results) -> dict[str, Any]:
     """For people: how the teacher was made, on which seeds it was measured, how far it got."""
     n_episodes = run.baseline_episodes
     return {
         "settings": asdict(run.settings),
         "run_index": run.run_index,
-        "trained_env_steps": progress.steps,
+        "trained_env_steps": steps,
         "observation": _observation(task),
         "seeds": {
             name: [block.start, block.start + n_episodes - 1] for name, block in _SEEDS.items()
@@ -194,9 +189,9 @@ def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
     )
 
 
-def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> Path | None:
+def _record(task: Task, teacher: Teacher, folder: Path, steps: int) -> Path | None:
     """The video; None, after one warning, where it cannot be drawn: the teacher is there anyhow."""
-    path = folder / "videos" / f"step_{progress.steps:012d}.mp4"
+    path = folder / "videos" / f"step_{steps:012d}.mp4"
     try:
         env = make_env(task, 1, seeds.VALIDATION.start)
     except Exception as error:
@@ -209,11 +204,11 @@ def _record(task: Task, teacher: Teacher, folder: Path, progress: Progress) -> P
         env.close()
 
 
-def _print_summary(task: Task, progress: Progress, results: Results) -> None:
+def _print_summary(task: Task, steps: int, results: Results) -> None:
     distance = None if task.distance is None else task.distance.name
     columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
     n_episodes = len(results["teacher"]["validation"].returns)
-    print(f"\nBest checkpoint: {progress.steps:,} steps. Over {n_episodes} episodes each:")
+    print(f"\nBest checkpoint: {steps:,} steps. Over {n_episodes} episodes each:")
     print(f"{'':24}" + "".join(f"  {column:>20}" for column in columns))
     for policy, by_seeds in results.items():
         for name, stats in by_seeds.items():

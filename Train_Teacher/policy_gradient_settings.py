@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
 from Common.errors import UserError
@@ -17,10 +16,10 @@ class _Training:
 
     total_timesteps: int = 500_000  # env steps, all environments together
     num_envs: int = 1  # training environments; more wait for the longest episode
+    learning_rate: float = 1e-3  # constant: a flag is no schedule
     net_arch: tuple[int, ...] = (64, 64)  # units of the hidden layers, actor and critic each
     activation: str = "Tanh"  # a class of torch.nn
     max_grad_norm: float = 1e6  # of all gradients together; so large, it clips nothing
-    norm_reward: ClassVar[bool] = False  # a baseline is in units of the return
 
     def check(self) -> None:
         """Raises UserError."""

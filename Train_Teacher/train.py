@@ -23,15 +23,16 @@ from Common.commands.signals import StopSignals
 from Common.device import resolve_device
 from Common.errors import UserError, fields_as_flags
 from Common.files.locks import locked
-from Common.runs.run_folder import CHECKPOINTS, clear
-from Common.runs.tracking import RunTracker, write_config
+from Common.runs import run_folder
+from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.run_folder import CHECKPOINTS
+from Common.runs.tracking import CONFIG_FILE, RunTracker, write_config
 from Enviroment import seeds
 from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task, get_task
-from Train_Teacher import run_folder
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
-from Train_Teacher.checkpoint import Progress, find_best, find_newest, prune, restore
+from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
 from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
 from Train_Teacher.finish import finish
 from Train_Teacher.suite_settings import default_algo, default_run
@@ -45,7 +46,12 @@ _FLAG_NAMES = {
     "n_envs": "num_envs",
     "folder": "output",
 }
-_FRESH = Progress(steps=0, updates=0, episodes=0, best_return=None, evaluation={})
+_FRESH = Progress(steps=0, updates=0, episodes=0, evaluation={})
+# May be given anew with --resume; everything else decides what the run is.
+_MAY_DIFFER = (
+    *("run.output", "run.overwrite", "run.resume", "run.device", "run.threads", "run.wandb"),
+    *("run.video", "run.baseline_episodes", "run.settings.total_timesteps"),
+)
 
 
 def main(task_name: str, arguments: list[str] | None = None) -> None:
@@ -108,11 +114,12 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         signals = stack.enter_context(StopSignals())
         if task.is_game:
             load_envpool(task)  # or its error comes before the folder is made
-        folder = run_folder.locate(run.output, task.name, run.algo, run.run_index)
+        default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
+        folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
         given = {name: value for name, value in asdict(run).items() if value is not None}
         config = {"task": task.name, "run": given}
-        run_folder.check(folder, config, resume=run.resume, overwrite=run.overwrite)
+        _check_folder(folder, run, config)
         device = resolve_device(run.device)
         torch.set_num_threads(run.threads)
 
@@ -121,14 +128,14 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         if found is None:
             if run.resume:
                 print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
-            clear(folder)  # from here on the folder holds a run
+            run_folder.clear(folder)  # from here on the folder holds a run
             write_config(folder, config, teacher_sha256=None, command=command)
         tracker = _make_tracker(task, run, folder, config, found)
         stack.callback(tracker.close)
         if found is None or found[1].steps < run.settings.total_timesteps:
             _learn(task, run, checkpoints, device, found, tracker, signals)
-        else:
-            prune(checkpoints)  # the kill may have come while the last one was pruned
+        else:  # the kill may have come before the last one was pruned
+            CheckpointStore(checkpoints).prune(found[0].step)
         best = find_best(checkpoints)
         if best is None:
             raise UserError(f"{folder} has no undamaged best checkpoint. Train anew.")
@@ -136,12 +143,20 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
     return folder
 
 
+def _check_folder(folder: Path, run: TeacherRun, config: dict[str, Any]) -> None:
+    """Raises UserError where a run would be lost, or mixed with another."""
+    hint = "Go on with it by `resume`. "
+    run_folder.check_free(folder, overwrite=run.overwrite, resume=run.resume, hint=hint)
+    if run.resume and (folder / CONFIG_FILE).is_file():
+        run_folder.check_same_settings(folder, config, teacher_sha256=None, may_differ=_MAY_DIFFER)
+
+
 def _make_tracker(
     task: Task,
     run: TeacherRun,
     folder: Path,
     config: dict[str, Any],
-    found: tuple[Path, Progress] | None,
+    found: tuple[Checkpoint, Progress] | None,
 ) -> RunTracker:
     return RunTracker(
         folder,
@@ -158,7 +173,7 @@ def _learn(
     run: TeacherRun,
     checkpoints: Path,
     device: torch.device,
-    found: tuple[Path, Progress] | None,
+    found: tuple[Checkpoint, Progress] | None,
     tracker: RunTracker,
     signals: StopSignals,
 ) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from Common.differences import differences
 from Common.errors import UserError
 from Common.runs.checkpoint import CheckpointStore
-from Common.runs.packing import pack, unpack
-from Enviroment.simulation.state import differences
+from Common.runs.packing import pack
 
 LEARNER = "learner"  # the folder, and the checkpoint's part
 TEACHER_IDENTITY = "teacher_identity"
@@ -22,12 +22,8 @@ def write_learner(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: it cannot be written; what was there before stays.
     """
-    store = CheckpointStore(folder / LEARNER, keep=1)
-    older = store.newest()
     tensors, values = pack(state)
-    # Counts saves, not steps: this may be another training than the one that lies there.
-    number = 0 if older is None else older.step + 1
-    store.save(number, {LEARNER: tensors}, {LEARNER: values})
+    CheckpointStore(folder / LEARNER, keep=1).replace({LEARNER: tensors}, {LEARNER: values})
 
 
 def read_learner(folder: Path) -> dict[str, Any]:
@@ -42,7 +38,7 @@ def read_learner(folder: Path) -> dict[str, Any]:
             f"There is no whole training to go on with in {folder / LEARNER}. Give a folder that "
             "`save` wrote, or copy it anew."
         )
-    return unpack(found.tensors(LEARNER), found.values[LEARNER])
+    return found.unpacked(LEARNER)
 
 
 def settings_of(state: Mapping[str, Any], method: str) -> dict[str, Any]:

@@ -29,15 +29,14 @@ from Algorithm.cloning.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.cloning.losses import cloning_losses, priority_loss
+from Algorithm.cloning.losses import check_families, cloning_losses, priority_loss
 from Algorithm.cloning.replay import Draw, PrioritisedReplay, ReplayConfig
 from Algorithm.finite import StepGuard
 from Algorithm.meter import Meter, to_numbers
 from Common.device import upload
-from Common.errors import UserError
 from Common.runs.generators import capture_generators
 from Models.agreement import ActionAccuracy
-from Models.distributions import FAMILIES, DiagGaussian, Distribution
+from Models.distributions import DiagGaussian, Distribution
 from Models.student.bundle import save_student
 from Models.student.policy import StudentPolicy
 
@@ -86,7 +85,7 @@ class SupervisedLearner:
         seed: int,
         augmentation: AugmentationConfig | None = None,
     ) -> None:
-        _check_families(data.family, policy.config.family, config.loss_type)
+        check_families(data.family, policy.config.family, config.loss_type)
         self.policy, self.data, self.held_out, self.config = policy, data, held_out, config
         self.accuracy = ActionAccuracy(policy.action_space)
         self.augmenter = Augmenter(augmentation or AugmentationConfig(), policy)
@@ -387,13 +386,3 @@ class SupervisedLearner:
     def _save_student(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
         counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
         save_student(self.policy, folder, {**counters, **(notes or {})})
-
-
-def _check_families(teacher: str, student: str, loss_type: str) -> None:
-    if teacher != student:
-        raise UserError(
-            f"The labels are {teacher}, the student's actions {student}. Give the student the "
-            f"family {teacher}."
-        )
-    if loss_type == "MSE" and FAMILIES[teacher].is_discrete:
-        raise UserError("`loss_type` MSE needs continuous actions. Use NLL or KL.")

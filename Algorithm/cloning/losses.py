@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from Models.distributions import DiagGaussian, Distribution
+from Common.errors import UserError
+from Models.distributions import FAMILIES, DiagGaussian, Distribution
 
 LOSS_TYPES = ("NLL", "KL", "MSE")
 
@@ -68,3 +69,21 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
             z = (student.mean - teacher.mode()) / student.log_std.exp()
             return 0.5 * z.square().sum(-1)
         return student.log_prob(student.mode()) - student.log_prob(teacher.mode())
+
+
+def check_families(teacher: str, student: str, loss_type: str) -> None:
+    """Refuse labels and actions between which the loss is not defined.
+
+    Args:
+        teacher, student: families of action distributions (`Models.distributions.FAMILIES`).
+
+    Raises:
+        UserError: the families differ, or the loss is none of discrete actions.
+    """
+    if teacher != student:
+        raise UserError(
+            f"The labels are {teacher}, the student's actions {student}. Give the student the "
+            f"family {teacher}."
+        )
+    if loss_type == "MSE" and FAMILIES[teacher].is_discrete:
+        raise UserError("`loss_type` MSE needs continuous actions. Use NLL or KL.")

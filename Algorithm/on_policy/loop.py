@@ -13,12 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
-    ActorCriticPolicy,
-    BasePolicy,
-    MultiInputActorCriticPolicy,
-)
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -33,7 +28,12 @@ from Algorithm.on_policy.joint_statistics import join_statistics, moments
 from Algorithm.on_policy.losses import Losses
 from Algorithm.on_policy.rollout import Minibatch, StudentRolloutBuffer
 from Algorithm.on_policy.rollout_log import log_clock, log_critic, log_episodes, log_student
-from Algorithm.on_policy.sb3_arguments import check_policy, tensorboard_folder
+from Algorithm.on_policy.sb3_arguments import (
+    ACTION_SPACES,
+    SB3_POLICIES,
+    check_policy,
+    tensorboard_folder,
+)
 from Algorithm.on_policy.state import ResumableOnPolicy
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
@@ -52,8 +52,6 @@ from Models.sb3.policies import (
 )
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
-
-_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class OnPolicyStudent(ResumableOnPolicy, ABC):
@@ -82,9 +80,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "StudentPolicy": StudentPolicy,
-        "MlpPolicy": ActorCriticPolicy,
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": MultiInputActorCriticPolicy,
+        **SB3_POLICIES,
     }
 
     config_class: ClassVar[type[OnPolicyConfig]]
@@ -129,7 +125,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             verbose=verbose,
             seed=seed,
             device=device,
-            supported_action_spaces=_ACTION_SPACES,
+            supported_action_spaces=ACTION_SPACES,
             _init_setup_model=False,
         )
         self._configure(config)
@@ -385,12 +381,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.gradient_steps += 1
         return norm
 
-    # -- acting -----------------------------------------------------------------------------------
-
     def _values(self, obs: Any) -> Tensor:
         return self.policy.predict_values(upload(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
-
-    # -- logging ----------------------------------------------------------------------------------
 
     def dump_logs(self, iteration: int = 0) -> None:
         """One logging point: what the rollout, the update and the clock have to say."""

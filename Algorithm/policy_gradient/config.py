@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from stable_baselines3.common.type_aliases import Schedule
 
 from Common.errors import UserError
-
-if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import Schedule
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import (
-    ActorCriticCnnPolicy,
     ActorCriticPolicy,
     BasePolicy,
-    MultiInputActorCriticPolicy,
 )
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
@@ -32,13 +29,12 @@ from Algorithm.finite import check_step
 from Algorithm.meter import to_numbers
 from Algorithm.on_policy.losses import Losses
 from Algorithm.on_policy.rollout_log import log_episodes
+from Algorithm.on_policy.sb3_arguments import ACTION_SPACES, SB3_POLICIES
 from Algorithm.policy_gradient.config import PolicyGradientConfig
 from Algorithm.policy_gradient.episodes import EpisodeRecorder, Episodes
 from Common.device import upload
 from Common.errors import UserError
 from Models.sb3.policies import distribution_and_value, within_bounds
-
-_ACTION_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
 
 class PolicyGradient(BaseAlgorithm, ABC):
@@ -60,11 +56,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
     loop's.
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
-        "MlpPolicy": ActorCriticPolicy,
-        "CnnPolicy": ActorCriticCnnPolicy,
-        "MultiInputPolicy": MultiInputActorCriticPolicy,
-    }
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = SB3_POLICIES
     config_class: ClassVar[type[PolicyGradientConfig]]
     policy: ActorCriticPolicy
 
@@ -94,7 +86,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
             device=device,
             support_multi_env=True,
             seed=seed,
-            supported_action_spaces=_ACTION_SPACES,
+            supported_action_spaces=ACTION_SPACES,
         )
         if _init_setup_model:
             self._setup_model()

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from Common.errors import UserError
+
 
 def partial_path(path: Path) -> Path:
     """Where a file or folder is written before it gets its name."""
@@ -53,13 +55,33 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replaces a file's content, all or nothing.
+    """Replace a file's content, all or nothing, and make the folders above it.
 
     Raises:
-        OSError: it cannot be written; the file stays as it was.
+        UserError: it cannot be written; the file stays as it was.
     """
-    with replacing(path) as file:
-        file.write(content)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            file.write(content)
+
+
+@contextlib.contextmanager
+def writing(what: Path | str, advice: str = "") -> Iterator[None]:
+    """Say for the user what the system's errors in the block mean.
+
+    Args:
+        what: is written in the block.
+        advice: what else the message says: what is still whole, and what to do.
+
+    Raises:
+        UserError: an OSError was raised in the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"{what} cannot be written: {why}. {advice}".rstrip()) from error
 
 
 @contextlib.contextmanager

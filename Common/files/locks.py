@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from Common.errors import UserError
+from Common.files.durable import writing
 
 LOCK_FILE = ".lock"
 _held: dict[Path, int] = {}  # folders that this process has locked: the descriptors of their locks
@@ -27,11 +28,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     path = folder / LOCK_FILE
     missing = not folder.exists()
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(path)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
     _held[folder] = descriptor
     try:
         yield

@@ -10,11 +10,12 @@ A checkpoint appears by one rename, after all of it is on the disk, and never ch
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import re
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -26,16 +27,20 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256, read_json
-from Common.files.durable import discard, partial_path, publishing, remove
+from Common.files.durable import discard, partial_path, publishing, remove, writing
 from Common.files.locks import check_in_place
-from Common.runs.packing import host_tensor
+from Common.runs.packing import host_tensor, unpack
+from Common.runs.tracking import CONFIG_FILE
 
 FORMAT = 1
 MANIFEST, STATE = "manifest.json", "state.json"
 _KEYS = {"format", "kind", "step", "best", "files"}
 _FOLDER = re.compile(r"step_(\d{12,18})")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_OLDER_STAY = "The older ones are whole: mend what is wrong, and go on from them by `resume`."
 _MAX_MANIFEST, _MAX_STATE = 2**20, 2**28  # bytes
+# What restoring runs into in a state that is none.
+_NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,32 @@ class Checkpoint:
             return {name: tensor.clone() for name, tensor in stored.items()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"Checkpoint {self.path} is damaged: {path.name}: {error}.") from error
+
+    def unpacked(self, name: str) -> Any:
+        """What `Common.runs.packing.pack` was given whose tensors and values both have this name.
+
+        Raises:
+            UserError: there is no such state, or it cannot be read.
+        """
+        tensors = self.tensors(name)
+        if name not in self.values:
+            raise UserError(f"Checkpoint {self.path} has no values of {name}.")
+        return unpack(tensors, self.values[name])
+
+    @contextlib.contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Say for the user what the errors of a block mean that restores what is stored here.
+
+        Raises:
+            UserError: one was raised, so this is the state of something else.
+        """
+        try:
+            yield
+        except _NO_STATE as error:
+            raise UserError(
+                f"Checkpoint {self.path} does not fit this version ({error!r}). Use the version "
+                f"that wrote it: {CONFIG_FILE} names it."
+            ) from error
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -141,7 +172,7 @@ class CheckpointStore:
         state = _strict_json(values)
         if unusable := [part for part in tensors if not _PART.fullmatch(part)]:
             raise ValueError(f"Names of tensors' groups are of a-z, 0-9 and _, not {unusable}.")
-        try:
+        with writing(f"Checkpoint {path}", _OLDER_STAY):
             self._remove_unfinished()
             if path.is_dir():
                 if self._opened(path) is not None:
@@ -150,13 +181,32 @@ class CheckpointStore:
                 self._damaged.discard(path)
             with publishing(path) as folder:
                 _write(folder, step, best, tensors, state)
-            self._prune(step)
-        except OSError as error:
-            raise UserError(
-                f"Checkpoint {path} cannot be written: {error.strerror or error}. The older ones "
-                "are whole: mend what is wrong, and go on from them by `resume`."
-            ) from error
+            self.prune(step)
         return path
+
+    def replace(
+        self, tensors: Mapping[str, Mapping[str, Tensor | np.ndarray]], values: Mapping[str, Any]
+    ) -> Path:
+        """Save in place of the newest checkpoint, whatever step of whatever run that is of.
+
+        The checkpoints of such a store count saves, not steps. Args and raises: as `save`.
+        """
+        older = self.newest()
+        return self.save(0 if older is None else older.step + 1, tensors, values)
+
+    def to_resume(self) -> Checkpoint | None:
+        """The newest checkpoint; None: there is none at all yet.
+
+        Raises:
+            UserError: there are some, and all are damaged.
+        """
+        found = self.newest()
+        if found is None and self._folders():
+            raise UserError(
+                f"Every checkpoint in {self.root} is damaged. Restore one from a copy, or start "
+                "over by `overwrite`."
+            )
+        return found
 
     def newest(self) -> Checkpoint | None:
         """The last whole checkpoint. Each damaged one is named on stderr, once, and passed over."""
@@ -185,12 +235,17 @@ class CheckpointStore:
             (path for path in self.root.iterdir() if _FOLDER.fullmatch(path.name)), key=_step_of
         )
 
-    def _prune(self, step: int) -> None:
-        """Removes what is older than the `keep` newest up to `step`, but the best.
+    def prune(self, step: int) -> None:
+        """Remove what is older than the `keep` newest up to `step`, but the best; and what a kill
+        left unfinished.
 
         Later ones than `step` are damaged, or the run would have gone on from them. They are
         replaced when it gets there.
+
+        Raises:
+            OSError: something cannot be removed.
         """
+        self._remove_unfinished()
         until = [path for path in self._folders() if _step_of(path) <= step]
         whole = [path for path in until if path not in self._damaged]
         kept = set(whole[-self.keep :])
@@ -227,15 +282,26 @@ def _write(
     tensors: Mapping[str, Mapping[str, Tensor | np.ndarray]],
     state: bytes,
 ) -> None:
-    files = {}
-    for part, group in tensors.items():
-        content = safetensors.torch.save(_storable(group))
-        files[f"{part}.safetensors"] = _described(content)
-        (folder / f"{part}.safetensors").write_bytes(content)
-    files[STATE] = _described(state)
     (folder / STATE).write_bytes(state)
+    files = {STATE: _described(folder / STATE)}
+    for part, group in tensors.items():
+        path = folder / f"{part}.safetensors"
+        _write_tensors(path, _storable(group))
+        shutil.copymode(folder / STATE, path)  # safetensors makes files that only their owner reads
+        files[path.name] = _described(path)
     manifest = {"format": FORMAT, "kind": "checkpoint", "step": step, "best": best, "files": files}
     (folder / MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write from where the tensors are, without a copy: they may fill half of the memory."""
+    try:
+        safetensors.torch.save_file(tensors, path)
+    except SafetensorError as error:
+        system = re.search(r"I/O error: (.+) \(os error (\d+)\)", str(error))
+        if system is None:
+            raise
+        raise OSError(int(system[2]), system[1], str(path)) from error
 
 
 def _storable(group: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
@@ -270,14 +336,12 @@ def _strict_json(values: Mapping[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _described(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
 def _is(path: Path, described: Mapping[str, Any]) -> bool:
-    if path.stat().st_size != described["bytes"]:
-        return False
-    return file_sha256(path) == described["sha256"]
+    return path.stat().st_size == described["bytes"] and _described(path) == described
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:

@@ -6,8 +6,12 @@ Whoever writes one holds `Common.files.locks.locked` on it.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Any
 
+from Common.commands.redaction import redact
+from Common.differences import differences, plain_json
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.durable import partial_path, remove
@@ -18,6 +22,7 @@ from Common.runs.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
+FIGURES_FILE = "evaluation.json"  # of the best student, on evaluation seeds
 # What a process that was killed leaves of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
 _LONGEST_NAME = 200  # bytes; file systems end at 255
@@ -25,7 +30,7 @@ _LONGEST_PATH = 3000  # bytes; Linux ends at 4096
 # What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
 # long as it is there, what is left counts as a run, and --overwrite can be said again.
 _CONTENTS = (
-    *(METRICS_FILE, CURVES_FILE, "evaluation.json", "wandb"),
+    *(METRICS_FILE, CURVES_FILE, FIGURES_FILE, "wandb"),
     *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
 )
 
@@ -104,6 +109,47 @@ def holds_run(folder: Path) -> bool:
     config, versions = described["config"], described["versions"]
     names_task = isinstance(config, dict) and isinstance(config.get("task"), str)
     return names_task and isinstance(versions, dict) and "python" in versions
+
+
+def check_same_settings(
+    folder: Path,
+    config: Mapping[str, Any],
+    *,
+    teacher_sha256: str | None,
+    may_differ: Collection[str],
+    teacher: Mapping[str, str] | None = None,
+    comparable: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> None:
+    """Refuse to resume the run in a folder with other settings.
+
+    Args:
+        config, teacher_sha256, teacher: what `write_config` would be given now. A run from before
+            there was a `teacher` does not say.
+        may_differ: settings that do not decide what the run is, named as in `differences`.
+        comparable: brings a configuration, of any version, into the form in which two can be
+            compared.
+
+    Raises:
+        UserError: the settings differ, and which; or the folder does not say what they were.
+    """
+    path = folder / CONFIG_FILE
+    known: dict[str, Any] = {"teacher_sha256": teacher_sha256}
+    try:
+        written = read_json(path)
+        if teacher is not None and "teacher" in written:
+            known["teacher"] = dict(teacher)
+        was = {**comparable(written["config"]), **{name: written[name] for name in known}}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} does not describe a run ({error!r}). Restore it from a copy."
+        ) from error
+    now = {**comparable(redact(plain_json(config))), **known}
+    if differ := differences(was, now, may_differ):
+        lines = "\n".join(f"  {difference}" for difference in differ)
+        raise UserError(
+            f"`resume` of {folder} with other settings:\n{lines}\n"
+            "Give the flags of the first command, or start another run."
+        )
 
 
 def clear(folder: Path) -> None:

@@ -24,7 +24,7 @@ from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 from Common.commands.redaction import command_line, redact
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
-from Common.files.durable import write_file
+from Common.files.durable import write_file, writing
 from Common.runs.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
 
 CONFIG_FILE = "config.json"
@@ -32,6 +32,10 @@ CONFIG_FILE = "config.json"
 CONFIG_KEYS = frozenset({"config", "command", "versions", "teacher_sha256"})
 METRICS_FILE = "metrics.jsonl"
 _MAX_METRICS = 2**30  # bytes
+_RECORD_ADVICE = (
+    "The run stops, because this is its record. Its checkpoints are whole: make room, or mend what "
+    "is wrong, and go on by `resume`."
+)
 PACKAGES = (
     "torch",
     "numpy",
@@ -93,7 +97,7 @@ class RunTracker(KVWriter):
     ) -> None:
         self._run_dir, self._path = run_dir, run_dir / METRICS_FILE
         wandb_id, n_bytes, self._videos = _read_position(self._path, position)
-        try:
+        with writing(self._path, _RECORD_ADVICE):
             run_dir.mkdir(parents=True, exist_ok=True)
             written = b""
             if self._path.exists():
@@ -106,8 +110,6 @@ class RunTracker(KVWriter):
                 )
             self._metrics = self._path.open("ab", buffering=0)
             self._metrics.truncate(len(whole))
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
         self._bytes, self._lines = len(whole), whole.count(b"\n")
         self._wandb = start_wandb(
             run_dir, wandb_mode, project, name, redact(_jsonable(config)), wandb_id
@@ -128,10 +130,8 @@ class RunTracker(KVWriter):
         Raises:
             UserError: the disk fails.
         """
-        try:
+        with writing(self._path, _RECORD_ADVICE):
             os.fsync(self._metrics.fileno())
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
         videos = [asdict(video) for video in self._videos]
         return {"metrics_bytes": self._bytes, "wandb_id": self._wandb_id, "videos": videos}
 
@@ -172,12 +172,13 @@ class RunTracker(KVWriter):
 
     def _append(self, line: bytes) -> None:
         rest = memoryview(line)
-        try:
-            while rest:
-                rest = rest[self._metrics.write(rest) :]
-        except OSError as error:
-            self._metrics.truncate(self._bytes)  # a full disk takes the beginning of a line
-            raise _unwritable(self._path, error) from error
+        with writing(self._path, _RECORD_ADVICE):
+            try:
+                while rest:
+                    rest = rest[self._metrics.write(rest) :]
+            except OSError:
+                self._metrics.truncate(self._bytes)  # a full disk takes the beginning of a line
+                raise
         self._bytes += len(line)
         self._lines += 1
 
@@ -240,13 +241,6 @@ def _read_position(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"The checkpoint's position in {path} is garbled: {error!r}.") from error
     return wandb_id, n_bytes, videos
-
-
-def _unwritable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{path} cannot be written: {error.strerror}. The run stops, because this is its record. "
-        "Its checkpoints are whole: make room, or mend what is wrong, and go on by `resume`."
-    )
 
 
 def _scalar(key: str, value: Any) -> float | int | str | bool | None:
@@ -323,11 +317,7 @@ def write_config(
         description["git_sha"] = git_sha
     assert description.keys() >= CONFIG_KEYS
     path = run_dir / CONFIG_FILE
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        write_file(path, json.dumps(description, indent=2).encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, json.dumps(description, indent=2).encode() + b"\n")
     return path
 
 

@@ -248,6 +248,8 @@ class RunFlags:
     device: Annotated[str, STUDENT] = "auto"  # auto, cpu, cuda or cuda:N
     # of torch and of the environments; default: one a core
     threads: Annotated[int | None, EVERY] = None
+    # who steps and draws the environments: process pays where a step is mostly Python
+    workers: Annotated[Literal["thread", "process"], EVERY] = "thread"
     wandb: Annotated[Literal["offline", "online", "disabled"], STUDENT] = "offline"
     # go on with the run, or the dataset, that the folder holds
     resume: Annotated[bool, EVERY] = False

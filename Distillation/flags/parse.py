@@ -56,7 +56,7 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     # First: a number that is not used cannot be a wrong one.
     check_uses(parsed, flag_values(defaults))
     flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
-    check_task(task, flags.method, flags.student)
+    check_task(task, flags)
     given = {name.removeprefix("no_") for name in named}
     given |= {name for name, value in values.items() if value is not None}
     check_kept(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)

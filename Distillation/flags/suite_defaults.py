@@ -14,12 +14,12 @@ from Algorithm.method_registry import LEARNERS, METHODS, Method
 from Common.errors import UserError
 from Distillation.flags.groups import (
     CloningFlags,
-    MethodFlags,
     RunFlags,
     StudentFlags,
     TeacherFlags,
     TrainingFlags,
 )
+from Distillation.flags.resolve import Flags
 from Enviroment.task import Suite, Task
 from Models.distributions import DiagGaussian
 from Models.networks.paper import paper_student
@@ -90,14 +90,20 @@ def _training(task: Task, methods: Collection[str]) -> TrainingFlags:
     )
 
 
-def check_task(task: Task, method: MethodFlags, student: StudentFlags) -> None:
+def check_task(task: Task, flags: Flags) -> None:
     """Refuses what the task does not have.
 
     Raises:
         UserError: says what, and what to give instead.
     """
+    method, student = flags.method, flags.student
     sees_state = student.mode == "State"
     if task.is_game:
+        if flags.run.workers != "thread":
+            raise UserError(
+                f"--workers {flags.run.workers}: {task.name} runs in EnvPool's own threads. Leave "
+                "it out."
+            )
         if sees_state:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
         if student.blind:  # what is labelled live would be labelled by a blind teacher

@@ -87,6 +87,7 @@ def _collect(
         num_data,
         behaviour_noise=flags.cloning.behaviour_noise,
         resume=resume,
+        workers=flags.run.workers,
         n_workers=flags.run.threads,
         progress=progress,
     )

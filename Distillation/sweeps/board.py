@@ -19,8 +19,9 @@ from rich.text import Text
 
 from Common.commands.jobs import Ended, Job
 from Common.files.bounded_read import parse_json, read_json
+from Common.runs.run_folder import FIGURES_FILE
 from Common.runs.tracking import METRICS_FILE, read_metrics
-from Evaluation.evaluate.figures import FIGURES_FILE
+from Evaluation.metrics import METRICS
 
 State = Literal["waiting", "running", "again", "done", "done before", "failed", "stopped"]
 _STYLES = {"running": "cyan", "done": "green", "done before": "green", "failed": "red bold"}
@@ -158,9 +159,11 @@ def _figures(folder: Path) -> tuple[str, str, str]:
     value, teacher = figures.get("return"), figures.get("teacher_return")
     if value is None:
         return "", "", ""
-    ratio = "" if teacher is None or teacher <= 0 or value < 0 else f"{value / teacher:.3f}"
-    skill = f"{figures['skill']:.3f}" if "skill" in figures else ""
-    return f"{value:.2f}", ratio, skill
+    ratio = ""
+    if teacher is not None and teacher > 0 and value >= 0:
+        ratio = METRICS["ratio"].written(value / teacher)
+    skill = METRICS["skill"].written(figures["skill"]) if "skill" in figures else ""
+    return METRICS["return"].written(value), ratio, skill
 
 
 def _trained_seconds(line: _Line) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from Common.differences import differences, plain_json
 from Common.errors import UserError, fields_as_flags
 from Common.files.bounded_read import read_json
 from Common.runs import run_folder
@@ -21,12 +21,11 @@ from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
 from Distillation.flags.tokens import said_in_a_line
 from Distillation.flags.uses import UselessFlagsError
-from Distillation.resume import fixed_settings
+from Distillation.resume import MAY_DIFFER
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import read_initial_student
 from Distillation.sweeps.grid import Grid, Planned
 from Enviroment.dataset.reader import resolve_dataset
-from Enviroment.simulation.state import differences
 from Enviroment.task import Task
 from Models.teacher.description import TeacherDescription
 from Models.teacher.policy import Teacher
@@ -160,7 +159,7 @@ class _Checks:
             raise UserError(f"{path} does not describe a run ({error!r}). Delete it.") from error
         script = script_of(run.task)
         was = self._parse(run.task, tuple(command[len(script) + 1 :]))
-        differ = differences(_described(was), _described(flags))
+        differ = differences(_described(was), _described(flags), MAY_DIFFER)
         if taught_by != teacher.sha256:
             differ.append(f"teacher_sha256: {taught_by} and {teacher.sha256}")
         # That of a teacher with noise is of the noise, too: the run itself compares it.
@@ -202,9 +201,7 @@ def _parse(task: Task, arguments: tuple[str, ...]) -> Flags:
 
 
 def _described(flags: Flags) -> dict[str, Any]:
-    """What makes the run, as plain JSON."""
-    settings = fixed_settings(dataclasses.asdict(flags))
-    return json.loads(json.dumps(settings, default=str))
+    return plain_json(dataclasses.asdict(flags))
 
 
 def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:

@@ -13,13 +13,14 @@ import numpy as np
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Common.files.durable import writing
+from Enviroment.custom import named_task
 from Enviroment.dataset.collect import check_content, repair, verify
 from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.recording import Labeller
 from Enviroment.observations import FRAME, frame_channels
-from Enviroment.suites.custom import named_task
 from Enviroment.task import Task
 
 _SHEET = (8, 10)  # episodes x moments
@@ -224,11 +225,9 @@ def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
     tiles = frames.reshape(n_rows, n_columns, channels, h, w).transpose(0, 3, 1, 4, 2)
     sheet = tiles.reshape(n_rows * h, n_columns * w, channels)[..., ::-1]  # OpenCV's is BGR
     encoded, picture = cv2.imencode(".png", np.ascontiguousarray(sheet))
-    try:
-        assert encoded
+    assert encoded
+    with writing(path, "Name --output."):
         path.write_bytes(picture.tobytes())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}. Name --output.") from error
 
 
 class _Moments:

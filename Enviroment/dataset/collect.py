@@ -21,6 +21,7 @@ from Common.files.durable import partial_path
 from Common.files.locks import LOCK_FILE, check_in_place, locked
 from Common.names import check_utf8
 from Enviroment import seeds
+from Enviroment.custom import with_package
 from Enviroment.dataset.behaviour_noise import check_noise
 from Enviroment.dataset.format import (
     ACTION,
@@ -49,7 +50,6 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, STATE
 from Enviroment.simulation.part import time_limit
 from Enviroment.simulation.workers import WorkerKind
-from Enviroment.suites.custom import with_package
 from Enviroment.suites.envpool_games import game_time_limit
 from Enviroment.tasks import Task
 
@@ -137,7 +137,7 @@ def repair(
     """Collects shards again, and replaces each once it is what the manifest describes.
 
     Args:
-        env_id: of its task, if the command line names it: see `Enviroment.suites.custom.with_package`.
+        env_id: of its task, if the command line names it: see `with_package`.
 
     Raises:
         UserError: the teacher is another; the dataset was imported; or the new shard is not the

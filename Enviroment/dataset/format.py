@@ -20,9 +20,9 @@ from typing import Any, NoReturn
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
+from Enviroment.custom import describe_custom, task_of
 from Enviroment.dataset.shards import Column, ShardLayout, publish
 from Enviroment.observations import FRAME, STATE, frame_channels
-from Enviroment.suites.custom import describe_custom, task_of
 from Enviroment.task import Task
 from Enviroment.tasks import script_of
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from Common.errors import UserError
 from Common.places import RESULTS
+from Enviroment.custom import with_package
 from Enviroment.dataset.collect import repair_hint, surplus_shards
 from Enviroment.dataset.format import (
     ACTION,
@@ -31,7 +32,6 @@ from Enviroment.dataset.format import (
 )
 from Enviroment.dataset.shards import map_shard, shard_problem
 from Enviroment.observations import FRAME, PROPRIO, STATE
-from Enviroment.suites.custom import with_package
 from Enviroment.tasks import Task, script_of
 
 EPISODE, STEP = "episode", "step"  # derived columns, as are `proprio` and `seed`
@@ -72,7 +72,7 @@ class TeacherDataset:
 
         Args:
             task: what it must be a dataset of; default: whatever it is.
-            env_id: of that, if the command line names it: see `Enviroment.suites.custom.with_package`.
+            env_id: of that, if the command line names it: see `with_package`.
 
         Raises:
             UserError: names the file, what is wrong, and what to do.

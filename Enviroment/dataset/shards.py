@@ -19,7 +19,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Common.files import bounded_read
-from Common.files.durable import replacing
+from Common.files.durable import replacing, writing
 
 # safetensors' names. Nothing else can be stored, least of all pickled objects.
 _DTYPES = {
@@ -126,23 +126,21 @@ def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None
     Returns and raises: as `write_shard`.
     """
     digest = hashlib.sha256()
-    try:
-        with replacing(path) as file:
-            for chunk in chunks:
-                file.write(chunk)
-                digest.update(chunk)
-            if sha256 is not None and digest.hexdigest() != sha256:
-                raise UserError(
-                    f"{path}: what was collected again is not what the manifest describes (its "
-                    "SHA-256 differs), so the shard stays as it is. Another version of a package, "
-                    "another processor or another OpenGL driver can be the reason: repair it where "
-                    "it was collected, or collect the dataset anew."
-                )
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written: {error.strerror}. The shards before it are complete: make "
-            "room, or mend what is wrong, and give the same command with `resume`."
-        ) from error
+    advice = (
+        "The shards before it are complete: make room, or mend what is wrong, and give the same "
+        "command with `resume`."
+    )
+    with writing(path, advice), replacing(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise UserError(
+                f"{path}: what was collected again is not what the manifest describes (its "
+                "SHA-256 differs), so the shard stays as it is. Another version of a package, "
+                "another processor or another OpenGL driver can be the reason: repair it where "
+                "it was collected, or collect the dataset anew."
+            )
     return digest.hexdigest()
 
 

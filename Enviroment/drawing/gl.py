@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Protocol
 
 from Common.errors import UserError
@@ -22,6 +23,7 @@ Frames cannot be drawn: MuJoCo opens no OpenGL context with MUJOCO_GL={backend!r
 Set MUJOCO_GL to a backend that this machine has: egl (GPU or software, needs no display), \
 osmesa (software) or glfw (needs a display).
 On Debian or Ubuntu, this installs egl: apt-get install libegl1 libgl1-mesa-dri libgl1"""
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")  # in a renderer's name, lower case
 _HEADLESS = ("egl", "osmesa")  # on Linux, each a module of MuJoCo's
 
 
@@ -99,3 +101,26 @@ def _context_class() -> Callable[[int, int], Context]:
     if _import_error is None and sys.platform.startswith("linux") and backend in _HEADLESS:
         return importlib.import_module(f"mujoco.{backend}").GLContext
     return sys.modules["mujoco"].GLContext
+
+
+@cache
+def renderer_name() -> str:
+    """Return what OpenGL calls the device that draws, such as "llvmpipe (LLVM 15.0.6, 256 bits)";
+    "" where it does not say.
+
+    Raises:
+        UserError: there is no usable OpenGL.
+    """
+    with gl_errors():
+        context = open_context(1, 1)
+        try:
+            gl = importlib.import_module("OpenGL.GL")
+            return (gl.glGetString(gl.GL_RENDERER) or b"").decode(errors="replace")
+        finally:
+            context.free()
+
+
+def draws_on_gpu() -> bool:
+    """Return whether a GPU draws, and not a software rasteriser."""
+    name = renderer_name().lower()
+    return bool(name) and not any(software in name for software in _SOFTWARE)

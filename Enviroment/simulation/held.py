@@ -1,8 +1,8 @@
 """What an environment and its wrappers hold in Python, as plain data.
 
 `take` walks through all that can be reached from an environment: its attributes, those of its
-wrappers and of their helpers. `Enviroment.simulation.held_restore` puts the result into an environment that
-was made alike and reset with the same seed. Nothing is pickled, and nothing in the result names
+wrappers and of their helpers. `held_restore` puts the result into an environment that was made
+alike and reset with the same seed. Nothing is pickled, and nothing in the result names
 code that is to run: it only fills objects that are there already.
 
 A tree is JSON: None, bool, int, finite float and text stand for themselves, and all else is a

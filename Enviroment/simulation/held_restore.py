@@ -16,6 +16,7 @@ import random
 import types
 from collections import deque
 from collections.abc import Callable
+from os.path import isabs
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -77,7 +78,8 @@ class _Putter:
         self._where: list[str] = []
 
     def put(self, tree: Any, old: Any) -> Any:
-        if isinstance(tree, str) and isinstance(old, str) and _is_place(tree) and _is_place(old):
+        # Where things lie is this machine's matter.
+        if isinstance(tree, str) and isinstance(old, str) and isabs(tree) and isabs(old):
             return old
         if not isinstance(tree, dict):
             return tree
@@ -358,11 +360,6 @@ class _Putter:
             f"its {where} cannot be restored: it was a {was}, and after a reset it is {now}"
             + (" in another state" if now == f"a {was}" else "")
         )
-
-
-def _is_place(text: str) -> bool:
-    """Whether it is an absolute path: where things lie is this machine's matter."""
-    return PurePath(text).is_absolute()
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
+from Common.differences import differences
 from Common.errors import NoStateError, UserError
 from Enviroment.simulation.held import Held
 from Enviroment.simulation.snapshots import Snapshot
@@ -134,27 +135,6 @@ def check_same(state: EnvState, made_with: dict[str, Any]) -> None:
             f"The saved state is of other environments: {'; '.join(differ)}. "
             "Resume with the settings that the run was started with."
         )
-
-
-def differences(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
-    """What two trees of JSON-like values do not have in common, a phrase each; sorted by name."""
-    old, new = _flat(saved), _flat(ours)
-    return [
-        f"{name} was {json.dumps(old.get(name))} and is {json.dumps(new.get(name))}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"task": {"name": ...}} -> {"task.name": ...}."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 def _array(state: EnvState, name: str, dtype: Any, shape: tuple[int | None, ...]) -> np.ndarray:

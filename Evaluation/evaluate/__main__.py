@@ -12,17 +12,18 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Common.device import torch_threads
 from Common.files.bounded_read import read_json
+from Common.runs.run_folder import FIGURES_FILE
 from Enviroment import seeds
 from Evaluation.evaluate.agreement import agreement_measures, can_be_asked, has_kl
 from Evaluation.evaluate.episodes import policy_act, run_episodes
-from Evaluation.evaluate.figures import FIGURES_FILE, ID, evaluate_student, figures_table
+from Evaluation.evaluate.figures import evaluate_student, figures_table
 from Evaluation.evaluate.latency import measure_latency, measure_size
 from Evaluation.evaluate.seed_range import describe_seeds
 from Evaluation.evaluate.subject import Subject, Taught, TaughtFlags, find_teacher, open_subject
 from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
+from Evaluation.metrics import ID, TEACHER_STATES
 from Evaluation.tool import note, run_tool, write_json
 
-TEACHER_STATES = "teacher_states_"
 Figures = dict[str, float]
 
 

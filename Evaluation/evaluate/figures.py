@@ -19,20 +19,10 @@ from Evaluation.evaluate.episodes import (
     skill,
     skill_interval,
 )
+from Evaluation.metrics import ENDS, ID, METRICS, TEACHER_STATES, Metric
 
 Baselines = Mapping[str, Mapping[str, list[float]]]  # as a teacher's bundle has them
-FIGURES_FILE = "evaluation.json"
-ID = "id_"  # in front of figures on seeds that the student was trained on
-_FURTHER = {
-    "action_accuracy": ("action accuracy, student's states", "{:.3f}"),
-    "teacher_states_action_accuracy": ("action accuracy, teacher's states", "{:.3f}"),
-    "kl": ("KL(teacher || student), student's states", "{:.3f} nats"),
-    "teacher_states_kl": ("KL(teacher || student), teacher's states", "{:.3f} nats"),
-    "latency_p50_ms": ("one action, median", "{:.2f} ms"),
-    "latency_p99_ms": ("one action, 99 of 100 within", "{:.2f} ms"),
-    "parameters": ("parameters", "{:,.0f}"),
-    "bytes": ("weights", "{:,.0f} bytes"),
-}
+_BASELINES = ("teacher", "corrupted_teacher", "blind", "nothing", "random")
 
 
 def evaluate_student(
@@ -130,33 +120,57 @@ def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> 
 
 
 def _rows(figures: Mapping[str, float], task: Task) -> dict[str, str]:
-    """Label and value of what there is, in the order of the table."""
-    label, cell = _with_interval(figures, "return", "return", ".2f")
-    rows = {label: cell}
-    for name in ("teacher", "corrupted_teacher", "blind", "nothing", "random"):
-        if f"{name}_return" in figures:
-            rows[f"return of {name.replace('_', ' ')}"] = f"{figures[f'{name}_return']:.2f}"
-    for name, title in {"skill": "skill", "ratio": "ratio to the teacher"}.items():
-        if name in figures:
-            label, cell = _with_interval(figures, name, title, ".3f")
-            rows[label] = cell
-    if task.distance is not None:
-        below = task.distance.success_below
-        rows[task.distance.name.replace("_", " ")] = f"{figures[task.distance.name]:.3f} m"
-        rows[f"below {below:g} m"] = f"{figures['success']:.0%}"
-        rows[f"below {2 * below:g} m"] = f"{figures['near']:.0%}"
-    for name, (label, form) in _FURTHER.items():
-        if name in figures:
-            rows[label] = form.format(figures[name])
+    """Label and value of what there is, in the order of `METRICS`."""
+    rows = {}
+    for metric in METRICS.values():
+        key = metric.evaluated_key(figures)
+        if key is None:
+            continue
+        in_teachers = TEACHER_STATES + key
+        if in_teachers in figures:
+            rows[f"{metric.title}, student's states"] = _cell(figures, key, metric)
+            rows[f"{metric.title}, teacher's states"] = _cell(figures, in_teachers, metric)
+        else:
+            rows |= _OWN_ROWS.get(metric.key, _row)(figures, key, metric, task)
     return rows
 
 
-def _with_interval(
-    figures: Mapping[str, float], name: str, title: str, form: str
-) -> tuple[str, str]:
-    """The label and the cell. One episode has no interval, whatever its ends are."""
-    value = format(figures[name], form)
-    if figures["episodes"] < 2 or f"{name}_low" not in figures:
-        return title, value
-    low, high = (format(figures[name + end], form) for end in ("_low", "_high"))
-    return f"{title} (95% interval)", f"{value} ({low} to {high})"
+def _row(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+    """One episode has no interval, whatever its ends are."""
+    if figures["episodes"] < 2 or f"{key}_low" not in figures:
+        return {metric.title: _cell(figures, key, metric)}
+    low, high = (_cell(figures, key + end, metric) for end in ENDS)
+    cell = f"{_cell(figures, key, metric)} ({low} to {high})"
+    return {f"{metric.title} (95% interval)": cell}
+
+
+def _returns(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+    rows = _row(figures, key, metric, task)
+    for name in _BASELINES:
+        if f"{name}_{key}" in figures:
+            title = f"{metric.title} of {name.replace('_', ' ')}"
+            rows[title] = _cell(figures, f"{name}_{key}", metric)
+    return rows
+
+
+def _distance(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+    return {key.replace("_", " "): _cell(figures, key, metric)}
+
+
+def _success(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+    """Within the distance of success, and within twice as much."""
+    if task.distance is None:
+        return _row(figures, key, metric, task)
+    below = task.distance.success_below
+    return {
+        f"below {below:g} m": _cell(figures, key, metric),
+        f"below {2 * below:g} m": _cell(figures, "near", metric),
+    }
+
+
+# Rows of their own have what the task names, and what stands beside its baselines.
+_OWN_ROWS = {"return": _returns, "distance": _distance, "success": _success}
+
+
+def _cell(figures: Mapping[str, float], key: str, metric: Metric) -> str:
+    return f"{metric.written(figures[key])} {metric.unit}".rstrip()

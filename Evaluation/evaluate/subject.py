@@ -19,9 +19,9 @@ from Common.errors import UserError
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Common.runs.tracking import CONFIG_FILE
 from Enviroment import seeds
+from Enviroment.custom import task_of, with_package
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
-from Enviroment.suites.custom import task_of, with_package
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act, policy_act
 from Evaluation.evaluate.figures import baselines_on
@@ -190,7 +190,7 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     """The student of a run folder or of a bundle. It needs no teacher.
 
     Args:
-        env_id: of its task, if the command line names it: see `Enviroment.suites.custom.with_package`.
+        env_id: of its task, if the command line names it: see `with_package`.
 
     Raises:
         UserError: there is none, it is damaged, or of a task that is not known.

@@ -17,13 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from Common.errors import UserError
+from Evaluation.metrics import CURVES, METRICS, Metric
 from Evaluation.names import name_rows
 from Evaluation.plots.curves import (
-    METRICS,
-    X_TITLES,
     Curve,
     MeanCurve,
-    Metric,
     XAxis,
     mean_curve,
     metric_of,
@@ -50,6 +48,10 @@ _STYLES: tuple[Any, ...] = (
     (0, (8, 2, 1, 2, 1, 2)),
 )
 _MARKED = 8  # markers a curve
+_METRIC_HELP = (
+    f"{', '.join(CURVES)}, or a key of metrics.jsonl such as train/pg_loss; "
+    "a row of the figure each"
+)
 _CUT = "the end of a run that was cut short, or is under way"
 
 
@@ -62,8 +64,7 @@ class PlotFlags:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
     x: tuple[XAxis, ...] = ("env_steps",)  # a column of the figure each
-    metric: tuple[str, ...] = ("skill",)  # skill, return, distance, success, accuracy, kl, or a
-    # key of metrics.jsonl such as train/pg_loss; a row of the figure each
+    metric: Annotated[tuple[str, ...], tyro.conf.arg(help=_METRIC_HELP)] = ("skill",)
     output: Path = Path("curves.png")  # .png, .pdf or .svg
 
 
@@ -167,7 +168,9 @@ def _read(group: Group, metric: Metric, x: XAxis, remarks: dict[str, None]) -> l
             remarks[f"left out: {error}"] = None
             continue
         if curve is None:
-            remarks[f"left out: {run.folder} logged no {metric.key} against {X_TITLES[x]}."] = None
+            remarks[
+                f"left out: {run.folder} logged no {metric.logged} against {METRICS[x].label}."
+            ] = None
         else:
             curves.append(curve)
     return curves
@@ -178,8 +181,8 @@ def _complain(metric: Metric, x: XAxis, groups: Sequence[Group]) -> None:
     for run in (run for group in groups for run in group.runs):
         logged |= {key for point in run.metrics for key in point if not key.startswith("time/")}
     raise UserError(
-        f"No run here logged {metric.key} against {X_TITLES[x]}. --metric is one of "
-        f"{', '.join(METRICS)}, or one of what they logged: {', '.join(sorted(logged - {'step'}))}."
+        f"No run here logged {metric.logged} against {METRICS[x].label}. --metric is one of "
+        f"{', '.join(CURVES)}, or one of what they logged: {', '.join(sorted(logged - {'step'}))}."
     )
 
 
@@ -238,8 +241,8 @@ def _finish(axes: Axes, metric: Metric, x: XAxis, runs: Sequence[Run]) -> None:
         )
     if axes.get_ylim()[0] < metric.lowest:
         axes.set_ylim(bottom=metric.lowest)
-    axes.set_xlabel(X_TITLES[x], fontsize=9)
-    axes.set_ylabel(metric.title, fontsize=9)
+    axes.set_xlabel(METRICS[x].label, fontsize=9)
+    axes.set_ylabel(metric.label, fontsize=9)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, linewidth=0.5)

@@ -11,42 +11,15 @@ from typing import Any, Literal
 import numpy as np
 
 from Algorithm.method_registry import is_cloning, makes_epochs
+from Evaluation.metrics import METRICS, Metric
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import iqm
 
-XAxis = Literal["env_steps", "gradient_steps", "samples", "seconds"]
-X_TITLES: dict[XAxis, str] = {
-    "env_steps": "environment steps",
-    "gradient_steps": "gradient steps",
-    "samples": "samples learned from",
-    "seconds": "seconds of the run",
-}
-
+XAxis = Literal["env_steps", "gradient_steps", "samples", "seconds"]  # keys of METRICS
 _CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
 _ENV_STEPS, _ROUND = "time/env_steps", "dagger/round"
 _MOST_POINTS = 100  # of a mean curve
 _RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What can be asked of a run's metrics by a short name."""
-
-    key: str  # of metrics.jsonl; may hold `*`, where the rest of a key is the task's
-    title: str
-    teacher: str | float | None = None  # the teacher's level: a key, or a number
-    log: bool = False
-    lowest: float = -math.inf  # values below are cut off where they are drawn
-
-
-METRICS = {
-    "skill": Metric("eval/od_skill", "skill (0 blind, 1 teacher)", 1.0, lowest=-0.5),
-    "return": Metric("eval/od_return", "return of an episode", "eval/teacher_return"),
-    "distance": Metric("eval/od_*_distance", "distance at the end [m]"),
-    "success": Metric("eval/od_success", "share of successful episodes"),
-    "accuracy": Metric("eval/action_accuracy", "agreement with the teacher's actions", 1.0),
-    "kl": Metric("train/kl", "KL to the teacher [nats]", log=True),
-}
 
 
 @dataclass(frozen=True)
@@ -75,7 +48,8 @@ class MeanCurve:
 
 def metric_of(name: str) -> Metric:
     """A metric by its short name, or by its key in `metrics.jsonl`."""
-    return METRICS.get(name) or Metric(name, name)
+    known = METRICS.get(name)
+    return known if known is not None and known.logged else Metric(name, name, logged=name)
 
 
 def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
@@ -89,7 +63,7 @@ def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
         UserError: the run's metrics are missing or damaged.
     """
     points = run.metrics
-    keys = sorted({k for p in points for k in p if fnmatch.fnmatchcase(k, metric.key)})
+    keys = sorted({k for p in points for k in p if fnmatch.fnmatchcase(k, metric.logged)})
     places = _places(run, x)
     if not keys or places is None:
         return None

@@ -8,7 +8,6 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from Common.errors import UserError
 from Common.files.durable import write_file
 
 
@@ -30,8 +29,5 @@ def write_picture(figure: Figure, path: Path, dpi: int = 150) -> Path:
                     label.set_parse_math(True)
     image = io.BytesIO()
     figure.savefig(image, format=path.suffix[1:].lower(), dpi=dpi)
-    try:
-        write_file(path, image.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error
+    write_file(path, image.getvalue())
     return path

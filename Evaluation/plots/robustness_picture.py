@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from Evaluation.metrics import METRICS
 from Evaluation.plots.picture import write_picture
 from Evaluation.plots.run_curves import BLUE, GRAY, GREEN, VERMILION
 
@@ -37,7 +38,7 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     for axes in grid.flat[len(curves) :]:
         axes.remove()
     for axes in grid[:, 0]:
-        axes.set_ylabel("return of an episode", fontsize=9)
+        axes.set_ylabel(METRICS["return"].label, fontsize=9)
     figure.suptitle(
         f"{task_name}: {result['episodes']} episodes a point, the same seeds", fontsize=10
     )

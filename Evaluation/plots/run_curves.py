@@ -24,6 +24,7 @@ from matplotlib.ticker import EngFormatter
 from Common.errors import UserError
 from Common.runs.run_folder import CURVES_FILE
 from Common.runs.tracking import METRICS_FILE, read_metrics
+from Evaluation.metrics import METRICS
 from Evaluation.plots.picture import write_picture
 
 BLACK, GRAY = "#000000", "#595959"
@@ -32,6 +33,7 @@ ORANGE, VERMILION, PURPLE = "#E69F00", "#D55E00", "#CC79A7"
 
 _COLUMNS = 3
 _PANEL_INCHES = (4.2, 2.9)
+_ENV_STEPS = METRICS["env_steps"].label
 
 Style = Literal["-", "--", "-.", ":"]
 Series = tuple[np.ndarray, np.ndarray]  # steps, values; both (points,)
@@ -69,40 +71,61 @@ class Panel:
     lowest: float = -math.inf  # values below are cut off
 
 
-PANELS = (
-    Panel(
-        "Return of an episode",
-        (
-            Line("rollout/ep_return", "student, training", SKY, "-."),
-            Line("eval/id_return", "student, training seeds", ORANGE, "--"),
-            Line("eval/od_return", "student, unseen seeds (95%)", BLUE),
-        ),
-        (
+def _panel(
+    key: str,
+    *lines: Line,
+    levels: tuple[Level, ...] = (),
+    columns: int = 1,
+    title: str = "",
+) -> Panel:
+    """Return the panel of a figure. Without `lines`, it draws what the figure is logged as."""
+    metric = METRICS[key]
+    title = title or metric.label[0].upper() + metric.label[1:]
+    if not lines:
+        color = BLUE if metric.logged.startswith("eval/") else BLACK
+        lines = (Line(metric.logged, metric.title, color),)
+        title += ", unseen seeds" if metric.logged.startswith("eval/od_") else ""
+    return Panel(title, lines, levels, columns, metric.log, metric.lowest)
+
+
+# Panels with several lines, by the figure in whose place they stand.
+_SEVERAL = {
+    "return": _panel(
+        "return",
+        Line("rollout/ep_return", "student, training", SKY, "-."),
+        Line("eval/id_return", "student, training seeds", ORANGE, "--"),
+        Line(METRICS["return"].logged, "student, unseen seeds (95%)", BLUE),
+        levels=(
             Level("eval/teacher_return", "teacher", GREEN),
             Level("eval/blind_return", "blind", VERMILION, "-."),
             Level("eval/nothing_return", "do nothing", GRAY, ":"),
         ),
         columns=2,
     ),
-    Panel(
-        "Skill on unseen seeds",
-        (Line("eval/od_skill", "student", BLUE),),
-        (Level(1.0, "teacher", GREEN), Level(0.0, "blind", VERMILION, "-.")),
-        lowest=-1.0,  # an untrained student's -7 would flatten what matters
+    "skill": _panel(
+        "skill", levels=(Level(1.0, "teacher", GREEN), Level(0.0, "blind", VERMILION, "-."))
     ),
-    Panel("Final distance, unseen seeds [m]", (Line("eval/od_*_distance", "student", BLUE),)),
-    Panel(
-        "Share",
-        (
-            Line("eval/action_accuracy", "action accuracy", PURPLE, "--"),
-            Line("eval/od_success", "success, unseen seeds", BLUE),
-        ),
+    "success": _panel(
+        "success",
+        Line(METRICS["accuracy"].logged, METRICS["accuracy"].title, PURPLE, "--"),
+        Line(METRICS["success"].logged, "success, unseen seeds", BLUE),
+        title="Share",
     ),
-    Panel("KL to the teacher [nats]", (Line("train/kl", "KL", VERMILION),), log=True),
-    Panel("Policy loss", (Line("train/pg_loss", "policy loss", BLACK),)),
-    Panel("Value loss", (Line("train/value_loss", "value loss", BLACK),), log=True),
-    Panel("Policy entropy [nats]", (Line("rollout/entropy", "entropy", BLACK),)),
-)
+}
+
+
+def _panels() -> tuple[Panel, ...]:
+    """Return a panel for each figure that is logged, unless it is a line of another's."""
+    drawn = {line.key for panel in _SEVERAL.values() for line in panel.lines}
+    panels = [
+        _SEVERAL.get(key) or _panel(key)
+        for key, metric in METRICS.items()
+        if metric.logged and (key in _SEVERAL or metric.logged not in drawn)
+    ]
+    return tuple(sorted(panels, key=lambda panel: -panel.columns))  # a wide one begins its row
+
+
+PANELS = _panels()
 
 
 def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
@@ -165,11 +188,14 @@ def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
 def step_title(points: Sequence[Mapping[str, Any]]) -> str:
     """Return what `step` counts in a run: gradient steps where it is not the env steps."""
     counts_env_steps = all(p.get("time/env_steps", p["step"]) == p["step"] for p in points)
-    return "environment steps" if counts_env_steps else "gradient steps"
+    return _ENV_STEPS if counts_env_steps else METRICS["gradient_steps"].label
 
 
 def draw_panel(
-    axes: Axes, panel: Panel, metrics: Mapping[str, Series], x_title: str = "environment steps"
+    axes: Axes,
+    panel: Panel,
+    metrics: Mapping[str, Series],
+    x_title: str = _ENV_STEPS,
 ) -> None:
     """Draw one panel; lines whose metric is missing are left out."""
     for line in panel.lines:

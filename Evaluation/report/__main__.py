@@ -12,7 +12,7 @@ import tyro
 from Common.commands.redaction import command_line
 from Common.errors import UserError
 from Common.files.bounded_read import read_bounded
-from Common.files.durable import publishing, remove
+from Common.files.durable import publishing, remove, writing
 from Evaluation.report.entries import find_entries
 from Evaluation.report.page import MEDIA, Page, render_page
 from Evaluation.report.rows import make_rows
@@ -52,13 +52,10 @@ def write_report(flags: ReportFlags) -> None:
         found.problems,
     )
     output = flags.output.absolute()
-    try:
-        with publishing(output) as folder:
-            text = render_page(page, folder)
-            (folder / PAGE).write_text(text, encoding="utf-8")
-            remove(output)  # the older report, now that the new one is whole
-    except OSError as error:
-        raise UserError(f"--output {flags.output} cannot be written: {error.strerror}.") from error
+    with writing(f"--output {flags.output}"), publishing(output) as folder:
+        text = render_page(page, folder)
+        (folder / PAGE).write_text(text, encoding="utf-8")
+        remove(output)  # the older report, now that the new one is whole
     for problem in dict.fromkeys(page.problems):
         note(problem)
     print(f"page     {flags.output / PAGE}")

@@ -9,11 +9,9 @@ from typing import Any, get_args
 import numpy as np
 
 from Common.errors import UserError
+from Evaluation.metrics import CURVES, METRICS, Metric
 from Evaluation.plots.curves import (
-    METRICS,
-    X_TITLES,
     Curve,
-    Metric,
     XAxis,
     mean_curve,
     read_curve,
@@ -33,7 +31,7 @@ def task_curves(rows: Sequence[ReportRow], problems: list[str]) -> dict[str, Any
     """
     readable = [_readable(row, problems) for row in rows]
     lines: dict[str, dict[str, dict[str, Any]]] = {}
-    for key, metric in METRICS.items():
+    for key, metric in CURVES.items():
         for x in get_args(XAxis):
             drawn = {
                 row.id: line
@@ -46,14 +44,16 @@ def task_curves(rows: Sequence[ReportRow], problems: list[str]) -> dict[str, Any
     return {
         "metrics": {
             key: {
-                "title": METRICS[key].title,
+                "title": METRICS[key].label,
                 "log": METRICS[key].log,
                 "lowest": _finite(METRICS[key].lowest),
                 "teacher": [_round(v) for v in teacher_levels(runs, METRICS[key])],
             }
             for key in lines
         },
-        "axes": {x: X_TITLES[x] for x in get_args(XAxis) if any(x in of for of in lines.values())},
+        "axes": {
+            x: METRICS[x].label for x in get_args(XAxis) if any(x in of for of in lines.values())
+        },
         "lines": lines,
     }
 

@@ -2,67 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from Evaluation.report.details import run_name, words
 from Evaluation.report.entries import Entry
-from Evaluation.report.measured import DAMAGED, measured
+from Evaluation.report.measured import Measurement, measured
 from Evaluation.report.media import Media
-from Evaluation.report.parts import run_name, video, words
 from Evaluation.report.rows import ReportRow
+from Evaluation.report.videos import Video
 
 
-def diagnostics(rows: Sequence[ReportRow], media: Media) -> str:
-    """Pictures and measurements of all runs; what is damaged is named in its place."""
-    return "\n".join(
-        part
+@dataclass(frozen=True)
+class Card:
+    """A measurement, its picture, or both."""
+
+    name: str
+    title: str
+    row: str
+    measured: Measurement | None = None
+    picture: str | None = None  # its address in the page
+    lacks_picture: bool = False  # there is one, which cannot be shown
+    is_damaged: bool = False
+    is_video: bool = False
+
+
+def diagnostics(rows: Sequence[ReportRow], media: Media) -> list[Card | Video]:
+    """Return pictures and measurements of all runs; what is damaged is named in its place."""
+    return [
+        shown
         for row in rows
         for entry in row.entries
-        for part in _of_entry(entry, row.id, f"{row.name}: {run_name(entry)}", media)
-    )
-
-
-def _of_entry(entry: Entry, row: str, title: str, media: Media) -> list[str]:
-    drawn = {path.stem: path for path in entry.pictures if path.suffix == ".png"}
-    parts = [
-        _seen(path, row, title, media)
-        for path in entry.pictures
-        if path.suffix != ".png" or path.stem not in entry.diagnostics
+        for shown in _of_entry(entry, row.id, f"{row.name}: {run_name(entry)}", media)
     ]
+
+
+def _of_entry(entry: Entry, row: str, title: str, media: Media) -> Iterator[Card | Video]:
+    drawn = {path.stem: path for path in entry.pictures if path.suffix == ".png"}
+    for path in entry.pictures:
+        if path.suffix != ".png":
+            yield _video(path, row, title, media)
+        elif path.stem not in entry.diagnostics:
+            source = media.add(path)
+            yield Card(words(path.stem), title, row, None, source, source is None)
     for name, value in entry.diagnostics.items():
         if isinstance(value, str):
-            pill, body = DAMAGED, ""
             media.problems.append(f"Not shown: {value}")
-        else:
-            pill, body = measured(value)
-        if name in drawn:  # with its numbers
-            body = _picture(drawn[name], title, media) + body
-        parts.append(_card(name, pill, body, row, title))
-    return parts
+        of = None if isinstance(value, str) else measured(value)
+        source = media.add(drawn[name]) if name in drawn else None
+        lacks = name in drawn and source is None
+        yield Card(words(name), title, row, of, source, lacks, isinstance(value, str))
 
 
-def _seen(path: Path, row: str, title: str, media: Media) -> str:
-    """A video or picture that has no numbers."""
-    if path.suffix == ".png":
-        return _card(path.stem, "", _picture(path, title, media), row, title)
+def _video(path: Path, row: str, title: str, media: Media) -> Card | Video:
     source = media.add(path)
     if source is None:
-        return _card(path.stem, DAMAGED, "", row, title)
-    return video(source, words(path.stem), title, "media", row)
-
-
-def _picture(path: Path, title: str, media: Media) -> str:
-    source = media.add(path)
-    if source is None:
-        return f'<p class="verdict">The picture is not shown {DAMAGED}</p>'
-    label = escape(f"{words(path.stem)}, {title}")
-    return f'<img loading="lazy" src="{source}" alt="{label}">'
-
-
-def _card(name: str, pill: str, body: str, row: str, title: str) -> str:
-    return (
-        f'<figure class="media wide" data-row="{row}"><figcaption><strong>'
-        f'{escape(words(name))} {pill}</strong><span class="quiet">{escape(title)}</span>'
-        f"</figcaption>{body}</figure>"
-    )
+        return Card(words(path.stem), title, row, is_damaged=True)
+    return Video(source, words(path.stem), title, row)

@@ -8,8 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from Evaluation.metrics import METRICS, Metric
 from Evaluation.names import RowName
-from Evaluation.report.rows import COLUMNS, MEASURES, Column, ReportRow, by_teacher
+from Evaluation.report.rows import MEASURES, ReportRow, by_teacher, interval, typeset
 from Evaluation.runs import FEWEST_EPISODES
 from Evaluation.stats.estimates import Estimate, iqm, probability_of_improvement
 
@@ -76,30 +77,29 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     if measure is None:
         return None
     best: dict[str, ReportRow] = {}  # of each method; of one run only where it has no others
-    for row in sorted(rows, key=lambda r: (len(r.compared) < 2, -r.values[measure].value)):
+    for row in sorted(rows, key=lambda r: (len(r.compared) < 2, -r.values[measure.key].value)):
         best.setdefault(row.name.method, row)
-    column = next(c for c in COLUMNS if c.key == measure)
-    first, *others = sorted(best.values(), key=lambda row: -row.values[measure].value)
+    first, *others = sorted(best.values(), key=lambda row: -row.values[measure.key].value)
     weight = sum(len(row.compared) for row in rows)
     if not others:
-        statement = f"{_full(first.name)} reaches {_score(first, column)}."
+        statement = f"{_full(first.name)} reaches {_score(first, measure)}."
         return Claim(where, "no rival", statement, _alone(first, left_out), weight)
     second = others[0]
     x, y = first.scores(measure), second.scores(measure)
     gap = difference(x, y)
-    verdict, sureness = _sureness(first, second, gap, column, x, y)
-    scores = [_number(row.values[measure].value, column) for row in (first, second)]
+    verdict, sureness = _sureness(first, second, gap, measure, x, y)
+    scores = [typeset(measure.written(row.values[measure.key].value)) for row in (first, second)]
     verb = "beats" if verdict == "ahead" else "leads"
     statement = (
         f"{first.name.method} {verb} {second.name.method}: "
-        f"{column.title.lower()} {scores[0]} against {scores[1]}."
+        f"{measure.title} {scores[0]} against {scores[1]}."
     )
     if scores[0] == scores[1]:
         names = f"{first.name.method} and {second.name.method}"
-        statement = f"{names} are level: {column.title.lower()} {scores[0]}."
+        statement = f"{names} are level: {measure.title} {scores[0]}."
     compared = (
-        f"{_full(first.name)}: {_score(first, column)}. "
-        f"{_full(second.name)}: {_score(second, column)}."
+        f"{_full(first.name)}: {_score(first, measure)}. "
+        f"{_full(second.name)}: {_score(second, measure)}."
     )
     details = [compared, sureness, _costs(first, second)]
     if any(sum(row.name.method == m for row in rows) > 1 for m in best):
@@ -127,7 +127,7 @@ def _sureness(
     first: ReportRow,
     second: ReportRow,
     gap: Estimate,
-    column: Column,
+    measure: Metric,
     x: np.ndarray,
     y: np.ndarray,
 ) -> tuple[Verdict, str]:
@@ -139,10 +139,10 @@ def _sureness(
             "nothing tells how much another seed would change: take no side yet."
         )
     chance = probability_of_improvement({"": x}, {"": y})
-    interval = f"{_number(gap.low, column)} to {_number(gap.high, column)}"
     text = (
-        f"The difference is {_number(gap.value, column)} (95% interval {interval}, over {len(x)} "
-        f"and {len(y)} runs). A run of {names[0]} scores higher than one of {names[1]} with "
+        f"The difference is {typeset(measure.written(gap.value))} (95% interval "
+        f"{interval(gap, measure)}, over {len(x)} and {len(y)} runs). "
+        f"A run of {names[0]} scores higher than one of {names[1]} with "
         f"probability {chance.value:.2f}. "
     )
     if gap.low <= 0:
@@ -153,10 +153,11 @@ def _sureness(
 
 def _costs(first: ReportRow, second: ReportRow) -> str:
     parts = []
-    for key, what in (("env_steps", "env steps"), ("gradient_steps", "gradient steps")):
-        costs = [row.values.get(key) for row in (first, second)]
+    for metric in (METRICS["env_steps"], METRICS["gradient_steps"]):
+        costs = [row.values.get(metric.key) for row in (first, second)]
         if costs[0] is not None and costs[1] is not None:
-            parts.append(f"{costs[0].value:,.0f} against {costs[1].value:,.0f} {what}")
+            against = " against ".join(metric.written(cost.value) for cost in costs if cost)
+            parts.append(f"{against} {metric.title}")
     return f"Cost: {', '.join(parts)}." if parts else ""
 
 
@@ -164,14 +165,8 @@ def _full(name: RowName) -> str:
     return f"{name.method} ({', '.join(name.settings)})" if name.settings else name.method
 
 
-def _score(row: ReportRow, column: Column) -> str:
-    value = row.values[column.key]
-    text = f"{column.title.lower()} {_number(value.value, column)}"
-    if value.low is None or value.high is None:
-        return text
-    interval = f"{_number(value.low, column)} to {_number(value.high, column)}"
-    return f"{text} ({interval}, over {row.over})"
-
-
-def _number(value: float, column: Column) -> str:
-    return f"{value:{column.form}}".replace("-", "\u2212")
+def _score(row: ReportRow, measure: Metric) -> str:
+    value = row.values[measure.key]
+    text = f"{measure.title} {typeset(measure.written(value.value))}"
+    ends = interval(value, measure)
+    return f"{text} ({ends}, over {row.over})" if ends else text

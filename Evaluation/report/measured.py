@@ -7,19 +7,19 @@ its file is called. Any other JSON is shown as it is: facts, tables where it has
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from Evaluation.report.parts import facts, text_of, words
+from Evaluation.metrics import ENDS, METRICS, Metric, number
+from Evaluation.report.details import text_of, words
+from Evaluation.report.rows import interval, typeset
 from Evaluation.stats.estimates import Estimate
 
-DAMAGED = '<span class="pill cut">cut short or damaged</span>'
 _WIDEST = 12  # columns of a table that is not known here
-# Of `EpisodeStats.summary`: the title, and how it is written.
-_FIGURES = {"return": ("Return", ".2f"), "skill": ("Skill", ".3f"), "success": ("Success", ".0%")}
+# Figures that have a column, and the change of the first of them.
+_FIGURES = tuple(METRICS[key] for key in ("return", "skill", "success"))
+_CHANGE = replace(METRICS["return"], title="change of return", form="+.2f")
 # Of a verdict: the pill if it is true, and if it is not.
 _VERDICTS = {
     "used": (("ahead", "sight is used"), ("undecided", "not shown to be used")),
@@ -28,209 +28,193 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True)
-class _Row:
-    """What was measured of one variant; `change` is that of the return, from the intact one."""
+class Cell:
+    """A text, and below it what is quieter."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one variant. A cell that is None is cut short or damaged."""
 
     name: str
-    figures: Any  # an object, where nothing is damaged
-    change: Estimate | None
+    cells: tuple[Cell | None, ...]
     note: str = ""
+    is_damaged: bool = False
 
 
-def measured(value: Mapping[str, Any]) -> tuple[str, str]:
-    """What a file says, as HTML: a pill for its title, which may be empty, and its content."""
+@dataclass(frozen=True)
+class Table:
+    """A table; without rows it is cut short or damaged."""
+
+    titles: Sequence[str]
+    rows: Sequence[Row]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a file says."""
+
+    tables: Sequence[Table] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    numbers: str = ""  # JSON of what has no place in a table, for who asks
+    pill: tuple[str, str] | None = None  # its kind and text
+    verdict: str = ""
+
+
+def measured(value: Mapping[str, Any]) -> Measurement:
+    """Return what a file says: as tables where it is known, else as it is."""
     key = next((k for k, (is_known, _) in _KINDS.items() if is_known(value.get(k))), None)
     if key is None:
-        return "", _unknown(value)
+        return _unknown(value)
     rest = {k: v for k, v in value.items() if k != key}
-    pill, verdict = "", ""
+    pill, verdict = None, ""
     for name, (if_true, if_false) in _VERDICTS.items():
         if isinstance(rest.get(name), bool):
-            kind, said = if_true if rest.pop(name) else if_false
-            pill = f'<span class="pill {kind}">{said}</span>'
+            pill = if_true if rest.pop(name) else if_false
     if isinstance(rest.get("verdict"), str):
-        verdict = f'<p class="verdict">{escape(rest.pop("verdict"))}</p>'
-    _, draw = _KINDS[key]
-    return pill, f"{verdict}{draw(value[key])}{_unknown(rest)}{_numbers({key: value[key]})}"
+        verdict = rest.pop("verdict")
+    _, tables = _KINDS[key]
+    unknown = _unknown(rest, folded={key: value[key]})
+    return replace(
+        unknown, tables=[*tables(value[key]), *unknown.tables], pill=pill, verdict=verdict
+    )
 
 
 # -- sight, robustness, the linear probe -----------------------------------------------------------
 
 
-def _has_returns(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return any(isinstance(of, dict) and "return" in of for of in value.values())
+def _has(name: str) -> Callable[[Any], bool]:
+    """Return whether a value is an object of objects, one of which has this."""
 
+    def has(value: Any) -> bool:
+        if not isinstance(value, dict):
+            return False
+        return any(isinstance(of, dict) and name in of for of in value.values())
 
-def _has_levels(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    return any(isinstance(of, dict) and "levels" in of for of in value.values())
+    return has
 
 
 def _is_r2(value: Any) -> bool:
-    if not isinstance(value, dict) or not value:
-        return False
-    return all(place.isdecimal() for place in value)
+    return isinstance(value, dict) and bool(value) and all(place.isdecimal() for place in value)
 
 
-def _sight(variants: Mapping[str, Any]) -> str:
+def _sight(variants: Mapping[str, Any]) -> list[Table]:
     """A row for each variant; the changes are paired by seed."""
-    rows = [_Row(name, of, _fall(of)) for name, of in variants.items()]
-    return _table("The student", rows)
+    return [_table("The student", [(name, of, _fall(of), "") for name, of in variants.items()])]
 
 
 def _fall(figures: Any) -> Estimate | None:
     """By how much the return changes: `drop`, which is how much it falls, turned round."""
-    drop, low, high = (_number(figures, f"drop{end}") for end in ("", "_low", "_high"))
+    drop, low, high = (number(figures, f"drop{end}") for end in ("", *ENDS))
     if drop is None:
         return None
     return Estimate(-drop, None if high is None else -high, None if low is None else -low)
 
 
-def _robustness(curves: Mapping[str, Any]) -> str:
+def _robustness(curves: Mapping[str, Any]) -> list[Table]:
     """A table for each disturbance."""
     tables = []
     for name, curve in curves.items():
         known = curve if isinstance(curve, dict) else {}
         title, levels = words(name).capitalize(), known.get("levels")
-        caption = escape(", ".join(filter(None, (title, text_of(known.get("unit"))))))
-        if not isinstance(levels, list) or not levels:
-            tables.append(f'<p class="verdict"><strong>{caption}</strong> {DAMAGED}</p>')
-        else:
-            tables.append(_table("Level", _levels(levels, known.get("none")), caption))
-    return f'<div class="tables">{"".join(tables)}</div>'
+        caption = ", ".join(filter(None, (title, text_of(known.get("unit")))))
+        rows = _levels(levels, known.get("none")) if isinstance(levels, list) else []
+        tables.append(_table("Level", rows, caption))
+    return tables
 
 
-def _levels(levels: Sequence[Any], none: Any) -> list[_Row]:
+_Variant = tuple[str, Any, Estimate | None, str]  # name, figures, change of the return, note
+
+
+def _levels(levels: Sequence[Any], none: Any) -> list[_Variant]:
     """A row for each level; the returns are compared with the one at which nothing changes."""
-    returns = [_number(at, "return") for at in levels if _number(at, "level") == none]
+    returns = [number(at, "return") for at in levels if number(at, "level") == none]
     rows, intact = [], returns[0] if returns else None
     for at in levels:
-        level, value = _number(at, "level"), _number(at, "return")
-        name = "?" if level is None else _written(level, "g")
-        if level is not None and level == none:
-            rows.append(_Row(name, at, None, "undisturbed"))
-        elif value is None or intact is None:
-            rows.append(_Row(name, at, None))
-        else:
-            rows.append(_Row(name, at, Estimate(value - intact)))
+        level, value = number(at, "level"), number(at, "return")
+        is_intact = level is not None and level == none
+        name = "?" if level is None else typeset(f"{level:g}")
+        change = None
+        if not is_intact and value is not None and intact is not None:
+            change = Estimate(value - intact)
+        rows.append((name, at, change, "undisturbed" if is_intact else ""))
     return rows
 
 
-def _probe(r2: Mapping[str, Any]) -> str:
+def _probe(r2: Mapping[str, Any]) -> list[Table]:
     """A row for each number of the state that proprioception does not have."""
     rows = []
     for place, of in r2.items():
-        value = _number(r2, place)
-        shown = "constant" if of is None else DAMAGED if value is None else _written(value, ".3f")
-        rows.append(f'<tr><th scope="row">state[{place}]</th><td>{shown}</td></tr>')
-    return _scrolling(_head(("Outside proprioception", "R\u00b2, held out")), "".join(rows))
+        value = number(r2, place)
+        cell = None if value is None else Cell(typeset(f"{value:.3f}"))
+        rows.append(Row(f"state[{place}]", (Cell("constant") if of is None else cell,)))
+    return [Table(("Outside proprioception", "R\u00b2, held out"), rows)]
 
 
-_KINDS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], str]]] = {
-    "variants": (_has_returns, _sight),
-    "curves": (_has_levels, _robustness),
+_KINDS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], list[Table]]]] = {
+    "variants": (_has("return"), _sight),
+    "curves": (_has("levels"), _robustness),
     "r2": (_is_r2, _probe),
 }
 
 
-# -- tables ----------------------------------------------------------------------------------------
-
-
-def _table(first: str, rows: Sequence[_Row], caption: str = "") -> str:
+def _table(first: str, variants: Sequence[_Variant], caption: str = "") -> Table:
     """Figures with their intervals below them, and the change of the return beside it."""
-    shown = [
-        name
-        for name in _FIGURES
-        if name == "return" or any(_number(row.figures, name) is not None for row in rows)
-    ]
-    titles = [_FIGURES[name][0] for name in shown]
-    titles.insert(1, "Change of return")
-    body = []
-    for row in rows:
-        cells = [_cell(_estimate(row.figures, name), _FIGURES[name][1]) for name in shown]
-        cells.insert(1, _cell(row.change, "+.2f"))
-        name = escape(row.name)
-        if row.note:
-            name += f'<span class="interval">{escape(row.note)}</span>'
-        if _number(row.figures, "return") is None:
-            name += f" {DAMAGED}"
-        body.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
-    return _scrolling(_head((first, *titles)), "".join(body), caption)
+    value, *others = (
+        metric
+        for metric in _FIGURES
+        if metric is _FIGURES[0] or any(_estimate(of, metric) for _, of, _, _ in variants)
+    )
+    rows = []
+    for name, of, change, note in variants:
+        cells = [_cell(_estimate(of, value), value), _cell(change, _CHANGE)]
+        cells += [_cell(_estimate(of, metric), metric) for metric in others]
+        rows.append(Row(name, tuple(cells), note, is_damaged=_estimate(of, value) is None))
+    titles = [metric.title.capitalize() for metric in (value, _CHANGE, *others)]
+    return Table((first, *titles), rows, caption)
 
 
-def _estimate(figures: Any, name: str) -> Estimate | None:
-    value, low, high = (_number(figures, f"{name}{end}") for end in ("", "_low", "_high"))
+def _estimate(figures: Any, metric: Metric) -> Estimate | None:
+    value, low, high = (number(figures, metric.key + end) for end in ("", *ENDS))
     return None if value is None else Estimate(value, low, high)
 
 
-def _cell(of: Estimate | None, form: str) -> str:
+def _cell(of: Estimate | None, metric: Metric) -> Cell:
     if of is None:
-        return "<td>&ndash;</td>"
-    interval = ""
-    if of.low is not None and of.high is not None:
-        ends = f"{_written(of.low, form)} to\u00a0{_written(of.high, form)}"
-        interval = f'<span class="interval">{ends}</span>'
-    return f"<td>{_written(of.value, form)}{interval}</td>"
-
-
-def _number(figures: Any, name: str) -> float | None:
-    """A finite number of an object; None where there is none, or no object."""
-    value = figures.get(name) if isinstance(figures, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _written(value: float, form: str) -> str:
-    return format(value, form).replace("-", "\u2212")
-
-
-def _head(titles: Sequence[str]) -> str:
-    return "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
-
-
-def _scrolling(head: str, body: str, caption: str = "") -> str:
-    label = caption or "Measurements"
-    title = f"<caption>{caption}</caption>" if caption else ""
-    return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">'
-        f'<table class="measured">{title}<thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+        return Cell("\u2013")
+    ends = interval(of, metric).replace(" to ", " to\u00a0")
+    return Cell(typeset(metric.written(of.value)), ends)
 
 
 # -- anything else ---------------------------------------------------------------------------------
 
 
-def _unknown(value: Mapping[str, Any]) -> str:
-    """JSON of a shape that is not known here: a table of what is one, and facts."""
-    plain = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
-    parts = [facts(plain)] if plain else []
-    tables = {k: v for k, v in value.items() if isinstance(v, dict)}
+def _unknown(value: Mapping[str, Any], folded: Mapping[str, Any] | None = None) -> Measurement:
+    """JSON of a shape that is not known here: facts, a table of what is one, and the rest folded.
+
+    Args:
+        folded: what is shown already, and has its numbers below all the same.
+    """
+    facts = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
     flat = {
-        k: v for k, v in tables.items() if not any(isinstance(x, dict | list) for x in v.values())
+        k: v
+        for k, v in value.items()
+        if isinstance(v, dict) and not any(isinstance(x, dict | list) for x in v.values())
     }
     columns = list(dict.fromkeys(name for row in flat.values() for name in row))
+    tables = []
     if flat and len(columns) <= _WIDEST:
-        body = "".join(
-            f'<tr><th scope="row">{escape(words(name))}</th>'
-            + "".join(f"<td>{escape(text_of(row.get(c)))}</td>" for c in columns)
-            + "</tr>"
+        rows = [
+            Row(words(name), tuple(Cell(text_of(row.get(column))) for column in columns))
             for name, row in flat.items()
-        )
-        parts.append(_scrolling(_head(["", *map(words, columns)]), body))
-        tables = {k: v for k, v in tables.items() if k not in flat}
-    rest = tables | {k: v for k, v in value.items() if isinstance(v, list)}
-    return "".join([*parts, _numbers(rest) if rest else ""])
-
-
-def _numbers(value: Mapping[str, Any]) -> str:
-    """All of it, for who asks."""
-    text = escape(json.dumps(value, indent=1))
-    return (
-        f'<details class="measured"><summary>Numbers</summary><pre class="json">{text}</pre>'
-        "</details>"
-    )
+        ]
+        tables.append(Table(("", *map(words, columns)), rows))
+    else:
+        flat = {}
+    rest = {k: v for k, v in value.items() if k not in flat and k not in facts}
+    rest.update(folded or {})
+    return Measurement(tables, facts, json.dumps(rest, indent=1) if rest else "")

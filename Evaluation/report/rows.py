@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
@@ -13,26 +13,29 @@ import numpy as np
 from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Enviroment import seeds
+from Evaluation.metrics import ENDS, METRICS, Metric, by_columns, number
 from Evaluation.names import RowName, name_rows, size_name
 from Evaluation.report.entries import Entry, Found, TeacherBundle
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import Estimate, estimate
-from Evaluation.table import Row, distance_name, rows_of
+from Evaluation.table import Row, rows_of
 
 _RESAMPLES = 2000
-_LEVELS = (0.90, 0.95)  # of skill, whose time is told
+# Methods are compared by the first of these that each of them has.
+MEASURES = tuple(METRICS[key] for key in ("skill", "ratio", "return"))
+COLUMNS = by_columns("report")
 
 
-@dataclass(frozen=True)
-class Column:
-    """A figure of a run, and how it is shown."""
+def typeset(number: str) -> str:
+    """Return a number as a page shows it: with a minus sign in place of the hyphen."""
+    return number.replace("-", "\u2212")
 
-    key: str
-    title: str
-    of: Callable[[Run], float | None]
-    form: str
-    interval: bool = False  # shown with it
-    more_is_better: bool = True
+
+def interval(of: Estimate, metric: Metric) -> str:
+    """Return an interval as a page shows it; empty without one."""
+    if of.low is None or of.high is None:
+        return ""
+    return typeset(f"{metric.written(of.low)} to {metric.written(of.high)}")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class ReportRow:
     over: str  # what the intervals are over
     teacher: str
     blind: bool
+    look: int  # its place among the task's rows, which gives its colour, line and marker
 
     @property
     def shipped(self) -> bool:
@@ -72,82 +76,12 @@ class ReportRow:
     def teacher_return(self) -> float | None:
         """What its skill is measured against."""
         entries = self.compared or self.finished
-        return figure(entries[0].run, "teacher_return") if entries else None
+        return number(entries[0].run.figures, "teacher_return") if entries else None
 
-    def scores(self, measure: str) -> np.ndarray:
+    def scores(self, measure: Metric) -> np.ndarray:
         """Of the runs that are compared, `(runs,)`."""
-        numbers = [figure(entry.run, measure) for entry in self.compared]
+        numbers = [measure.of(entry.run) for entry in self.compared]
         return np.array([value for value in numbers if value is not None])
-
-
-def figure(run: Run, name: str) -> float | None:
-    """A figure on evaluation seeds, if it is a number."""
-    value = (run.figures or {}).get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def _distance(run: Run) -> float | None:
-    name = distance_name(run)
-    return None if name is None else figure(run, name)
-
-
-def _last(metric: str) -> Callable[[Run], float | None]:
-    def last(run: Run) -> float | None:
-        try:
-            return run.last(metric)
-        except UserError:
-            return None
-
-    return last
-
-
-def _minutes_to(level: float) -> Callable[[Run], float | None]:
-    def minutes(run: Run) -> float | None:
-        try:
-            seconds = run.seconds_to(level)
-        except UserError:
-            return None
-        return None if seconds is None else seconds / 60
-
-    return minutes
-
-
-def _of(name: str) -> Callable[[Run], float | None]:
-    return lambda run: figure(run, name)
-
-
-# Methods are compared by the first of these that each of them has.
-MEASURES = ("skill", "ratio", "return")
-COLUMNS = (
-    Column("skill", "Skill", _of("skill"), ".3f", interval=True),
-    Column("ratio", "Ratio to teacher", _of("ratio"), ".3f", interval=True),
-    Column("return", "Return", _of("return"), ".2f", interval=True),
-    Column("distance", "Distance (m)", _distance, ".3f", interval=True, more_is_better=False),
-    Column("success", "Success", _of("success"), ".0%", interval=True),
-    Column("env_steps", "Env steps", _last("time/env_steps"), ",.0f", more_is_better=False),
-    Column(
-        "gradient_steps",
-        "Gradient steps",
-        _last("time/gradient_steps"),
-        ",.0f",
-        more_is_better=False,
-    ),
-    Column("seconds", "Seconds", _last("time/seconds"), ",.0f", more_is_better=False),
-    *(
-        Column(
-            f"to_{level:.2f}",
-            f"Min to {level:.2f}",
-            _minutes_to(level),
-            ".1f",
-            more_is_better=False,
-        )
-        for level in _LEVELS
-    ),
-    Column("latency", "ms an action", _of("latency_p50_ms"), ".2f", more_is_better=False),
-    Column("parameters", "Parameters", _of("parameters"), ",.0f", more_is_better=False),
-)
 
 
 def make_rows(found: Found) -> list[ReportRow]:
@@ -168,7 +102,12 @@ def make_rows(found: Found) -> list[ReportRow]:
             )
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)
-    return [replace(row, id=f"row-{number}") for number, row in enumerate(rows, 1)]
+    so_far: Counter[str] = Counter()
+    placed = []
+    for row in rows:
+        placed.append(replace(row, id=f"row-{len(placed) + 1}", look=so_far[row.task]))
+        so_far[row.task] += 1
+    return placed
 
 
 def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
@@ -204,7 +143,7 @@ def _make(
     finished = [run for run in finished if not run.is_barely_evaluated] or finished
     runs = finished or [entry.run for entry in entries]
     values = {c.key: v for c in COLUMNS if (v := _value(c, runs)) is not None}
-    episodes = figure(runs[0], "episodes")
+    episodes = number(runs[0].figures, "episodes")
     alone = "" if episodes is None else f"{episodes:.0f} episodes of one run"
     first = entries[0]
     return ReportRow(
@@ -216,17 +155,28 @@ def _make(
         over=f"{len(finished)} runs" if len(finished) > 1 else alone,
         teacher=_teacher(first, teachers),
         blind=bool(first.run.config["student"].get("blind")),
+        look=0,
     )
 
 
-def _value(column: Column, runs: Sequence[Run]) -> Estimate | None:
-    numbers = [value for run in runs if (value := column.of(run)) is not None]
+def _value(column: Metric, runs: Sequence[Run]) -> Estimate | None:
+    numbers = [value for run in runs if (value := _of(column, run)) is not None]
     if not numbers:
         return None
     if len(numbers) > 1:
         return estimate({"": numbers}, resamples=_RESAMPLES)
-    ends = [figure(runs[0], f"{column.key}_{end}") for end in ("low", "high")]
-    return Estimate(numbers[0], *ends) if len(runs) == 1 else Estimate(numbers[0])
+    if len(runs) > 1:
+        return Estimate(numbers[0])
+    figures = runs[0].figures
+    return Estimate(numbers[0], *(number(figures, column.evaluated + end) for end in ENDS))
+
+
+def _of(column: Metric, run: Run) -> float | None:
+    """What is damaged has no figures; the page names it where its curves would be."""
+    try:
+        return column.of(run)
+    except UserError:
+        return None
 
 
 def _teacher(entry: Entry, teachers: Mapping[str, TeacherBundle]) -> str:
@@ -250,14 +200,18 @@ def _teacher(entry: Entry, teachers: Mapping[str, TeacherBundle]) -> str:
 
 def _same_return(run: Run, teachers: Mapping[str, TeacherBundle]) -> str | None:
     """Of the teacher whose return on the same seeds the run's figures hold."""
-    said, episodes = figure(run, "teacher_return"), figure(run, "episodes")
-    if said is None or episodes is None or figure(run, "first_seed") != seeds.EVALUATION.start:
+    said, episodes = number(run.figures, "teacher_return"), number(run.figures, "episodes")
+    if (
+        said is None
+        or episodes is None
+        or number(run.figures, "first_seed") != seeds.EVALUATION.start
+    ):
         return None
     return next((s for s, t in teachers.items() if t.returned(said, round(episodes))), None)
 
 
 def _order(row: ReportRow) -> tuple[Any, ...]:
     for rank, measure in enumerate(MEASURES):
-        if measure in row.values and row.compared:
-            return (row.task, rank, -row.values[measure].value, str(row.name))
+        if measure.key in row.values and row.compared:
+            return (row.task, rank, -row.values[measure.key].value, str(row.name))
     return (row.task, len(MEASURES), 0.0, str(row.name))

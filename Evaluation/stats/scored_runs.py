@@ -9,8 +9,8 @@ import numpy as np
 
 from Algorithm.method_registry import LEARNERS
 from Common.errors import UserError
+from Common.runs.run_folder import FIGURES_FILE
 from Evaluation.evaluate.episodes import skill
-from Evaluation.evaluate.figures import FIGURES_FILE
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import Statistic, geometric_iqm, iqm
 from Evaluation.stats.paper_numbers import human_normalised, suite_of

@@ -18,7 +18,7 @@ from Common.commands.exits import exit_with_message
 from Common.commands.redaction import command_line
 from Common.errors import UserError, fields_as_flags
 from Common.files.bounded_read import file_sha256
-from Enviroment.suites.custom import named_task
+from Enviroment.custom import named_task
 from Models.sb3.agent import Softening
 from Models.sb3.trust import Trust
 from Models.sb3.zip_file import read_sb3_zip

@@ -128,10 +128,7 @@ def write_numbers(study: Study, folder: Path) -> None:
         UserError: they cannot be written, or a training's record is missing or damaged.
     """
     write_json(folder / STUDY_FILE, describe(study))
-    try:
-        write_file(folder / TABLE_FILE, "\n".join(table(study)).encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{folder / TABLE_FILE} cannot be written: {error.strerror}.") from error
+    write_file(folder / TABLE_FILE, "\n".join(table(study)).encode() + b"\n")
 
 
 def describe(study: Study) -> dict[str, Any]:

@@ -83,7 +83,8 @@ def show_students(flags: StudentsFlags) -> None:
         )
     swept = [g for g in groups if len(_lambdas(groups, g.size)) > 1 and g.method == "PPD"]
     write_json(flags.output / "students.json", _describe(groups))
-    _write(flags.output / "students.md", table(shown, swept))
+    text = "\n".join(table(shown, swept)) + "\n"
+    write_file(flags.output / "students.md", text.encode())
     pictures = {"figure4_sizes.png": _curves(shown), "figure5_test_return.png": _bars(shown)}
     for size in dict.fromkeys(group.size for group in swept):
         of_size = [group for group in swept if group.size == size]
@@ -270,10 +271,3 @@ def _line(group: Group, *, with_paper: bool = True) -> str:
     if with_paper:
         cells.append(f"{PAPER[group.size]:.1f}" if group.method == "PPD" else "")
     return markdown_row(*cells)
-
-
-def _write(path: Path, lines: Iterator[str]) -> None:
-    try:
-        write_file(path, "\n".join(lines).encode() + b"\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}.") from error

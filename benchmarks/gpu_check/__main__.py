@@ -58,6 +58,7 @@ PARTS = {
     "bf16": Part("bfloat16", 45, equality.check_bf16),
     "commands": Part("Command lines", 150, commands.check),
     "speed": Part("Env steps per second and memory", 150, speed.check),
+    "workers": Part("Env steps per second by workers", 60, speed.check_workers),
     "resume": Part("Resume", 90, commands.check_resume),
     "ranks": Part("Two ranks", 75, commands.check_ranks),
     "steps": Part("Time of a minibatch", 90, loop.check_step_times),

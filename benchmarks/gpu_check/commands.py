@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -88,9 +89,9 @@ def check_resume(setting: Setting) -> None:
     for name, run in (("whole", runs[0]), ("again", runs[1]), ("resumed", resumed)):
         errors = run.communicate(timeout=setting.seconds)[1]
         setting.findings.expect(run.returncode == 0, f"{name}: {errors[-3000:]}")
-        unsure = sorted({line for line in errors.splitlines() if "deterministic" in line})
+        unsure = sorted(set(re.findall(r"(\w+) does not have a deterministic", errors)))
         if unsure and name == "whole":
-            setting.findings.fact("has no deterministic form", [line[:300] for line in unsure])
+            setting.findings.fact("has no deterministic form", unsure)
     repeated = _apart(whole, again)
     after_kill = _apart(whole, killed)
     setting.findings.fact("a run and its repetition", repeated)

@@ -53,7 +53,7 @@ class Setting:
     def env(self, n_envs: int | None = None) -> VecEnv:
         """Its environments, as the command line has them; the caller closes them."""
         n_envs = n_envs or self.n_envs
-        env = make_env(self.task(), n_envs, 0, n_workers=min(n_envs, N_CORES), stagger=True)
+        env = make_env(self.task(), n_envs, 0, stagger=True)
         return VecNormalize(env, norm_obs=False, gamma=PPDConfig.gamma)
 
     def teacher(self, device: torch.device) -> Teacher:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from benchmarks.gpu_check.setting import MODES, N_CORES, Setting, recorded, wait
+from Enviroment.drawing.gl import renderer_name
+from Enviroment.make import make_env
+from Enviroment.simulation.workers import WorkerKind
 
 _ENVS = (18, 64, 128, 512)
+_WORKER_ENVS, _WORKERS, _WORKER_STEPS = (18, 64), (1, 2, 4, 16), 2_048
 _SAMPLES = 8_192  # env steps that are timed, at least one rollout
 
 
@@ -40,9 +44,23 @@ def check(setting: Setting) -> None:
             env.close()
 
 
-def _stepping(setting: Setting, env: Any) -> dict[str, Any]:
+def check_workers(setting: Setting) -> None:
+    """Time stepping and drawing by threads and by processes, without a network."""
+    setting.findings.fact("OpenGL renderer", renderer_name())
+    for n_envs in (2,) if setting.quick else _WORKER_ENVS:
+        for kind in get_args(WorkerKind):
+            for n_workers in (1,) if kind == "serial" or setting.quick else _WORKERS:
+                env = make_env(setting.task(), n_envs, 0, workers=kind, n_workers=n_workers)
+                try:
+                    row = _stepping(setting, env, _WORKER_STEPS)
+                    setting.findings.row(workers=f"{n_workers} {kind}", **row)
+                finally:
+                    env.close()
+
+
+def _stepping(setting: Setting, env: Any, n_samples: int = 4_096) -> dict[str, Any]:
     """Stepping and drawing alone, with actions of zero."""
-    n_steps = max(3, (100 if setting.quick else 4_096) // env.num_envs)
+    n_steps = max(3, (100 if setting.quick else n_samples) // env.num_envs)
     env.reset()
     actions = torch.zeros(env.num_envs, *env.action_space.shape).numpy()
     env.step(actions)

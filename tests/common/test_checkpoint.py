@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from Common.errors import UserError
-from Common.runs.checkpoint import CheckpointStore
+from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack, unpack
 
@@ -233,6 +233,31 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert best.tensors("model")["w"].tolist() == [200.0, 200.0]
     save(store, 6 * 10**12, best=True)
     assert [int(name[5:]) for name in names(store)] == [5 * 10**12, 6 * 10**12]
+
+
+def test_a_store_of_one_replaces_it_whatever_its_step(tmp_path):
+    store = CheckpointStore(tmp_path, keep=1)
+    for text in ("first", "second"):
+        store.replace({"model": {"w": torch.zeros(2)}}, {"text": text})
+    newest = CheckpointStore(tmp_path).newest()
+    assert newest is not None
+    assert newest.values == {"text": "second"}
+    assert len(names(store)) == 1
+
+
+def test_a_run_resumes_from_the_newest_and_never_from_none_where_all_are_damaged(tmp_path):
+    store = CheckpointStore(tmp_path)
+    assert store.to_resume() is None
+    newest = Checkpoint.open(save(store, 1))
+    assert store.to_resume() == newest
+    (newest.path / "state.json").unlink()
+    with pytest.raises(UserError, match=r"Every checkpoint in .* is damaged"):
+        store.to_resume()
+
+
+def test_whoever_may_read_the_values_may_read_the_tensors(tmp_path):
+    modes = {path.stat().st_mode for path in save(CheckpointStore(tmp_path), 1).iterdir()}
+    assert len(modes) == 1
 
 
 def test_a_checkpoint_is_never_overwritten(tmp_path):

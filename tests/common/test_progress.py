@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -28,6 +29,11 @@ def use_terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return stream
 
 
+@dataclass(frozen=True)
+class Nothing:
+    """Flags of a tool that has none."""
+
+
 def evaluate(_: object = None) -> None:
     env = make_state_env("Reacher", 2, 0)
     act = do_nothing(env.action_space)
@@ -40,7 +46,7 @@ def evaluate(_: object = None) -> None:
 def test_a_tool_shows_a_bar_on_a_terminal(monkeypatch):
     terminal = use_terminal(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["tool"])
-    run_tool(dict, "Evaluation.tool", evaluate)  # pyright: ignore[reportArgumentType]
+    run_tool(Nothing, "Evaluation.tool", evaluate)
     shown = terminal.getvalue()
     assert "0/3" in shown and "episodes" in shown and "playing" in shown
 

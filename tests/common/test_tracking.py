@@ -21,6 +21,7 @@ from wandb.errors import CommError
 from wandb.proto import wandb_internal_pb2
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Common.runs import tracking
 from Common.runs.tracking import RunTracker, package_versions, read_metrics, write_config
 
@@ -173,7 +174,7 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
     script.write_text(
         textwrap.dedent(f"""
         import pathlib
-        from Evaluation.tracking import RunTracker
+        from Common.runs.tracking import RunTracker
         run_dir = pathlib.Path({str(run_dir)!r})
         tracker = RunTracker(run_dir, wandb_mode="offline", project="p", name="n", config={{}})
         tracker.write({{"a": 1.0}}, {{}}, 1)
@@ -184,7 +185,7 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
     environment = os.environ | {
         "WANDB_API_KEY": "5ec2e7" * 6 + "abcd",
         "CLOUD_TOKEN": "environment-secret",
-        "PYTHONPATH": str(Path(tracking.__file__).parent.parent),
+        "PYTHONPATH": str(ROOT),
     }
     command = [sys.executable, str(script), "--password=argument-secret"]
     subprocess.run(command, env=environment, check=True, capture_output=True, cwd=tmp_path)

@@ -18,11 +18,8 @@ from pathlib import Path
 
 from tests.docs.documented_budgets import Budget, budget_of
 from tests.docs.documented_commands import ROOT, Command, Fence
+from tests.docs.source_audit import PACKAGES
 
-_PACKAGES = (
-    *("Common", "Enviroment", "Models", "Algorithm", "Evaluation"),
-    *("Distillation", "Train_Teacher"),
-)
 _FILES = ("Makefile", "README.md", "pyproject.toml", "requirements.txt")
 _SHIPPED = ("*/README.md", "*/*.csv", "*/teachers", "*/students")  # of Results; the rest are runs
 TIMEOUT = 600  # seconds a command: ten are enough, but the machine may be busy
@@ -64,7 +61,7 @@ class Workplace:
         """A copy of what git keeps of the checkout, and programs that find its packages there."""
         folder, site = parent / "reader", parent / "site"
         no_caches = shutil.ignore_patterns("__pycache__", "wandb")
-        for name in (*_PACKAGES, "tests", "docs", "install"):
+        for name in (*PACKAGES, "tests", "docs", "install"):
             shutil.copytree(ROOT / name, folder / name, ignore=no_caches)
         for name in _FILES:
             shutil.copy2(ROOT / name, folder / name)
@@ -77,7 +74,7 @@ class Workplace:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy2(path, target)
         site.mkdir()
-        for name in _PACKAGES:  # before those of the checkout, which is installed in editable mode
+        for name in PACKAGES:  # before those of the checkout, which is installed in editable mode
             (site / name).symlink_to(folder / name)
         _set_up(folder)
         binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+PACKAGES = (
+    *("Algorithm", "Common", "Distillation", "Enviroment", "Evaluation", "Models"),
+    "Train_Teacher",
+)
 _PICKLERS = {
     *("pickle", "_pickle", "cPickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"),
     *("jsonpickle", "pandas"),

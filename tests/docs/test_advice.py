@@ -24,12 +24,9 @@ from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, script_of
 from Models import bundle
 from Models.teacher.shipped import default_teacher
+from tests.docs.source_audit import PACKAGES
 from tests.support.refusal import refusal
 
-PACKAGES = (
-    *("Common", "Enviroment", "Models", "Algorithm", "Evaluation"),
-    *("Distillation", "Train_Teacher"),
-)
 NAMES = re.compile(
     r"(?:python )?((?:Distillation|Train_Teacher|benchmarks|docs)/[\w<>/]+\.(?:py|md))"
 )

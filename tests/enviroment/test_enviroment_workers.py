@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from Enviroment import make
+from Enviroment.drawing import gl
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
 
@@ -55,3 +57,18 @@ def test_the_collector_frees_environments_in_any_thread():
     for thread in [collector, *threads]:
         thread.join(timeout=20)
         assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("renderer", "n_threads"), [("NVIDIA H100 80GB HBM3/PCIe/SSE2", 1), ("llvmpipe (LLVM 15)", 2)]
+)
+def test_a_gpu_draws_in_one_thread(
+    renderer: str, n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its driver has one lock, for which more threads only wait."""
+    monkeypatch.setattr(gl, "renderer_name", lambda: renderer)
+    monkeypatch.setattr(make, "_available_cores", lambda: 2)
+    before = threading.active_count()
+    env = make_env(SMALL_REACHER, 3, 0)
+    assert threading.active_count() - before == n_threads
+    env.close()

@@ -66,7 +66,7 @@ def test_resuming_counts_episodes_and_stays_within_the_runs_own_seeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(self: StateVecEnv) -> None:
-        raise NoStateError("as a game")
+        raise NoStateError("A game cannot be saved.")
 
     monkeypatch.setattr(StateVecEnv, "save_state", refuse)
     first = BLOCK.stop - 5  # so that a few episodes pass the range's end

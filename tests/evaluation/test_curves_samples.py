@@ -16,8 +16,9 @@ from Algorithm.on_policy.distill import StudentDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD
 from Distillation.run import main
+from Evaluation.metrics import METRICS
 from Evaluation.plots import curves
-from Evaluation.plots.curves import METRICS, read_curve
+from Evaluation.plots.curves import read_curve
 from Evaluation.runs import read_run
 
 # Rollouts of 2 x 4 samples: minibatches of 3, 3 and 2.

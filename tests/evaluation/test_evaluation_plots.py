@@ -12,10 +12,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from Common.errors import UserError
+from Evaluation.metrics import METRICS
 from Evaluation.names import name_rows
 from Evaluation.plots import run_curves as plots
 from Evaluation.plots.__main__ import PlotFlags, draw_comparison, make_groups, plot_runs
-from Evaluation.plots.curves import METRICS, mean_curve, read_curve, teacher_levels
+from Evaluation.plots.curves import mean_curve, read_curve, teacher_levels
 from Evaluation.plots.run_curves import (
     PANELS,
     Level,
@@ -91,7 +92,7 @@ def test_no_two_curves_of_a_panel_look_the_same_in_black_and_white():
 
 def test_an_untrained_students_skill_does_not_flatten_the_rest():
     axes = drawn(PANELS[1], RUN)
-    assert axes.get_ylim()[0] == -1.0
+    assert axes.get_ylim()[0] == METRICS["skill"].lowest
     assert axes.get_ylim()[1] > 1.0
 
 

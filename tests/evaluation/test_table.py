@@ -35,6 +35,13 @@ def test_the_distance_is_the_tasks_own(tmp_path):
     assert table(find_runs([tmp_path]))[0]["distance (m)"] == "0.012"
 
 
+def test_the_distance_is_that_on_unseen_seeds(tmp_path):
+    """`Evaluation.evaluate` adds figures on training's seeds, whose names sort before some."""
+    distances = {"id_object_goal_distance": 0.5, "object_goal_distance": 0.125}
+    write_run(tmp_path / "a", figures(0.8) | distances, task="Pusher")
+    assert table(find_runs([tmp_path]))[0]["distance (m)"] == "0.125"
+
+
 def test_flags_that_differ_are_named_and_the_others_are_not(tmp_path):
     write_run(tmp_path / "a", figures(0.8), training={"PPD_parameter": 1.0, "gamma": 0.9})
     write_run(tmp_path / "b", figures(0.9), training={"PPD_parameter": 5.0, "gamma": 0.9})

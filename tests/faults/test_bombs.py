@@ -155,10 +155,8 @@ def test_a_pipe_in_a_run_that_others_go_on_from(
     assert not holds_run(tmp_path)
     checkpoint = tmp_path / "checkpoints" / "step_000000000001"
     checkpoint.mkdir(parents=True)
-    make(checkpoint / "model.zip")
-    state = {"format": 2, "files": {"model.zip": {"bytes": 1, "sha256": ""}}, "progress": {}}
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    with pytest.raises(UserError, match="No checkpoint"):
+    make(checkpoint / "manifest.json")
+    with pytest.raises(UserError, match="Every checkpoint"):
         find_newest(checkpoint.parent)
     assert "It is passed over" in capsys.readouterr().err
 
@@ -178,7 +176,7 @@ def test_a_pipe_in_a_run_that_others_go_on_from(
 )
 def test_overwrite_deletes_no_run_of_others(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(UserError, match="--overwrite deletes nothing here"):
+    with pytest.raises(UserError, match="`overwrite` deletes nothing here"):
         check_free(tmp_path, overwrite=True)
     with pytest.raises(UserError, match="already holds a run"):
         check_free(tmp_path)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from Common.places import ROOT
 from tests.support.short_run import outcome
-
-ROOT = Path(__file__).resolve().parents[2]
 
 # Prints more than any buffer holds, then leaves a file.
 PROGRAM = """

@@ -192,5 +192,5 @@ def test_a_wrapped_environment_tells_its_divergences():
 
 @pytest.mark.parametrize("make", [make_env, make_state_env])
 def test_bad_limit(make):
-    with pytest.raises(UserError, match="max_divergences -1"):
+    with pytest.raises(UserError, match="max_divergences` -1"):
         make("Pusher", 1, 0, max_divergences=-1)

@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def test_a_full_disk_stops_with_an_error_and_the_older_ones_stay(n_bytes, tmp_pa
     error = capfd.readouterr().err
     assert error.startswith("UserError")
     assert "step_000000000002 cannot be written: File too large" in error
-    assert "--resume" in error
+    assert "`resume`" in error
     assert os.listdir(tmp_path) == ["step_000000000001"]
     assert check_whole(CheckpointStore(tmp_path).newest()) == 1
 
@@ -139,6 +140,26 @@ def test_curves_on_a_full_disk_cost_a_warning_only(tmp_path, capfd):
     assert "No curves: " in capfd.readouterr().err
     assert os.listdir(tmp_path) == [METRICS_FILE]
     assert curves_or_warning(tmp_path) == tmp_path / CURVES_FILE
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells the peak memory")
+def test_large_tensors_are_written_without_a_second_copy(tmp_path, capfd):
+    """A replay buffer may fill half of the memory."""
+
+    def write():
+        tensors = {"replay": {"rows": torch.ones(2**25)}}  # 128 MiB
+        before = peak_memory()
+        CheckpointStore(tmp_path).save(1, tensors, {})
+        print(peak_memory() - before, flush=True)
+
+    assert run_child(write) == 0
+    assert int(capfd.readouterr().out) < 16 * 2**20
+
+
+def peak_memory():
+    """Of this process so far, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 # -- damage --------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def test_a_missing_attribute_is_an_attribute_error(kind):
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
 def test_bad_timeouts(timeout):
-    with pytest.raises(UserError, match=r"worker_timeout .* more than 0 seconds"):
+    with pytest.raises(UserError, match=r"worker_timeout` .* more than 0 seconds"):
         faulty_env("thread", timeout)
 
 

@@ -58,18 +58,6 @@ def test_a_training_ends_with_a_bundle_that_sees_raw_states(reinforce):
     assert config["run"]["settings"]["baseline"] == 20
 
 
-def test_the_bundle_acts_as_the_agent_in_its_checkpoint_does(reinforce):
-    from Algorithm.policy_gradient.methods import REINFORCE
-
-    folder, _ = reinforce
-    (best,) = (folder / "checkpoints").glob("best_*")
-    agent = REINFORCE.load(best / "model.zip", device="cpu")
-    obs = np.random.default_rng(0).normal(size=(5, 11)).astype(np.float32) * 12
-    expected = agent.predict(obs, deterministic=True)[0]
-    actions = Teacher.load(folder / "teacher").predict(obs)[0]
-    np.testing.assert_allclose(actions, expected, atol=1e-6)
-
-
 def test_episodes_and_seconds_of_training_are_logged_and_go_on(reinforce, tmp_path):
     folder, flags = reinforce
     points = [p for p in read_metrics(folder) if "time/training_seconds" in p]

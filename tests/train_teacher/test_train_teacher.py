@@ -16,10 +16,7 @@ from Enviroment.make import make_state_env
 from Evaluation.evaluate.episodes import run_episodes
 from Models.teacher.policy import Teacher
 from Train_Teacher import train as train_module
-from Train_Teacher.checkpoint import (
-    Progress,
-    find_best,
-)
+from Train_Teacher.checkpoint import Progress, find_best
 from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
 from Train_Teacher.train import main, parse
 
@@ -66,12 +63,12 @@ def test_a_run_ends_with_a_loadable_teacher_of_its_best_checkpoint(finished):
     assert description.command == " ".join(["python", "Train_Teacher/Pusher.py", *arguments])
     assert description.versions["stable-baselines3"]
     assert str(folder / "teacher") in printed
-    found = find_best(folder / "checkpoints")
-    assert found is not None
+    best = find_best(folder / "checkpoints")
+    assert best is not None
     notes = json.loads((folder / "teacher" / "teacher.json").read_text())
-    assert notes["trained_env_steps"] == found[1].steps
+    assert notes["trained_env_steps"] == best.steps
     best_seen = max(point.get("eval/return", -np.inf) for point in read_metrics(folder))
-    assert found[1].best_return == best_seen
+    assert best.mean_return == best_seen
 
 
 def test_baselines_are_the_returns_of_each_seed(finished):
@@ -107,12 +104,8 @@ def test_metrics_and_curves_are_there(finished):
 def test_the_two_newest_checkpoints_and_the_best_are_kept(finished):
     _, folder, _, _ = finished
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert [name for name in names if name.startswith("step_")] == [
-        "step_000000000200",
-        "step_000000000400",
-    ]
-    assert sum(name.startswith("best_") for name in names) == 1
-    assert len(names) == 3  # and no unfinished ones
+    assert names == ["best", "step_000000000200", "step_000000000400"]  # and no unfinished ones
+    assert len(list((folder / "checkpoints" / "best").iterdir())) == 1
 
 
 def test_resume_of_a_run_that_is_complete_writes_the_same_teacher(finished):
@@ -144,12 +137,12 @@ def test_a_damaged_checkpoint_is_named_and_passed_over(finished, tmp_path, capsy
     algo, _, _, _ = finished
     folder = tmp_path / "run"
     main("Pusher", flags(algo, 400, folder))
-    model = folder / "checkpoints" / "step_000000000400" / "model.zip"
+    model = folder / "checkpoints" / "step_000000000400" / "agent.safetensors"
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
     model.write_bytes(content)
     main("Pusher", flags(algo, 400, folder, "--resume"))
-    assert "step_000000000400 is damaged: model.zip" in capsys.readouterr().err
+    assert "step_000000000400 is damaged: agent.safetensors" in capsys.readouterr().err
     evaluated = [p["step"] for p in read_metrics(folder) if "eval/return" in p]
     assert evaluated == [0, 200, 400]
 
@@ -274,7 +267,7 @@ def test_a_folder_with_a_run_is_not_lost(tmp_path, capsys):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
     assert exit_code("Pusher", flags("ppo", 200, folder, "--resume", "--gamma", "0.5")) == 2
-    assert "gamma: 0.99 in the run, 0.5 now" in capsys.readouterr().err
+    assert "gamma was 0.99 and is 0.5" in capsys.readouterr().err
 
     main("Pusher", flags("ppo", 200, folder, "--overwrite", "--gamma", "0.5"))
     assert Teacher.load(folder / "teacher").description.gamma == 0.5
@@ -292,7 +285,7 @@ def test_a_folder_with_other_things_is_refused_even_with_overwrite(tmp_path, cap
 def test_a_garbled_configuration_cannot_be_resumed(tmp_path, capsys):
     (tmp_path / "config.json").write_text("[1]")
     assert exit_code("Pusher", flags("ppo", 200, tmp_path, "--resume")) == 2
-    assert "not the configuration" in capsys.readouterr().err
+    assert "does not describe a run" in capsys.readouterr().err
 
 
 def test_a_file_as_output_is_refused(tmp_path, capsys):
@@ -304,10 +297,8 @@ def test_a_file_as_output_is_refused(tmp_path, capsys):
 def test_training_never_sees_a_seed_twice_or_one_of_another_range():
     run = parse("Pusher", ["--algo", "ppo", "--run_index", "2"])
     block = seeds.teacher_training(2)
-    fresh = train_module._first_seed(run, Progress(0, 0, 0, None, {}))
-    resumed = train_module._first_seed(
-        run, Progress(9, 0, episodes=5, best_return=None, evaluation={})
-    )
+    fresh = train_module._first_seed(run, Progress(0, 0, 0, {}))
+    resumed = train_module._first_seed(run, Progress(9, 0, episodes=5, evaluation={}))
     assert fresh == block.start
     # Five episodes in the environment that began most: seeds up to 4 * 32 + 31 are used.
     assert resumed == block.start + 5 * run.settings.num_envs

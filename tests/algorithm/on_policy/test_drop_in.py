@@ -154,8 +154,8 @@ def test_lambda_may_be_a_function_of_env_steps(teacher: PPO) -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"distill_lambda": -0.5}, "lambda is -0.5"),
-        ({"distill_lambda": lambda steps: -1}, "lambda is -1"),
+        ({"distill_lambda": -0.5}, "distill_lambda` -0.5"),
+        ({"distill_lambda": lambda steps: -1}, "distill_lambda` -1"),
         ({"kl_mode": "both"}, "not forward or reverse"),
     ],
 )

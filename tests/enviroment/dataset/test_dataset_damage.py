@@ -264,10 +264,11 @@ def test_collect_missing_goes_on_with_what_a_stopped_run_left(
 
 _FULL_AFTER_ONE = """
 import resource, sys
-from Distillation import datasets, run
-from Enviroment import collect as collection
+from Distillation import run
+from Distillation.starting import teacher_data
+from Enviroment.dataset import collect as collection
 collection._SHARD_BYTES = int(sys.argv.pop(1))
-collect = datasets.collect
+collect = teacher_data.collect
 
 def until_the_disk_is_full(*arguments, progress, **settings):
     def then(done, total):
@@ -275,7 +276,7 @@ def until_the_disk_is_full(*arguments, progress, **settings):
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     return collect(*arguments, progress=then, **settings)
 
-datasets.collect = until_the_disk_is_full
+teacher_data.collect = until_the_disk_is_full
 run.main("Pusher")
 """
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from Distillation.custom_run import main_custom
+from Enviroment.custom import custom_task
 from Enviroment.dataset import __main__ as dataset_tools
 from Enviroment.dataset.reader import TeacherDataset
-from Enviroment.suites.custom import custom_task
 from Models.teacher.policy import save_teacher
 from tests.support.tiny_dataset import TASK, collect_tiny, content, length_of
 from tests.support.tiny_teacher import tiny_teacher

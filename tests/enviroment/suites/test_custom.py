@@ -21,10 +21,7 @@ import Distillation
 from Common.errors import UserError
 from Distillation.camera_preview import write_preview
 from Distillation.custom_run import main_custom
-from Enviroment.dataset.format import describe_task, described_task
-from Enviroment.make import make_env, make_state_env
-from Enviroment.simulation.part import make_simulation
-from Enviroment.suites.custom import (
+from Enviroment.custom import (
     custom_task,
     default_view,
     describe_custom,
@@ -34,6 +31,9 @@ from Enviroment.suites.custom import (
     task_of,
     with_package,
 )
+from Enviroment.dataset.format import describe_task, described_task
+from Enviroment.make import make_env, make_state_env
+from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import TASKS, Camera
 from Evaluation.evaluate.subject import open_subject
 from Models.teacher.adoption import adopt

@@ -18,8 +18,8 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from Common.errors import UserError
 from Distillation.custom_run import main_custom
+from Enviroment.custom import custom_task
 from Enviroment.make import make_state_env
-from Enviroment.suites.custom import custom_task
 from Models.student.bundle import load_student
 from Models.teacher.__main__ import main
 from Models.teacher.adoption import adopt

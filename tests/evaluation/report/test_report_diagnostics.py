@@ -91,7 +91,7 @@ def test_each_known_measurement_is_a_table(folder):
     assert '<p class="verdict">Sight is used: so it seems.</p>' in page
     assert "<caption>Camera shift, pixels to the right</caption>" in page
     assert "<dt>teacher return</dt><dd>-26</dd>" in page
-    assert "&quot;length&quot;: 9.0" in page  # what has no column is not lost
+    assert "&#34;length&#34;: 9.0" in page  # what has no column is not lost
     assert "<zeroed>" not in page
 
 

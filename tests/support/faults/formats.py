@@ -41,9 +41,10 @@ from Models.teacher.__main__ import describe
 from Models.teacher.policy import Teacher
 from tests.support.bundle_edits import change_description
 from tests.support.faults.mutants import byte_mutants, json_mutants
+from tests.support.faults.payloads import trained
 from tests.support.short_run import write_teacher
 from tests.support.tiny_dataset import collect_tiny
-from Train_Teacher.checkpoint import find_newest
+from Train_Teacher.checkpoint import find_best, find_newest, restore
 
 
 @dataclass(frozen=True)
@@ -182,8 +183,8 @@ def checkpoint_manifest(folder: Path, run: Path) -> Format:
     return _json(path / "manifest.json", lambda: Checkpoint.open(path))
 
 
-def checkpoint_state(folder: Path, run: Path) -> Format:
-    path = _checkpoint(folder, run)
+def _values(path: Path, read: Callable[[], object]) -> Format:
+    """The plain values of the checkpoint in a folder."""
 
     def seal() -> None:
         content = (path / "state.json").read_bytes()
@@ -192,12 +193,18 @@ def checkpoint_state(folder: Path, run: Path) -> Format:
         manifest["files"]["state.json"] = {"bytes": len(content), "sha256": sha256}
         (path / "manifest.json").write_text(json.dumps(manifest))
 
+    return _json(path / "state.json", read, seal)
+
+
+def checkpoint_state(folder: Path, run: Path) -> Format:
+    path = _checkpoint(folder, run)
+
     def read() -> None:
         found = Checkpoint.open(path)
         for part in found.parts:
             unpack(found.tensors(part), found.values.get(part))
 
-    return _json(path / "state.json", read, seal)
+    return _values(path, read)
 
 
 def _checkpoint(folder: Path, run: Path) -> Path:
@@ -206,19 +213,30 @@ def _checkpoint(folder: Path, run: Path) -> Path:
 
 
 def teachers_checkpoint(folder: Path, run: Path) -> Format:
-    path = folder / "step_000000000001"
-    path.mkdir()
-    (path / "generators.json").write_text("{}")
-    files = {"generators.json": {"bytes": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}}
-    progress = {"steps": 1, "updates": 1, "episodes": 1, "best_return": None, "evaluation": {}}
-    state = {"format": 2, "progress": progress, "files": files}
-    (path / "state.json").write_text(json.dumps(state))
+    agent = trained(folder)
+    (path,) = (folder / "checkpoints").glob("step_*")
 
     def read() -> None:
-        found = find_newest(folder)
+        found = find_newest(path.parent)
         assert found is not None and found[1].steps >= 0
+        restore(found[0], agent, found[1])
+        agent.predict(agent.observation_space.sample())
+        agent.replay_buffer.sample(8)
 
-    return _json(path / "state.json", read)
+    return _values(path, read)
+
+
+def best_teacher(folder: Path, run: Path) -> Format:
+    trained(folder)
+    (path,) = (folder / "checkpoints" / "best").glob("step_*")
+
+    def read() -> None:
+        best = find_best(folder / "checkpoints")
+        if best is None:
+            raise UserError("damaged, as its store has printed")
+        Teacher(best.description, best.tensors)
+
+    return _values(path, read)
 
 
 # -- datasets and what people write --------------------------------------------------------------
@@ -363,6 +381,7 @@ FORMATS: dict[str, Callable[[Path, Path], Format]] = {
     "checkpoint, manifest.json": checkpoint_manifest,
     "checkpoint, state.json": checkpoint_state,
     "teacher's checkpoint": teachers_checkpoint,
+    "best teacher": best_teacher,
     "dataset, manifest.json": dataset_manifest,
     "flags, YAML": flags_file,
     "flags, JSON": flags_json,

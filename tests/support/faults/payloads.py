@@ -34,13 +34,20 @@ from Models.sb3.vecnormalize import read_vecnormalize
 from Models.sb3.zip_file import read_sb3_zip
 from tests.support.tiny_dataset import TASK, collect_tiny
 from Train_Teacher.agent import make_agent, normalise
-from Train_Teacher.checkpoint import Progress, find_newest, restore, save_checkpoint
+from Train_Teacher.checkpoint import (
+    Progress,
+    find_best,
+    find_newest,
+    restore,
+    save_best,
+    save_checkpoint,
+)
 from Train_Teacher.config import SACTeacherConfig
 
 Read = Callable[[], object]
 Forge = Callable[[Path, "Payload"], Read]  # in a folder; returns what must refuse the file
 
-PROGRESS = Progress(steps=1, updates=1, episodes=1, best_return=None, evaluation={})
+PROGRESS = Progress(steps=1, updates=1, episodes=1, evaluation={})
 
 
 class Payload:
@@ -57,13 +64,6 @@ def npy(payload: Payload) -> bytes:
     """What `np.save` makes of it: an array of objects."""
     buffer = io.BytesIO()
     np.save(buffer, np.array([payload], dtype=object), allow_pickle=True)
-    return buffer.getvalue()
-
-
-def npz(payload: Payload, *names: str) -> bytes:
-    buffer = io.BytesIO()
-    arrays = {name: np.array([payload], dtype=object) for name in names}
-    np.savez(buffer, allow_pickle=True, **arrays)
     return buffer.getvalue()
 
 
@@ -177,28 +177,31 @@ def minari(name: str) -> Forge:
 # -- Stable-Baselines3's files, and a teacher's training -----------------------------------------
 
 
-def trained(folder: Path) -> tuple[Any, Path]:
-    """A SAC agent, and a checkpoint with a replay buffer, VecNormalize's file beside it."""
+def trained(folder: Path) -> Any:
+    """A SAC agent, its zip and VecNormalize's file in a folder, and its checkpoints."""
     settings = SACTeacherConfig(num_envs=1, learning_starts=10, batch_size=8, buffer_size=100)
     env = normalise(make_state_env("Pusher", 1, 0), settings)
     agent = make_agent(settings, env, torch.device("cpu"), 1).learn(20)
-    path = save_checkpoint(folder / "checkpoints", "step_1", agent, PROGRESS, resumable=True)
+    agent.save(folder / "model.zip")
     env.save(str(folder / "vecnormalize.pkl"))
+    save_checkpoint(folder / "checkpoints", agent, PROGRESS)
+    save_best(folder / "checkpoints", "Pusher", agent, 0.0)
     env.close()
-    return agent, path
+    return agent
 
 
 def training(name: str, content: Callable[[Payload], bytes]) -> Forge:
     def forge(folder: Path, payload: Payload) -> Read:
-        agent, path = trained(folder)
-        assert (path / name).is_file()
-        (path / name).write_bytes(content(payload))
-        if name != "state.json":
-            describe(path / name, "state.json")
+        agent, checkpoints = trained(folder), folder / "checkpoints"
+        (path,) = checkpoints.glob(name)
+        path.write_bytes(content(payload))
+        describe(path, "manifest.json")
 
         def go_on() -> None:
-            assert find_newest(path.parent) is not None
-            restore(path, agent, PROGRESS)
+            find_best(checkpoints)
+            found = find_newest(checkpoints)
+            assert found is not None
+            restore(found[0], agent, PROGRESS)
 
         return go_on
 
@@ -207,9 +210,9 @@ def training(name: str, content: Callable[[Payload], bytes]) -> Forge:
 
 def agent_zip(member: str, *, zipped: bool = True) -> Forge:
     def forge(folder: Path, payload: Payload) -> Read:
-        _, path = trained(folder)
-        replace_member(path / "model.zip", member, torch_file(payload, zipped=zipped))
-        return lambda: read_sb3_zip(path / "model.zip", folder / "vecnormalize.pkl")
+        trained(folder)
+        replace_member(folder / "model.zip", member, torch_file(payload, zipped=zipped))
+        return lambda: read_sb3_zip(folder / "model.zip", folder / "vecnormalize.pkl")
 
     return forge
 
@@ -240,12 +243,8 @@ FILES: dict[str, Forge] = {
     "agent's zip, weights": agent_zip("policy.pth"),
     "agent's zip, weights of torch before 1.6": agent_zip("policy.pth", zipped=False),
     "VecNormalize": normaliser,
-    "teacher's checkpoint, zip": training("model.zip", pickle.dumps),
-    "teacher's checkpoint, normaliser": training(
-        "normaliser.npz", lambda p: npz(p, "mean", "var", "count")
-    ),
-    "teacher's checkpoint, replay": training("replay.npz", lambda p: npz(p, "rewards", "pos")),
-    "teacher's checkpoint, generators": training("generators.safetensors", torch_file),
-    "teacher's checkpoint, generators' rest": training("generators.json", pickle.dumps),
-    "teacher's checkpoint, counters": training("state.json", pickle.dumps),
+    "teacher's checkpoint, agent": training("step_*/agent.safetensors", torch_file),
+    "teacher's checkpoint, replay": training("step_*/replay.safetensors", npy),
+    "teacher's checkpoint, values": training("step_*/state.json", pickle.dumps),
+    "teacher's checkpoint, best": training("best/step_*/teacher.safetensors", torch_file),
 }

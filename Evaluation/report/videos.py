@@ -1,0 +1,58 @@
+"""Videos of a report's page: side by side, and one of each experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from Evaluation.report.details import run_name
+from Evaluation.report.entries import Entry, Film
+from Evaluation.report.media import Media
+from Evaluation.report.rows import MEASURES, ReportRow
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video of the page, by its address there."""
+
+    source: str
+    title: str
+    note: str
+    row: str = ""  # the id of that which it is of; empty: of several
+    is_video: bool = True
+
+
+def films(found: Sequence[Film], media: Media) -> list[Video]:
+    """Return the side-by-side videos of a task."""
+    sources = [media.add(film.path) for film in found]
+    return [
+        Video(source, f"Return on seed {film.seed}. {film.players}", film.command)
+        for source, film in zip(sources, found, strict=True)
+        if source is not None
+    ]
+
+
+def videos(rows: Sequence[ReportRow], media: Media) -> list[Video]:
+    """Return a video of each row that has one: of the run whose score is the median."""
+    found = []
+    for row in rows:
+        entry = _median_run([e for e in row.entries if e.video is not None])
+        if entry is None or entry.video is None:
+            continue
+        source = media.add(entry.video)
+        if source is None:
+            continue
+        several = f", the median of {len(row.entries)} runs" if len(row.entries) > 1 else ""
+        found.append(Video(source, str(row.name), run_name(entry) + several, row.id))
+    return found
+
+
+def _median_run(entries: Sequence[Entry]) -> Entry | None:
+    for measure in MEASURES:
+        scored = [(v, e) for e in entries if (v := measure.of(e.run)) is not None]
+        if scored:
+            order = np.argsort([value for value, _ in scored], kind="stable")
+            return scored[order[(len(scored) - 1) // 2]][1]
+    return next(iter(entries), None)
