@@ -16,6 +16,7 @@ from Common.places import ROOT
 from Common.runs.tracking import read_metrics
 from tests.docs.recipes import RECIPES
 from tests.docs.test_house import FLOORS
+from tests.support.run_folders import write_run
 from tests.support.short_run import write_teacher
 
 SHORT = (
@@ -23,10 +24,6 @@ SHORT = (
     *("--eval_episodes", "2", "--final_episodes", "2", "--threads", "1", "--device", "cpu"),
     *("--frame_size", "16x16", "--no_video", "--wandb", "disabled"),
 )
-
-
-# The list of figures is not there yet.
-HERE = [title for title, r in RECIPES.items() if all((ROOT / path).exists() for path in r.after)]
 
 
 def section(title: str) -> str:
@@ -44,8 +41,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in FLOORS:
         no_caches = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / package, root / package, ignore=no_caches)
-    for title in HERE:
-        RECIPES[title].follow(root)
+    for recipe in RECIPES.values():
+        recipe.follow(root)
     write_teacher(root / "teacher", task="Poke")
     return root
 
@@ -89,25 +86,14 @@ def test_what_the_recipes_add_runs(checkout: Path) -> None:
     assert all(re.search(r'"weight_decay": *0.25\b', text) for text in optimizers)
 
 
-def test_what_the_recipes_add_is_offered(checkout: Path) -> None:
-    said = run(checkout, "Distillation/Poke.py", "--help").stdout
-    for flag in ("--MeanDistill", "Averages", "--adam_weight_decay"):
-        assert flag in said
+def test_flags_follow_the_entry_of_the_method(checkout: Path) -> None:
     refused = run(checkout, "Distillation/Poke.py", "--MeanDistill", "--clip_range", "0.1")
     assert refused.returncode == 2  # it clips no ratio, and its entry says so
     assert "--clip_range: only with --PPD, --PPO" in refused.stderr
 
 
-@pytest.mark.skipif("A figure" not in HERE, reason="there is no list of figures")
 def test_a_figure_has_its_column(checkout: Path) -> None:
-    folder = checkout / "shown" / "one"
-    folder.mkdir(parents=True)
-    config = {"task": "Pusher", "method": "PPD", "training": {"run_index": 0}}
-    (folder / "config.json").write_text(
-        json.dumps({"config": config, "command": "", "versions": {}})
-    )
-    (folder / "evaluation.json").write_text(json.dumps({"return": -30.0, "length": 87.5}))
-    (folder / "metrics.jsonl").write_text("")
+    write_run(checkout / "shown" / "one", {"return": 30.0, "length": 87.5})
     shown = run(checkout, "-m", "Evaluation.table", "shown")
     assert "steps per episode" in shown.stdout, shown.stderr
     assert "87.5" in shown.stdout
