@@ -192,7 +192,7 @@ WAIT = "import time\nwhile True: time.sleep(1)"
 DRIVER = """
 import sys
 from pathlib import Path
-from Enviroment.jobs import Job, LocalWorkers, run_jobs
+from Common.commands.jobs import Job, LocalWorkers, run_jobs
 class Quiet:
     def started(self, job): pass
     def ended(self, ended, **how): print("ended", ended.job.name, ended.failure, flush=True)

@@ -32,7 +32,7 @@ class Program:
 _IMPORTS = """
 from pathlib import Path
 import numpy as np
-from Algorithm.ppd import PPD
+from Algorithm import PPD
 from Enviroment import seeds
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
@@ -120,8 +120,8 @@ assert student.num_timesteps == 256 and os.path.isfile("distilled_model.ckpt")
         "PerturbedEnv(",
         before=f"""{_IMPORTS}
 from Evaluation.evaluate import policy_act, run_episodes
-from Evaluation.perturbations import PerturbedEnv, on_group
-from Models.student_bundle import load_student
+from Evaluation.evaluate.perturbations import PerturbedEnv, on_group
+from Models.student import load_student
 student, task = load_student(Path("Results/Pusher/students/ppd_small")), TASKS["Pusher"]
 changed = []
 

@@ -180,7 +180,7 @@ def test_unknown_quality():
 
 
 WITHOUT_GL = """
-from Enviroment.errors import UserError
+from Common.errors import UserError
 from Enviroment.make import make_env, make_state_env
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from tqdm import tqdm
-from Enviroment.errors import UserError
-from Enviroment.exits import exit_with_message
+from Common.errors import UserError
+from Common.commands.exits import exit_with_message
 
 with exit_with_message():
     for i in range(2000):
