@@ -1,4 +1,4 @@
-"""How a student learns."""
+"""The learning algorithms: PPD and other distillation from rollouts, cloning, policy gradients."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ __all__ = [
     "TeacherDistill",
     "TeacherSamples",
 ]
-# Where each is defined. They are loaded when asked for: the command line reads the registry of
-# methods in this package without waiting for torch.
+# The module of each class. They are imported lazily, so that the command line can read this
+# package's registry of methods without importing torch.
 _MODULES = {
     "cloning.bc": ("BehaviouralCloning",),
     "cloning.config": ("CloningConfig",),

@@ -1,18 +1,17 @@
-"""One run on several processes (ranks), each with environments of its own, started by torchrun.
+"""Train one run on several processes (ranks) started by torchrun, each with its own environments.
 
-What the ranks tell each other, so that together they learn what one process with all of their
-environments would: the mean gradient, the advantages that normalise a minibatch, and decisions
-that all of them must take alike. In a run of one process every function here gives back what it
-was given, at once.
+The ranks exchange what they need to learn the same as one process with all their environments: the
+mean gradient, the advantages that normalise a minibatch, and decisions that all ranks must share.
+In a run of one process every function here returns its argument at once.
 
-A gradient is averaged by one all-reduce of one flat tensor after `backward`, as
-`DistributedDataParallel` does with its buckets. Its wrapper itself would not fit: it follows the
-gradients of the module's `forward` alone, and the loop asks the policy for distributions, values
-and predictions by methods of their own; while the critic warms up, most parameters have none. With
-a million parameters a student is one bucket there too, so nothing could be sent any earlier.
+Gradients are averaged by one all-reduce of one flat tensor after `backward`, as
+`DistributedDataParallel` does with its buckets. Its wrapper does not fit here: it tracks gradients
+of the module's `forward` only, but the loop calls other methods of the policy for distributions,
+values and predictions; and during critic warm-up most parameters have no gradient. A student of a
+million parameters would be one bucket there too, so no part could be sent earlier.
 
-Losses are means over minibatches, and all ranks have minibatches of one size. So the mean of their
-gradients is the gradient of the mean over all samples.
+Losses are means over minibatches, and minibatches have the same size on all ranks. The mean of the
+gradients is therefore the gradient of the mean over all samples.
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ from torch import Tensor, nn
 
 from Common.errors import UserError
 
-# How long rank 0 may evaluate while the others wait. It does not delay the news of a rank that has
-# ended: its connections close with it.
+# How long rank 0 may evaluate while the others wait. The end of a rank is noticed earlier, because
+# its connections close.
 _PATIENCE = timedelta(minutes=30)
 
 
 class RankLostError(UserError):
-    """Another rank of the run has ended, or cannot be reached; standard error says so already."""
+    """Another rank of the run has ended or cannot be reached. The message is printed already."""
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
-    """A block in which this process is one rank of its run, where torchrun has started it.
+    """Join the other ranks of the run inside the block, if torchrun has started this process.
 
-    Tensors on the CPU travel by gloo. Those on GPUs travel by NCCL where each rank of the machine
-    has a GPU of its own, and else over the CPU.
+    CPU tensors are sent by gloo. GPU tensors are sent by NCCL if every rank of the machine has a
+    GPU of its own, else over the CPU.
 
     Raises:
         UserError: the other ranks cannot be reached.
@@ -60,49 +59,49 @@ def joined() -> Iterator[None]:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if has_own_gpu else "gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
-        complain(f"The ranks of this run do not find each other: {error}")
+        print_error(f"The ranks of this run do not find each other: {error}")
         raise RankLostError(str(error)) from error
     yield
-    # Not after an error: where a rank is gone, this might wait for it.
+    # Not after an error: this might wait for a rank that has ended.
     dist.destroy_process_group()
 
 
 def world_size() -> int:
-    """How many ranks the run has: 1 without torchrun."""
+    """Return the number of ranks: 1 without torchrun."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which one this is, from 0."""
+    """Return the number of this rank, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_first() -> bool:
-    """Whether this rank evaluates, logs and writes for all."""
+    """Return whether this is rank 0, which evaluates, logs and writes for all."""
     return rank() == 0
 
 
-def tell(message: object) -> None:
-    """A line on standard error that all ranks would say: rank 0 does."""
+def print_line(message: object) -> None:
+    """Print a line on standard error, on rank 0 only."""
     if is_first():
         print(message, file=sys.stderr)
 
 
-def complain(message: object) -> None:
-    """A line on standard error of one rank, which names itself."""
+def print_error(message: object) -> None:
+    """Print a line on standard error, prefixed by the number of the rank."""
     print(f"[rank {rank()}] {message}" if world_size() > 1 else message, file=sys.stderr)
 
 
 def share_of(total: int, flag: str) -> range:
-    """This rank's part of `total` things that are dealt out evenly.
+    """Return this rank's part of `total` items that are divided evenly.
 
     Raises:
-        UserError: they cannot be; names the flag.
+        UserError: they cannot be divided evenly. The message names the flag.
     """
     n_ranks = world_size()
     if total % n_ranks:
         raise UserError(
-            f"{flag} {total} is of all ranks together, and cannot be dealt out evenly to "
+            f"{flag} {total} counts all ranks together, and cannot be divided evenly among "
             f"{n_ranks}. Give a multiple of {n_ranks}."
         )
     each = total // n_ranks
@@ -110,10 +109,10 @@ def share_of(total: int, flag: str) -> range:
 
 
 def device_of_rank(name: str) -> str:
-    """The `--device` of this rank: of GPUs each rank of a machine takes the next one.
+    """Return the device of this rank: each rank of a machine takes the next GPU.
 
     Raises:
-        UserError: one GPU is named for all.
+        UserError: the name is that of a single GPU.
     """
     if world_size() == 1 or name == "cpu" or not torch.cuda.is_available():
         return name
@@ -125,22 +124,22 @@ def device_of_rank(name: str) -> str:
 
 
 def threads_of_rank(cores: int) -> int:
-    """How many of this machine's cores are this rank's, of a run that has several."""
+    """Return the number of this machine's cores that this rank may use."""
     return max(1, cores // _ranks_here())
 
 
-# -- before and beside the gradient ---------------------------------------------------------------
+# -- seeds, weights and gradients -----------------------------------------------------------------
 
 
 def seed_apart(seed: int | None) -> None:
-    """Gives each rank random numbers of its own; those of one process stay as they are."""
+    """Seed each rank differently. A run of one process keeps its seed."""
     if world_size() > 1 and seed is not None:
         own = np.random.SeedSequence((seed, rank())).generate_state(1)
         set_random_seed(int(own[0]))
 
 
 def share_weights(policy: nn.Module) -> None:
-    """Rank 0's parameters and buffers on every rank."""
+    """Copy rank 0's parameters and buffers to every rank."""
     if world_size() > 1:
         for tensor in policy.state_dict().values():
             with _exchange():
@@ -148,11 +147,12 @@ def share_weights(policy: nn.Module) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
-    """Makes each gradient the mean of all ranks'. Parameters without one are left out, on all
-    ranks alike.
+    """Replace each gradient by its mean over all ranks.
+
+    Parameters without a gradient, which are the same on all ranks, are left out.
 
     Returns:
-        The mean loss, a scalar, so that one that is not finite is so on every rank.
+        The mean loss, a scalar. If it is not finite on one rank, it is not on any.
     """
     if world_size() == 1:
         return loss
@@ -167,28 +167,28 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
 
 
 def of_all_ranks(tensor: Tensor) -> Tensor:
-    """`(B, ...)` of each rank -> `(ranks * B, ...)`, rank 0's first; without a gradient."""
+    """Concatenate a tensor over ranks, `(B, ...)` -> `(ranks * B, ...)`, without a gradient."""
     if world_size() == 1:
         return tensor
     joint = tensor.new_zeros(world_size(), *tensor.shape)
     joint[rank()] = tensor.detach()
     with _exchange():
-        # A sum with zeros: of all-gather, gloo has no form that takes tensors on a GPU.
+        # A sum with zeros, because gloo's all-gather does not support tensors on a GPU.
         return _sent(joint, dist.all_reduce).flatten(0, 1)
 
 
 # -- plain values ---------------------------------------------------------------------------------
 
 
-def everyones(value: Any) -> list[Any]:
-    """What each rank calls this with, in their order; it has to be JSON."""
+def gather(value: Any) -> list[Any]:
+    """Return the values of all ranks in the order of the ranks. The values must be JSON."""
     if world_size() == 1:
         return [value]
-    return [json.loads(text) for text in everyones_bytes(json.dumps(value, default=float).encode())]
+    return [json.loads(text) for text in gather_bytes(json.dumps(value, default=float).encode())]
 
 
-def everyones_bytes(content: bytes) -> list[bytes]:
-    """As `everyones`, of any bytes."""
+def gather_bytes(content: bytes) -> list[bytes]:
+    """Return the bytes of all ranks in the order of the ranks."""
     if world_size() == 1:
         return [content]
     sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(world_size())]
@@ -204,10 +204,10 @@ def everyones_bytes(content: bytes) -> list[bytes]:
 
 
 def means(values: Mapping[str, float]) -> dict[str, float]:
-    """Each value's mean over the ranks; all have the same names."""
+    """Return each value's mean over the ranks, which must all have the same names."""
     if world_size() == 1:
         return dict(values)
-    each = everyones(dict(values))
+    each = gather(dict(values))
     return {name: float(np.mean([of_rank[name] for of_rank in each])) for name in values}
 
 
@@ -215,12 +215,12 @@ def means(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _ranks_here() -> int:
-    """Ranks on this machine."""
+    """Return the number of ranks on this machine."""
     return int(os.environ["LOCAL_WORLD_SIZE"])
 
 
 def _sent(tensor: Tensor, send: Any) -> Tensor:
-    """The tensor after an exchange in place, over the CPU where GPUs have no way of their own."""
+    """Send a tensor in place, over the CPU if there is no NCCL, and return it."""
     over_cpu = tensor.is_cuda and "nccl" not in str(dist.get_backend_config())
     wire = tensor.cpu() if over_cpu else tensor.contiguous()
     send(wire)
@@ -229,16 +229,16 @@ def _sent(tensor: Tensor, send: Any) -> Tensor:
 
 @contextlib.contextmanager
 def _exchange() -> Iterator[None]:
-    """Raises RankLostError for what goes wrong between ranks."""
+    """Raise RankLostError for an error of the communication between ranks."""
     try:
         yield
     except RuntimeError as error:
-        # gloo begins with its source file, and ends with advice.
+        # gloo's messages begin with its source file and end with advice.
         reason = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0]
-        # At once: torchrun is about to stop this process too.
-        complain(
-            f"Another rank has ended, so this one does too ({reason}). Its own message, or "
-            "torchrun's list of failures, says which one and why. The same command with --resume "
-            "goes on from the last checkpoint."
+        # Print at once: torchrun is about to stop this process too.
+        print_error(
+            f"Another rank has ended, so this one ends too ({reason}). Its own message or "
+            "torchrun's list of failures gives the cause. The same command with --resume "
+            "continues from the last checkpoint."
         )
         raise RankLostError(reason) from error

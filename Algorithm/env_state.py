@@ -1,4 +1,4 @@
-"""Training environments inside SB3's wrappers, taken down and put back to the bit."""
+"""Capture and restore training environments inside SB3's wrappers, bit-for-bit."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from Enviroment.simulation.state import EnvState, Savable, savable
 
 
 def capture_env(env: VecEnv) -> dict[str, Any]:
-    """Statistics of each `VecNormalize`, and the environments themselves where they can be saved;
-    where they cannot, how many episodes have begun in the one that has begun most.
+    """Return the statistics of each `VecNormalize`, and the state of the environments.
 
-    Returns: what `Common.runs.packing.pack` takes. Where they cannot be saved, `environments` is
-    None, and `reason` says why.
+    If the environments cannot be saved, `environments` is None and `reason` gives the reason;
+    `episodes_begun` is the largest number of episodes that any environment has begun.
+
+    Returns: a state that `Common.runs.packing.pack` accepts.
     """
     normalisers = [_capture_normaliser(normaliser) for normaliser in _normalisers(env)]
     environments, reason = None, ""
@@ -43,14 +44,16 @@ def capture_env(env: VecEnv) -> dict[str, Any]:
 
 
 def restore_env(env: VecEnv, state: dict[str, Any]) -> tuple[Obs, bool]:
-    """Goes on from what `capture_env` took. Where the environments could not be saved, or cannot be
-    restored, new episodes begin in all of them, and a warning says so: of an `EpisodeVecEnv` those
-    after the ones that had begun, counted from the seed that it was given last.
+    """Restore a state of `capture_env`.
+
+    If the environments were not saved or cannot be restored, warn and begin new episodes in all of
+    them. An `EpisodeVecEnv` continues after the episodes that had begun, counted from its last
+    seed.
 
     Returns:
-        The observation that a policy acts on next, and whether new episodes begin. It lies in
-        memory as the environments' own observations do, on which the last bits of what a network
-        makes of it depend.
+        The observation that a policy acts on next, and whether new episodes begin. The observation
+        has the memory layout of the environments' own, because the last bits of a network's output
+        depend on it.
 
     Raises:
         UserError: the state is of other environments.
@@ -65,8 +68,8 @@ def restore_env(env: VecEnv, state: dict[str, Any]) -> tuple[Obs, bool]:
         except NoStateError as error:
             reason = str(error)
     warnings.warn(
-        f"{reason} So the run goes on at the start of an episode in each environment, and not "
-        "bit-for-bit.",
+        f"{reason} The run therefore continues at the start of an episode in each environment, "
+        "and not bit-for-bit.",
         stacklevel=3,
     )
     unwrapped, begun = env.unwrapped, state.get("episodes_begun")
@@ -76,7 +79,7 @@ def restore_env(env: VecEnv, state: dict[str, Any]) -> tuple[Obs, bool]:
 
 
 def _normalised(env: VecEnv, obs: Obs) -> Obs:
-    """What SB3's wrappers make of an observation of the environments inside them."""
+    """Apply SB3's wrappers to an observation of the inner environments."""
     for wrapper in reversed(list(_wrappers(env))):
         if isinstance(wrapper, VecNormalize):
             wrapper.old_obs = obs
@@ -87,12 +90,12 @@ def _normalised(env: VecEnv, obs: Obs) -> Obs:
 
 
 def all_statistics(env: VecEnv) -> list[RunningMeanStd]:
-    """Those of each `VecNormalize`, themselves."""
+    """Return the statistics of each `VecNormalize`, without copies."""
     return [rms for normaliser in _normalisers(env) for rms in _statistics(normaliser).values()]
 
 
 def _wrappers(env: VecEnv) -> Iterator[VecEnvWrapper]:
-    """Outermost first."""
+    """Yield the wrappers, outermost first."""
     while isinstance(env, VecEnvWrapper):
         yield env
         env = env.venv
@@ -103,10 +106,10 @@ def _normalisers(env: VecEnv) -> list[VecNormalize]:
 
 
 def _inner(env: VecEnv) -> Savable:
-    """Raises NoStateError where a wrapper may keep a state of its own, as `VecFrameStack` does."""
+    """Return the inner environments. Raise NoStateError for wrappers with an unknown state."""
     for wrapper in _wrappers(env):
         if not isinstance(wrapper, VecNormalize | VecTransposeImage):
-            raise NoStateError(f"Nothing is known of the state of {type(wrapper).__name__}.")
+            raise NoStateError(f"The state of {type(wrapper).__name__} is unknown.")
     return savable(env)
 
 
@@ -118,13 +121,13 @@ def _capture_normaliser(normaliser: VecNormalize) -> dict[str, Any]:
 def _restore_normaliser(normaliser: VecNormalize, state: dict[str, Any]) -> None:
     for name, rms in _statistics(normaliser).items():
         saved = state["statistics"][name]
-        # [()]: a statistic of one number is a scalar of NumPy's, not an array.
+        # [()]: a statistic of one number is a NumPy scalar, not an array.
         rms.mean, rms.var, rms.count = saved["mean"][()], saved["var"][()], saved["count"]
     normaliser.returns = state["returns"]
 
 
 def _statistics(normaliser: VecNormalize) -> dict[str, RunningMeanStd]:
-    """By name; observations have statistics only where they are normalised."""
+    """Return the statistics by name; those of observations only if they are normalised."""
     statistics = {"reward": normaliser.ret_rms}
     if normaliser.norm_obs:
         obs_rms = normaliser.obs_rms

@@ -1,4 +1,4 @@
-"""NaN and infinity are refused before they reach a weight."""
+"""Stop training before NaN or infinity reaches the weights."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from Models.distributions import Distribution
 
 
 class StepGuard:
-    """Keeps optimizer steps that would spoil the weights from being taken.
+    """Prevents optimizer steps that would make the weights NaN or infinite.
 
-    Where the numbers are on the CPU, or the optimizer has no form that skips a step by itself, a
-    bad step is refused at once. On a GPU a fused optimizer is given a flag that stays on the
-    device: from the first bad step on it takes none, and `settle` says so. So the weights are those
-    of the step before either way, and the GPU is waited for once an update instead of once a step.
+    On the CPU, or for an optimizer that cannot skip a step by itself, a bad step raises at once. On
+    a GPU a fused optimizer gets a flag on the device: it skips all steps from the first bad one on,
+    and `settle` raises. Either way the weights are those before the bad step, and the GPU is
+    synchronised once per update instead of once per step.
 
     Args:
-        advice: what may help, in whole sentences.
-        deferred: whether `settle` is to speak; None: where that spares a GPU the wait.
+        advice: advice for the error message, in whole sentences.
+        deferred: whether `settle` raises instead of `check`; None: if that avoids GPU
+            synchronisation.
     """
 
     def __init__(self, advice: str, deferred: bool | None = None) -> None:
         self._advice, self._deferred = advice, deferred
-        self._optimizer: torch.optim.Optimizer | None = None  # that has the flag
+        self._optimizer: torch.optim.Optimizer | None = None  # the one with the flag
         self._spoiled = torch.zeros(())  # 1.0 from the first bad step on; on the device
         self._loss_spoiled = self._good_steps = torch.zeros(())
-        self._first = 0  # gradient step that the flag counts from
+        self._first = 0  # gradient step at which the flag was set
         self._context = ""
 
     def check(
@@ -38,15 +39,15 @@ class StepGuard:
         step: int,
         context: str = "",
     ) -> None:
-        """Call it before `optimizer.step()`.
+        """Check a step. Call this before `optimizer.step()`.
 
         Args:
             loss, grad_norm: scalars.
-            step: the gradient step that comes.
-            context: more about when that is, in brackets.
+            step: number of the next gradient step.
+            context: further description of the step, printed in parentheses.
 
         Raises:
-            UserError: one of them is NaN or infinite, and it is known already.
+            UserError: loss or gradient norm is NaN or infinite, and the check is not deferred.
         """
         spares_a_wait = loss.is_cuda and _skips_by_itself(optimizer)
         if not (spares_a_wait if self._deferred is None else self._deferred):
@@ -64,14 +65,14 @@ class StepGuard:
             self._spoiled = torch.where(spoils, 1.0, self._spoiled)
             self._good_steps = self._good_steps + (1.0 - self._spoiled)
         self._context = context
-        # What torch's GradScaler gives a fused optimizer: it takes no step where this is not 0.
+        # As torch's GradScaler does: a fused optimizer skips the step if this is not 0.
         optimizer.found_inf = self._spoiled  # pyright: ignore[reportAttributeAccessIssue]
 
     def settle(self) -> None:
-        """Wait for the steps since the last call.
+        """Wait for the steps since the last call, and check them.
 
         Raises:
-            UserError: one of them would have spoiled the weights.
+            UserError: loss or gradient norm of a step was NaN or infinite.
         """
         if self._optimizer is None:
             return
@@ -85,26 +86,26 @@ class StepGuard:
 
 
 def check_step(loss: Tensor, grad_norm: Tensor, when: str, advice: str) -> None:
-    """Refuses an optimizer's step that would spoil the weights.
+    """Raise UserError for a loss or gradient norm that is NaN or infinite.
 
     Args:
         loss, grad_norm: scalars.
-        when: `gradient step 3`, or more.
-        advice: whole sentences.
+        when: description of the step, such as `gradient step 3`.
+        advice: advice for the error message, in whole sentences.
 
     Raises:
-        UserError: one of them is NaN or infinite.
+        UserError: loss or gradient norm is NaN or infinite.
     """
-    if (loss + grad_norm).isfinite():  # one question: each makes a GPU wait
+    if (loss + grad_norm).isfinite():  # a single check: each synchronises the GPU
         return
     raise _refused("gradient" if loss.isfinite() else "loss", when, advice)
 
 
 def check_teacher(teacher: Distribution, env_steps: int) -> None:
-    """Refuses a teacher's answer that holds NaN or infinity.
+    """Raise UserError for a teacher's distribution with NaN or infinity.
 
     Raises:
-        UserError: names the parameter, and the env steps so far.
+        UserError: a parameter is not finite. The message names it and the env steps so far.
     """
     for name, value in teacher.params().items():
         if not value.isfinite().all():
@@ -116,7 +117,7 @@ def check_teacher(teacher: Distribution, env_steps: int) -> None:
 
 def _refused(what: str, when: str, advice: str) -> UserError:
     return UserError(
-        f"The {what} is not finite at {when}. The weights are those of the step before. {advice}"
+        f"The {what} is not finite at {when}. The weights are those before this step. {advice}"
     )
 
 
@@ -125,5 +126,5 @@ def _when(step: int, context: str) -> str:
 
 
 def _skips_by_itself(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step is skipped where `found_inf` is set: torch's fused optimizers do that."""
+    """Return whether the optimizer skips steps by `found_inf`, as torch's fused ones do."""
     return all(group.get("fused") for group in optimizer.param_groups)

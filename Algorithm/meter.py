@@ -1,4 +1,4 @@
-"""Means of what a training loop measures, from one logging point to the next."""
+"""Average metrics of a training loop between logging points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def to_numbers(figures: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return scalars as plain numbers, in one transfer: each transfer makes a GPU wait."""
+    """Return scalars as plain numbers in one transfer, because each transfer synchronises a GPU."""
     if not figures:
         return {}
     device = next(iter(figures.values())).device
@@ -19,7 +19,7 @@ def to_numbers(figures: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 class Meter:
-    """Means since the last logging point."""
+    """Means of metrics since the last logging point."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -29,7 +29,7 @@ class Meter:
     def add(self, figures: Mapping[str, Tensor]) -> None:
         self._steps += 1
         for name, value in figures.items():
-            # On the device: asking for a number would make a GPU wait.
+            # Keep the sum on the device: reading a number would synchronise the GPU.
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
 
     def time(self, waited: float, total: float) -> None:
@@ -46,7 +46,7 @@ class Meter:
         return self._waited / self._total
 
     def capture(self) -> dict[str, Any]:
-        """What is not logged yet, for `Common.runs.packing`."""
+        """Return the values that are not logged yet, for `Common.runs.packing`."""
         return {
             "sums": dict(self._sums),
             "steps": self._steps,
@@ -55,6 +55,6 @@ class Meter:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on as the meter that gave `state`."""
+        """Restore a state of `capture`."""
         self._sums, self._steps = dict(state["sums"]), state["steps"]
         self._waited, self._total = state["waited"], state["total"]

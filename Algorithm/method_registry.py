@@ -1,7 +1,7 @@
-"""Every method, declared once. The command line, grids, tables, curves and the report read it.
+"""The registry of methods, read by the command line, grids, tables, curves and the report.
 
-A new method is a module with its loss and class, and an entry here. This module imports nothing
-heavy: a command line can be parsed without loading torch.
+To add a method, write a module with its loss and class, and add an entry here. This module does not
+import torch, so that a command line can be parsed quickly.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ Family = Literal["on_policy", "cloning", "collection"]
 
 @dataclass(frozen=True)
 class Method:
-    """What the rest of the toolkit has to know about a method."""
+    """The declaration of a method."""
 
-    name: str  # of its flag, and in configurations
+    name: str  # in its flag and in configurations
     title: str  # in tables and legends
-    summary: str  # one line, for --help
-    family: Family  # which loop runs it
-    options: tuple[str, ...]  # groups of flags that it takes, beside those of every method
-    algorithm: str = ""  # "module:Class"; "" where no student learns
-    config: str = ""  # "module:Class", its settings
-    settings: Mapping[str, Any] = field(default_factory=dict)  # that make it this method
-    paper_name: str = ""  # in tables laid out like those of the PPD paper
-    paper_column: int = 0  # its place among their columns
-    has_teacher: bool = True  # whether a teacher decides what it learns
-    labels_live: bool = True  # whether it asks the teacher while it acts
+    summary: str  # one line for --help
+    family: Family  # the loop that runs it
+    options: tuple[str, ...]  # groups of flags that it takes, besides those of every method
+    algorithm: str = ""  # "module:Class"; "" if no student learns
+    config: str = ""  # "module:Class" of its settings
+    settings: Mapping[str, Any] = field(default_factory=dict)  # fixed settings of this method
+    paper_name: str = ""  # in tables with the layout of the PPD paper
+    paper_column: int = 0  # its position in those tables
+    has_teacher: bool = True  # whether it learns from a teacher
+    labels_live: bool = True  # whether the teacher labels during training
     learns_rewards: bool = True  # False: its critic regresses to the teacher's values
-    counts: Literal["env steps", "gradient steps"] = "env steps"  # of its logging points
+    counts: Literal["env steps", "gradient steps"] = "env steps"  # unit of its logging points
 
     def takes(self, option: str) -> bool:
-        """Whether the method takes that group of flags."""
+        """Return whether the method takes a group of flags."""
         return option in self.options
 
     def load_algorithm(self) -> Any:
-        """Return the class that trains a student by this method."""
+        """Return the class that trains a student with this method."""
         return _load(self.algorithm)
 
     def load_config(self) -> Any:
-        """Return the dataclass of its settings."""
+        """Return the dataclass of the method's settings."""
         return _load(self.config)
 
 
@@ -66,7 +66,7 @@ _ALL = (
     Method(
         "Sdistillation",
         "student-distill",
-        "student-distill: the student acts, and regresses to the teacher",
+        "student-distill: the student acts and regresses to the teacher",
         "on_policy",
         (*_ROLLOUTS, "kl", "teacher"),
         "Algorithm.on_policy.distill:StudentDistill",
@@ -78,7 +78,7 @@ _ALL = (
     Method(
         "Tdistillation",
         "teacher-distill",
-        "teacher-distill: the same where the teacher acts",
+        "teacher-distill: the teacher acts and the student regresses to it",
         "on_policy",
         (*_ROLLOUTS, "kl", "teacher"),
         "Algorithm.on_policy.distill:TeacherDistill",
@@ -90,7 +90,7 @@ _ALL = (
     Method(
         "PPO",
         "PPO",
-        "the same student by PPO alone, without a teacher",
+        "the same student with PPO, without a teacher",
         "on_policy",
         (*_ROLLOUTS, "minibatches", "epochs", "clipping"),
         "Algorithm.on_policy.ppd:PPD",
@@ -103,7 +103,7 @@ _ALL = (
     Method(
         "C_data",
         "collection",
-        "no student: collect a dataset of what the teacher sees and does",
+        "no student: collect a dataset of the teacher's observations and actions",
         "collection",
         ("collection", "noise", "teacher"),
     ),
@@ -123,7 +123,7 @@ _ALL = (
     Method(
         "Dagger_phase",
         "DAgger",
-        "DAgger, from a BC run, a dataset or nothing",
+        "DAgger, from a BC run, from a dataset or from scratch",
         "cloning",
         ("student", "environments", "labels", "noise", "minibatches", "rounds", "teacher"),
         "Algorithm.cloning.dagger:DAgger",
@@ -138,10 +138,10 @@ LEARNERS: Mapping[str, Method] = {m.name: m for m in _ALL if m.family != "collec
 
 
 def get_method(name: str) -> Method:
-    """Return the method of that name.
+    """Return a method by its name.
 
     Raises:
-        UserError: there is none; the nearest names are listed.
+        UserError: the name is unknown. The message lists similar names.
     """
     if name not in METHODS:
         raise UserError(f"There is no method {name!r}. Did you mean {nearest(name, METHODS)}?")
@@ -149,22 +149,22 @@ def get_method(name: str) -> Method:
 
 
 def method_title(name: str) -> str:
-    """Return the method's title; that of an unknown method is its name."""
+    """Return the title of a method; the name itself if the method is unknown."""
     return METHODS[name].title if name in METHODS else name
 
 
 def is_cloning(name: str) -> bool:
-    """Whether this is a method that learns from labelled data."""
+    """Return whether the method learns from labelled data."""
     return name in METHODS and METHODS[name].family == "cloning"
 
 
 def makes_epochs(name: str) -> bool:
-    """Whether this is a method that learns from each rollout several times."""
+    """Return whether the method trains several epochs per rollout."""
     return name in METHODS and METHODS[name].takes("epochs")
 
 
 def learns_rewards(name: str | None) -> bool:
-    """Whether the method's critic learns rewards, as that of PPO does."""
+    """Return whether the method's critic learns rewards, as in PPO."""
     return name is None or name not in METHODS or METHODS[name].learns_rewards
 
 

@@ -1,7 +1,7 @@
-"""What a teacher sees where the student's environment normalises observations.
+"""Get raw observations for the teacher from an environment that normalises them.
 
-A teacher takes raw observations and applies the statistics that it was trained with. Those of a
-VecNormalize around the student's environment may be others, and move while the student learns.
+A teacher takes raw observations and applies the statistics of its own training. Those of a
+VecNormalize around the student's environment may differ, and change while the student learns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from Models.teacher.policy import Teacher
 
 
 def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
-    """The wrapper that normalises this environment's observations, if one does.
+    """Return the wrapper that normalises this environment's observations, or None.
 
     Raises:
-        UserError: there is another wrapper around it that may change observations again. SB3's own
-            VecTransposeImage may be there: what it does can be done to raw observations too.
+        UserError: another wrapper around it may change observations again. Only SB3's
+            VecTransposeImage is allowed, because it can be applied to raw observations too.
     """
     inner = env
     while isinstance(inner, VecEnvWrapper):
@@ -32,9 +32,9 @@ def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
                 outer = outer.venv
             if inner is not outer:
                 raise UserError(
-                    f"{type(outer).__name__} lies around a VecNormalize that normalises "
-                    "observations, so a teacher cannot be given the raw ones. Make VecNormalize "
-                    "the outermost wrapper, or give it norm_obs=False."
+                    f"{type(outer).__name__} wraps a VecNormalize that normalises observations, "
+                    "so the teacher cannot get the raw ones. Make VecNormalize the outermost "
+                    "wrapper, or give it norm_obs=False."
                 )
             return inner
         inner = inner.venv
@@ -42,8 +42,9 @@ def normaliser_of(env: VecEnv | None) -> VecNormalize | None:
 
 
 def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
-    """The last observations as they were before `env` normalised them, of groups those that the
-    teacher reads; None: there is no teacher, or nothing normalises.
+    """Return the last observations before normalisation, of groups those of the teacher.
+
+    Return None if there is no teacher or no normalisation.
     """
     normaliser = None if teacher is None else normaliser_of(env)
     if teacher is None or normaliser is None:
@@ -56,10 +57,10 @@ def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
 
 
 def live_teacher(model: BaseAlgorithm, env: VecEnv | None) -> Teacher:
-    """A frozen copy of a live SB3 model, with the statistics of its observations as they are now.
+    """Return a frozen copy of a live SB3 model with the current statistics of its observations.
 
-    They are those of the VecNormalize around the model's own environment. A model without an
-    environment is taken to have been trained with the statistics of the student's, `env`.
+    The statistics are those of the VecNormalize around the model's own environment. A model without
+    an environment is assumed to have been trained with those of the student's environment, `env`.
 
     Raises:
         UserError: the model has parts that are not SB3's; or see `normaliser_of`.
@@ -67,8 +68,8 @@ def live_teacher(model: BaseAlgorithm, env: VecEnv | None) -> Teacher:
     normaliser = normaliser_of(env)
     if normaliser is not None and model.get_env() is None:
         warnings.warn(
-            "The teacher has no environment, so it is given the statistics of the VecNormalize "
-            "around the student's. If they are not its own, load it with env=.",
+            "The teacher has no environment, so it gets the statistics of the VecNormalize around "
+            "the student's. If they are not its own, load it with env=.",
             stacklevel=3,
         )
         return Teacher.from_sb3(model, normaliser)

@@ -1,4 +1,4 @@
-"""Episodes that a time limit ended: their return goes on, though the episode does not."""
+"""Bootstrap the return of truncated episodes, which continues beyond the time limit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from Algorithm.on_policy.rollout import Obs
 def truncation_bonus(
     values: Callable[[Obs], Tensor], infos: list[dict[str, Any]], dones: np.ndarray, gamma: float
 ) -> np.ndarray:
-    """gamma V(terminal observation) where a time limit, not the task, ended the episode.
+    """Return gamma V(terminal observation) for episodes truncated by a time limit.
 
     Args:
-        values: the critic: observations of n environments to `(n,)`.
-        infos: SB3's, one for each environment.
+        values: the critic, from observations of n environments to `(n,)`.
+        infos: SB3's infos, one per environment.
         dones: `(n_envs,)`.
 
     Returns:
-        `(n_envs,)`, to be added to the rewards; 0 elsewhere.
+        `(n_envs,)`, to add to the rewards; 0 for all other environments.
     """
     bonus = np.zeros(len(dones), np.float32)
     cut = [i for i in np.flatnonzero(dones) if infos[i].get("TimeLimit.truncated", False)]

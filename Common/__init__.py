@@ -1,1 +1,1 @@
-"""What every floor needs and no floor owns. Nothing here imports from another package."""
+"""Code that all packages share. Nothing here imports from another package."""

@@ -1,4 +1,4 @@
-"""Where tensors live, from the `--device` flag, in which precision and how many threads."""
+"""The device, precision and number of threads that torch computes with."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Common.commands.exits import say_once
+from Common.commands.exits import print_once
 from Common.errors import UserError
 
 
 def check_device(name: str) -> None:
-    """Raise UserError where no machine has a device of that name."""
+    """Raise UserError unless the name is one that a device can have."""
     if re.fullmatch(r"auto|(cpu|cuda)(:\d{1,3})?", name) is None:
-        raise UserError(f"`device` {name!r} is none of auto, cpu, cuda, cuda:N.")
+        raise UserError(f"`device` {name!r} is not one of auto, cpu, cuda, cuda:N.")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device of `auto` (CUDA if there is one), `cpu`, `cuda` or `cuda:N`.
+    """Return the device of `auto` (CUDA if available), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        UserError: the name means nothing, or the device is not there.
+        UserError: the name is unknown, or this machine lacks the device.
     """
     check_device(name)
     if name == "auto":
@@ -52,9 +52,9 @@ def upload(
 ) -> Tensor | dict[str, Tensor]:
     """Return an array, or each array of a dictionary, as a tensor on the device.
 
-    On the CPU the tensor shares the array's memory. To a GPU the array travels from a copy in
-    pinned memory, and nothing waits: what is computed next on the device sees the values, and the
-    array may be written to at once.
+    On the CPU the tensor shares the array's memory. For a GPU the array is copied to pinned memory
+    and transferred asynchronously: later operations on the device see the values, and the array
+    may be overwritten at once.
     """
     if isinstance(values, Mapping):
         return {name: upload(array, device) for name, array in values.items()}
@@ -65,7 +65,7 @@ def upload(
 
 
 def fastest_precision(device: torch.device) -> str:
-    """What to convolve in: "bfloat16" where the processor or the GPU has it, else "float32"."""
+    """Return "bfloat16" if the processor or the GPU supports it natively, else "float32"."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -73,21 +73,21 @@ def fastest_precision(device: torch.device) -> str:
 
 
 def precision_on(device: torch.device, precision: str) -> str:
-    """What a device computes in where a network is in this precision.
+    """Return the precision in which a device runs a network of the given precision.
 
-    A processor that only emulates bfloat16 takes 6 to 15 times as long as in float32, which holds
-    all that bfloat16 does. A line on standard error says once that it is so.
+    A processor that only emulates bfloat16 takes 6 to 15 times as long as in float32, which
+    represents every bfloat16 value. Print a note to standard error once per process in that case.
     """
     if precision != "bfloat16" or fastest_precision(device) == precision:
         return precision
     what = "This GPU" if device.type == "cuda" else "This processor"
-    say_once(f"Note: {what} has no bfloat16: a network that was trained in it runs in float32.")
+    print_once(f"Note: {what} lacks bfloat16: a network trained in bfloat16 runs in float32.")
     return "float32"
 
 
 @contextlib.contextmanager
 def torch_threads(n: int) -> Iterator[None]:
-    """Torch computes with so many threads in the block."""
+    """Let torch compute with `n` threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -1,4 +1,4 @@
-"""How two trees of settings differ."""
+"""Compare two trees of settings."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 
 def plain_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings as they come back from JSON: lists for tuples, text for paths."""
+    """Return the settings as read back from JSON: tuples as lists, paths as text."""
     return json.loads(json.dumps(settings, default=str))
 
 
 def differences(
     saved: Mapping[str, Any], ours: Mapping[str, Any], may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Return what two trees of JSON-like values do not have in common, a phrase each.
+    """Return the differences of two trees of JSON-like values as phrases, sorted by name.
 
     Args:
-        may_differ: names that are left out, with a dot between levels: `run.device`.
+        may_differ: names to ignore, with dots between levels: `run.device`.
     """
     old, new = _flat(saved), _flat(ours)
     return [
@@ -29,7 +29,7 @@ def differences(
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"task": {"name": ...}} -> {"task.name": ...}."""
+    """Convert {"task": {"name": ...}} to {"task.name": ...}."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""The exceptions that entry scripts turn into a message and exit code 2.
+"""Exceptions that entry scripts turn into a message and exit code 2.
 
-A message names a setting as Python has it, between backticks: "`n_envs` 0 must be at least 1."
-Commands say --num_envs instead, by `fields_as_flags`.
+A message names a setting by its Python name between backticks: "`n_envs` 0 must be at least 1."
+Commands replace it by the flag, such as --num_envs, with `fields_as_flags`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ _FIELD = re.compile(r"`([A-Za-z_][\w.]*)`")
 class UserError(Exception):
     """The user asked for something that cannot be done.
 
-    The message says what is wrong, where, and what to do about it. Entry scripts print it
-    without a traceback and exit with `EXIT_BAD_INPUT`, before any work is done.
+    The message states what is wrong, where, and how to fix it. Entry scripts print it without a
+    traceback and exit with `EXIT_BAD_INPUT` before any work is done.
     """
 
 
 class WorkerError(UserError):
-    """An environment failed, died or hangs while a run was under way.
+    """An environment failed, died or hung during a run.
 
-    The message names the task, the environment's index and the cause. Where Python raised, the
-    exception of the environment, with its traceback, is the `__cause__`.
+    The message names the task, the environment's index and the cause. If the environment raised a
+    Python exception, it is the `__cause__`, with its traceback.
     """
 
 
 class NoStateError(UserError):
-    """These environments cannot be saved: a run on them resumes at an episode's start."""
+    """These environments cannot be saved. A run on them resumes at the start of an episode."""
 
 
 @contextlib.contextmanager
 def fields_as_flags(flags: Mapping[str, str]) -> Iterator[None]:
-    """Let the errors of a block name flags of the command where they name settings.
+    """Replace settings by flags of the command in the messages of errors raised in the block.
 
     Args:
-        flags: without dashes, by the name of the setting; where several settings share a name, by
-            `Class.name`. Any other name between backticks stays as it is.
+        flags: flags without dashes, by the name of the setting, or by `Class.name` if several
+            settings share a name. Other names between backticks are kept.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Names: what one that is not known might have meant, and which cannot be used."""
+"""Suggestions for unknown names, and checks of unusable ones."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from Common.errors import UserError
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """The names most like this one, for people: "A or B"; all of them, where none is like it."""
+    """Return the most similar names as text, "A or B"; all names if nothing is similar."""
     lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.3) or sorted(lower)
     return " or ".join(lower[found] for found in near)
 
 
 def check_utf8(text: str, what: str) -> None:
-    """Refuse a name that cannot be written into a file, drawn or sent.
+    """Raise UserError for a name that cannot be written to a file, drawn or sent.
 
     Args:
-        what: what it is, to begin the message with.
+        what: what the name is of; the message begins with it.
 
     Raises:
-        UserError: it holds bytes that are not UTF-8, which Linux allows in names and arguments.
+        UserError: the name holds bytes that are not UTF-8, which Linux allows in file names and
+            arguments.
     """
     try:
         text.encode()

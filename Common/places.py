@@ -1,4 +1,4 @@
-"""Where the toolkit keeps what it ships and what it writes by default."""
+"""Default locations of the files that the toolkit ships and writes."""
 
 from __future__ import annotations
 

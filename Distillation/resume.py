@@ -75,7 +75,7 @@ class Checkpointer:
     def __call__(self) -> None:
         """Raises `Stopped`, once all is saved, if a signal asked for it, on whatever rank."""
         # One that comes later waits for the next boundary.
-        each = distributed.everyones((self._signals.requested, self._is_due()))
+        each = distributed.gather((self._signals.requested, self._is_due()))
         asked = [number for number, _ in each if number is not None]
         is_due = bool(asked) or each[0][1]
         if self._learner.model.work_done > self._saved_step and is_due:
@@ -151,7 +151,7 @@ def find_checkpoint(
             comparable=comparable,
         )
         found = store.to_resume()
-    if len(set(distributed.everyones(None if found is None else found.step))) > 1:
+    if len(set(distributed.gather(None if found is None else found.step))) > 1:
         raise UserError(f"Not all ranks see the same checkpoints in {store.root}. Share the disk.")
     n_ranks = 1 if found is None else len(found.parts)
     if found is not None and n_ranks != distributed.world_size():
@@ -177,9 +177,9 @@ def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCall
         evaluation.restore(state["evaluation"])
         restore_generators(state["generators"])
         differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
-    distributed.tell(f"Going on from {checkpoint.path}.")
+    distributed.print_line(f"Going on from {checkpoint.path}.")
     if differ:
-        distributed.tell(f"Not to the bit: {'; '.join(differ)}.")
+        distributed.print_line(f"Not to the bit: {'; '.join(differ)}.")
 
 
 def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[str, Tensor], Any]]:
@@ -192,8 +192,8 @@ def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[s
         return {}
     own = {name: value for name, value in learner.items() if name not in _ALIKE}
     tensors, values = pack({"learner": own, "generators": capture_generators()})
-    all_values = distributed.everyones(values)
-    all_tensors = distributed.everyones_bytes(safetensors.torch.save(tensors))
+    all_values = distributed.gather(values)
+    all_tensors = distributed.gather_bytes(safetensors.torch.save(tensors))
     return {
         f"rank_{rank}": (safetensors.torch.load(all_tensors[rank]), all_values[rank])
         for rank in range(1, distributed.world_size())

@@ -69,8 +69,8 @@ def main(
     arguments = sys.argv[1:] if arguments is None else arguments
     ending = exit_with_message(
         "The same command with --resume goes on.",
-        complain=distributed.complain,
-        tell=distributed.tell,
+        print_error=distributed.print_error,
+        print_stop=distributed.print_line,
     )
     with ending, fields_as_flags(FLAG_NAMES):
         try:
@@ -78,7 +78,7 @@ def main(
             script = ["python", *f"Distillation/{task.script}".split()]
             flags = parse(task, arguments)
             if note := without_effect(flags, default_values(task, flags.method.name)):
-                distributed.tell(note)
+                distributed.print_line(note)
             run(task, flags, command or [*script, *arguments])
         except distributed.RankLostError:  # has spoken already
             sys.exit(EXIT_BAD_INPUT)
@@ -133,10 +133,10 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
     if setting.flags.run.resume:
         found = find_checkpoint(folder, store, config, sha256, setting.teaching.known_by)
         if is_finished(folder):
-            distributed.tell(f"The run in {folder} is finished: nothing is left to do.")
+            distributed.print_line(f"The run in {folder} is finished: nothing is left to do.")
             return
         if found is None:
-            distributed.tell(f"{folder} has no checkpoint: it starts from the beginning.")
+            distributed.print_line(f"{folder} has no checkpoint: it starts from the beginning.")
     with contextlib.ExitStack() as stack:
         learner = make_learner(setting, folder)
         if learner.env is not None:

@@ -1,7 +1,7 @@
-"""Tasks as vectorised environments that yield frames, joints and the simulator's state.
+"""Tasks as vectorised environments that return frames, joints and the simulator's state.
 
-Rendering defaults are set here because MuJoCo reads them once, when it is first imported. What
-the user has exported wins.
+Set the rendering defaults here, because MuJoCo reads them once, at its first import. Exported
+variables of the user take precedence.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 import sys
 
 if sys.platform.startswith("linux"):
-    # MuJoCo's own default, GLFW, needs a display and may make contexts only in the main thread.
+    # MuJoCo's default, GLFW, needs a display and can create contexts in the main thread only.
     os.environ.setdefault("MUJOCO_GL", "egl")
-# Mesa's software rasteriser: each of our workers has a core already, so its threads only contend.
+# Mesa's software rasteriser: each worker has a core already, so further threads only contend.
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
 from Enviroment.drawing import gl  # noqa: F401  (the first import of MuJoCo, with or without OpenGL)

@@ -1,4 +1,4 @@
-"""A user's own MuJoCo environment of Gymnasium as a task: nothing in the package is edited.
+"""Make a task of a user's own Gymnasium environment, without any change to the toolkit.
 
 `package:Id-v0` imports the package that registers the environment.
 """
@@ -28,7 +28,7 @@ from Enviroment.simulation.snapshots import find_time_limit
 from Enviroment.task import Camera, Task
 from Enviroment.tasks import TASKS, get_task
 
-CUSTOM_TASK = "custom_task"  # key of `describe_custom` where a run or a student is described
+CUSTOM_TASK = "custom_task"  # key of `describe_custom` in descriptions of runs and students
 
 _FRAME_SIZE = (64, 64)
 _AZIMUTH, _ELEVATION = 90.0, -20.0  # degrees, from the side and a little from above
@@ -36,15 +36,15 @@ _NUMBERS = ("distance", "x", "y", "z", "azimuth", "elevation")
 
 
 def custom_task(env_id: str, camera: str | None = None, proprio: str = "") -> Task:
-    """The task of an environment that Gymnasium can make.
+    """Return the task of a Gymnasium environment.
 
     Args:
-        env_id: as `gymnasium.make` takes it.
-        camera: as `parse_camera` reads it; None: there are no frames.
-        proprio: as `parse_ranges` reads it.
+        env_id: an id for `gymnasium.make`.
+        camera: text for `parse_camera`; None for no frames.
+        proprio: text for `parse_ranges`.
 
     Raises:
-        UserError: there is no such environment, it has no time limit, or a text is wrong.
+        UserError: the environment does not exist or has no time limit, or a text is invalid.
     """
     blind = _blind_task(env_id, proprio)
     with contextlib.closing(make_simulation(blind)) as env:
@@ -62,17 +62,17 @@ def _model_of(env: gym.Env, env_id: str) -> mujoco.MjModel:
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel):
         raise UserError(
-            f"{env_id} is no MuJoCo environment, so no `camera` can show it. Leave it out, and "
-            "train a student of the state: `mode` State."
+            f"{env_id} is not a MuJoCo environment, so it cannot have a `camera`. Leave it out, "
+            "and train a student of the state: `mode` State."
         )
     return model
 
 
 def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
-    """Ranges of the state: "0:17,20:22" -> ((0, 17), (20, 22)); "5" is 5:6; "" has none.
+    """Parse ranges of the state: "0:17,20:22" -> ((0, 17), (20, 22)); "5" is 5:6; "" is none.
 
     Raises:
-        UserError: the text is no list of ranges, or they overlap.
+        UserError: the text is not a list of ranges, or ranges overlap.
     """
     ranges: list[tuple[int, int]] = []
     for part in filter(None, text.split(",")):
@@ -81,8 +81,8 @@ def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
         end = first + 1 if match is None or match[2] is None else int(match[2])
         if match is None or end <= first:
             raise UserError(
-                f"`proprio` {text!r}: {part!r} is no range of the state. Give first:end with end "
-                "left out of it, such as 0:17 or 0:17,20:22."
+                f"`proprio` {text!r}: {part!r} is not a range of the state. Give first:end, "
+                "without the end itself, such as 0:17 or 0:17,20:22."
             )
         ranges.append((first, end))
     flat = [i for bounds in ranges for i in range(*bounds)]
@@ -92,15 +92,15 @@ def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def parse_camera(text: str, model: mujoco.MjModel) -> Camera:
-    """A camera from `key=value` pairs, in any order, separated by commas.
+    """Return a camera from `key=value` pairs, in any order, separated by commas.
 
-    Keys: distance, x, y, z (where it looks, in metres), azimuth, elevation (degrees) and track,
-    the name of a body. What is left out is chosen so that the tracked body, with all that hangs on
-    it, fills the picture; without `track`, all of the scene but its floors. A name alone is the
-    body to track.
+    Keys: distance, x, y, z (the point it looks at, in metres), azimuth, elevation (degrees) and
+    track, the name of a body. Missing values are chosen so that the tracked body and its
+    descendants fill the frame; without `track`, the whole scene except its floors. A single name is
+    the body to track.
 
     Raises:
-        UserError: the text is no camera, or the model has no such body.
+        UserError: the text is not a camera, or the model has no such body.
     """
     values = _camera_values(text)
     track = values.pop("track", None)
@@ -125,9 +125,9 @@ def _camera_values(text: str) -> dict[str, str]:
         key, separator, value = (piece.strip() for piece in part.partition("="))
         if not separator or not value or key not in (*_NUMBERS, "track") or key in values:
             raise UserError(
-                f"`camera` {text!r}: {part.strip()!r} is wrong there. Give, each once, any of "
+                f"`camera` {text!r}: {part.strip()!r} is not valid. Give, each once, any of "
                 f"{', '.join(f'{name}=NUMBER' for name in _NUMBERS)} and track=BODY, separated by "
-                "commas; or the name of a body alone."
+                "commas; or only the name of a body."
             )
         values[key] = value
     return values
@@ -139,16 +139,16 @@ def _number(text: str, key: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise UserError(f"`camera` {text!r}: {key} is {value!r}, no number.")
+        raise UserError(f"`camera` {text!r}: {key} {value!r} is not a number.")
     return number
 
 
 def default_view(
     model: mujoco.MjModel, body: int | None
 ) -> tuple[tuple[float, float, float], float]:
-    """Where to look, and from how far, to have a body's tree in the picture, or the whole scene.
+    """Return a view that shows a body and its descendants, or the whole scene.
 
-    Returns: lookat in metres, from the body in x and y if there is one; distance in metres.
+    Returns: lookat in metres, relative to the body in x and y if there is one; distance in metres.
     """
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
@@ -168,7 +168,7 @@ def default_view(
 
 
 def describe_custom(task: Task) -> dict[str, Any]:
-    """What a run's configuration and its student say of a task that the registry does not have."""
+    """Return the description of a task outside the registry for configurations and students."""
     if not task.custom:
         return {}
     values = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples to lists
@@ -177,10 +177,10 @@ def describe_custom(task: Task) -> dict[str, Any]:
 
 
 def task_of(description: Mapping[str, Any]) -> Task:
-    """The task of a run's configuration, or of a student's bundle.
+    """Return the task of a run's configuration, or of a student's bundle.
 
     Raises:
-        UserError: it names no task that there is, or describes one wrongly.
+        UserError: the task is unknown, or its description is invalid.
     """
     try:
         if CUSTOM_TASK not in description:
@@ -188,34 +188,35 @@ def task_of(description: Mapping[str, Any]) -> Task:
         data = typed(dict[str, Any], description[CUSTOM_TASK], CUSTOM_TASK)
         task = typed(Task, {**data, "distance": None}, CUSTOM_TASK)
         if not re.fullmatch(r"\w[\w.+-]{0,199}", task.name):
-            raise ValueError(f"{task.name!r:.80} is no name of a task")
+            raise ValueError(f"{task.name!r:.80} is not a valid name of a task")
     except ValueError as error:
-        raise UserError(f"A task is not described as it should be: {error}.") from error
+        raise UserError(f"The description of a task is invalid: {error}.") from error
     return dataclasses.replace(task, described=True)
 
 
 def with_package(task: Task, env_id: str | None) -> Task:
-    """The task of a file, whose package may be imported where the command line names it, too.
+    """Return the task of a file, and allow the import of its package if the user gives its id too.
 
     Args:
-        env_id: what the command line gives; None: nothing, so the task stays as it is.
+        env_id: the id given on the command line; None leaves the task unchanged.
 
     Raises:
-        UserError: it is not the task's.
+        UserError: the id is not that of the task.
     """
     if env_id is None:
         return task
     if env_id != task.env_id:
-        raise UserError(f"`env_id` {env_id} is not that of the task, which is {task.env_id}.")
+        raise UserError(f"`env_id` {env_id} is not the environment of the task, {task.env_id}.")
     return dataclasses.replace(task, described=False)
 
 
 def named_task(name: str) -> Task:
-    """The task of the registry, by its name or its environment's id; else the one of Gymnasium's
-    id. Whether there is such an environment here is not asked.
+    """Return a task of the registry by its name or environment id, else one of a Gymnasium id.
+
+    Do not check that the environment exists.
 
     Raises:
-        UserError: it is the name of no task, and no id.
+        UserError: it is neither the name of a task nor an id.
     """
     known = next((task for task in TASKS.values() if name == task.env_id), None)
     if known is not None:

@@ -1,4 +1,4 @@
-"""What every `VecEnv` here keeps of its episodes, whoever simulates them: seeds and returns."""
+"""The base class of every `VecEnv` of the toolkit: seeds, returns and lengths of episodes."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from Enviroment import seeds
 from Enviroment.task import Task
 
-_RANDOM_SEEDS = 2**30  # and as many episodes after each
+_RANDOM_SEEDS = 2**30  # leaves room for as many episodes after each seed
 
 DictObs = dict[str, np.ndarray]  # by group
 Transition = tuple[Any, np.ndarray, np.ndarray, list[dict[str, Any]]]  # as `EpisodeVecEnv.step`
 
 
 class EpisodeVecEnv(VecEnv):
-    """Environments that reset themselves, episode by episode, with seeds that can be named.
+    """Environments that reset themselves, with a known seed per episode.
 
     After `env.seed(s); env.reset()`, the k-th episode of environment i has the seed
-    `s + k * n_envs + i`; a later `env.reset()` goes on with the next k. Seeds stay within their
-    range of `Enviroment.seeds`, however many episodes there are.
+    `s + k * n_envs + i`; a later `env.reset()` continues with the next k. Seeds stay within their
+    range of `Enviroment.seeds`, however many episodes are played.
 
-    At an episode's end `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (the time
-    limit ended it, and nothing else) and `episode`, as SB3's `Monitor` reports it. Other infos are
-    empty.
+    At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (only
+    the time limit ended the episode) and `episode`, as reported by SB3's `Monitor`. Other infos
+    are empty.
 
-    `divergences`, int64 (n_envs,), counts simulations that went wrong; games have none.
-    `episodes_begun`, int64 (n_envs,), counts episodes, the running ones included.
+    `divergences`, int64 (n_envs,), counts diverged simulations; games have none.
+    `episodes_begun`, int64 (n_envs,), counts episodes, including the running ones.
 
     Args:
-        task: what is simulated or played.
-        space: of one environment's observation.
-        action_space: of one environment.
-        episode_seeds: int64 (n_envs,), to hold the seeds of the next episodes; written here,
-            read by whoever begins episodes.
-        seed: s, of the first reset.
+        task: the simulated task or game.
+        space: observation space of one environment.
+        action_space: action space of one environment.
+        episode_seeds: int64 (n_envs,), buffer for the seeds of the next episodes; written here,
+            read by the code that begins episodes.
+        seed: s, seed of the first reset.
     """
 
     def __init__(
@@ -66,10 +66,10 @@ class EpisodeVecEnv(VecEnv):
         self.seed(seed)
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
-        """Name the seeds from the next `reset` on: `seed + k * n_envs + i`.
+        """Set the seeds of all episodes from the next `reset` on: `seed + k * n_envs + i`.
 
-        Without one, a random one is drawn from NumPy's global generator, as in SB3; of fewer than
-        SB3's, because games take no seed of 32 bits.
+        Without a seed, draw one from NumPy's global generator, as in SB3, but from a smaller range,
+        because games accept no seeds of 32 bits.
         """
         first = int(np.random.randint(_RANDOM_SEEDS)) if seed is None else seed
         super().seed(first)
@@ -77,17 +77,18 @@ class EpisodeVecEnv(VecEnv):
         return self._episode_seeds.tolist()
 
     def skip_episodes(self, n_episodes: int) -> None:
-        """Let the next `reset` begin with episode `n_episodes` of each environment, counted from
-        the seed that was given last: what came before it was played by an earlier process.
+        """Let the next `reset` begin with episode `n_episodes` of each environment.
+
+        Episodes are counted from the last seed. An earlier process has played the skipped ones.
         """
         self._move_seeds(n_episodes)
         self.episodes_begun[:] = n_episodes
 
     def take_rows(self, first: int, total: int) -> None:
-        """These are the environments from `first` on of `total`; other processes have the rest.
+        """Set which of `total` environments, over all processes, these are: from `first` on.
 
-        Seeds and staggering are as if all were together: `seed + k * total + first + i`. Call it
-        before `seed` and `reset`.
+        Seeds and staggering are then as in a single process: `seed + k * total + first + i`. Call
+        this before `seed` and `reset`.
         """
         self._first_row, self._total_rows = first, total
 
@@ -100,21 +101,21 @@ class EpisodeVecEnv(VecEnv):
         return self._observation()
 
     def step(self, actions: np.ndarray) -> Transition:
-        """One step everywhere: observation, rewards float32 (n_envs,), dones (n_envs,), infos."""
+        """Step all environments: observation, rewards float32 (n_envs,), dones (n_envs,), infos."""
         self.step_async(actions)
         return self.step_wait()
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """SB3 asks only for `Monitor`, whose report of each episode these environments give."""
+        """Return True for `Monitor` only, because these environments report episodes as it does."""
         return [wrapper_class is Monitor for _ in self._get_indices(indices)]
 
     def _finish_step(
         self, rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray
     ) -> Transition:
-        """Book a step that was made everywhere, and begin new episodes where one has ended.
+        """Count a step of all environments, and begin a new episode wherever one has ended.
 
         Args:
-            rewards, terminated, truncated: (n_envs,), of the step.
+            rewards, terminated, truncated: (n_envs,), results of the step.
         """
         self._returns += rewards
         self._lengths += 1
@@ -126,7 +127,7 @@ class EpisodeVecEnv(VecEnv):
         return self._observation(), rewards.astype(np.float32), dones, infos
 
     def _end_episode(self, index: int, timed_out: bool) -> dict[str, Any]:
-        """Close the books on an episode, and begin the next one."""
+        """Return the info of a finished episode, and begin the next one."""
         info = {
             "terminal_observation": self._terminal_observation(index),
             "TimeLimit.truncated": timed_out,
@@ -145,13 +146,13 @@ class EpisodeVecEnv(VecEnv):
         return info
 
     def _move_seeds(self, n_episodes: int) -> None:
-        """Name the seeds of the episodes that come so many later."""
+        """Move the seeds forward by a number of episodes."""
         places = n_episodes * self._total_rows
         self._episode_seeds[:] = [seeds.further(int(s), places) for s in self._episode_seeds]
 
     @abstractmethod
     def _begin_all(self) -> None:
-        """Begin an episode everywhere, with the seeds of `_episode_seeds`."""
+        """Begin an episode in every environment, with the seeds of `_episode_seeds`."""
 
     @abstractmethod
     def _begin_episode(self, index: int) -> None:
@@ -159,8 +160,8 @@ class EpisodeVecEnv(VecEnv):
 
     @abstractmethod
     def _observation(self) -> Any:
-        """What all environments show now, in arrays that later steps leave alone."""
+        """Return the current observations, in arrays that later steps do not change."""
 
     @abstractmethod
     def _terminal_observation(self, index: int) -> Any:
-        """What a finished episode showed last. Called before `_begin_episode`."""
+        """Return the last observation of a finished episode. Called before `_begin_episode`."""

@@ -1,4 +1,4 @@
-"""The Hopper of the domain study: a source whose torso is too light, and a target that is true.
+"""Hoppers for the domain study: a source with too light a torso, and a nominal target.
 
 Importing this module registers, with Gymnasium and a time limit of 1000 env steps:
 
@@ -6,10 +6,10 @@ Importing this module registers, with Gymnasium and a time limit of 1000 env ste
 |---|---|---|
 | CustomHopper-source-v0 | 30 percent lighter | nominal |
 | CustomHopper-target-v0 | nominal | nominal |
-| CustomHopper-source-udr-v0 | 30 percent lighter | each times U[0.7, 1.3], anew each episode |
+| CustomHopper-source-udr-v0 | 30 percent lighter | each times U[0.7, 1.3], redrawn per episode |
 
-`gym.make("Enviroment.hopper:CustomHopper-source-v0")` imports it on the way. The rest is
-Gymnasium's Hopper-v5; the target is Hopper-v5 to the bit.
+`gym.make("Enviroment.hopper:CustomHopper-source-v0")` imports this module by itself. Everything
+else is Gymnasium's Hopper-v5; the target equals Hopper-v5 bit-for-bit.
 """
 
 # MuJoCo's compiled modules come without type stubs.
@@ -37,35 +37,35 @@ TIME_LIMIT = 1000  # env steps, as Hopper-v5
 
 
 class CustomHopper(HopperEnv):
-    """Hopper-v5 whose links' masses can be read, set and randomised.
+    """Hopper-v5 whose link masses can be read, set and randomised.
 
-    A link's inertia is scaled with its mass, as if its density had changed: MuJoCo computes
-    inertia when it compiles the model, so a mass that is changed alone would belong to a body of
-    another shape. What MuJoCo derives from both is computed anew.
+    A link's inertia is scaled with its mass, as if its density had changed: MuJoCo computes inertia
+    when it compiles the model, so a changed mass alone would imply another shape. Constants that
+    MuJoCo derives from both are recomputed.
 
-    `info["parameters"]` of `reset` are the masses of the episode, float64 (4,), in kg.
+    `info["parameters"]` of `reset` holds the masses of the episode, float64 (4,), in kg.
 
     Args:
-        domain: "source", where the torso is 30 percent lighter, or "target", the true one.
-        udr: uniform domain randomisation: `reset` scales each link but the torso by U[0.7, 1.3],
-            drawn from `np_random`, so that the seed of the reset decides.
-        hopper: HopperEnv's own, such as `render_mode`; any other name is a TypeError.
+        domain: "source", with a torso 30 percent lighter, or "target", with nominal masses.
+        udr: uniform domain randomisation: `reset` scales each link except the torso by
+            U[0.7, 1.3], drawn from `np_random`, so that the seed of the reset determines it.
+        hopper: arguments of HopperEnv, such as `render_mode`; any other name is a TypeError.
 
     Raises:
-        UserError: there is no such domain.
+        UserError: the domain is unknown.
     """
 
     def __init__(self, domain: Domain = "target", udr: bool = False, **hopper: Any) -> None:
         if domain not in get_args(Domain):
-            raise UserError(f"There is no domain {domain!r} of the Hopper: give source or target.")
+            raise UserError(f"Unknown Hopper domain {domain!r}: give source or target.")
         super().__init__(**hopper)
-        EzPickle.__init__(self, domain, udr, **hopper)  # HopperEnv has noted its own arguments
+        EzPickle.__init__(self, domain, udr, **hopper)  # HopperEnv recorded only its own arguments
         self.domain = domain
         self.udr = udr
         self._bodies = np.array([self.model.body(name).id for name in LINKS])
         self._nominal_masses = self.model.body_mass[self._bodies].copy()  # (4,) kg
         self._nominal_inertia = self.model.body_inertia[self._bodies].copy()  # (4, 3) kg m^2
-        # MuJoCo leaves the data with which it derives constants in the model's rest pose.
+        # `mj_setConst` leaves the data that it computes with in the model's rest pose.
         self._scratch = mujoco.MjData(self.model)
         self._domain_masses = self._nominal_masses.copy()
         if domain == "source":
@@ -73,19 +73,19 @@ class CustomHopper(HopperEnv):
             self.set_parameters(self._domain_masses)
 
     def get_parameters(self) -> NDArray[np.float64]:
-        """The masses of torso, thigh, leg and foot: (4,), in kg."""
+        """Return the masses of torso, thigh, leg and foot: (4,), in kg."""
         return self.model.body_mass[self._bodies]
 
     def set_parameters(self, masses: ArrayLike) -> None:
-        """Give the links these masses, and inertia in proportion, from the next step on.
+        """Set the masses of the links, and scale their inertia, from the next step on.
 
         Without UDR they stay until they are set again; with it, until the next reset.
 
         Args:
-            masses: of torso, thigh, leg and foot: (4,), in kg.
+            masses: masses of torso, thigh, leg and foot: (4,), in kg.
 
         Raises:
-            UserError: they are not four positive finite numbers.
+            UserError: the masses are not four positive finite numbers.
         """
         values = np.asarray(masses, np.float64)
         if values.shape != (len(LINKS),) or not (np.isfinite(values) & (values > 0)).all():
@@ -97,18 +97,18 @@ class CustomHopper(HopperEnv):
         self.model.body_mass[self._bodies] = values
         self.model.body_inertia[self._bodies] = scale[:, None] * self._nominal_inertia
         mujoco.mj_setConst(self.model, self._scratch)
-        # The solver's tolerance is relative to it, and `mj_setConst` leaves it as compiled.
+        # The solver's tolerance is relative to it, and `mj_setConst` does not update it.
         self.model.stat.meaninertia = self.model.dof_M0.mean()
 
     def sample_parameters(self) -> NDArray[np.float64]:
-        """Masses of one episode of UDR, from `np_random`: (4,), in kg. They are not set."""
+        """Draw the masses of one UDR episode from `np_random`: (4,), in kg. Do not set them."""
         masses = self._domain_masses.copy()
         others = [i for i, name in enumerate(LINKS) if name != "torso"]
         masses[others] *= self.np_random.uniform(*UDR_RANGE, size=len(others))
         return masses
 
     def reset_model(self) -> NDArray[np.float64]:
-        # First the masses: the state's derived quantities, and MuJoCo's warm start, depend on them.
+        # Masses first: derived quantities of the state and MuJoCo's warm start depend on them.
         if self.udr:
             self.set_parameters(self.sample_parameters())
         return super().reset_model()

@@ -1,4 +1,4 @@
-"""The only place where environments are made."""
+"""Make the environments of a task: `make_env` with frames, `make_state_env` without."""
 
 # MuJoCo's compiled modules come without type stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -41,28 +41,28 @@ def make_env(
     worker_timeout: float = _WORKER_TIMEOUT,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> FrameVecEnv | EnvPoolVecEnv:
-    """Environments that show frames, the robot's joints and the simulator's state.
+    """Return environments with observations of frames, the robot's joints and the state.
 
-    Games of EnvPool show frames alone. Of `quality`, `workers`, `stagger` and `max_divergences`
-    they know nothing; `n_workers` are their threads.
+    Games of EnvPool return frames only. They ignore `quality`, `workers`, `stagger` and
+    `max_divergences`; `n_workers` is their number of threads.
 
     Args:
-        task: its name, or a `Task`; `dataclasses.replace(task, frame_size=...)` changes the frames.
-        n_envs: how many run side by side.
-        seed: episode k of environment i is reset with `seed + k * n_envs + i`. It tells of games
-            whether they train or are evaluated too (see `envpool_games`).
-        quality: "fast" frames, or "reference" ones as Gymnasium draws them.
+        task: a name, or a `Task`; `dataclasses.replace(task, frame_size=...)` changes the frames.
+        n_envs: number of parallel environments.
+        seed: episode k of environment i is reset with `seed + k * n_envs + i`. For games, the seed
+            also selects the rules of training or evaluation (see `envpool_games`).
+        quality: "fast" frames, or "reference" frames as Gymnasium renders them.
         workers: "thread"; "process" for machines with many cores; or "serial", for debugging.
-            All yield the same numbers.
-        n_workers: how many share the work. By default one per core at most, and one thread where a
-            GPU draws.
-        blind: frames are zero and nothing is drawn, to measure what seeing is worth.
-        stagger: cut the first episodes short, so that environments are at different steps of
-            theirs from then on. For training.
-        worker_timeout: seconds after which a thread or process that gives no sign counts as hung.
-            One that died, or that the system has stopped, is noticed within seconds anyway.
-        max_divergences: how many diverged simulations of one environment are dropped and counted
-            before the next one stops the run (see `SeededVecEnv`).
+            All return the same numbers.
+        n_workers: number of workers; by default one per core, at most `n_envs`, and one thread if
+            a GPU renders.
+        blind: return zero frames and render nothing, to measure the value of vision.
+        stagger: shorten the first episodes, so that the environments are at different steps of
+            their episodes from then on. For training.
+        worker_timeout: seconds without a sign of life after which a thread or process counts as
+            hung. A worker that died or was stopped by the system is noticed within seconds.
+        max_divergences: number of diverged simulations per environment that are dropped and
+            counted; the next one stops the run (see `SeededVecEnv`).
 
     Raises:
         UserError: an argument is out of range; the machine has no usable OpenGL; or EnvPool, or Qt
@@ -76,7 +76,7 @@ def make_env(
         n_threads = _worker_count(n_workers, n_envs)
         return EnvPoolVecEnv(task, n_envs, seed, n_threads, blind, worker_timeout)
     layout, action_space = _plan(task, n_envs, None if blind else quality)
-    # Threads that draw by one GPU driver wait for its lock: on an H100 one thread is five to
+    # Threads that render on one GPU wait for the driver's lock: on an H100 one thread is five to
     # thirteen times as fast as sixteen.
     if n_workers is None and workers == "thread" and not blind and draws_on_gpu():
         n_workers = 1
@@ -96,19 +96,20 @@ def make_state_env(
     stagger: bool = False,
     max_divergences: int = MAX_DIVERGENCES,
 ) -> StateVecEnv:
-    """Environments that show the simulator's state only. Nothing is drawn.
+    """Return environments whose observation is the simulator's state. Nothing is rendered.
 
     Args:
-        grouped: observations are dictionaries with the one group `state`, for students; off: the
-            state itself, for teachers.
-        workers: "serial", because a step without a frame is mostly Python, which threads cannot
-            share; "process" for environments whose steps take longer than a pipe's answer.
+        grouped: return dictionaries with the group `state`, for students, instead of the state
+            itself, for teachers.
+        workers: "serial", because a step without a frame is mostly Python code, which threads
+            cannot run in parallel; "process" for environments whose steps take longer than a
+            round trip through a pipe.
 
-    The other args and raises: as `make_env`, with the same episodes for the same seeds.
+    Other arguments and errors are those of `make_env`. Equal seeds give equal episodes.
     """
     task = _checked_task(task, n_envs, seed, max_divergences)
     if task.is_game:
-        raise UserError(f"{task.name} is a game without a state: make_env shows its frames.")
+        raise UserError(f"{task.name} is a game without a state: make_env returns its frames.")
     layout, action_space = _plan(task, n_envs, None)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), _WORKER_TIMEOUT)
     space = state_space(layout.state_dim)
@@ -117,7 +118,7 @@ def make_state_env(
 
 
 def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int) -> Task:
-    """The task itself, once what holds for every simulator is checked."""
+    """Return the task. Check the arguments that all simulators share."""
     task = get_task(task) if isinstance(task, str) else task
     if n_envs < 1:
         raise UserError(f"`n_envs` {n_envs}: at least one environment is needed.")
@@ -129,7 +130,7 @@ def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int
 
 
 def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spaces.Space]:
-    """Read the sizes off one of the task's environments, and check that they are usable."""
+    """Make one environment of the task, check its spaces, and return their sizes."""
     with contextlib.closing(make_simulation(task)) as probe:
         observations, actions = probe.observation_space, probe.action_space
         if quality is not None:
@@ -137,19 +138,19 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
     if not isinstance(observations, spaces.Box):
         raise UserError(
             f"Task {task.name}: the observations of {task.env_id} are {observations}. A state is a "
-            "list of numbers: make one by a wrapper, such as Gymnasium's FlattenObservation."
+            "vector: convert them by a wrapper, such as Gymnasium's FlattenObservation."
         )
     _check_actions(task, actions)
     if len(observations.shape) != 1:
         raise UserError(
             f"Task {task.name}: the observations of {task.env_id} have the shape "
-            f"{observations.shape}. A state is a list of numbers: flatten it by a wrapper, such as "
+            f"{observations.shape}. A state is a vector: flatten them by a wrapper, such as "
             "Gymnasium's FlattenObservation."
         )
     (state_dim,) = observations.shape
     _check_proprio(task, state_dim)
     layout = Layout(
-        # The package is imported by now; a worker process has to do so, too.
+        # The package is imported by now; a worker process has to import it too.
         task=dataclasses.replace(task, described=False),
         n_envs=n_envs,
         state_dim=state_dim,
@@ -161,7 +162,7 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
 
 
 def _check_actions(task: Task, space: spaces.Space) -> None:
-    """Raises UserError where no student has a distribution of such actions."""
+    """Raise UserError unless a student can have a distribution over the actions."""
     kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, kinds):
         raise UserError(
@@ -170,42 +171,42 @@ def _check_actions(task: Task, space: spaces.Space) -> None:
         )
     if isinstance(space, spaces.Box) and not space.is_bounded():
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} have no bounds, and Stable-Baselines3 "
-            "needs some. Give its action space the bounds within which a policy is to act."
+            f"Task {task.name}: the actions of {task.env_id} have no bounds, but Stable-Baselines3 "
+            "requires them. Give the action space finite bounds."
         )
     starts = np.asarray(getattr(space, "start", 0))
     if starts.any():
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} start at {starts.tolist()}, and "
+            f"Task {task.name}: the actions of {task.env_id} start at {starts.tolist()}, but "
             "students count from 0. Shift them by a wrapper (Gymnasium's TransformAction)."
         )
 
 
 def _check_visible(task: Task, env: gym.Env) -> None:
-    """Raises UserError where frames of this environment cannot be drawn."""
+    """Raise UserError if frames of this environment cannot be rendered."""
     if task.camera is None:
         raise UserError(
-            f"Task {task.name} has no camera, so there are no frames to learn from. Give one by "
-            "`camera` where there is that flag, or train a student of the state: `mode` State."
+            f"Task {task.name} has no camera, so there are no frames to learn from. Set `camera` "
+            "if the command has that flag, or train a student of the state: `mode` State."
         )
     model, data = (getattr(env.unwrapped, name, None) for name in ("model", "data"))
     if not isinstance(model, mujoco.MjModel) or not isinstance(data, mujoco.MjData):
         raise UserError(
-            f"Task {task.name}: {task.env_id} is no MuJoCo environment with a model (MjModel) and "
-            "data (MjData), so its frames cannot be drawn. Train a student of the state: `mode` "
-            "State."
+            f"Task {task.name}: {task.env_id} is not a MuJoCo environment with a model (MjModel) "
+            "and data (MjData), so its frames cannot be rendered. Train a student of the state: "
+            "`mode` State."
         )
     if task.camera.track is not None:
         find_body(model, task.camera.track)
 
 
 def _check_proprio(task: Task, state_dim: int) -> None:
-    """Raises UserError where proprioception is no part of the state."""
+    """Raise UserError if proprioception is not a part of the state."""
     for first, end in task.proprio:
         if not 0 <= first < end <= state_dim:
             raise UserError(
-                f"Task {task.name}: proprioception {first}:{end} is no range of the state of "
-                f"{task.env_id}, which has the places 0 to {state_dim - 1}."
+                f"Task {task.name}: proprioception {first}:{end} is not a range of the state of "
+                f"{task.env_id}, which has the indices 0 to {state_dim - 1}."
             )
 
 
@@ -218,7 +219,7 @@ def _worker_count(n_workers: int | None, n_envs: int) -> int:
 
 
 def _available_cores() -> int:
-    """Cores that this process may use: in a container often fewer than the machine has."""
+    """Return the number of cores that this process may use, often fewer in a container."""
     if sys.platform.startswith("linux"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

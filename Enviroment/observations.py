@@ -1,7 +1,7 @@
 """The observation groups: `frame` (pixels), `proprio` (the robot's own joints) and `state`.
 
-A vision environment yields all three as a dict. A student's own space holds `frame` and `proprio`;
-`state` is what the teacher sees.
+A vision environment returns all three as a dict. The student's space holds `frame` and `proprio`;
+`state` is the teacher's observation.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ STATE = "state"
 
 
 def frame_channels(task: Task) -> int:
-    """Channels of one frame: 1 (gray) or 3 (red, green, blue)."""
+    """Return the channels of one frame: 1 (gray) or 3 (red, green, blue)."""
     return 1 if task.grayscale else 3
 
 
 def state_space(state_dim: int) -> spaces.Box:
-    """Unbounded float32 `(state_dim,)`."""
+    """Return an unbounded float32 space of shape `(state_dim,)`."""
     return spaces.Box(-np.inf, np.inf, (state_dim,), np.float32)
 
 
 def observation_space(task: Task, state_dim: int) -> spaces.Dict:
-    """The groups of a vision environment.
+    """Return the groups of a vision environment.
 
-    `frame` uint8 (stack * channels, H, W), newest last; `proprio` float32 (P,), unless the task
-    has none; `state` float32 (state_dim,), in the units and the order of Gymnasium's environment.
+    `frame` uint8 (stack * channels, H, W), newest last; `proprio` float32 (P,), if the task has
+    proprioception; `state` float32 (state_dim,), in the units and order of Gymnasium's environment.
     """
     channels = task.stack * frame_channels(task)
     groups: dict[str, spaces.Space] = {
@@ -43,27 +43,27 @@ def observation_space(task: Task, state_dim: int) -> spaces.Dict:
 
 
 class FrameStack:
-    """The last frames of several environments, of which every `frame_interval`-th is observed.
+    """The last frames of several environments. Every `frame_interval`-th of them is observed.
 
-    At an episode's start the whole history is the first frame, so a stack never holds a frame of
-    another episode.
+    At the start of an episode the whole history is its first frame, so a stack never holds a frame
+    of another episode.
     """
 
     def __init__(self, task: Task, n_envs: int) -> None:
         self._task = task
         self._channels = frame_channels(task)
         depth = task.history + 1
-        # A ring: all environments write the same slot, so only one of them moves a step.
+        # A ring buffer: all environments write the same slot, so one index serves them all.
         self._ring = np.zeros((depth, n_envs, self._channels, *task.frame_size), np.uint8)
         self._newest = 0
 
     def push(self, frames: np.ndarray) -> None:
-        """Take the frames of one more step, uint8 (n_envs, channels, H, W)."""
+        """Add the frames of a step, uint8 (n_envs, channels, H, W)."""
         self._newest = (self._newest + 1) % len(self._ring)
         self._ring[self._newest] = frames
 
     def replace_newest(self, index: int, frame: np.ndarray) -> None:
-        """Correct what `push` took for one environment, uint8 (channels, H, W)."""
+        """Replace the last pushed frame of one environment, uint8 (channels, H, W)."""
         self._ring[self._newest, index] = frame
 
     def restart(self, index: int, frame: np.ndarray) -> None:
@@ -71,7 +71,7 @@ class FrameStack:
         self._ring[:, index] = frame
 
     def stacks(self) -> np.ndarray:
-        """What all environments observe: a new array, uint8 (n_envs, stack * channels, H, W)."""
+        """Return all observed frames as a new array, uint8 (n_envs, stack * channels, H, W)."""
         task = self._task
         n_envs = self._ring.shape[1]
         stacks = np.empty((n_envs, task.stack * self._channels, *task.frame_size), np.uint8)
@@ -81,12 +81,12 @@ class FrameStack:
         return stacks
 
     def stack(self, index: int) -> np.ndarray:
-        """What one environment observes: a new array, uint8 (stack * channels, H, W)."""
+        """Return one environment's stack as a new array, uint8 (stack * channels, H, W)."""
         frames = self._ring[self._slots(), index]  # (stack, channels, H, W)
         return frames.reshape(-1, *self._task.frame_size)  # (stack * channels, H, W)
 
     def aligned(self) -> np.ndarray:
-        """The ring itself, turned so that the newest frames are its last, to save or to fill.
+        """Rotate the ring so that the newest frames are last, and return it, not a copy.
 
         uint8 (history + 1, n_envs, channels, H, W)
         """
@@ -95,7 +95,7 @@ class FrameStack:
         return self._ring
 
     def _slots(self) -> list[int]:
-        """Slots of the observed frames, newest last."""
+        """Return the slots of the observed frames, newest last."""
         task = self._task
         ages = range(task.history, -1, -task.frame_interval)
         return [(self._newest - age) % len(self._ring) for age in ages]

@@ -1,7 +1,7 @@
-"""Every random seed of the project, in ranges that never overlap.
+"""All random seeds of the project, in ranges that never overlap.
 
-An environment's episode k of worker i is reset with `first + k * n_envs + i`, so each episode
-that was ever trained on has a seed that can be named, and repeated alone.
+Episode k of environment i is reset with `first + k * n_envs + i`, so every training episode has a
+known seed and can be repeated by itself.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from Common.errors import UserError
 MAX_RUN_INDEX = 5
 EPISODES_PER_RUN = 2_000_000
 
-DATASET = range(10_000_000, 20_000_000)  # one seed an episode of a teacher dataset
-TRAINING = range(20_000_000, 40_000_000)  # `EPISODES_PER_RUN` for each run_index
+DATASET = range(10_000_000, 20_000_000)  # one seed per episode of a teacher dataset
+TRAINING = range(20_000_000, 40_000_000)  # `EPISODES_PER_RUN` per run_index
 TEACHER_TRAINING = range(40_000_000, 60_000_000)  # likewise, for Train_Teacher
 MODEL = range(60_000_000, 60_001_000)  # network initialisation, action sampling, minibatches
 VALIDATION = range(70_000_000, 80_000_000)  # choosing checkpoints and settings
-EVALUATION = range(80_000_000, 90_000_000)  # out of distribution (OD): reported, never chosen on
+EVALUATION = range(80_000_000, 90_000_000)  # out of distribution (OD): for reports only
 
 
 def _nth_block(block: range, run_index: int) -> range:
@@ -27,19 +27,20 @@ def _nth_block(block: range, run_index: int) -> range:
 
 
 def training(run_index: int) -> range:
-    """Episode seeds of the training environments of a student's run."""
+    """Return the episode seeds of a student's training environments."""
     return _nth_block(TRAINING, run_index)
 
 
 def teacher_training(run_index: int) -> range:
-    """Episode seeds of the training environments of a teacher's run."""
+    """Return the episode seeds of a teacher's training environments."""
     return _nth_block(TEACHER_TRAINING, run_index)
 
 
 def further(seed: int, n: int) -> int:
-    """Return the seed `n` places after `seed`, in the same range: after a range's last seed comes
-    its first one again, so that a long run never takes the seeds of another. Seeds outside all
-    ranges are simply counted on.
+    """Return the seed `n` places after `seed`, within the same range.
+
+    Wrap around at the end of a range, so that a long run never uses the seeds of another. Outside
+    all ranges, return `seed + n`.
     """
     block = _range_of(seed)
     return seed + n if block is None else block.start + (seed - block.start + n) % len(block)
@@ -56,6 +57,6 @@ def _range_of(seed: int) -> range | None:
 
 
 def model(run_index: int) -> int:
-    """Seed of Python, NumPy and torch for a run."""
+    """Return the seed of Python, NumPy and torch for a run."""
     _nth_block(TRAINING, run_index)  # the same bounds
     return MODEL.start + run_index

@@ -1,4 +1,4 @@
-"""What a task is, as data."""
+"""The description of a task as data: environment, camera, observation groups, success."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]
 _ENV_ID = re.compile(r"(?:[A-Za-z_]\w*(?:\.\w+)*:)?[\w.-]+(?:/[\w.-]+)?")
 _LONGEST_ID = 200
 _MAX_STACK, _MAX_INTERVAL, _MAX_STATE = 64, 1024, 2**20
-# Suites share a script; other tasks have one of their own.
+# The tasks of a suite share a script; other tasks have their own.
 SUITE_SCRIPTS = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}
 
 
 @dataclass(frozen=True)
 class Camera:
-    """MuJoCo's free camera (Gymnasium's `default_camera_config`), which may travel with a body.
+    """MuJoCo's free camera (Gymnasium's `default_camera_config`), optionally tracking a body.
 
-    A camera that tracks moves with the body in the plane alone: how high the body stands can be
-    seen in the picture, and how far it has come cannot, as a robot's own camera would have it.
+    A tracking camera follows the body in the horizontal plane only: its height is visible in the
+    frame, but the distance covered is not, as for a camera on the robot.
     """
 
     distance: float  # m
     lookat: tuple[float, float, float]  # m; x and y from the tracked body, if there is one
     azimuth: float  # degrees
     elevation: float  # degrees
-    track: str | None = None  # name of the body that it travels with
+    track: str | None = None  # name of the tracked body
 
     def described(self) -> dict[str, Any]:
-        """Plain JSON, as datasets have it. Those that are older than `track` say nothing of it."""
+        """Return plain JSON as in datasets, where `track` is left out if None (older format)."""
         values = {**dataclasses.asdict(self), "lookat": list(self.lookat)}
         if self.track is None:
             del values["track"]
@@ -45,9 +45,9 @@ class Camera:
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance in the plane that tells how far an episode got, read off the state.
+    """A distance computed from the state that measures the success of an episode.
 
-    `|state[a] - state[b]|`, or `|state[a]|` where the state already holds a difference.
+    `|state[a] - state[b]|`, or `|state[a]|` if the state already holds the difference.
     """
 
     name: str  # metric key
@@ -56,7 +56,7 @@ class Distance:
     success_below: float  # m
 
     def __call__(self, state: np.ndarray) -> np.ndarray:
-        """`(..., state_dim)` -> `(...)`, in metres."""
+        """Map states `(..., state_dim)` to distances `(...)` in metres."""
         difference = state[..., slice(*self.a)]
         if self.b is not None:
             difference = difference - state[..., slice(*self.b)]
@@ -65,32 +65,32 @@ class Distance:
 
 @dataclass(frozen=True)
 class Task:
-    """What is simulated, what each observation group holds, and how success is told."""
+    """The environment, the content of each observation group, and the measure of success."""
 
     name: str
     env_id: str  # of Gymnasium; `package:Id-v0` imports the package that registers it
-    camera: Camera | None  # None: there are no pixels, and students see the state
-    proprio: tuple[tuple[int, int], ...]  # ranges of the state that a robot's own joints give
+    camera: Camera | None  # None: no frames; students observe the state
+    proprio: tuple[tuple[int, int], ...]  # ranges of the state measured by the robot's own joints
     distance: Distance | None
     frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
     grayscale: bool = True
-    stack: int = 4  # frames an observation
+    stack: int = 4  # frames per observation
     frame_interval: int = 2  # env steps between the frames of a stack
-    suite: Suite = ""  # whose networks and settings of the paper apply
+    suite: Suite = ""  # selects the paper's networks and settings
     simulator: Simulator = "gymnasium"
-    custom: bool = False  # a user's own, that the registry does not have
-    # A file's text says what it is, so no package is imported for it: `make_simulation` refuses.
+    custom: bool = False  # defined by the user, not in the registry
+    # The task comes from a file, so `make_simulation` imports no package for it.
     described: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _ENV_ID.fullmatch(self.env_id) or len(self.env_id) > _LONGEST_ID:
             raise UserError(
-                f"{self.env_id!r:.80} is no environment's id, such as Hopper-v5 or package:Id-v0."
+                f"{self.env_id!r:.80} is not an environment id, such as Hopper-v5 or package:Id-v0."
             )
         if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
             raise UserError(
                 f"`frame_size` {self.frame_size[0]}x{self.frame_size[1]}: "
-                "height and width must lie between 16 and 1024 pixels."
+                "height and width must be between 16 and 1024 pixels."
             )
         if not (1 <= self.stack <= _MAX_STACK and 1 <= self.frame_interval <= _MAX_INTERVAL):
             raise UserError(
@@ -98,11 +98,11 @@ class Task:
                 f"{_MAX_INTERVAL}."
             )
         if any(not 0 <= first < end <= _MAX_STATE for first, end in self.proprio):
-            raise UserError(f"Proprioception {self.proprio!r:.80} is no range of a state.")
+            raise UserError(f"Proprioception {self.proprio!r:.80} is not a range of a state.")
 
     @property
     def script(self) -> str:
-        """What to type after `python Distillation/` or `python Train_Teacher/` for this task."""
+        """Script and arguments after `python Distillation/` or `python Train_Teacher/`."""
         if self.custom:
             return f"Custom.py --env_id {self.env_id}"
         if self.suite:
@@ -111,29 +111,29 @@ class Task:
 
     @property
     def is_game(self) -> bool:
-        """Whether EnvPool plays it. Games have no state, and show frames alone."""
+        """Whether the task is a game of EnvPool. Games have frames but no state."""
         return self.simulator == "envpool"
 
     @property
     def has_frames(self) -> bool:
-        """Whether there is anything to see: a game, or a camera."""
+        """Whether there are frames: from a game, or from a camera."""
         return self.is_game or self.camera is not None
 
     @property
     def judged_by_mode(self) -> bool:
-        """Whether policies are evaluated by the mode of what they would do, or by samples of it.
+        """Whether policies are evaluated by their mode instead of by samples.
 
-        The paper samples in Procgen, where a policy that repeats itself can be stuck for good.
+        The paper samples in Procgen, where a deterministic policy can get stuck forever.
         """
         return self.suite != "procgen"
 
     @property
     def history(self) -> int:
-        """How many frames back a full stack reaches."""
+        """Number of frames that a full stack reaches back."""
         return (self.stack - 1) * self.frame_interval
 
     @property
     def proprio_indices(self) -> np.ndarray:
-        """Places in the state, int64 (P,); none where the task has no proprioception."""
+        """Indices into the state, int64 (P,); empty without proprioception."""
         ranges = [np.arange(*bounds) for bounds in self.proprio]
         return np.concatenate([np.empty(0, np.int64), *ranges])

@@ -1,5 +1,6 @@
-"""The registry of tasks. A new task is an entry here, or a `Task` of one's own: no other code
-changes.
+"""The registry of tasks.
+
+To add a task, add an entry here, or pass a `Task` of your own. No other code changes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from Enviroment.task import Camera, Distance, Task
 __all__ = ["TASKS", "Camera", "Distance", "Task", "get_task", "script_of"]
 
 _ARM_TASKS = (
-    # State (23): qpos 7, qvel 7, fingertip 3, object 3, goal 3. The object's and the goal's
-    # place must come from the frames: with them in proprio a student could go blind.
+    # State (23): qpos 7, qvel 7, fingertip 3, object 3, goal 3. The positions of object and goal
+    # must come from the frames: with them in proprio a student would not need vision.
     Task(
         name="Pusher",
         env_id="Pusher-v5",
-        # From above, no wider than the table: an object 8 pixels across at 64 rows. From
-        # 2.5 m it would be 2 or 3; the original toolkit draws 480 rows and cuts these out.
+        # From above, no wider than the table: the object is 8 pixels wide at 64 rows. From 2.5 m
+        # it would be 2 or 3; the original toolkit renders 480 rows and crops them.
         camera=Camera(distance=1.15, lookat=(0.4, -0.18, -0.275), azimuth=270, elevation=-90),
         proprio=((0, 17),),
         distance=Distance("object_goal_distance", (17, 19), (20, 22), success_below=0.05),
@@ -43,10 +44,10 @@ TASKS = {
 
 
 def get_task(name: str) -> Task:
-    """The task of that name.
+    """Return the task of that name.
 
     Raises:
-        UserError: there is none; the nearest names are listed.
+        UserError: the name is unknown. The message lists similar names.
     """
     if name in TASKS:
         return TASKS[name]
@@ -54,9 +55,9 @@ def get_task(name: str) -> Task:
 
 
 def script_of(task: str | Task) -> str:
-    """Return what to type after `python Distillation/` for a task, or for the task of that name.
+    """Return the script and arguments after `python Distillation/` for a task or its name.
 
-    One that the registry does not have has no script of its own: `Custom.py` serves it.
+    Tasks outside the registry run with `Custom.py`.
     """
     name = task if isinstance(task, str) else task.name
     if name in TASKS:

@@ -1,4 +1,4 @@
-"""Stable-Baselines3's `VecEnv` over parallel workers, with every episode's seed known."""
+"""Stable-Baselines3's `VecEnv` over parallel workers, with a known seed per episode."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ from Enviroment.simulation.state import EnvState, check_same, load_array, load_n
 from Enviroment.simulation.workers import Workers
 from Enviroment.task import Task
 
-MAX_DIVERGENCES = 10  # of one environment, over its whole life
-# That states saved by version 0.1 lack; what they would hold decides no episode.
+MAX_DIVERGENCES = 10  # per environment, over its lifetime
+# Missing in states of version 0.1; they influence no episode.
 _LATER_ARRAYS = ("episodes_begun", "shortened")
 
 
 class SeededVecEnv(EpisodeVecEnv):
-    """Simulations of Gymnasium's, stepped by workers. Each episode's seed is given to its reset.
+    """Gymnasium simulations, stepped by workers. Each reset receives its episode's seed.
 
     Gymnasium's own infos, the terms of the reward, are left out.
 
-    Where a simulation diverges (see `divergence`), its episode ends with the step and the next
-    one begins. To a learner it looks as if the environment had stood still and been cut off: the
-    terminal observation is the last good one, the reward is the episode's mean so far, and
-    `TimeLimit.truncated` asks for the value of that observation, so the target of the step is
-    nearly what the critic holds already. `infos[i]["diverged"]` is true, and there is no
-    `episode`, so that statistics, SB3's among them, leave it out. `divergences` counts.
+    If a simulation diverges (see `divergence`), its episode ends with that step and the next one
+    begins. To a learner it looks as if the environment had stood still and been truncated: the
+    terminal observation is the last valid one, the reward is the mean of the episode so far, and
+    `TimeLimit.truncated` bootstraps from the value of that observation, so the target of the step
+    is close to the critic's current value. `infos[i]["diverged"]` is true, and `episode` is
+    missing, so that statistics, including SB3's, leave the episode out. `divergences` counts it.
 
     Args:
-        task: what is simulated.
-        workers: who steps it.
-        space: of one environment's observation.
-        action_space: of one environment.
-        seed: s, of the first reset.
-        stagger: cut the first episodes short, environment i after (i + 1) / n_envs of the time
-            limit. Where episodes end by the time limit alone, environments would otherwise be at
-            the same step of theirs forever, and a rollout see one part of an episode. There is no
-            `episode` in the info of a first episode that had less than the time limit.
-        max_divergences: of one environment; one more is a `UserError`.
+        task: the simulated task.
+        workers: the workers that step it.
+        space: observation space of one environment.
+        action_space: action space of one environment.
+        seed: s, seed of the first reset.
+        stagger: truncate the first episodes, environment i after (i + 1) / n_envs of the time
+            limit. If only the time limit ends episodes, all environments would otherwise always be
+            at the same step, and a rollout would see one part of an episode. Shortened first
+            episodes have no `episode` in their info.
+        max_divergences: allowed divergences per environment; one more is a `UserError`.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class SeededVecEnv(EpisodeVecEnv):
         stagger: bool = False,
         max_divergences: int = MAX_DIVERGENCES,
     ) -> None:
-        self._workers = workers  # before `super().__init__`, which asks them for their render mode
+        self._workers = workers  # before `super().__init__`, which queries their render mode
         self._exchange = workers.exchange
         self._worker_of = [w for w, rows in enumerate(workers.parts) for _ in rows]
         self._stagger = stagger
-        self._shortened = np.zeros(len(self._exchange.seeds), bool)  # their running episodes
+        self._shortened = np.zeros(len(self._exchange.seeds), bool)  # of the running episodes
         self._max_divergences = max_divergences
         super().__init__(task, space, action_space, self._exchange.seeds, seed)
 
@@ -79,7 +79,7 @@ class SeededVecEnv(EpisodeVecEnv):
         if actions.shape != self._exchange.actions.shape:
             expected = self._exchange.actions.shape
             raise ValueError(f"Actions have shape {actions.shape}, expected {expected}.")
-        if not np.isfinite(actions).all():  # MuJoCo would only warn, and restart the simulation
+        if not np.isfinite(actions).all():  # MuJoCo would only warn and reset the simulation
             bad = np.flatnonzero(~np.isfinite(actions).reshape(self.num_envs, -1).all(axis=1))
             raise ValueError(f"The actions of environments {bad.tolist()} are not finite.")
         self._exchange.actions[:] = actions
@@ -96,18 +96,18 @@ class SeededVecEnv(EpisodeVecEnv):
         *_, dones, infos = transition
         for index in diverged:
             infos[index]["diverged"] = True
-        # Whoever averages returns is to see whole episodes alone.
+        # Averages of returns must contain complete episodes only.
         for index in {*diverged, *np.flatnonzero(dones & self._shortened).tolist()}:
             del infos[index]["episode"]
         self._shortened &= ~dones
         return transition
 
     def save_state(self) -> EnvState:
-        """Everything that decides what comes next. Call it between steps.
+        """Return the complete state of all environments. Call it between steps.
 
-        Any kind and number of workers can go on from it. It holds what the environments and their
-        wrappers keep in Python too, also what `set_attr` or `env_method` changed. Frames are
-        bit-identical where the same OpenGL draws them.
+        Any kind and number of workers can continue from it. It includes Python attributes of the
+        environments and their wrappers, and changes by `set_attr` or `env_method`. Frames are
+        bit-identical if the same OpenGL renders them.
 
         Raises:
             NoStateError: these environments cannot be saved (see `take_snapshot`).
@@ -119,13 +119,14 @@ class SeededVecEnv(EpisodeVecEnv):
         return state
 
     def restore_state(self, state: EnvState) -> Any:
-        """Go on from where `save_state` was called, in environments that were made alike.
+        """Restore a state of `save_state` in environments with the same settings.
 
         Returns:
-            The observation that was shown last: what `reset` would have returned, or `step`.
+            The last observation before `save_state`, as returned by `reset` or `step`.
 
         Raises:
-            UserError: the state is of other environments, or damaged; lists what differs.
+            UserError: the state is of other environments, or damaged. The message lists the
+                differences.
             NoStateError: these environments cannot be restored (see `restore_snapshot`). `reset`
                 then begins the episodes that would have come next.
         """
@@ -143,7 +144,7 @@ class SeededVecEnv(EpisodeVecEnv):
         return self._observation()
 
     def close(self) -> None:
-        """Free the workers and their OpenGL contexts. Closing twice is harmless."""
+        """Free the workers and their OpenGL contexts. A second call does nothing."""
         self._workers.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
@@ -168,7 +169,7 @@ class SeededVecEnv(EpisodeVecEnv):
         ]
 
     def _made_with(self) -> dict[str, Any]:
-        """What must be the same where a state is restored. JSON."""
+        """Return the settings that must match when a state is restored, as JSON."""
         made_with = {
             "environments": type(self).__name__,
             "n_envs": self.num_envs,
@@ -179,7 +180,7 @@ class SeededVecEnv(EpisodeVecEnv):
         return json.loads(json.dumps(made_with))  # tuples become lists
 
     def _saved_arrays(self) -> dict[str, np.ndarray]:
-        """The arrays, themselves, that a state holds besides the simulations."""
+        """Return the arrays of a state besides the simulations, without copies."""
         return {
             "seeds": self._episode_seeds,
             "states": self._exchange.states,
@@ -191,10 +192,10 @@ class SeededVecEnv(EpisodeVecEnv):
         }
 
     def _count_divergences(self, diverged: list[int]) -> None:
-        """Give the lost steps a reward, and stop the run where there are too many.
+        """Set the rewards of diverged steps, and count them.
 
         Raises:
-            UserError: there are.
+            UserError: an environment has diverged more often than allowed.
         """
         exchange = self._exchange
         exchange.diverged[:] = False
@@ -205,13 +206,13 @@ class SeededVecEnv(EpisodeVecEnv):
         worst = max(diverged, key=lambda index: self.divergences[index])
         if self.divergences[worst] > self._max_divergences:
             raise UserError(
-                f"{describe_environment(self.task, worst)}: its simulation has diverged "
+                f"{describe_environment(self.task, worst)}: the simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
-                f"{seeds.further(int(exchange.seeds[worst]), -self._total_rows)}. MuJoCo met "
+                f"{seeds.further(int(exchange.seeds[worst]), -self._total_rows)}. MuJoCo found "
                 "positions, velocities or accelerations that are not finite or too large. Smaller "
-                "actions or a shorter time step of the model may help; so may a larger "
-                "max_divergences, where such episodes are few."
+                "actions or a shorter time step of the model may help, or, if such episodes are "
+                "rare, a larger max_divergences."
             )
 
     def _begin_all(self) -> None:
@@ -224,21 +225,22 @@ class SeededVecEnv(EpisodeVecEnv):
                 self._shorten_episode(index)
 
     def _shorten_episode(self, index: int) -> None:
-        """Let only (index + 1) / n_envs of the time limit remain."""
+        """Shorten the running episode to (index + 1) / n_envs of the time limit."""
         share = (self._first_row + index + 1) / self._total_rows
         self._shortened[index] = share < 1
         self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
 
     def _take_step(self) -> None:
-        """The workers have made a step everywhere."""
+        """Handle a step of all workers."""
 
     def _begin_episode(self, index: int) -> None:
-        """The worker has begun it already, in the step that ended the last one."""
+        """Do nothing: the worker has begun the episode in the step that ended the last one."""
 
 
 class StateVecEnv(SeededVecEnv):
-    """Observations are the simulator's state, float32 (n_envs, state_dim): alone, or where `space`
-    is a dictionary as its only group.
+    """Environments whose observation is the simulator's state, float32 (n_envs, state_dim).
+
+    If `space` is a dictionary, the state is its only group.
     """
 
     def _observation(self) -> Any:
@@ -252,11 +254,12 @@ class StateVecEnv(SeededVecEnv):
 
 
 class FrameVecEnv(SeededVecEnv):
-    """Observations are the groups `frame`, `proprio` and `state` (see `observations`), without
-    `proprio` where the task has none.
+    """Environments with the groups `frame`, `proprio` and `state` (see `observations`).
+
+    `proprio` is missing if the task has no proprioception.
 
     Args:
-        blind: frames are zero, and nothing is drawn.
+        blind: return zero frames, and render nothing.
     """
 
     def __init__(
@@ -293,7 +296,7 @@ class FrameVecEnv(SeededVecEnv):
         return self._groups(frame, state)
 
     def _groups(self, frames: np.ndarray, states: np.ndarray) -> DictObs:
-        """All groups; `proprio` is none where the task has no proprioception."""
+        """Return all groups, without `proprio` if the task has no proprioception."""
         joints = {PROPRIO: states[..., self._proprio]} if len(self._proprio) else {}
         return {FRAME: frames, **joints, STATE: states}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tyro
 
-from Common.commands.exits import exit_with_message, say
+from Common.commands.exits import exit_with_message, print_line
 from Common.commands.progress import progress_shown
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
@@ -33,7 +33,7 @@ def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], objec
 
 def note(text: str) -> None:
     """Says on stderr what is left out, or not as usual, and why."""
-    say(f"Note: {text}")
+    print_line(f"Note: {text}")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How well the actions of two policies agree: one measure, in training and in evaluation."""
+"""Measure the agreement of two policies' actions, in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from Models.distributions import Distribution, SquashedGaussian
 
 
 class ActionAccuracy:
-    """1 - mean squared difference of two actions, within the bounds and scaled to [-1, 1]: 1 is the
-    same action, and opposite ends of the range give -3. Of discrete actions, the share that are
-    equal. Continuous actions without bounds have no such scale: `is_defined` is False.
+    """Agreement of two actions: 1 - mean squared difference, after clipping and scaling to [-1, 1].
+
+    Equal actions give 1, opposite ends of the range give -3. For discrete actions it is the share
+    of equal ones. Continuous actions without bounds have no such scale: `is_defined` is False.
 
     Args:
-        space: of the actions.
+        space: the action space.
     """
 
     def __init__(self, space: spaces.Space) -> None:
@@ -32,7 +33,7 @@ class ActionAccuracy:
             )
 
     def of_actions(self, ours: Any, theirs: Any) -> np.ndarray:
-        """Return the accuracy `(B,)` of actions as the environment takes them, `(B, ...)`."""
+        """Return the accuracy `(B,)` of actions in the environment's units, `(B, ...)`."""
         ours, theirs = (torch.as_tensor(np.asarray(actions)) for actions in (ours, theirs))
         if self._is_box:
             ours, theirs = (self._scaled(actions.double()) for actions in (ours, theirs))
@@ -47,7 +48,7 @@ class ActionAccuracy:
         return self._agreement(*actions)
 
     def _scaled(self, actions: Tensor) -> Tensor:
-        """Actions of a box `(B, ...)` -> `(B, A)` in [-1, 1]."""
+        """Scale actions of a box `(B, ...)` to `(B, A)` in [-1, 1]."""
         if self._low.device != actions.device or self._low.dtype != actions.dtype:
             self._low, self._high = self._low.to(actions), self._high.to(actions)
         flat = actions.reshape(len(actions), -1).clamp(self._low, self._high)

@@ -1,8 +1,7 @@
-"""Bundles: weights (safetensors) and their description (JSON), tied by a SHA-256.
+"""Bundles: weights (safetensors) and their description (JSON), linked by a SHA-256.
 
-A bundle is `<kind>.safetensors` and `<kind>.json` in a folder. Neither can hold code. Nothing is
-used of a bundle whose weights are not the ones that its description was written for, or whose
-description is not the one that was written.
+A bundle is `<kind>.safetensors` and `<kind>.json` in a folder. Neither can hold code. A bundle is
+refused if its weights do not match the description, or if its description was changed.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from Common.files.durable import sync, write_file, writing
 from Common.files.locks import check_in_place
 
 FORMAT = 1
-_OWN_SHA256 = "description_sha256"  # bundles from before it have none
+_OWN_SHA256 = "description_sha256"  # missing in older bundles
 Kind = Literal["teacher", "student"]
 _MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
     "teacher": (
         "`python Train_Teacher/Pusher.py --output DIR`, or the script of another task, makes "
-        "DIR/teacher; `python -m Models.teacher convert` makes one of your own agent."
+        "DIR/teacher; `python -m Models.teacher convert` converts your own agent."
     ),
     "student": (
         "`python Distillation/Pusher.py --PPD --output DIR`, or the script of another task, makes "
@@ -40,9 +39,7 @@ _REMEDY: dict[Kind, str] = {
 
 
 def bundle_folder(folder: Path | str, kind: Kind) -> Path:
-    """Return where the bundle of a folder is: in the folder itself, or as runs have it in
-    `<folder>/<kind>`.
-    """
+    """Return the folder of a bundle: `folder` itself or, for a run folder, `<folder>/<kind>`."""
     folder = Path(folder)
     inside = folder / kind
     has_own = (folder / f"{kind}.json").exists()
@@ -52,11 +49,11 @@ def bundle_folder(folder: Path | str, kind: Kind) -> Path:
 def write_bundle(
     folder: Path | str, kind: Kind, tensors: Mapping[str, Tensor], description: Mapping[str, Any]
 ) -> Path:
-    """Writes a bundle, replacing an older one. Its weights are the same bytes for equal tensors.
+    """Write a bundle, replacing an older one. Equal tensors give equal bytes.
 
-    Whatever stops it, the folder holds the older bundle or the newer one: a crash between the two
-    renames leaves the newer description waiting beside the newer weights, and `read_bundle`
-    finds it there.
+    If the write is interrupted, the folder holds either the old or the new bundle: a crash between
+    the two renames leaves the new description in a file next to the new weights, where
+    `read_bundle` finds it.
 
     Args:
         description: plain JSON. `format`, `kind`, `sha256` (of the weights) and
@@ -65,12 +62,12 @@ def write_bundle(
     Returns: `folder`.
 
     Raises:
-        ValueError: the description holds NaN or infinity, which JSON has not.
-        UserError: the disk is full or cannot be written; what was there before is whole.
+        ValueError: the description holds NaN or infinity, which JSON lacks.
+        UserError: the disk is full or cannot be written. The previous bundle is intact.
     """
     weights = _serialised(tensors)
     head = {"format": FORMAT, "kind": kind, "sha256": hashlib.sha256(weights).hexdigest()}
-    whole = json.loads(json.dumps({**description, **head}, allow_nan=False))  # as it will be read
+    whole = json.loads(json.dumps({**description, **head}, allow_nan=False))  # as read back
     whole[_OWN_SHA256] = _description_sha256(whole)
     folder = Path(folder)
     text = json.dumps(whole, indent=1, allow_nan=False) + "\n"
@@ -85,12 +82,12 @@ def write_bundle(
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """The SHA-256 that a bundle of these tensors has."""
+    """Return the SHA-256 of the weights file of these tensors."""
     return hashlib.sha256(_serialised(tensors)).hexdigest()
 
 
 def _description_sha256(description: Mapping[str, Any]) -> str:
-    """Of all else that a description says, however it is laid out."""
+    """Return the SHA-256 of a description without its own hash, independent of the layout."""
     rest = {name: value for name, value in description.items() if name != _OWN_SHA256}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -105,11 +102,11 @@ def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
 def read_bundle(
     folder: Path | str, kind: Kind, device: torch.device | str = "cpu"
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors, on `device`, and the description; the folder is a bundle's, or a run's.
+    """Return the tensors, on `device`, and the description of a bundle or of a run's bundle.
 
     Raises:
-        UserError: a file is missing, garbled, of another kind or format, or was changed since
-            the bundle was written; names the file and what to do.
+        UserError: a file is missing, damaged, of another kind or format, or was changed since the
+            bundle was written. The message names the file and the remedy.
     """
     folder = bundle_folder(folder, kind)
     description_path, weights_path = folder / f"{kind}.json", folder / f"{kind}.safetensors"
@@ -121,42 +118,42 @@ def read_bundle(
         description = _parse(waiting, _read(waiting, kind, _MAX_DESCRIPTION), kind)
     if sha256 != description["sha256"]:
         raise UserError(
-            f"{weights_path} is not the file that {description_path} describes: its SHA-256 "
-            f"differs. One of them was changed or damaged; copy both anew. {_REMEDY[kind]}"
+            f"{weights_path} does not match {description_path}: its SHA-256 differs. One of them "
+            f"was changed or damaged; copy both again. {_REMEDY[kind]}"
         )
     try:
         tensors = safetensors.torch.load(weights)
     except SafetensorError as error:
-        raise UserError(f"{weights_path} is no safetensors file: {error}.") from error
+        raise UserError(f"{weights_path} is not a safetensors file: {error}.") from error
     return {name: tensor.to(device) for name, tensor in tensors.items()}, description
 
 
 def check_tensors(kind: Kind, expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
-    """Whether a bundle's tensors are those of the network that it describes.
+    """Check that a bundle's tensors match the described network.
 
     Args:
-        expected: the network's own, which may be on the meta device.
+        expected: tensors of the network, possibly on the meta device.
 
     Raises:
-        UserError: their names, sizes or types differ, or they are not finite.
+        UserError: names, sizes or types differ, or values are not finite.
     """
     if expected.keys() != given.keys():
         missing = sorted(expected.keys() - given.keys())
         surplus = sorted(given.keys() - expected.keys())
-        raise UserError(f"the {kind}'s weights lack {missing} and have {surplus} too many.")
+        raise UserError(f"the {kind}'s weights lack {missing} and have unexpected {surplus}.")
     for name, tensor in sorted(given.items()):
         want = expected[name]
         if tensor.shape != want.shape or tensor.dtype != want.dtype:
             raise UserError(
                 f"the {kind}'s {name} is {tensor.dtype} {tuple(tensor.shape)}, "
-                f"described as {want.dtype} {tuple(want.shape)}."
+                f"expected {want.dtype} {tuple(want.shape)}."
             )
         if not tensor.isfinite().all():
             raise UserError(f"the {kind}'s {name} holds NaN or infinity.")
 
 
 def _waiting(folder: Path, kind: Kind) -> Path:
-    """Where the description is until the weights that it describes have taken their place."""
+    """Return the path of the description until its weights are in place."""
     return folder / f".{kind}.json.next"
 
 
@@ -173,7 +170,7 @@ def _parse(path: Path, text: bytes, kind: Kind) -> dict[str, Any]:
     try:
         description = parse_json(text)
     except ValueError as error:
-        raise UserError(f"{path} is garbled: {error}. Copy it anew. {_REMEDY[kind]}") from error
+        raise UserError(f"{path} is damaged: {error}. Copy it again. {_REMEDY[kind]}") from error
     if not isinstance(description, dict) or not isinstance(description.get("sha256"), str):
         raise UserError(f"{path} does not describe a bundle: it has no sha256. {_REMEDY[kind]}")
     if description.get("kind") != kind:
@@ -181,11 +178,11 @@ def _parse(path: Path, text: bytes, kind: Kind) -> dict[str, Any]:
     if description.get("format") != FORMAT:
         raise UserError(
             f"{path} has format {description.get('format')!r}; this version reads {FORMAT}. "
-            f"Use the version that wrote it, or make it anew. {_REMEDY[kind]}"
+            f"Use the version that wrote it, or make a new one. {_REMEDY[kind]}"
         )
     if _OWN_SHA256 in description and description[_OWN_SHA256] != _description_sha256(description):
         raise UserError(
             f"{path} was changed or damaged since it was written: its own SHA-256 differs. Copy it "
-            f"anew. {_REMEDY[kind]}"
+            f"again. {_REMEDY[kind]}"
         )
     return description

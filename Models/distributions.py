@@ -1,6 +1,6 @@
-"""The families of action distributions, and their exact KL divergences.
+"""Families of action distributions, and their exact KL divergences.
 
-A *raw* action is what the rollout buffer keeps: the action itself, or for a squashed Gaussian
+A *raw* action is the form in the rollout buffer: the action itself or, for a squashed Gaussian,
 the sample before the tanh. Inverting the tanh afterwards would lose saturated actions.
 """
 
@@ -20,38 +20,38 @@ from torch import Tensor
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _QUADRATURE_NODES = 32
-# A logit whose probability is exactly 0 in float32 and float64, and yet finite: 0 * -inf is NaN.
+# A finite logit whose probability is exactly 0 in float32 and float64: 0 * -inf would be NaN.
 _ABSENT = -1e9
 
 
 @dataclass(frozen=True)
 class Distribution(ABC):
-    """A batch of distributions over actions; the parameters are the dataclass's fields."""
+    """A batch of distributions over actions. The dataclass fields are the parameters."""
 
     family: ClassVar[str]
-    is_discrete: ClassVar[bool] = False  # of choices, which have no differences
+    is_discrete: ClassVar[bool] = False  # discrete actions have no differences
 
     @abstractmethod
     def mode(self) -> Tensor:
-        """The most probable raw action."""
+        """Return the most probable raw action."""
 
     @abstractmethod
     def sample(self) -> Tensor:
-        """A raw action from torch's global generator, without a gradient."""
+        """Draw a raw action from torch's global generator, without a gradient."""
 
     @abstractmethod
     def log_prob(self, raw: Tensor) -> Tensor:
-        """Log-density of the actions whose raw form is given: `(B, action_dim)` -> `(B,)`."""
+        """Return the log-density of raw actions: `(B, action_dim)` -> `(B,)`."""
 
     @abstractmethod
     def entropy(self) -> Tensor:
-        """Entropy in nats: `(B,)`."""
+        """Return the entropy in nats: `(B,)`."""
 
     @abstractmethod
     def _kl(self, other: Self) -> Tensor: ...
 
     def kl(self, other: Distribution) -> Tensor:
-        """KL(self || other), summed over action dimensions: `(B,)`.
+        """Return KL(self || other), summed over action dimensions: `(B,)`.
 
         Raises:
             TypeError: the families differ. A Gaussian's support exceeds a squashed Gaussian's,
@@ -62,15 +62,15 @@ class Distribution(ABC):
         return self._kl(other)
 
     def to_env_action(self, raw: Tensor) -> Tensor:
-        """The action itself; for a squashed Gaussian in [-1, 1], to be scaled to the bounds."""
+        """Return the action; for a squashed Gaussian in [-1, 1], before scaling to the bounds."""
         return raw
 
     def params(self) -> dict[str, Tensor]:
-        """The parameters by name, as a rollout or a dataset keeps them."""
+        """Return the parameters by name, as stored in rollouts and datasets."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def __getitem__(self, index: Tensor | slice) -> Self:
-        """The distributions of some of the batch."""
+        """Return the distributions at some indices of the batch."""
         return type(self)(**{name: value[index] for name, value in self.params().items()})
 
 
@@ -97,7 +97,7 @@ class DiagGaussian(Distribution):
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
 
     def _kl(self, other: Self) -> Tensor:
-        """sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
+        """Return sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
         variance_ratio = (2 * (self.log_std - other.log_std)).exp()
         z = (self.mean - other.mean) / other.log_std.exp()
         return (other.log_std - self.log_std + 0.5 * (variance_ratio + z.square() - 1)).sum(-1)
@@ -118,9 +118,9 @@ class SquashedGaussian(DiagGaussian):
         return super().log_prob(raw) - _log_tanh_slope(raw).sum(-1)
 
     def entropy(self) -> Tensor:
-        """Entropy of the Gaussian plus E[ln tanh'(u)], by Gauss-Hermite quadrature.
+        """Return the entropy of the Gaussian plus E[ln tanh'(u)], by Gauss-Hermite quadrature.
 
-        No closed form exists; 32 nodes are exact to 2e-3 nats a dimension up to a standard
+        No closed form exists; 32 nodes are exact to 2e-3 nats per dimension up to a standard
         deviation of e, where a one-sample estimate is off by a whole nat.
         """
         nodes, weights = _gauss_hermite(self.mean.dtype, self.mean.device)
@@ -160,10 +160,10 @@ class Categorical(Distribution):
 
 @dataclass(frozen=True)
 class MultiCategorical(Distribution):
-    """Independent categoricals, a discrete action each; raw actions are int64 `(B, D)`.
+    """Independent categoricals, one per discrete action; raw actions are int64 `(B, D)`.
 
-    `logits` is `(B, D, n)`, n the most choices that any of the D actions has. Those that an action
-    lacks have probability 0: make one by `from_flat`.
+    `logits` is `(B, D, n)`, where n is the largest number of choices of the D actions. Missing
+    choices of an action have probability 0: construct with `from_flat`.
     """
 
     family: ClassVar[str] = "multi_categorical"
@@ -172,7 +172,7 @@ class MultiCategorical(Distribution):
 
     @classmethod
     def from_flat(cls, logits: Tensor, choices: tuple[int, ...]) -> Self:
-        """From `(B, sum of choices)`, the logits of the first action first."""
+        """Construct from `(B, sum of choices)`, with the logits of the first action first."""
         widest = max(choices)
         padded = [
             F.pad(part, (0, widest - part.shape[-1]), value=_ABSENT)
@@ -222,11 +222,11 @@ class Bernoulli(Distribution):
         return F.logsigmoid(self.logits * (2 * on - 1)).sum(-1)
 
     def entropy(self) -> Tensor:
-        """sum_i [softplus(l) - l sigmoid(l)]."""
+        """Return sum_i [softplus(l) - l sigmoid(l)]."""
         return (F.softplus(self.logits) - self.logits * self.logits.sigmoid()).sum(-1)
 
     def _kl(self, other: Self) -> Tensor:
-        """sum_i [p (l1 - l2) + softplus(l2) - softplus(l1)], p = sigmoid(l1)."""
+        """Return sum_i [p (l1 - l2) + softplus(l2) - softplus(l1)], p = sigmoid(l1)."""
         difference = self.logits.sigmoid() * (self.logits - other.logits)
         return (difference + F.softplus(other.logits) - F.softplus(self.logits)).sum(-1)
 
@@ -238,10 +238,10 @@ FAMILIES: dict[str, type[Distribution]] = {
 
 
 def from_sb3(distribution: sb3.Distribution) -> Distribution:
-    """The same distribution as an SB3 policy's `get_distribution` gives it, with its gradient.
+    """Convert the distribution of an SB3 policy's `get_distribution`, with its gradient.
 
     Raises:
-        TypeError: a family that has no exact KL here.
+        TypeError: the family has no exact KL here.
     """
     if isinstance(distribution, sb3.MultiCategoricalDistribution):
         logits = torch.cat([part.logits for part in distribution.distribution], dim=-1)
@@ -259,13 +259,13 @@ def from_sb3(distribution: sb3.Distribution) -> Distribution:
 
 
 def _log_tanh_slope(raw: Tensor) -> Tensor:
-    """ln(1 - tanh(u)^2), stable for any u."""
+    """Return ln(1 - tanh(u)^2), stable for any u."""
     return 2 * (math.log(2) - raw - F.softplus(-2 * raw))
 
 
 @cache
 def _gauss_hermite(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes and weights whose weighted sum is the mean over a standard normal."""
+    """Return nodes and weights whose weighted sum is the mean over a standard normal."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
     weights = weights / weights.sum()
     return (

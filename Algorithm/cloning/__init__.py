@@ -1,1 +1,1 @@
-"""Learning from labels: behavioural cloning and DAgger."""
+"""Learn from labels: behavioural cloning and DAgger."""

@@ -1,4 +1,4 @@
-"""DAgger's data: a dataset, and after it everything that was visited and labelled since."""
+"""The aggregated data of DAgger: a dataset, followed by all states labelled since."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from Models.distributions import Distribution
 
 
 class Aggregate:
-    """Labelled states that are added to and never replaced, in memory, each frame once.
+    """Labelled states in memory, which only grow, with each frame stored once.
 
-    Indices 0 to `len(base) - 1` are the base's. Then come steps, each of all environments.
+    Indices 0 to `len(base) - 1` are those of the base. Then follow steps of all environments.
 
     Args:
-        base: what there was before; None: nothing.
-        n_steps: env steps to be added at most, each environment.
-        task: how frames are stacked; None: frames are not kept.
+        base: initial samples; None for none.
+        n_steps: maximum number of added env steps per environment.
+        task: defines the stacking of frames; None: frames are not stored.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Aggregate:
     def add(
         self, obs: Mapping[str, np.ndarray], episode_starts: np.ndarray, labels: Distribution
     ) -> None:
-        """One step of every environment: what was seen, and the teacher's distribution there.
+        """Add one step of every environment: observations and the teacher's distributions.
 
         Args:
             obs: groups `(n_envs, ...)`.
-            episode_starts: `(n_envs,)`, true in the first state of an episode.
+            episode_starts: `(n_envs,)`, True for the first state of an episode.
         """
         if self._added == self._n_steps:
-            raise ValueError(f"There is room for {self._n_steps} steps only.")
+            raise ValueError(f"The aggregate is full: it holds {self._n_steps} steps.")
         columns = {group: array for group, array in obs.items() if group != FRAME}
         params, names = labels.params(), distribution_columns(self.family)
         columns |= {names[name]: value.cpu().numpy() for name, value in params.items()}
@@ -64,7 +64,7 @@ class Aggregate:
         self._added += 1
 
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
-        """As `Samples.read`."""
+        """Return samples (see `Samples.read`)."""
         is_old = indices < self._n_base
         if self._base is not None and is_old.all():
             return self._base.read(indices, columns)
@@ -78,12 +78,12 @@ class Aggregate:
         return arrays
 
     def capture(self) -> dict[str, Any]:
-        """What was added, for `Common.runs.packing`; not copied.
+        """Return the added samples for `Common.runs.packing`, without copies.
 
-        All of it is in every checkpoint, though finished rounds do not change. A file of theirs
-        that checkpoints share would be less to write, and its damage would take all of them at
-        once; so each can be verified, copied and gone on from by itself. It is a frame and some
-        hundred bytes an env step: 80 MB after Pusher's five rounds of 3,600.
+        Every checkpoint holds all of them, although finished rounds do not change. A shared file
+        would be less to write, but its damage would affect all checkpoints; this way each can be
+        verified, copied and resumed by itself. The size is a frame and about a hundred bytes per
+        env step: 80 MB after Pusher's five rounds of 3,600.
         """
         added = self._added
         state: dict[str, Any] = {
@@ -96,7 +96,7 @@ class Aggregate:
         return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state`, after the same base."""
+        """Restore a state of `capture`, after the same base."""
         starts = state["starts"]
         self._added = len(starts)
         self._starts[: self._added] = starts

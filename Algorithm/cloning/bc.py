@@ -1,4 +1,4 @@
-"""Behavioural cloning: a student learns a teacher's actions from a dataset, by regression."""
+"""Behavioural cloning: a student learns a teacher's actions from a dataset by regression."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Models.student.policy import StudentPolicy
 
 
 class BehaviouralCloning(SupervisedLearner):
-    """minimise the mean over the dataset of NLL, KL or MSE to the teacher.
+    """Minimise the mean NLL, KL or MSE to the teacher over a dataset.
 
     Usage::
 
@@ -29,15 +29,15 @@ class BehaviouralCloning(SupervisedLearner):
         model.learn()
         model.save(folder)
 
-    The critic is left as it was; PPD, or SB3's PPO, can go on with the policy.
+    The critic is not trained. PPD or SB3's PPO can continue to train the policy.
 
     Args:
-        policy: the student, of the family of the dataset's distributions.
+        policy: the student, with the family of the dataset's distributions.
         dataset: labelled states (`CloningData`), such as a teacher dataset.
-        config: how to learn.
-        replay: which samples to prefer; uniform without it.
-        seed: of the held-out episodes and of the batches.
-        augmentation: of the observations in training batches; nothing without it.
+        config: the settings of learning.
+        replay: the settings of sampling; uniform by default.
+        seed: seed of the held-out episodes and of the batches.
+        augmentation: augmentation of the observations in training batches; none by default.
 
     Raises:
         UserError: the dataset is smaller than a batch, or does not fit loss or student.
@@ -70,7 +70,7 @@ class BehaviouralCloning(SupervisedLearner):
     def learn(
         self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
     ) -> Self:
-        """Learn until `config.gradient_steps`, or until the callback ends it.
+        """Train until `config.gradient_steps`, or until the callback ends the training.
 
         Args:
             checkpoints: folder for the bundles `last` and `best`: the student of the latest
@@ -81,20 +81,20 @@ class BehaviouralCloning(SupervisedLearner):
         return self
 
     def made_with(self) -> dict[str, Any]:
-        """As `SupervisedLearner.made_with`."""
+        """Return the settings that must match (see `SupervisedLearner.made_with`)."""
         return {**super().made_with(), "seed": self.seed, "dataset": self.dataset.identity()}
 
     @classmethod
     def load(
         cls, folder: Path | str, dataset: CloningData, device: torch.device | str = "cpu"
     ) -> Self:
-        """What `save` wrote; `learn` then goes on as if it had never stopped.
+        """Load a training of `save`; `learn` then continues as if it had never stopped.
 
         Args:
-            dataset: the one that it was trained on.
+            dataset: the dataset of the training.
 
         Raises:
-            UserError: files are missing or damaged, or the dataset is another.
+            UserError: files are missing or damaged, or the dataset differs.
         """
         folder = Path(folder)
         state = read_learner(folder)
@@ -113,18 +113,18 @@ class BehaviouralCloning(SupervisedLearner):
 
 
 def clone_phase(config: CloningConfig) -> Phase:
-    """Behavioural cloning as a phase: round 0 of DAgger."""
+    """Return behavioural cloning as a phase, which is round 0 of DAgger."""
     return Phase(0, config.gradient_steps, config.learning_rate, config.final_learning_rate)
 
 
 def check_enough(n_samples: int, config: CloningConfig) -> None:
-    """Refuses a dataset that fills no batch.
+    """Raise UserError for a dataset that is smaller than a batch.
 
     Raises:
-        UserError: says how many samples there are.
+        UserError: there are too few samples. The message has their number.
     """
     if n_samples < config.batch_size:
         raise UserError(
-            f"The dataset has {n_samples} states to train on, fewer than a batch of "
+            f"The dataset has {n_samples} states for training, fewer than a batch of "
             f"{config.batch_size}. Collect a larger one, or lower `batch_size`."
         )

@@ -1,4 +1,4 @@
-"""How a student learns from labels, and how its learning rate falls."""
+"""Settings of supervised learning and its learning rate."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from Common.errors import UserError
 
 @dataclass(frozen=True)
 class CloningConfig:
-    """How a student learns from labels."""
+    """Settings of supervised learning."""
 
     loss_type: str = "NLL"  # one of LOSS_TYPES
     gradient_steps: int = 8_000
     batch_size: int = 128  # samples
     learning_rate: float = 1e-3  # at the beginning
-    final_learning_rate: float = 0.0  # at the end of its cosine
-    weight_decay: float = 1e-4  # AdamW's
+    final_learning_rate: float = 0.0  # at the end of the cosine schedule
+    weight_decay: float = 1e-4  # of AdamW
     max_grad_norm: float = 1.0  # of all gradients together
     held_out: float = 0.05  # share of the dataset's episodes, for validation
-    validation_samples: int = 2_048  # at most
+    validation_samples: int = 2_048  # maximum number
     validate_every: int = 1_000  # gradient steps
     log_every: int = 100  # gradient steps
 
     def __post_init__(self) -> None:
         if self.loss_type not in LOSS_TYPES:
-            raise UserError(f"`loss_type` {self.loss_type!r} is none of {', '.join(LOSS_TYPES)}.")
+            raise UserError(
+                f"`loss_type` {self.loss_type!r} is not one of {', '.join(LOSS_TYPES)}."
+            )
         for name in ("batch_size", "validation_samples", "validate_every", "log_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
@@ -37,7 +39,7 @@ class CloningConfig:
             )
         if not 0 <= self.final_learning_rate <= self.learning_rate < math.inf:
             raise UserError(
-                f"`learning_rate` {self.learning_rate} must be finite and must fall, to a final "
+                f"`learning_rate` {self.learning_rate} must be finite and must decrease, to a final "
                 f"{self.final_learning_rate} of at least 0."
             )
         if not self.learning_rate > 0 or not self.max_grad_norm > 0 or not self.weight_decay >= 0:
@@ -51,7 +53,7 @@ class CloningConfig:
 
 @dataclass(frozen=True)
 class Phase:
-    """Gradient steps `first` to `stop - 1`, over which the learning rate falls once."""
+    """Gradient steps `first` to `stop - 1`, with one decay of the learning rate."""
 
     first: int
     stop: int
@@ -59,7 +61,7 @@ class Phase:
     final_learning_rate: float  # at `stop`
 
     def learning_rate_at(self, step: int) -> float:
-        """final + (first - final) (1 + cos(pi t)) / 2, t the share of the phase that is done."""
+        """Return final + (first - final) (1 + cos(pi t)) / 2 at the share t of the phase."""
         share = (step - self.first) / (self.stop - self.first)
         fall = self.learning_rate - self.final_learning_rate
         return self.final_learning_rate + fall * (1 + math.cos(math.pi * share)) / 2

@@ -1,4 +1,4 @@
-"""DAgger: the student acts, the teacher labels what it visits, and all of it is learned from.
+"""DAgger: the student acts, the teacher labels the visited states, and all data is learned from.
 
 Ross, Gordon and Bagnell, "A Reduction of Imitation Learning and Structured Prediction to No-Regret
 Online Learning", AISTATS 2011, algorithm 3.1. Round 0 is behavioural cloning.
@@ -46,17 +46,17 @@ BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
 
 @dataclass(frozen=True)
 class DaggerConfig:
-    """What a round is. How the student learns in it is `CloningConfig`'s."""
+    """Settings of the rounds. `CloningConfig` has the settings of learning."""
 
     rounds: int = 5
-    env_steps: int = 3_200  # a round, all environments together
-    gradient_steps: int = 1_000  # a round
-    learning_rate: float = 5e-4  # at the beginning of a round; falls as in CloningConfig
-    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampling has it
+    env_steps: int = 3_200  # per round, all environments together
+    gradient_steps: int = 1_000  # per round
+    learning_rate: float = 5e-4  # at the beginning of a round; decays as in CloningConfig
+    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampled
     beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
-    beta: float = 0.5  # in round 1; "zero" has no use for it
-    beta_decay: float = 0.5  # a round, of "exponential"
-    deterministic: bool = True  # the student acts by its mode, as it is deployed
+    beta: float = 0.5  # in round 1; not used by "zero"
+    beta_decay: float = 0.5  # per round, of "exponential"
+    deterministic: bool = True  # the student acts by its mode, as when deployed
 
     def __post_init__(self) -> None:
         for name in ("rounds", "env_steps", "gradient_steps"):
@@ -65,20 +65,20 @@ class DaggerConfig:
         if not self.learning_rate > 0:
             raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
         if self.new_share is not None and not 0 <= self.new_share <= 1:
-            raise UserError(f"`new_share` {self.new_share} must lie between 0 and 1.")
+            raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
         if self.beta_schedule not in BETA_SCHEDULES:
             names = ", ".join(BETA_SCHEDULES)
-            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is none of {names}.")
+            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is not one of {names}.")
         if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
             raise UserError(
                 f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
             )
 
     def beta_in(self, number: int) -> float:
-        """Share of the steps of round `number` (from 1 on) in which the teacher acts.
+        """Return the share of steps in round `number` (from 1) in which the teacher acts.
 
-        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last one (beta, if that
-        is the first). exponential: beta beta_decay^(number - 1).
+        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last round (beta if there
+        is only one). exponential: beta beta_decay^(number - 1).
         """
         done = (number - 1) / max(self.rounds - 1, 1)
         return {
@@ -90,42 +90,42 @@ class DaggerConfig:
 
 
 class DAgger(SupervisedLearner):
-    """Rounds of: act, label with the teacher, aggregate, learn from old and new.
+    """Repeat rounds of: act, label by the teacher, aggregate, train on old and new data.
 
     Usage::
 
         model = DAgger(policy, make_env(task, 16, seed), teacher, dataset)
         model.learn()
 
-    Each round begins new episodes, so env steps that are a multiple of environments times an
-    episode's length waste none. A label is the teacher's distribution, its mode the action,
-    whoever acted.
+    Each round begins new episodes, so env steps that are a multiple of the number of environments
+    times the length of an episode waste none. A label is the teacher's distribution, and its mode
+    the action, whichever policy acted.
 
-    Between the steps of a round the state is whole too, where the environments can be saved
-    (`Enviroment.simulation.state`); where they cannot, it is before and after a round's collection.
+    Training can be resumed between the steps of a round if the environments can be saved
+    (`Enviroment.simulation.state`); otherwise, before and after the collection of a round.
 
-    Logged once a round, beside the loop's own: dagger/round, dagger/beta, dagger/ep_return (of the
-    mixture that acted), and the student's loss, kl, action_accuracy and so on in the states it
-    visited, before it learned from them.
+    Logged once per round, in addition to the loop's metrics: dagger/round, dagger/beta,
+    dagger/ep_return (of the acting mixture), and the student's loss, kl, action_accuracy and so on
+    in the states it visited, before training on them.
 
     Args:
         policy: the student.
-        env: where it acts; its observations hold the groups that the teacher reads too.
-        teacher: labels every state that is visited.
-        dataset: round 0 clones it; None begins from nothing.
-        config: how to learn; its gradient steps are those of round 0.
-        dagger: what a round is.
-        replay: which samples to prefer; uniform without it.
-        seed: of batches and who acts, and of held-out episodes.
-        first_seed: of the episodes, as in `make_env`.
-        cloned: the policy comes from a BC run over this dataset: no round 0.
-        split_seed: of held-out episodes, where it is another; a BC run's own, so that none of them
-            was trained on there.
-        augmentation: of the observations in training batches; the student acts without.
+        env: the environments in which it acts; observations must include the teacher's groups.
+        teacher: labels every visited state.
+        dataset: round 0 clones it; None for no round 0.
+        config: the settings of learning; its gradient steps are those of round 0.
+        dagger: the settings of the rounds.
+        replay: the settings of sampling; uniform by default.
+        seed: seed of batches, of the acting policy and of held-out episodes.
+        first_seed: seed of the episodes, as in `make_env`.
+        cloned: the policy comes from a BC run on this dataset: no round 0.
+        split_seed: seed of held-out episodes if different; that of a BC run, so that none of them
+            was trained on.
+        augmentation: augmentation of the observations in training batches; acting is without.
 
     Raises:
-        UserError: teacher, student, dataset and environment do not fit each other, or there is
-            too little to fill a batch.
+        UserError: teacher, student, dataset and environment do not match, or there are too few
+            samples for a batch.
     """
 
     data: Aggregate
@@ -173,7 +173,7 @@ class DAgger(SupervisedLearner):
         self.dataset, self.seed = dataset, seed
         self.first_seed, self.cloned, self.split_seed = first_seed, cloned, split_seed
         self.phases = self._plan(clones=dataset is not None and not cloned)
-        self.round = 0  # whose states have been collected
+        self.round = 0  # the last round whose states are collected
         self._collecting: Round | None = None
         self._next_seed = first_seed
         self._rng = np.random.default_rng([seed, 1])
@@ -181,25 +181,25 @@ class DAgger(SupervisedLearner):
     def learn(
         self, callback: BaseCallback | None = None, checkpoints: Path | str | None = None
     ) -> Self:
-        """All rounds that are not done yet, unless the callback ends them.
+        """Run all remaining rounds, unless the callback ends the training.
 
         Args:
-            checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the dataset's
-                states, not on the student's own; the best return is what an evaluation knows.
+            checkpoints: as in `BehaviouralCloning.learn`. `best` is measured on the states of the
+                dataset, not of the student; use an evaluation to find the best return.
         """
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
         self._run(self.phases, callback)
         return self
 
     def get_env(self) -> VecEnv:
-        """Where the student acts."""
+        """Return the environments in which the student acts."""
         return self.env
 
     def new_share(self) -> float | None:
         return self.dagger.new_share
 
     def _plan(self, clones: bool) -> list[Phase]:
-        """Round 0, which may be empty, and the others."""
+        """Return round 0, which may be empty, and the other rounds."""
         d, final = self.dagger, self.config.final_learning_rate
         phases = [clone_phase(self.config) if clones else Phase(0, 0, 0.0, 0.0)]
         for _ in range(d.rounds):
@@ -210,10 +210,10 @@ class DAgger(SupervisedLearner):
     # -- collecting --------------------------------------------------------------------------------
 
     def prepare(self, number: int, callback: BaseCallback) -> None:
-        """Collect and label a round's states, or what an interruption left of that to do."""
+        """Collect and label the states of a round, or the rest of them after an interruption."""
         if number <= self.round:
             return
-        callback.on_rollout_start()  # what is evaluated now has not got this round's data
+        callback.on_rollout_start()  # an evaluation now is of the student before this round
         beta = self.dagger.beta_in(number)
         collected = self._collect(beta)
         self.round = number
@@ -228,7 +228,7 @@ class DAgger(SupervisedLearner):
         self.logger.dump(self.gradient_steps)
 
     def _collect(self, beta: float) -> Round:
-        """A round of acting and labelling, to its end."""
+        """Act and label to the end of a round, and return the round."""
         if self._collecting is None:
             self.env.seed(self._next_seed)
             self._collecting = Round.begin(self.env.reset(), self.env.num_envs)
@@ -247,7 +247,7 @@ class DAgger(SupervisedLearner):
         return collecting
 
     def _visit(self, collecting: Round, beta: float) -> None:
-        """One step of every environment, labelled and aggregated."""
+        """Step every environment, and label and aggregate the states."""
         obs = collecting.obs
         student, labels = self._act_and_label(obs)
         self.data.add(obs, collecting.starts, labels)
@@ -263,7 +263,7 @@ class DAgger(SupervisedLearner):
         return self.policy.distribution(tensors), labels
 
     def _actions(self, student: Distribution, teacher: Distribution, beta: float) -> np.ndarray:
-        """Each environment's action, the teacher's with probability beta."""
+        """Return the action of each environment, the teacher's with probability beta."""
         raw = student.mode() if self.dagger.deterministic else student.sample()
         teacher_acts = self._rng.random(self.env.num_envs) < beta
         actions = within_bounds(self.policy, student.to_env_action(raw))
@@ -282,7 +282,7 @@ class DAgger(SupervisedLearner):
     # -- states and files --------------------------------------------------------------------------
 
     def made_with(self) -> dict[str, Any]:
-        """As `SupervisedLearner.made_with`."""
+        """Return the settings that must match (see `SupervisedLearner.made_with`)."""
         return {
             **super().made_with(),
             "dagger": asdict(self.dagger),
@@ -299,7 +299,7 @@ class DAgger(SupervisedLearner):
         }
 
     def capture(self) -> dict[str, Any]:
-        """As `SupervisedLearner.capture`, with all states that were collected."""
+        """Return the complete state (see `SupervisedLearner.capture`) with all collected states."""
         has_begun = self.round > 0 or self._collecting is not None
         own = {
             "aggregate": self.data.capture(),
@@ -312,7 +312,7 @@ class DAgger(SupervisedLearner):
         return {**super().capture(), **own}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """As `SupervisedLearner.restore`."""
+        """Restore a state of `capture` (see `SupervisedLearner.restore`)."""
         super().restore(state)
         self.data.restore(state["aggregate"])
         self.round, self._next_seed = state["round"], state["next_seed"]
@@ -324,7 +324,7 @@ class DAgger(SupervisedLearner):
                 self._collecting.begin_again(obs)
 
     def _environments(self) -> dict[str, Any] | None:
-        """None where they cannot be saved: then a round is collected without a stop."""
+        """Return the environments' state; None if they cannot be saved."""
         state = capture_env(self.env)
         return None if state["environments"] is None else state
 
@@ -337,14 +337,14 @@ class DAgger(SupervisedLearner):
         dataset: CloningData | None = None,
         device: torch.device | str = "cpu",
     ) -> Self:
-        """What `save` wrote, with the states it had collected; `learn` goes on exactly.
+        """Load a training of `save` with its collected states; `learn` then continues exactly.
 
         Args:
-            env: with as many environments as before.
-            dataset: the one that it began with.
+            env: environments, as many as before.
+            dataset: the dataset of the training.
 
         Raises:
-            UserError: files are missing or damaged, or the dataset is another.
+            UserError: files are missing or damaged, or the dataset differs.
         """
         folder = Path(folder)
         state = read_learner(folder)
@@ -370,7 +370,7 @@ def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
     shown = space.spaces if isinstance(space, spaces.Dict) else {}
     if normaliser_of(env) is not None:
         raise UserError(
-            "DAgger's teacher reads raw observations, and a VecNormalize changes them. Give it "
+            "DAgger's teacher needs raw observations, but a VecNormalize changes them. Give it "
             "norm_obs=False."
         )
     for group in teacher.observation_groups:
@@ -381,5 +381,5 @@ def _check_env(env: VecEnv, teacher: Teacher, dagger: DaggerConfig) -> None:
     teacher.check_fits(name, space, env.action_space)
     if dagger.env_steps < env.num_envs:
         raise UserError(
-            f"A round of {dagger.env_steps} env steps is none for {env.num_envs} environments."
+            f"A round of {dagger.env_steps} env steps is too short for {env.num_envs} environments."
         )

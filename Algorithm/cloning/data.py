@@ -1,4 +1,4 @@
-"""What supervised students learn from: labelled states by index, wherever they are kept."""
+"""The data of supervised learning: labelled states by index, from any source."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ class Samples(Protocol):
 
     @property
     def family(self) -> str:
-        """Of the teacher's distributions, a key of `FAMILIES`."""
+        """Family of the teacher's distributions, a key of `FAMILIES`."""
         ...
 
     def __len__(self) -> int: ...
 
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
-        """Samples by their indices `(B,)`, in that order; called from another thread.
+        """Return samples by their indices `(B,)`, in that order. Called from another thread.
 
         Args:
-            columns: which arrays: observation groups, `frame` stacked, and the parameters of the
-                teacher's distribution, as `distribution.mean` and so on.
+            columns: names of arrays: observation groups, with `frame` stacked, and the parameters
+                of the teacher's distribution, such as `distribution.mean`.
 
         Returns:
-            Each `(B, ...)`, in memory of its own.
+            New arrays `(B, ...)`.
         """
         ...
 
 
 class CloningData(Samples, Protocol):
-    """Samples in whole episodes."""
+    """Samples in complete episodes."""
 
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices to train and to validate on. Whole episodes: the steps of one are too alike."""
+        """Return indices for training and validation, split by whole episodes."""
         ...
 
     def identity(self) -> dict[str, Any]:
-        """What tells it from other data, as JSON: a training goes on with the same data only."""
+        """Return JSON that identifies the data: a training resumes with the same data only."""
         ...
 
 
 class TeacherSamples:
-    """A teacher dataset as something to learn from.
+    """A teacher dataset as `CloningData`.
 
     Args:
-        blind: frames are zero: what `--blind` students, the baseline of skill, learn from.
+        blind: return zero frames, for `--blind` students, the baseline of skill.
 
     Raises:
-        UserError: the dataset does not say what its teacher's distributions are.
+        UserError: the dataset does not name the family of its teacher's distributions.
     """
 
     def __init__(self, dataset: TeacherDataset, *, blind: bool = False) -> None:
@@ -79,18 +79,18 @@ class TeacherSamples:
         return len(self._dataset)
 
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
-        """As `Samples.read`."""
+        """Return samples (see `Samples.read`)."""
         arrays = self._dataset.read(indices, columns)
         if self._blind and FRAME in arrays:
             arrays[FRAME][:] = 0
         return arrays
 
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """As `CloningData.split`."""
+        """Return indices for training and validation (see `CloningData.split`)."""
         return self._dataset.split(validation_fraction, seed)
 
     def identity(self) -> dict[str, Any]:
-        """As `CloningData.identity`."""
+        """Return JSON that identifies the data (see `CloningData.identity`)."""
         manifest = self._dataset.manifest
         digests = [manifest.recipe.digest(), *(shard.sha256 for shard in manifest.shards)]
         sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
@@ -98,10 +98,10 @@ class TeacherSamples:
 
 
 class Subset:
-    """Some samples of `data`, numbered anew.
+    """A subset of samples, numbered from 0.
 
     Args:
-        rows: their indices in `data`, `(N,)`.
+        rows: indices in `data`, `(N,)`.
     """
 
     def __init__(self, data: Samples, rows: np.ndarray) -> None:
@@ -112,38 +112,38 @@ class Subset:
         return len(self._rows)
 
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
-        """As `Samples.read`."""
+        """Return samples (see `Samples.read`)."""
         return self._data.read(self._rows[indices], columns)
 
 
 def split_episodes(data: CloningData, held_out: float, seed: int) -> tuple[Subset, Subset]:
-    """Samples for training and for validation, of different episodes.
+    """Split samples into training and validation sets by episodes.
 
     Args:
-        held_out: share of the episodes.
+        held_out: share of the episodes for validation.
     """
     training, validation = data.split(held_out, seed)
     return Subset(data, training), Subset(data, validation)
 
 
 def distribution_columns(family: str) -> dict[str, str]:
-    """The column of each parameter of a family's distributions."""
+    """Return the column of each parameter of a family's distributions."""
     return {field.name: DISTRIBUTION + field.name for field in fields(FAMILIES[family])}
 
 
 @dataclass(frozen=True)
 class CloningBatch:
-    """Samples as tensors; every one starts with the batch dimension."""
+    """Samples as tensors. The first dimension of each is the batch."""
 
     obs: dict[str, Tensor]
     teacher: Distribution
 
 
 class BatchReader:
-    """Samples as the tensors that a student needs, where it needs them.
+    """Reads samples as tensors on the student's device.
 
     Args:
-        groups: the observation groups that it needs.
+        groups: the student's observation groups.
     """
 
     def __init__(self, data: Samples, groups: tuple[str, ...], device: torch.device) -> None:
@@ -155,15 +155,15 @@ class BatchReader:
         params = {name: upload(arrays[key], self._device) for name, key in self._params.items()}
         obs = {group: upload(arrays[group], self._device) for group in self._groups}
         if FRAME in obs:
-            # The encoder's own order, brought about here, beside training.
+            # The encoder's memory format, converted here in parallel with training.
             obs[FRAME] = obs[FRAME].contiguous(memory_format=torch.channels_last)
         return CloningBatch(obs, self._family(**params))
 
 
 class Prefetcher:
-    """Reads the next batch in one thread while the processor trains on this one.
+    """Reads the next batch in a thread while training on the current one.
 
-    What to read is decided by the caller, so the order never depends on threads.
+    The caller decides what to read, so the order never depends on threads.
     """
 
     def __init__(self, reader: BatchReader) -> None:
@@ -172,11 +172,11 @@ class Prefetcher:
         self._next: Future[CloningBatch] | None = None
 
     def start(self, indices: np.ndarray) -> None:
-        """Begin to read a batch."""
+        """Start to read a batch."""
         self._next = self._pool.submit(self._reader, indices)
 
     def wait(self) -> CloningBatch:
-        """The batch that was begun; an error while it was read is raised here."""
+        """Return the started batch, or raise the error of reading it."""
         assert self._next is not None
         return self._next.result()
 

@@ -1,6 +1,6 @@
-"""The supervised loop: batches drawn from labelled states, one optimizer step each.
+"""The supervised loop: one optimizer step per batch of labelled states.
 
-Behavioural cloning is this loop over a dataset; DAgger is the same loop over data that grows.
+Behavioural cloning is this loop on a dataset; DAgger is the same loop on growing data.
 """
 
 from __future__ import annotations
@@ -44,34 +44,34 @@ LAST, BEST = "last", "best"
 
 
 class SupervisedLearner:
-    """A student, its data and its optimizer; subclasses say in which phases it learns.
+    """Supervised training of a student. Subclasses define the phases.
 
-    It takes SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps,
-    `on_rollout_start` comes before and `on_step` after each of them; in DAgger the former comes
-    before the collection of a round, too.
+    It supports SB3's callbacks and loggers. In a callback `num_timesteps` counts gradient steps;
+    `on_rollout_start` is called before and `on_step` after each of them. In DAgger,
+    `on_rollout_start` is called before the collection of a round too.
 
-    Logged, every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
+    Logged every `log_every` steps: train/loss (weighted, as minimised), train/nll, train/kl,
     train/mse, train/action_accuracy, train/log_std, train/grad_norm, train/learning_rate,
     replay/* (`PrioritisedReplay.statistics`), time/gradient_steps, time/env_steps,
-    time/samples_per_second, time/data_share (of a step, spent waiting for its batch),
+    time/samples_per_second, time/data_share (share of a step spent waiting for its batch),
     time/training_seconds (without evaluation and validation) and time/seconds; and every
     `validate_every` steps val/loss and so on, on held-out episodes.
 
-    Its state is whole between gradient steps. There it calls `on_boundary`, after the callbacks'
-    `on_rollout_start`; it may store what `capture` gives, or raise to stop the training.
+    Between gradient steps, after the callbacks' `on_rollout_start`, it calls `on_boundary`, which
+    may store the state of `capture`, or raise to stop the training.
 
     Args:
-        policy: the student; it is trained where it is.
-        data: to be trained on.
-        held_out: for validation; may be empty.
-        capacity: samples that `data` may grow to.
-        config: how to learn.
-        replay: which samples to prefer.
-        seed: of the draws. The policy has been initialised before.
-        augmentation: of the observations in training batches, and nowhere else.
+        policy: the student; trained on its current device.
+        data: samples for training.
+        held_out: samples for validation; may be empty.
+        capacity: maximum size of `data`.
+        config: the settings of learning.
+        replay: the settings of sampling.
+        seed: seed of the draws. The policy is initialised before.
+        augmentation: augmentation of the observations in training batches only.
 
     Raises:
-        UserError: loss, student, labels and augmentation do not fit each other.
+        UserError: loss, student, labels and augmentation do not match.
     """
 
     def __init__(
@@ -103,26 +103,26 @@ class SupervisedLearner:
         self.on_boundary: Callable[[], None] | None = None
         self.logger = Logger(None, [])
         self.checkpoints: Path | None = None
-        self._pending: Draw | None = None  # decided on, but not trained on
+        self._pending: Draw | None = None  # drawn, but not trained on
         self._meter = Meter()
-        advice = "A smaller learning rate may help; so may a look at the dataset's values."
+        advice = "A smaller learning rate may help; also check the dataset's values."
         self._guard = StepGuard(advice)
 
-    # -- what SB3's callbacks ask of a model ------------------------------------------------------
+    # -- the interface of SB3's callbacks ---------------------------------------------------------
 
     @property
     def num_timesteps(self) -> int:
-        """Gradient steps."""
+        """Number of gradient steps."""
         return self.gradient_steps
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the student has learned from, or is about to."""
+        """Numbers of env steps in the data and gradient steps."""
         return {"env_steps": self.env_steps, "gradient_steps": self.gradient_steps}
 
     @property
     def work_done(self) -> int:
-        """Gradient steps and collected env steps: rises from boundary to boundary."""
+        """Gradient steps plus collected env steps, which increases from boundary to boundary."""
         return self.gradient_steps + self.env_steps - self._given
 
     @property
@@ -130,11 +130,11 @@ class SupervisedLearner:
         return self.policy.device
 
     def get_env(self) -> VecEnv | None:
-        """None: nothing is simulated."""
+        """Return None: there are no environments."""
         return None
 
     def set_logger(self, logger: Logger) -> None:
-        """Log to an SB3 logger from now on."""
+        """Set an SB3 logger."""
         self.logger = logger
 
     def predict(
@@ -144,22 +144,22 @@ class SupervisedLearner:
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """The student's actions; SB3's interface."""
+        """Return the student's actions, with SB3's interface."""
         return self.policy.predict(observation, state, episode_start, deterministic)
 
     # -- the loop ---------------------------------------------------------------------------------
 
     def fit(self, phase: Phase, last_step: int, callback: BaseCallback) -> bool:
-        """Gradient steps up to the end of a phase.
+        """Train to the end of a phase.
 
         Args:
-            last_step: gradient steps of all phases, for the replay's annealing.
+            last_step: gradient steps of all phases, for the annealing of the replay.
 
         Returns:
             False if the callback ended the training.
 
         Raises:
-            UserError: a loss or a gradient is not finite; the weights are those of the step before.
+            UserError: a loss or gradient is not finite. The weights are those before that step.
         """
         reader = BatchReader(self.data, self.policy.config.groups, self.device)
         with Prefetcher(reader) as batches:
@@ -186,7 +186,7 @@ class SupervisedLearner:
         return True
 
     def new_share(self) -> float | None:
-        """Share of each batch that the replay's new samples take; None: no matter."""
+        """Return the share of new samples in each batch; None: as sampled."""
         return None
 
     def _boundary(self) -> None:
@@ -202,7 +202,7 @@ class SupervisedLearner:
     def _gradient_step(self, batch: CloningBatch, draw: Draw, learning_rate: float) -> None:
         self.policy.set_training_mode(True)
         obs = self.augmenter(batch.obs)
-        assert isinstance(obs, dict)  # as the batch's are
+        assert isinstance(obs, dict)  # like those of the batch
         student = self.policy.distribution(obs)
         losses = cloning_losses(student, batch.teacher)
         per_sample = losses[self.config.loss_type]
@@ -229,7 +229,7 @@ class SupervisedLearner:
     # -- validation and logging -------------------------------------------------------------------
 
     def validate(self) -> dict[str, float]:
-        """Losses and accuracy on the held-out episodes; nothing if there are none."""
+        """Return losses and accuracy on the held-out episodes; empty if there are none."""
         if not self.held_out:
             return {}
         n = min(len(self.held_out), self.config.validation_samples)
@@ -252,7 +252,7 @@ class SupervisedLearner:
     def _means(
         self, losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
     ) -> dict[str, Tensor]:
-        """What is logged of a batch, as scalars that stay on the device."""
+        """Return the metrics of a batch as scalars on the device."""
         with torch.no_grad():
             figures = {name.lower(): loss.mean() for name, loss in losses.items()}
             if self.accuracy.is_defined:
@@ -297,7 +297,7 @@ class SupervisedLearner:
                 self._save_student(self.checkpoints / BEST, figures)
 
     def _run(self, phases: list[Phase], callback: BaseCallback | None) -> None:
-        """All phases that are not done yet, between the callback's start and end."""
+        """Run all remaining phases, between the callback's start and end."""
         callback = callback or CallbackList([])
         last_step = phases[-1].stop
         self._started = time.perf_counter() - self.seconds
@@ -313,12 +313,12 @@ class SupervisedLearner:
         self.seconds = time.perf_counter() - self._started
 
     def prepare(self, number: int, callback: BaseCallback) -> None:
-        """Called before the gradient steps of each phase, also of one that is resumed."""
+        """Prepare a phase. Called before its gradient steps, also when it is resumed."""
 
     # -- states and files -------------------------------------------------------------------------
 
     def made_with(self) -> dict[str, Any]:
-        """What must be the same where a state is restored, as JSON."""
+        """Return the settings that must match when a state is restored, as JSON."""
         return {
             METHOD: type(self).__name__,
             "student": self.policy.config.as_json(),
@@ -328,15 +328,15 @@ class SupervisedLearner:
         }
 
     def capture(self) -> dict[str, Any]:
-        """All that decides what comes next, but the dataset and Python's, NumPy's and torch's own
-        generators (`Common.runs.generators`: augmentation draws from torch's).
+        """Return the complete state, except the dataset and the global random generators.
 
-        Tensors and arrays are the learner's own, not copies: store them before its next step.
+        `Common.runs.generators` captures the generators; augmentation draws from torch's. Tensors
+        and arrays are not copied: store them before the next step.
 
-        Returns: what `Common.runs.packing.pack` takes.
+        Returns: a state that `Common.runs.packing.pack` accepts.
 
         Raises:
-            UserError: a step since the last logging point would have spoiled the weights.
+            UserError: a loss or gradient since the last logging point was not finite.
         """
         self._guard.settle()
         return {
@@ -344,7 +344,7 @@ class SupervisedLearner:
             "policy": self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.capture(),
-            # What the reader has in its hands. It is drawn already, and read anew.
+            # The prefetched batch: it is drawn already, and will be read again.
             "pending": None if self._pending is None else vars(self._pending),
             "meter": self._meter.capture(),
             "gradient_steps": self.gradient_steps,
@@ -355,10 +355,10 @@ class SupervisedLearner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `capture` gave, in a learner that was made alike; `learn` follows.
+        """Restore a state of `capture` in a learner with the same settings, before `learn`.
 
         Raises:
-            UserError: it was made otherwise, or over another dataset; lists what differs.
+            UserError: settings or dataset differ. The message lists the differences.
         """
         check_made_alike(state, self.made_with())
         self.policy.load_state_dict(state["policy"])
@@ -371,13 +371,13 @@ class SupervisedLearner:
         self.training_seconds = state["training_seconds"]
 
     def save(self, folder: Path | str, notes: Mapping[str, Any] | None = None) -> None:
-        """Writes the student's bundle, and in `learner` all that is needed to go on exactly.
+        """Write the student's bundle, and in `learner` the complete state of the training.
 
         Args:
             notes: plain JSON for the bundle.
 
         Raises:
-            UserError: the folder cannot be written; what was there before stays.
+            UserError: the folder cannot be written. Older files are kept.
         """
         folder = Path(folder)
         self._save_student(folder, notes)

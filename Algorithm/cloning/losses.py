@@ -1,7 +1,7 @@
-"""Losses of supervised distillation, as pure functions: each is `(B,)`, not yet averaged.
+"""Losses of supervised distillation as pure functions; each is `(B,)`, not averaged.
 
-`teacher` is the distribution that the teacher had in a state, whoever acted there; its mode is the
-label. Divergences and densities are summed over action dimensions, once.
+`teacher` is the teacher's distribution in a state, whichever policy acted; its mode is the label.
+Divergences and densities are summed over action dimensions.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ LOSS_TYPES = ("NLL", "KL", "MSE")
 
 
 def nll_loss(student: Distribution, teacher: Distribution) -> Tensor:
-    """-ln pi_S(a_T | s), a_T the teacher's mode in raw form: `(B,)`.
+    """Return -ln pi_S(a_T | s) with a_T the teacher's mode in raw form: `(B,)`.
 
-    For densities it can be negative. That of a squashed Gaussian is taken over actions in [-1, 1].
+    It can be negative for densities. That of a squashed Gaussian is over actions in [-1, 1].
     """
     return -student.log_prob(teacher.mode())
 
 
 def kl_loss(student: Distribution, teacher: Distribution) -> Tensor:
-    """KL(pi_T || pi_S), exact: `(B,)`."""
+    """Return the exact KL(pi_T || pi_S): `(B,)`."""
     return teacher.kl(student)
 
 
 def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
-    """Mean over dimensions of (a_S - a_T)^2, the modes as actions (squashed: in [-1, 1]): `(B,)`.
+    """Return (a_S - a_T)^2 of the modes (squashed: in [-1, 1]), averaged over dimensions: `(B,)`.
 
-    Says nothing of the student's deviations, which stay as they are.
+    It does not train the student's standard deviations.
 
     Raises:
-        TypeError: discrete actions have no difference.
+        TypeError: actions are discrete.
     """
     if teacher.is_discrete:
         raise TypeError("Discrete actions have no mean squared error.")
@@ -43,7 +43,7 @@ def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
 
 
 def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Tensor]:
-    """Every loss that these distributions have, by its `LOSS_TYPES` name, each `(B,)`."""
+    """Return all losses of these distributions by their names in `LOSS_TYPES`, each `(B,)`."""
     losses = {"NLL": nll_loss(student, teacher), "KL": kl_loss(student, teacher)}
     if not teacher.is_discrete:
         losses["MSE"] = mse_loss(student, teacher)
@@ -51,9 +51,9 @@ def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Te
 
 
 def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) -> Tensor:
-    """What a sample's priority is made of: its loss, or what of it is above the least possible.
+    """Return the loss from which a sample's priority is computed, with minimum 0.
 
-    KL and MSE are what they are. An NLL is compared to that of the student's own mode, since a
+    KL and MSE are used directly. An NLL is relative to that of the student's own mode, because a
     density has no smallest NLL: ln pi_S(a_S) - ln pi_S(a_T) for discrete actions, and for
     Gaussians, before a tanh, sum_i (m_S - m_T)^2 / (2 s_S^2).
 
@@ -62,7 +62,7 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
     """
     with torch.no_grad():
         if loss_type == "KL":
-            return kl_loss(student, teacher).clamp(min=0)  # rounding goes below
+            return kl_loss(student, teacher).clamp(min=0)  # rounding may give less
         if loss_type == "MSE":
             return mse_loss(student, teacher)
         if isinstance(student, DiagGaussian):
@@ -72,13 +72,13 @@ def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) 
 
 
 def check_families(teacher: str, student: str, loss_type: str) -> None:
-    """Refuse labels and actions between which the loss is not defined.
+    """Raise UserError if the loss between labels and actions is undefined.
 
     Args:
         teacher, student: families of action distributions (`Models.distributions.FAMILIES`).
 
     Raises:
-        UserError: the families differ, or the loss is none of discrete actions.
+        UserError: the families differ, or the loss does not support discrete actions.
     """
     if teacher != student:
         raise UserError(

@@ -1,7 +1,7 @@
-"""Prioritised experience replay over data that only grows (Schaul et al. 2016, arXiv 1511.05952).
+"""Prioritised experience replay on growing data (Schaul et al. 2016, arXiv 1511.05952).
 
-Samples are told apart by their index; what an index stands for, the caller knows. The last `n_new`
-of them are "new" (in DAgger: those of the latest round), the ones before are "old".
+Samples are identified by indices of the caller's data. The last `n_new` samples are "new" (in
+DAgger: those of the latest round), the ones before are "old".
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ ALPHA_MODES = ("constant", "linear", "dynamic_mean", "dynamic_max")
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """How strongly samples with a large loss are preferred."""
+    """Settings of prioritised sampling."""
 
-    alpha: float = 0.0  # 0: uniform; the toolkit's 0.6. The largest, in modes that change it
+    alpha: float = 0.0  # 0: uniform; the toolkit's 0.6. The maximum in modes that change it
     mode_alpha: str = "constant"  # one of ALPHA_MODES
     beta_start: float = 0.4  # of the importance weights; 1 at the end of training
-    priority_floor: float = 1e-3  # loss below which samples are preferred no less
-    priority_cap: float = 10.0  # loss above which samples are preferred no more
-    oversampling: float = 3.0  # dynamic modes: how much more often a new sample may come
+    priority_floor: float = 1e-3  # smaller losses count as this
+    priority_cap: float = 10.0  # larger losses count as this
+    oversampling: float = 3.0  # dynamic modes: maximum ratio of new to old sampling rates
     anneal_every: int = 100  # gradient steps between changes of alpha and beta
 
     def __post_init__(self) -> None:
@@ -35,10 +35,10 @@ class ReplayConfig:
             raise UserError(f"`alpha` {self.alpha} must be 0 (uniform sampling) or above.")
         if self.mode_alpha not in ALPHA_MODES:
             raise UserError(
-                f"`mode_alpha` {self.mode_alpha!r} is none of {', '.join(ALPHA_MODES)}."
+                f"`mode_alpha` {self.mode_alpha!r} is not one of {', '.join(ALPHA_MODES)}."
             )
         if not 0 <= self.beta_start <= 1:
-            raise UserError(f"`beta_start` {self.beta_start} must lie between 0 and 1.")
+            raise UserError(f"`beta_start` {self.beta_start} must be between 0 and 1.")
         if not 0 < self.priority_floor < self.priority_cap < math.inf:
             raise UserError(
                 f"`priority_floor` {self.priority_floor} must be above 0 and below `priority_cap` "
@@ -52,23 +52,23 @@ class ReplayConfig:
 
 @dataclass(frozen=True)
 class Draw:
-    """What to train on next."""
+    """The samples of the next batch."""
 
     indices: np.ndarray  # (B,) int64
     weights: np.ndarray | None  # (B,) float32, the largest is 1; None: all are 1
 
 
 def linear_alpha(alpha: float, progress: float) -> float:
-    """From alpha / 3 (0.2 of 0.6) to alpha, over `progress` from 0 to 1."""
+    """Return alpha / 3 (0.2 for 0.6) to alpha over `progress` from 0 to 1."""
     return alpha * (1 + 2 * progress) / 3
 
 
 def dynamic_alpha(
     alpha: float, oversampling: float, old_priority: float, new_priority: float
 ) -> float:
-    """The largest a <= alpha with (new / old)^a <= oversampling.
+    """Return the largest a <= alpha with (new / old)^a <= oversampling.
 
-    a = ln(oversampling) / ln(new / old): a new sample of that priority comes at most
+    a = ln(oversampling) / ln(new / old): a new sample of that priority is drawn at most
     `oversampling` times as often as an old one.
     """
     if new_priority <= old_priority:
@@ -80,19 +80,19 @@ class PrioritisedReplay:
     """Draws indices with P(i) = p_i^alpha / sum_k p_k^alpha, stratified.
 
     The priority p is the sample's last loss, between a floor and a cap. Importance weights
-    w_i = (N P(i))^-beta / max_batch w undo the preference to the degree beta.
+    w_i = (N P(i))^-beta / max_batch w correct the bias to the degree beta.
 
-    Samples enter at the largest priority there is. Those that were there before any loss was
-    known take the largest of the first batch: a value off the losses' scale would stand for
-    thousands of times their priority until each sample has been drawn, and the weight of one that
-    was drawn before would leave nothing to the rest of its batch.
+    New samples get the largest current priority. Samples added before any loss is known get the
+    largest of the first batch: an initial value off the scale of the losses would be thousands of
+    times their priority until each sample has been drawn, and the importance weight of a sample
+    drawn before would dominate its batch.
 
-    With alpha 0 nothing is kept: indices come in shuffled epochs, so each sample is seen as
-    often as any other.
+    With alpha 0 no priorities are stored: indices are drawn in shuffled epochs, so that all samples
+    are drawn equally often.
 
     Args:
-        capacity: samples at most.
-        seed: of the draws.
+        capacity: maximum number of samples.
+        seed: seed of the draws.
     """
 
     def __init__(self, capacity: int, config: ReplayConfig, seed: int) -> None:
@@ -108,19 +108,19 @@ class PrioritisedReplay:
 
     @property
     def prioritised(self) -> bool:
-        """Whether losses matter."""
+        """Whether sampling depends on losses."""
         return self.config.alpha > 0
 
     @property
     def n_old(self) -> int:
-        """Samples that came before the latest round."""
+        """Number of samples from before the latest round."""
         return self.size - self.n_new
 
     def add(self, count: int, *, new: bool) -> None:
-        """Takes the next `count` indices in, at the largest priority there is.
+        """Add the next `count` indices with the largest current priority.
 
         Args:
-            new: they are the new ones, and all before are old; otherwise they are old too.
+            new: whether they are new, and all earlier ones old; otherwise all are old.
         """
         if self.size + count > self.capacity:
             raise ValueError(f"{self.size} + {count} samples exceed {self.capacity}.")
@@ -132,7 +132,7 @@ class PrioritisedReplay:
             self._rebuild()
 
     def anneal(self, progress: float) -> None:
-        """Sets beta and alpha for a share of the training that is done, 0 to 1."""
+        """Set beta and alpha for the progress of the training, 0 to 1."""
         if not self.prioritised:
             return
         start = self.config.beta_start
@@ -143,15 +143,15 @@ class PrioritisedReplay:
             self._rebuild()
 
     def draw(self, batch_size: int, new_share: float | None = None) -> Draw:
-        """The next batch, with replacement where priorities count.
+        """Draw the next batch, with replacement if sampling is prioritised.
 
         Args:
-            new_share: share of new samples in the batch. None: as sampling has it. Weights
-                correct for priorities within old and new, not for this share. Without old or
-                without new samples it means nothing.
+            new_share: share of new samples in the batch; None: as sampled. Weights correct for
+                priorities within old and new, not for this share. It has no effect if all samples
+                are old or all are new.
         """
         if self.size == 0:
-            raise ValueError("There is nothing to draw from.")
+            raise ValueError("The replay is empty.")
         n_new = 0 if new_share is None else round(batch_size * new_share)
         if new_share is None or 0 in (self.n_old, self.n_new):
             parts = [(0, self.size, batch_size)]
@@ -170,7 +170,7 @@ class PrioritisedReplay:
         return Draw(np.concatenate([index for index, _ in drawn]), weights.astype(np.float32))
 
     def update(self, indices: np.ndarray, losses: np.ndarray) -> None:
-        """New losses of samples, both `(n,)`. Of an index given twice, the last one counts."""
+        """Set the losses of samples, both `(n,)`. For duplicate indices, the last loss counts."""
         if not self.prioritised:
             return
         if not np.isfinite(losses).all():
@@ -185,13 +185,13 @@ class PrioritisedReplay:
         self._tree.set(indices, priorities**self.alpha)
 
     def probabilities(self) -> np.ndarray:
-        """P(i) of all samples, `(size,)`, where a batch is not composed of old and new."""
+        """Return P(i) of all samples, `(size,)`, without a fixed share of new samples."""
         if not self.prioritised:
             return np.full(self.size, 1 / self.size)
         return self._tree.leaves[: self.size] / self._tree.total
 
     def statistics(self) -> dict[str, float]:
-        """What there is, and how unevenly it is drawn; for the log."""
+        """Return sizes, and how unevenly samples are drawn, for the log."""
         figures = {"size": float(self.size), "new": float(self.n_new), "alpha": self.alpha}
         if not self.prioritised:
             return figures
@@ -200,7 +200,7 @@ class PrioritisedReplay:
             "beta": self.beta,
             "priority_mean": float(priorities.mean()),
             "priority_max": float(priorities.max()),
-            # 1 where all are equally likely, 1/N where a single one is drawn.
+            # 1 if all are equally likely, 1/N if a single one is drawn.
             "effective_share": float(1 / (p**2).sum() / self.size),
         }
         if self.n_new and self.n_old:
@@ -213,7 +213,7 @@ class PrioritisedReplay:
         return figures
 
     def capture(self) -> dict[str, Any]:
-        """All that the next draws depend on, for `Common.runs.packing`."""
+        """Return the complete state for `Common.runs.packing`."""
         state: dict[str, Any] = {
             "size": self.size,
             "n_new": self.n_new,
@@ -225,12 +225,12 @@ class PrioritisedReplay:
         if self.prioritised:
             state["loss_known"] = self._loss_known
             state["priorities"] = self._priorities[: self.size].copy()
-            # Not computed anew, so that the last bit of every sum is the same too.
+            # Stored instead of recomputed, so that sums are equal bit-for-bit.
             state["leaves"] = self._tree.leaves[: self.size].copy()
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on as the replay that gave `state`, made with the same capacity and config."""
+        """Restore a state of `capture` with the same capacity and config."""
         self.size, self.n_new = state["size"], state["n_new"]
         self.alpha, self.beta = state["alpha"], state["beta"]
         self._rng.bit_generator.state = state["generator"]
@@ -255,11 +255,11 @@ class PrioritisedReplay:
         return dynamic_alpha(config.alpha, config.oversampling, old_priority, new_priority)
 
     def _draw_prioritised(self, start: int, stop: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices in [start, stop), one from each of `count` equal strata, and their N P(i)."""
+        """Draw indices in [start, stop), one from each of `count` equal strata, with N P(i)."""
         low = self._tree.sum_before(start)
         mass = self._tree.sum_before(stop) - low
         strata = (np.arange(count) + self._rng.random(count)) / count
-        # Rounding may reach over the edge of the range.
+        # Rounding may exceed the range.
         indices = self._tree.find(low + strata * mass).clip(start, stop - 1)
         return indices, self._tree.leaves[indices] / mass * (stop - start)
 
@@ -268,7 +268,7 @@ class PrioritisedReplay:
 
 
 class _Epochs:
-    """Indices in [start, stop), each once before any comes again."""
+    """Draws indices in [start, stop) in shuffled epochs."""
 
     def __init__(self) -> None:
         self._order = np.zeros(0, np.int64)

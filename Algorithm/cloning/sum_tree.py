@@ -1,4 +1,4 @@
-"""A sum tree in flat NumPy: whole batches of leaves are set and found at once."""
+"""A sum tree in flat NumPy arrays, with batched updates and lookups."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 class SumTree:
-    """A binary tree whose leaves are weights, and whose every node is the sum of its two children.
+    """A binary tree whose leaves are weights, and whose nodes are the sums of their two children.
 
-    Setting and finding n of N leaves takes O(log N) NumPy calls on arrays of n.
+    Setting or finding n of N leaves takes O(log N) NumPy calls on arrays of size n.
 
     Args:
-        capacity: number of leaves, all 0 to begin with.
+        capacity: number of leaves, initially 0.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -20,23 +20,23 @@ class SumTree:
         self.capacity = capacity
         self._depth = (capacity - 1).bit_length()
         self._first_leaf = 1 << self._depth
-        # Node 1 is the root, the children of node i are 2i and 2i + 1; node 0 is not used.
+        # Node 1 is the root; the children of node i are 2i and 2i + 1; node 0 is not used.
         self._sums = np.zeros(2 * self._first_leaf)
 
     @property
     def total(self) -> float:
-        """The sum of all leaves."""
+        """Sum of all leaves."""
         return float(self._sums[1])
 
     @property
     def leaves(self) -> np.ndarray:
-        """The weights, float64 `(capacity,)`; a view, to be read only."""
+        """Weights, float64 `(capacity,)`; a view, not to be written to."""
         return self._sums[self._first_leaf : self._first_leaf + self.capacity]
 
     def set(self, indices: np.ndarray, weights: np.ndarray) -> None:
-        """Gives leaves their weights, both `(n,)`. Of an index given twice, the last one counts.
+        """Set the weights of leaves, both `(n,)`. For duplicate indices, the last weight counts.
 
-        Sums are taken anew along the way to the root, so no error builds up.
+        Sums are recomputed along the path to the root, so that no error accumulates.
         """
         nodes = indices + self._first_leaf
         self._sums[nodes] = weights
@@ -46,7 +46,7 @@ class SumTree:
             self._sums[nodes] = self._sums[left] + self._sums[left + 1]
 
     def fill(self, weights: np.ndarray) -> None:
-        """Gives the first leaves these weights `(n,)`, and the others 0."""
+        """Set the first leaves to weights `(n,)`, and all others to 0."""
         level = self._first_leaf
         self._sums[level : level + len(weights)] = weights
         self._sums[level + len(weights) :] = 0
@@ -56,7 +56,7 @@ class SumTree:
             self._sums[level : 2 * level] = children[::2] + children[1::2]
 
     def sum_before(self, index: int) -> float:
-        """The sum of the leaves 0 to `index - 1`."""
+        """Return the sum of the leaves 0 to `index - 1`."""
         if index >= self._first_leaf:
             return self.total
         node, total = index + self._first_leaf, 0.0
@@ -67,7 +67,7 @@ class SumTree:
         return total
 
     def find(self, mass: np.ndarray) -> np.ndarray:
-        """The leaf in whose share of the sum each value lies: `(n,)` in [0, total) -> `(n,)`.
+        """Return the leaf of each cumulative sum: `(n,)` in [0, total) -> `(n,)`.
 
         A leaf of weight 0 is never found, not even by rounding, unless all are 0.
         """

@@ -1,1 +1,1 @@
-"""Learning from rollouts: PPD, PPO, student-distill and teacher-distill."""
+"""Learn from rollouts: PPD, PPO, student-distill and teacher-distill."""

@@ -1,6 +1,6 @@
 """Settings of the methods that learn from rollouts.
 
-The defaults were measured on Pusher; what differs from the PPD paper's settings says so.
+The defaults were tuned on Pusher; comments give the PPD paper's settings that differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ KL_DIRECTIONS = ("forward", "reverse")
 
 @dataclass(frozen=True)
 class OnPolicyConfig:
-    """What they share. A schedule is a function of the progress that remains, from 1 to 0."""
+    """Common settings. A schedule is a function of the remaining progress, from 1 to 0."""
 
     learning_rate: float | Schedule = 1e-3  # paper: 3e-4
     n_steps: int = 64  # env steps per rollout and environment
@@ -30,15 +30,15 @@ class OnPolicyConfig:
     ent_coef: float = 0.0  # weight of the entropy bonus
     vf_coef: float = 0.5  # weight of the critic's loss
     max_grad_norm: float = 0.5
-    kl_direction: str = "forward"  # KL(teacher || student); "reverse" the other way
-    critic_warmup: int = 0  # env steps in which the critic alone learns
+    kl_direction: str = "forward"  # KL(teacher || student); "reverse": KL(student || teacher)
+    critic_warmup: int = 0  # env steps in which only the critic is trained
 
     def __post_init__(self) -> None:
         check_kl_direction(self.kl_direction)
         self._check_positive("learning_rate", "max_grad_norm")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must lie in [0, 1].")
+                raise UserError(f"`{name}` {getattr(self, name)} must be in [0, 1].")
         for name in ("ent_coef", "vf_coef"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"`{name}` {getattr(self, name)} must be finite and at least 0.")
@@ -47,7 +47,7 @@ class OnPolicyConfig:
                 raise UserError(f"`{name}` {value} must be at least 1.")
 
     def _check_positive(self, *names: str) -> None:
-        """Refuse numbers that are not finite and above 0; schedules are checked where they end."""
+        """Raise UserError for numbers, not schedules, that are not finite and above 0."""
         for name in names:
             value = getattr(self, name)
             if value is None or callable(value):
@@ -58,16 +58,16 @@ class OnPolicyConfig:
 
 @dataclass(frozen=True)
 class PPDConfig(OnPolicyConfig):
-    """Of PPD, and with `distill_lambda` 0 of PPO."""
+    """Settings of PPD, and of PPO with `distill_lambda` 0."""
 
     distill_lambda: float | Schedule = 5.0  # weight of the KL to the teacher; 0 is PPO
     batch_size: int | None = 256  # paper: 512
     n_epochs: int = 4
     clip_range: float | Schedule = 0.2  # of the probability ratio
-    clip_range_vf: float | Schedule | None = None  # of a value in one update; None: no limit
-    normalize_advantage: bool = True  # over each minibatch
-    target_kl: float | None = None  # an update ends where the KL to the old policy is 1.5 times it
-    detach_ratio: bool = True  # False (paper): a gradient through the KL's importance weight
+    clip_range_vf: float | Schedule | None = None  # of the value per update; None: no limit
+    normalize_advantage: bool = True  # per minibatch
+    target_kl: float | None = None  # ends an update if the KL to the old policy is 1.5 times it
+    detach_ratio: bool = True  # False (paper): gradient through the KL's importance weight
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,20 +78,20 @@ class PPDConfig(OnPolicyConfig):
 
 @dataclass(frozen=True)
 class DistillConfig(OnPolicyConfig):
-    """Of student-distill and teacher-distill: one gradient step per rollout, as in the paper."""
+    """Settings of student-distill and teacher-distill, with one gradient step per rollout."""
 
     learning_rate: float | Schedule = 2e-3  # paper: 3e-4
     n_steps: int = 5  # env steps per rollout and environment
 
 
 def check_kl_direction(direction: str, name: str = "kl_direction") -> None:
-    """Refuse what is no direction of the KL.
+    """Raise UserError for an unknown direction of the KL.
 
     Args:
-        name: of the argument.
+        name: name of the argument in messages.
 
     Raises:
-        UserError: it is neither forward nor reverse.
+        UserError: the direction is neither forward nor reverse.
     """
     if direction not in KL_DIRECTIONS:
         raise UserError(f"{name} {direction!r} is not forward or reverse.")

@@ -1,7 +1,7 @@
-"""Training the critic alone: which parameters are its own.
+"""Warm up the critic: train only its own parameters for the first env steps.
 
-A critic that begins anew beside an actor that is good already gives advantages that mean nothing,
-and the first updates by them spoil the actor. So for the first env steps only the critic learns.
+A new critic next to an already good actor gives meaningless advantages, and the first updates with
+them would ruin the actor.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from Models.student.policy import StudentPolicy
 
 
 def critic_parameters(policy: ActorCriticPolicy) -> list[nn.Parameter]:
-    """The parameters that decide values and nothing else; shared features are not among them.
+    """Return the parameters used for values only, without shared features.
 
     Raises:
-        UserError: the policy is neither a student nor built as SB3's are.
+        UserError: the policy is neither a student nor built like SB3's.
     """
     return [parameter for module in _critic_modules(policy) for parameter in module.parameters()]
 
@@ -32,8 +32,8 @@ def _critic_modules(policy: ActorCriticPolicy) -> Iterator[nn.Module]:
         return
     if not isinstance(policy.mlp_extractor, MlpExtractor):
         raise UserError(
-            f"critic_warmup cannot tell which parameters of {type(policy).__name__} are its "
-            f"critic's: its mlp_extractor is a {type(policy.mlp_extractor).__name__}, not SB3's."
+            f"critic_warmup cannot identify the critic's parameters of {type(policy).__name__}: "
+            f"its mlp_extractor is a {type(policy.mlp_extractor).__name__}, not SB3's."
         )
     yield policy.mlp_extractor.value_net
     yield policy.value_net
@@ -42,21 +42,21 @@ def _critic_modules(policy: ActorCriticPolicy) -> Iterator[nn.Module]:
 
 
 def check_warmup(critic_warmup: int, rollout: int, total_timesteps: float = math.inf) -> None:
-    """Refuses a warm-up that would not be one; all three are env steps.
+    """Raise UserError for an invalid warm-up. All arguments are in env steps.
 
     Args:
-        rollout: of all environments together; a warm-up is of whole rollouts.
-        total_timesteps: of the training, where it is known.
+        rollout: env steps per rollout of all environments; a warm-up consists of whole rollouts.
+        total_timesteps: env steps of the training, if known.
 
     Raises:
-        UserError: it is below 0, shorter than a rollout, or leaves nothing for the actor.
+        UserError: the warm-up is below 0, shorter than a rollout, or leaves no steps for the actor.
     """
     if critic_warmup < 0:
         raise UserError(f"`critic_warmup` {critic_warmup} cannot be below 0 env steps.")
     if 0 < critic_warmup < rollout:
         raise UserError(
             f"`critic_warmup` {critic_warmup} is below one rollout of {rollout} env steps, so it "
-            "would do nothing. Raise it."
+            "would have no effect. Increase it."
         )
     if critic_warmup >= total_timesteps:
         raise UserError(

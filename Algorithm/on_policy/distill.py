@@ -1,7 +1,7 @@
 """Student-distill and teacher-distill: regression to the teacher, without a reward.
 
-Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithms 2 and 3. They
-are one algorithm, and differ in who acts.
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithms 2 and 3. The two
+differ only in the policy that acts.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from Models.distributions import Distribution
 
 
 class StudentDistill(OnPolicyStudent):
-    """minimise mean KL(pi_T || pi_S) - alpha H + c mean (V_S - V_T)^2 where the student acts.
+    """Minimise mean KL(pi_T || pi_S) - alpha H + c mean (V_S - V_T)^2 while the student acts.
 
-    One gradient step on each rollout. The critic regresses to the teacher's value, in the task's
-    own rewards; to GAE returns where the teacher has no critic.
+    One gradient step per rollout. The critic regresses to the teacher's value, in the task's own
+    rewards; if the teacher has no critic, to GAE returns.
 
     Args:
         config, settings: see `DistillConfig`.
-        The others are those of `OnPolicyStudent`.
+        Others: see `OnPolicyStudent`.
 
-    Logged: train/kl, train/value_loss, train/entropy, train/grad_norm; and the loop's own.
+    Logged: train/kl, train/value_loss, train/entropy, train/grad_norm; and the loop's metrics.
     """
 
     config_class = DistillConfig
@@ -45,8 +45,10 @@ class StudentDistill(OnPolicyStudent):
 
 
 class TeacherDistill(StudentDistill):
-    """The same where the teacher acts. The training return is the teacher's, and is named so;
-    what callbacks evaluate and save is the student.
+    """The same loss while the teacher acts.
+
+    The training return is the teacher's, and is logged as such. Callbacks evaluate and save the
+    student.
     """
 
     def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:

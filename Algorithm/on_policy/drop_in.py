@@ -1,6 +1,4 @@
-"""PPD by the name, the arguments and the defaults that it has in the paper's library, sb3_distill:
-those of SB3's PPO.
-"""
+"""PPD with the name, arguments and defaults of the paper's library sb3_distill."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from Models.teacher.policy import Teacher
 
 
 class ProximalPolicyDistillation(PPD):
-    """`PPD` for scripts that were written for sb3_distill; docs/drop_in.md.
+    """`PPD` for scripts written for sb3_distill (see docs/drop_in.md).
 
     Usage::
 
@@ -28,11 +26,11 @@ class ProximalPolicyDistillation(PPD):
         model.set_teacher(teacher_model, distill_lambda=1)
         model.learn(total_timesteps=2_000_000)
 
-    The arguments are SB3's PPO's, in its order and with its defaults. `use_sde`, and a rollout
-    buffer other than SB3's own, are refused.
+    The arguments are those of SB3's PPO, in the same order and with the same defaults. `use_sde`
+    and custom rollout buffers are not supported.
 
     Raises:
-        UserError: an argument that has no equivalent here; or see `OnPolicyStudent`.
+        UserError: an argument has no equivalent here; or see `OnPolicyStudent`.
     """
 
     def __init__(
@@ -67,8 +65,8 @@ class ProximalPolicyDistillation(PPD):
         refuse_sde(use_sde or sde_sample_freq != -1)
         if rollout_buffer_class is not None or rollout_buffer_kwargs:
             raise UserError(
-                "ProximalPolicyDistillation has a rollout buffer of its own, with the teacher's "
-                "labels. Leave rollout_buffer_class and rollout_buffer_kwargs out."
+                "ProximalPolicyDistillation has its own rollout buffer, with the teacher's "
+                "labels. Leave out rollout_buffer_class and rollout_buffer_kwargs."
             )
         super().__init__(
             policy,
@@ -103,10 +101,10 @@ class ProximalPolicyDistillation(PPD):
         distill_lambda: float | Callable[[int], float] | None = 1.0,
         kl_mode: str | None = "forward",
     ) -> None:
-        """Learn from this teacher from now on; see `PPD.set_teacher` for what else there is.
+        """Set the teacher (see `PPD.set_teacher`).
 
         Args:
-            teacher_model: a live SB3 model, whose weights are copied, or the teacher of a bundle.
+            teacher_model: a live SB3 model, whose weights are copied, or a loaded teacher.
             distill_lambda: a number, or a function of the env steps so far.
             kl_mode: "forward", KL(teacher || student), or "reverse".
         """

@@ -1,4 +1,4 @@
-"""The on-policy loop: collect a rollout, then minibatches over a loss that a subclass gives."""
+"""The on-policy loop: collect a rollout, then train on minibatches with the loss of a subclass."""
 
 from __future__ import annotations
 
@@ -55,28 +55,27 @@ from Models.teacher.policy import Teacher
 
 
 class OnPolicyStudent(ResumableOnPolicy, ABC):
-    """SB3's on-policy algorithm with a frozen teacher beside the student; it can be resumed.
+    """SB3's on-policy algorithm with a frozen teacher, for resumable training of a student.
 
-    A subclass gives `minibatch_losses`. Everything else is here once: acting, truncation,
-    labelling a rollout with the teacher, minibatches, clipping, checks for NaN, logging.
-    In a run of several ranks (`Algorithm.distributed`) `env`, `n_steps` and `batch_size` are of
-    one, and alike on each; `num_timesteps` and what is logged are of all.
+    A subclass implements `minibatch_losses`. This class implements acting, truncation, labelling of
+    a rollout by the teacher, minibatches, gradient clipping, checks for NaN, and logging. In a run
+    of several ranks (`Algorithm.distributed`), `env`, `n_steps` and `batch_size` are per rank, and
+    the same on each; `num_timesteps` and logged metrics are of all ranks.
 
     Args:
         policy: `StudentPolicy`, or one of SB3's actor-critic policies.
-        teacher: labels every state; None where the subclass can do without.
+        teacher: labels every state; None if the subclass does not need one.
         config: the settings; None: the method's defaults.
-        augmentation: of what the student sees in updates; it acts on what there is.
-        settings: single settings by name, in place of those in `config`. An unknown name is a
-            TypeError.
-        The others are those of SB3's `OnPolicyAlgorithm`.
+        augmentation: augmentation of observations in updates; acting is without.
+        settings: single settings by name, which override `config`. An unknown name is a TypeError.
+        Others: see SB3's `OnPolicyAlgorithm`.
 
     Raises:
-        UserError: teacher and environment, or teacher and student, do not fit each other; the
-            warm-up or the augmentation does not fit the policy; or no student can have the policy.
+        UserError: teacher and environment, or teacher and student, do not match; the warm-up or
+            the augmentation does not fit the policy; or the policy is not supported.
     """
 
-    uses_teacher_values: ClassVar[bool] = False  # whether the losses read the teacher's critic
+    uses_teacher_values: ClassVar[bool] = False  # whether the losses need the teacher's critic
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "StudentPolicy": StudentPolicy,
@@ -133,7 +132,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._setup_model()
 
     def _configure(self, config: OnPolicyConfig) -> None:
-        """Take over the settings that SB3's class does not know; a subclass adds its own."""
+        """Set the attributes that SB3's class does not have. Subclasses add their own."""
         self.batch_size = config.batch_size
         self.n_epochs = config.n_epochs
         self.kl_direction = config.kl_direction
@@ -142,7 +141,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     @abstractmethod
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
-        """The loss of one minibatch, from the student's one forward pass on it.
+        """Return the losses of one minibatch from the student's forward pass.
 
         Args:
             student: the student's distributions, with gradient.
@@ -151,28 +150,30 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether training without a teacher would silently be another algorithm."""
+        """Whether training needs a teacher, because without one it would be another algorithm."""
         return True
 
     def acting_distribution(self, student: Distribution, obs: Any) -> Distribution:
-        """Whose actions are played: the student's own, unless a subclass has another act. `obs` is
-        what the teacher sees.
+        """Return the distribution that acts: the student's, unless a subclass overrides this.
+
+        Args:
+            obs: the teacher's observations.
         """
         return student
 
     def ends_update(self, losses: Losses) -> bool:
-        """Whether the update ends before this minibatch's gradient step: never."""
+        """Return whether the update ends before this minibatch's gradient step. Default: False."""
         return False
 
     @property
     def return_key(self) -> str:
-        """The metric under which the training episodes' return is logged: by who acted."""
+        """Name of the metric of training returns, which depends on the acting policy."""
         return "rollout/ep_return"
 
     # -- set-up -----------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
-        # Environments of this project say how they stack frames; others' are kept as given.
+        # Environments of this toolkit define how frames are stacked; other stacks are kept whole.
         task = getattr(self.env, "task", None)
         self.rollout_buffer_kwargs = {"task": task}
         if issubclass(self.policy_class, StudentPolicy):
@@ -192,7 +193,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._take_teacher(self.teacher)
 
     def _take_teacher(self, teacher: Teacher) -> None:
-        """Raises UserError if it does not fit the environment or the student."""
+        """Set a teacher. Raise UserError if it does not fit the environment or the student."""
         task = getattr(self.env, "task", None)
         name = teacher.description.task if task is None else task.name
         teacher.check_fits(name, self.observation_space, self.action_space)
@@ -201,18 +202,17 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.teacher = teacher.to(self.device)
 
     def set_teacher(self, teacher_model: Teacher | BaseAlgorithm) -> None:
-        """Learn from this teacher from now on: one of a bundle, or a live SB3 model, whose weights
-        are copied and frozen.
+        """Set the teacher: a loaded one, or a live SB3 model, whose weights are copied and frozen.
 
         Raises:
-            UserError: it does not fit the environment or the student.
+            UserError: the teacher does not fit the environment or the student.
         """
         is_live = isinstance(teacher_model, BaseAlgorithm)
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        made_anew = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
-        return [*super()._excluded_save_params(), *made_anew, "on_boundary"]
+        rebuilt = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
+        return [*super()._excluded_save_params(), *rebuilt, "on_boundary"]
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -225,15 +225,15 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
     ) -> Self:
-        """Train for at least `total_timesteps` environment steps, in whole rollouts.
+        """Train for at least `total_timesteps` env steps, in whole rollouts.
 
         Raises:
-            UserError: there is no teacher though the method needs one.
+            UserError: the method needs a teacher, and there is none.
         """
         if self.needs_teacher and self.teacher is None:
             raise UserError(
-                f"{type(self).__name__} has no teacher. A saved model does not keep its own: "
-                "call set_teacher() before learn(), or pass teacher= to load()."
+                f"{type(self).__name__} has no teacher. A saved model does not include it: call "
+                "set_teacher() before learn(), or pass teacher= to load()."
             )
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
@@ -245,7 +245,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             before = moments(self.env)
             goes_on = self.collect_rollouts(self.env, callback, self.rollout_buffer, self.n_steps)
             join_statistics(self.env, before)
-            if not all(distributed.everyones(goes_on)):
+            if not all(distributed.gather(goes_on)):
                 break
             self._iteration += 1
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
@@ -264,7 +264,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         rollout_buffer: RolloutBuffer,
         n_rollout_steps: int,
     ) -> bool:
-        """SB3's collection, with raw actions kept; False if a callback ended the training."""
+        """Collect a rollout as SB3, with raw actions. Return False if a callback ends training."""
         assert isinstance(rollout_buffer, StudentRolloutBuffer)
         assert self._last_obs is not None and self._last_episode_starts is not None
         started = time.perf_counter()
@@ -306,7 +306,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         return True
 
     def label_rollout(self) -> None:
-        """Ask the teacher once for the whole rollout, not in every minibatch of every epoch."""
+        """Label the whole rollout by the teacher once, instead of per minibatch and epoch."""
         buffer, student = self.rollout_buffer, self.rollout_buffer.flat_student()
         if self.teacher is None:
             log_student(self.logger, student, None, self._accuracy)
@@ -320,7 +320,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         log_student(self.logger, student, teacher, self._accuracy)
 
     def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
-        """What the teacher saw of the rollout; one that was trained on no groups sees the state."""
+        """Return the teacher's observations of the rollout."""
         assert self.teacher is not None
         if not isinstance(self.observation_space, spaces.Dict):
             return self.rollout_buffer.flat_group(None)
@@ -328,7 +328,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         return {group: self.rollout_buffer.flat_group(group) for group in groups}
 
     def train(self) -> None:
-        """Epochs of minibatches over the rollout."""
+        """Train for several epochs of minibatches on the rollout."""
         started = time.perf_counter()
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -347,7 +347,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._update_seconds = time.perf_counter() - started
 
     def _epoch(self, logged: dict[str, list[Tensor]]) -> bool:
-        """Every minibatch once; False if the update ends with it."""
+        """Train on every minibatch once. Return False if the update ends early."""
         for batch in self.rollout_buffer.minibatches(self.batch_size):
             student, values = distribution_and_value(self.policy, self._augmenter(batch.obs))
             losses = self.minibatch_losses(student, values, batch)
@@ -358,20 +358,20 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
                 logged["ratio_first"].append(log_ratio.detach().exp().mean())
             grad_norm = self._gradient_step(losses)
             for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
-                # On the device until the update's end: a number would make a GPU wait.
+                # Kept on the device until the end of the update: reading it would synchronise.
                 logged[name].append(value.detach())
         return True
 
     @property
     def critic_warms_up(self) -> bool:
-        """Whether the critic alone learns from this rollout."""
+        """Whether only the critic is trained on this rollout."""
         return self.num_timesteps <= self.critic_warmup
 
     def _gradient_step(self, losses: Losses) -> Tensor:
-        """One optimizer step, unless it would spoil the weights; returns the gradient's norm."""
+        """Take a checked optimizer step, and return the norm of the gradient."""
         loss = losses.critic if self.critic_warms_up else losses.total
         self.policy.optimizer.zero_grad()
-        # Without a gradient, not with one of zero: by that Adam's moments would still move others.
+        # No gradient instead of zero gradients, with which Adam's moments would still move weights.
         loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
         loss = distributed.average_gradients(self.policy.parameters(), loss)
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
@@ -385,7 +385,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         return self.policy.predict_values(upload(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
 
     def dump_logs(self, iteration: int = 0) -> None:
-        """One logging point: what the rollout, the update and the clock have to say."""
+        """Log metrics of the rollout, the update and the time."""
         log_episodes(self.logger, list(self.ep_info_buffer or ()), self.return_key)
         log_critic(self.logger, self.rollout_buffer)
         log_clock(self.logger, self, self._rollout_seconds, self._update_seconds)

@@ -1,7 +1,7 @@
-"""Proximal Policy Distillation: PPO that is also pulled to a teacher.
+"""Proximal Policy Distillation: PPO with a KL to a teacher.
 
-Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithm 1. With lambda 0
-it is PPO, through the same code.
+Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), algorithm 1. With lambda 0,
+the same code is PPO.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import FloatSchedule
 from torch import Tensor
 
-from Algorithm.distributed import everyones, means, of_all_ranks
+from Algorithm.distributed import gather, means, of_all_ranks
 from Algorithm.on_policy.config import OnPolicyConfig, PPDConfig, check_kl_direction
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Algorithm.on_policy.loop import OnPolicyStudent
@@ -35,7 +35,7 @@ from Models.teacher.policy import Teacher
 
 
 class PPD(OnPolicyStudent):
-    """maximise L_PPO + alpha H - lambda mean[KL(pi_T || pi_S) max(r, 1 - eps)].
+    """Maximise L_PPO + alpha H - lambda mean[KL(pi_T || pi_S) max(r, 1 - eps)].
 
     Usage::
 
@@ -43,12 +43,13 @@ class PPD(OnPolicyStudent):
         model.learn(300_000, progress_bar=True)
 
     Args:
-        teacher: may be None where `distill_lambda` is 0.
+        teacher: may be None if `distill_lambda` is 0.
         config, settings: see `PPDConfig`; `distill_lambda` may be a `LambdaSchedule`.
-        The others are those of `OnPolicyStudent`.
+        Others: see `OnPolicyStudent`.
 
     Logged: train/pg_loss, train/kl_loss (before lambda), train/value_loss, train/lambda,
-    train/clip_fraction, train/approx_kl (to the old policy), train/grad_norm; and the loop's own.
+    train/clip_fraction, train/approx_kl (to the old policy), train/grad_norm; and the loop's
+    metrics.
     """
 
     config_class = PPDConfig
@@ -71,12 +72,12 @@ class PPD(OnPolicyStudent):
         distill_lambda: float | Callable[[int], float] | None = None,
         kl_mode: str | None = None,
     ) -> None:
-        """As `OnPolicyStudent.set_teacher`, with how to learn from it.
+        """Set the teacher, and optionally lambda and the direction of the KL.
 
         Args:
-            distill_lambda: a number, or a function of the env steps so far (that of the
-                constructor is one of the progress remaining); None: as it was.
-            kl_mode: "forward" or "reverse"; None: as it was.
+            distill_lambda: a number, or a function of the env steps so far (the constructor's
+                schedule is a function of the remaining progress); None: unchanged.
+            kl_mode: "forward" or "reverse"; None: unchanged.
         """
         if kl_mode is not None:
             check_kl_direction(kl_mode, "kl_mode")
@@ -107,29 +108,29 @@ class PPD(OnPolicyStudent):
         return self._lambda_of_steps is not None or max(ends) > 0
 
     def current_lambda(self) -> float:
-        """lambda now.
+        """Return the current lambda.
 
         Raises:
-            UserError: its schedule gives a number below 0.
+            UserError: the schedule returns a number below 0.
         """
         if self._lambda_of_steps is not None:
-            weight = float(self._lambda_of_steps(self.num_timesteps))
+            value = float(self._lambda_of_steps(self.num_timesteps))
         else:
-            # The last rollout may end beyond the budget, where no schedule is meant to be asked.
-            weight = self.distill_lambda(max(self._current_progress_remaining, 0.0))
-        if weight < 0:
-            raise UserError(f"lambda is {weight} after {self.num_timesteps} env steps, below 0.")
-        return weight
+            # The last rollout may end beyond the budget, outside of a schedule's domain.
+            value = self.distill_lambda(max(self._current_progress_remaining, 0.0))
+        if value < 0:
+            raise UserError(f"lambda is {value} after {self.num_timesteps} env steps, below 0.")
+        return value
 
     def train(self) -> None:
         schedule = self.distill_lambda.value_schedule
-        if isinstance(schedule, LambdaSchedule):  # only rank 0 is told the skill
-            schedule.skill = everyones(schedule.skill)[0]
+        if isinstance(schedule, LambdaSchedule):  # only rank 0 evaluates the skill
+            schedule.skill = gather(schedule.skill)[0]
         super().train()
 
     def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
         clip_range = self.clip_range(self._current_progress_remaining)
-        weight = self.current_lambda()
+        distill_lambda = self.current_lambda()
         advantages = batch.advantages
         if self.normalize_advantage:
             advantages = normalise_advantages(advantages, of_all_ranks(advantages))
@@ -145,20 +146,22 @@ class PPD(OnPolicyStudent):
         if self.ent_coef:
             total = total - self.ent_coef * student.entropy().mean()
         terms = {"pg_loss": pg_loss, "value_loss": v_loss}
-        if weight > 0:
-            if batch.teacher is None:  # `learn` asks for one where lambda begins or ends above 0
-                raise UserError(f"lambda is {weight}, and there is no teacher: call set_teacher().")
+        if distill_lambda > 0:
+            if batch.teacher is None:  # `learn` checks only the beginning and end of the schedule
+                raise UserError(
+                    f"lambda is {distill_lambda}, and there is no teacher: call set_teacher()."
+                )
             kl = kl_to_teacher(batch.teacher, student, self.kl_direction)
             kl_weight = ratio.detach() if self.detach_ratio else ratio
             kl_loss = ppd_distillation_loss(kl, kl_weight, clip_range)
-            total = total + weight * kl_loss
+            total = total + distill_lambda * kl_loss
             terms |= {"kl_loss": kl_loss, "kl": kl.mean()}
         with torch.no_grad():
             log_ratio = log_prob - batch.old_log_prob
             terms |= {
                 "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
                 "approx_kl": (ratio - 1 - log_ratio).mean(),
-                "lambda": torch.full((), float(weight), device=log_prob.device),
+                "lambda": torch.full((), float(distill_lambda), device=log_prob.device),
             }
         return Losses(total, terms, critic)
 

@@ -1,4 +1,4 @@
-"""The rollout buffer: what was seen, done and labelled since the last update."""
+"""The rollout buffer: observations, actions and labels since the last update."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TensorObs = Tensor | dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Minibatch:
-    """Samples of a rollout; every tensor starts with the batch dimension."""
+    """Samples of a rollout. The first dimension of every tensor is the batch."""
 
     obs: TensorObs
     raw_actions: Tensor
@@ -32,31 +32,31 @@ class Minibatch:
     advantages: Tensor  # (B,)
     returns: Tensor  # (B,)
     teacher: Distribution | None
-    teacher_values: Tensor | None = None  # (B,), where the teacher has a critic
+    teacher_values: Tensor | None = None  # (B,), if the teacher has a critic
 
 
 class FrameHistory:
-    """A rollout's frames, each kept once: a stack of four would hold each of them four times.
+    """The frames of a rollout, each stored once; stacks of four would store each four times.
 
-    Stacks are put together on reading. `history` frames from before the rollout are carried
-    over, and an index never reaches behind its episode's first frame, which fills the stack.
+    Stacks are built on reading. `history` frames from before the rollout are carried over, and a
+    stack never reaches back beyond the first frame of its episode, which fills it.
     """
 
     def __init__(self, n_steps: int, n_envs: int, task: Task, device: torch.device) -> None:
         self.history, self.n_envs, self.channels = task.history, n_envs, frame_channels(task)
-        # How far back each frame of a stack lies, newest last.
+        # Age of each frame of a stack in env steps, newest last.
         self._back = np.arange(task.history, -1, -task.frame_interval)
         self.frames = torch.zeros(
             (task.history + n_steps, n_envs, self.channels, *task.frame_size),
             dtype=torch.uint8,
             device=device,
         )
-        self._age = np.zeros((n_steps, n_envs), np.int64)  # steps since the episode's start
+        self._age = np.zeros((n_steps, n_envs), np.int64)  # steps since the start of the episode
         self._last_age = np.full(n_envs, -1)
         self._n_steps = 0  # of this rollout so far, which may end early
 
     def start_rollout(self) -> None:
-        """Keep the frames that the next rollout's first stacks reach back to."""
+        """Carry over the frames that the first stacks of the next rollout need."""
         self.frames[: self.history] = self._newest().clone()
         self._n_steps = 0
 
@@ -64,16 +64,16 @@ class FrameHistory:
         return self.frames[self._n_steps : self._n_steps + self.history]
 
     def capture(self) -> dict[str, Any]:
-        """The frames and ages that the next rollout begins with."""
+        """Return the frames and ages that the next rollout begins with."""
         return {"frames": self._newest(), "ages": self._last_age}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took, for the next rollout."""
+        """Restore a state of `capture` for the next rollout."""
         self.frames[: self.history] = state["frames"].to(self.frames.device)
         self._last_age, self._n_steps = state["ages"], 0
 
     def add(self, step: int, stacked: np.ndarray | Tensor, episode_starts: np.ndarray) -> None:
-        """`stacked` is `(n_envs, stack * channels, H, W)`, newest last."""
+        """Add a step with stacks `(n_envs, stack * channels, H, W)`, newest last."""
         newest = torch.as_tensor(stacked)[:, -self.channels :]
         self.frames[self.history + step].copy_(newest)
         self._last_age = np.where(episode_starts, 0, self._last_age + 1)
@@ -81,39 +81,38 @@ class FrameHistory:
         self._n_steps = step + 1
 
     def read(self, steps: np.ndarray, envs: np.ndarray) -> Tensor:
-        """The stacks seen at these steps of these environments: `(B, stack * channels, H, W)`."""
+        """Return the stacks at these steps and environments, `(B, stack * channels, H, W)`."""
         return self.gather(upload(self.rows(steps, envs), self.frames.device))
 
     def rows(self, steps: np.ndarray, envs: np.ndarray) -> np.ndarray:
-        """Where the frames of these stacks are kept, `(B, stack)`, for `gather`."""
+        """Return the rows of the frames of these stacks, `(B, stack)`, for `gather`."""
         back = np.minimum(self._back, self._age[steps, envs][:, None])  # (B, stack)
         return (self.history + steps[:, None] - back) * self.n_envs + envs[:, None]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The stacks whose frames are kept at `rows` `(B, stack)`, on the frames' device."""
+        """Return the stacks of the frames at `rows` `(B, stack)`, on the frames' device."""
         frames = self.frames.flatten(0, 1).index_select(0, rows.flatten())  # (B * stack, C, H, W)
         return frames.view(len(rows), -1, *frames.shape[2:])
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """A whole rollout on the device, `(n_envs * n_steps, ...)`, to take minibatches from."""
+    """A whole rollout on the device, `(n_envs * n_steps, ...)`, for minibatches."""
 
-    obs: dict[str, Tensor]  # groups that are kept whole
+    obs: dict[str, Tensor]  # groups other than frames
     frame_rows: Tensor | None  # (n_envs * n_steps, stack), for `FrameHistory.gather`
     raw_actions: Tensor
     vectors: dict[str, Tensor]  # the fields of `Minibatch` that are `(B,)`
 
 
 class StudentRolloutBuffer(RolloutBuffer):
-    """SB3's rollout buffer, with raw actions, the teacher's and the student's distributions,
-    and frames kept once.
+    """SB3's rollout buffer with raw actions, distributions of teacher and student, single frames.
 
-    Minibatches come in the order of SB3's own buffer (environment-major, NumPy's generator), so
-    that PPO here and there see the same ones.
+    Minibatches are drawn in the order of SB3's own buffer (environment-major, NumPy's generator),
+    so that they are the same as in SB3's PPO.
 
     Args:
-        task: how the observation group `frame` is stacked; None keeps stacks whole.
+        task: defines the stacking of the group `frame`; None stores whole stacks.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class StudentRolloutBuffer(RolloutBuffer):
             self._history = FrameHistory(buffer_size, n_envs, task, self.device)
 
     def reset(self) -> None:
-        """Forget the rollout, but not the frames that the next one reaches back to."""
+        """Clear the rollout, except the frames that the next one needs."""
         size = (self.buffer_size, self.n_envs)
         self.rewards = np.zeros(size, np.float32)
         self.returns = np.zeros(size, np.float32)
@@ -148,7 +147,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         self._teacher_obs: dict[str, list[Tensor]] = {}
         self._raw_actions: list[Tensor] = []
         self._student: list[Distribution] = []
-        self._samples: _Samples | None = None  # once minibatches are asked for
+        self._samples: _Samples | None = None  # made by the first call of `minibatches`
         self.teacher: Distribution | None = None
         self.teacher_values: Tensor | None = None
         self.generator_ready = False
@@ -157,12 +156,12 @@ class StudentRolloutBuffer(RolloutBuffer):
             self._history.start_rollout()
 
     def capture(self) -> dict[str, Any]:
-        """What the next rollout takes over of this one, between two rollouts."""
+        """Return the state that the next rollout needs. Call it between rollouts."""
         history = self._history
         return {} if history is None else {"history": history.capture()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took; the next rollout begins with `reset`."""
+        """Restore a state of `capture`. The next rollout begins with `reset`."""
         if self._history is not None:
             self._history.restore(state["history"])
 
@@ -176,14 +175,14 @@ class StudentRolloutBuffer(RolloutBuffer):
         values: Tensor | None = None,
         teacher_obs: Obs | TensorObs | None = None,
     ) -> None:
-        """One step of every environment.
+        """Add one step of every environment.
 
         Args:
-            obs: what the student saw; best the tensors that it acted on, which are where they
-                have to be.
-            student: the distributions that the student had.
-            values: `(n_envs,)`; None: `set_values` gives those of the whole rollout.
-            teacher_obs: what the teacher sees of the step; None: what the student sees.
+            obs: the student's observations; ideally the tensors that it acted on, which are on the
+                device already.
+            student: the student's distributions.
+            values: `(n_envs,)`; None if `set_values` sets those of the whole rollout.
+            teacher_obs: the teacher's observations; None: the student's.
         """
         for group, array in _groups(obs).items():
             if group == FRAME and self._history is not None:
@@ -204,28 +203,31 @@ class StudentRolloutBuffer(RolloutBuffer):
     def _keep(
         self, groups: dict[str, list[Tensor]], group: str, values: np.ndarray | Tensor
     ) -> None:
-        # A copy: environments may reuse their arrays, whose memory a tensor on the CPU shares.
+        # A copy, because environments may reuse arrays that share memory with a CPU tensor.
         groups.setdefault(group, []).append(torch.as_tensor(values, device=self.device).clone())
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: np.ndarray) -> None:
-        """As SB3's."""
+        """Compute returns and advantages as SB3 does."""
         super().compute_returns_and_advantage(last_values, dones)
         self._samples = None
 
     def set_values(self, values: Tensor) -> None:
-        """The critic's estimates `(n_envs * n_steps,)` of `flat_obs`."""
+        """Set the critic's estimates `(n_envs * n_steps,)` for `flat_obs`."""
         self.values[:] = values.view(self.n_envs, self.buffer_size).T.cpu().numpy()
 
     def flat_obs(self) -> TensorObs:
-        """The student's observations of the whole rollout, `(n_envs * n_steps, ...)`, where no
-        frames are kept once.
+        """Return the student's observations of the whole rollout, `(n_envs * n_steps, ...)`.
+
+        Frames that are stored once are not included.
         """
         obs = {group: _env_major(steps) for group, steps in self._obs.items()}
         return obs if self._is_dict else obs[""]
 
     def flat_group(self, group: str | None) -> Tensor:
-        """One observation group of the whole rollout, as the teacher saw it:
-        `(n_envs * n_steps, ...)`; None: the observation, where it is not a dictionary.
+        """Return the teacher's observations of a group, `(n_envs * n_steps, ...)`.
+
+        Args:
+            group: name of the group; None if observations are not dictionaries.
         """
         kept = self._teacher_obs or self._obs
         if group == FRAME and self._history is not None and FRAME not in kept:
@@ -234,17 +236,17 @@ class StudentRolloutBuffer(RolloutBuffer):
         return _env_major(kept[group or ""])
 
     def flat_student(self) -> Distribution:
-        """The student's distributions when it acted: `(n_envs * n_steps, ...)`."""
+        """Return the student's distributions of the rollout: `(n_envs * n_steps, ...)`."""
         params = [dist.params() for dist in self._student]
         return type(self._student[0])(
             **{name: _env_major([p[name] for p in params]) for name in params[0]}
         )
 
     def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
-        """The rollout once, in random order; None: all of it in one minibatch.
+        """Yield the rollout once in random order, in minibatches or, for None, as a whole.
 
-        On a GPU nothing waits between minibatches: the rollout lies there as a whole, and one
-        order of its samples is sent per epoch.
+        A GPU is not synchronised between minibatches: it holds the whole rollout, and one random
+        order is sent per epoch.
 
         Raises:
             RuntimeError: the rollout is not complete.
@@ -296,5 +298,5 @@ def _groups(obs: Obs | TensorObs) -> dict[str, np.ndarray] | dict[str, Tensor]:
 
 
 def _env_major(steps: list[Tensor]) -> Tensor:
-    """n_steps tensors `(n_envs, ...)` -> `(n_envs * n_steps, ...)`, in SB3's order."""
+    """Concatenate n_steps tensors `(n_envs, ...)` to `(n_envs * n_steps, ...)` in SB3's order."""
     return torch.stack(steps, dim=1).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""What a rollout has to say to the logger."""
+"""Log the metrics of a rollout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance, safe_mean
 
-from Algorithm.distributed import everyones, means, of_all_ranks, world_size
+from Algorithm.distributed import gather, means, of_all_ranks, world_size
 from Algorithm.meter import to_numbers
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
 from Algorithm.on_policy.state import ResumableOnPolicy
@@ -19,7 +19,7 @@ from Models.distributions import Distribution
 def log_student(
     logger: Logger, student: Distribution, teacher: Distribution | None, accuracy: ActionAccuracy
 ) -> None:
-    """The student as it acted in the rollout, and beside the teacher where there is one."""
+    """Log the student's entropy in the rollout and, with a teacher, KL and action accuracy."""
     figures = {"entropy": student.entropy().mean()}
     if teacher is not None:
         figures["kl"] = teacher.kl(student).mean()
@@ -30,15 +30,15 @@ def log_student(
 
 
 def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: str) -> None:
-    """Mean return and length of the training episodes that ended last, on every rank."""
-    episodes = [episode for of_rank in everyones(episodes) for episode in of_rank]
+    """Log mean return and length of the last training episodes of all ranks."""
+    episodes = [episode for of_rank in gather(episodes) for episode in of_rank]
     if episodes:
         logger.record(return_key, safe_mean([info["r"] for info in episodes]))
         logger.record("rollout/ep_length", safe_mean([info["l"] for info in episodes]))
 
 
 def log_critic(logger: Logger, buffer: StudentRolloutBuffer) -> None:
-    """How much of the returns the critic explains: 1 all, 0 no more than their mean."""
+    """Log the share of the returns' variance that the critic explains; 1 is perfect."""
     values, returns = (
         of_all_ranks(torch.from_numpy(array.flatten())).numpy()
         for array in (buffer.values, buffer.returns)
@@ -49,7 +49,7 @@ def log_critic(logger: Logger, buffer: StudentRolloutBuffer) -> None:
 def log_clock(
     logger: Logger, model: ResumableOnPolicy, rollout_seconds: float, update_seconds: float
 ) -> None:
-    """The steps so far, and what the latest rollout and its update took."""
+    """Log the steps so far, and the time of the latest rollout and update."""
     rollout = model.n_steps * model.n_envs * world_size()  # env steps
     for name, value in {
         **model.counters,

@@ -1,4 +1,4 @@
-"""Arguments of SB3's algorithms that need a check before SB3 sees them."""
+"""Check arguments of SB3's algorithms before they are passed on."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ def check_policy(
     aliases: Mapping[str, type[BasePolicy]],
     policy_kwargs: Mapping[str, Any] | None,
 ) -> None:
-    """Refuses a policy that a student cannot have.
+    """Raise UserError for a policy that a student cannot have.
 
     Raises:
-        UserError: it is no alias, no actor-critic policy, recurrent, or explores by gSDE.
+        UserError: the policy is not a known alias or actor-critic policy, is recurrent, or uses
+            gSDE.
     """
     names = ", ".join(aliases)
     if isinstance(policy, str):
@@ -44,12 +45,12 @@ def check_policy(
     elif not (inspect.isclass(policy) and issubclass(policy, ActorCriticPolicy)):
         name = policy.__name__ if inspect.isclass(policy) else repr(policy)
         raise UserError(
-            f"The student's policy {name} is no ActorCriticPolicy: it has no action distribution "
-            f"and value in one. Choose one of {names}, or a class made from ActorCriticPolicy."
+            f"The student's policy {name} is not an ActorCriticPolicy with action distribution "
+            f"and value. Choose one of {names}, or a subclass of ActorCriticPolicy."
         )
     elif issubclass(policy, RecurrentActorCriticPolicy):
         raise UserError(
-            f"The student's policy {policy.__name__} is recurrent, and rollouts here keep no "
+            f"The student's policy {policy.__name__} is recurrent, but rollouts do not store "
             f"hidden states. Choose one of {names}, and stack observations instead."
         )
     if policy_kwargs and policy_kwargs.get("use_sde"):
@@ -57,16 +58,16 @@ def check_policy(
 
 
 def refuse_sde(use_sde: bool) -> None:
-    """Raises UserError if it is asked for: the noise depends on the state, and no KL is exact."""
+    """Raise UserError for gSDE, whose noise depends on the state, so that no KL is exact."""
     if use_sde:
         raise UserError(
-            "A student cannot explore by gSDE (use_sde): there is no exact KL to its teacher. "
-            "Leave use_sde out."
+            "A student cannot use gSDE (use_sde): there is no exact KL to its teacher. Leave out "
+            "use_sde."
         )
 
 
 def tensorboard_folder(folder: str | None) -> str | None:
-    """`folder`, or None, with a warning, where tensorboard is not installed."""
+    """Return `folder`, or warn and return None if tensorboard is not installed."""
     if folder is None or find_spec("tensorboard") is not None:
         return folder
     warnings.warn(

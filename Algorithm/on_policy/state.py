@@ -1,4 +1,4 @@
-"""SB3's on-policy algorithm whose training goes on from a stored state as if never stopped."""
+"""SB3's on-policy algorithm with a complete, restorable training state."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _COUNTERS = (
 
 
 class ResumableOnPolicy(OnPolicyAlgorithm):
-    """What `OnPolicyStudent` knows of itself, beside the random generators.
+    """Captures and restores the state of `OnPolicyStudent`, except random generators.
 
-    `on_boundary` is called where `capture` may be: before the first step of every rollout, after
-    the callbacks that were told of it.
+    `on_boundary` is called when `capture` may be called: before the first step of every rollout,
+    after the callbacks' `on_rollout_start`.
     """
 
     on_boundary: Callable[[], None] | None = None
     gradient_steps: int
     rollout_buffer: StudentRolloutBuffer
     _iteration = 0  # rollouts of this `learn`
-    _resumed: dict[str, Any] | None = None  # what `learn` is to put back after its own set-up
+    _resumed: dict[str, Any] | None = None  # restored by `learn` after its own set-up
 
     @property
     def counters(self) -> dict[str, int]:
-        """What the student has learned from."""
+        """Numbers of env steps and gradient steps so far."""
         return {"env_steps": self.num_timesteps, "gradient_steps": self.gradient_steps}
 
     @property
@@ -45,12 +45,12 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         return self.num_timesteps
 
     def capture(self) -> dict[str, Any]:
-        """Everything of the training that decides how it goes on, but random generators.
+        """Return the complete state of the training, except random generators.
 
-        Call it at `on_boundary`, or after `learn`. Tensors and arrays in it are the model's own:
-        store them before it goes on.
+        Call it at `on_boundary` or after `learn`. Tensors and arrays are not copied: store them
+        before training continues.
 
-        Returns: what `Common.runs.packing.pack` takes.
+        Returns: a state that `Common.runs.packing.pack` accepts.
         """
         assert self.env is not None and self._last_episode_starts is not None
         return {
@@ -67,15 +67,15 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `capture` took, into a model that was made alike.
+        """Restore a state of `capture` in a model with the same settings.
 
-        `learn` then goes on, and is given the total of the whole training. Where the environments
-        could not be saved, they are reset: give them the first seed of the training before, as
-        `restore_env` counts its episodes from there; others, a seed of your own.
+        Then call `learn` with the total steps of the whole training to continue. Environments that
+        could not be saved are reset: seed them with the first seed of the training before this
+        call, because `restore_env` counts episodes from there; seed other environments yourself.
 
         Raises:
             UserError: the state is of other environments.
-            KeyError, RuntimeError, ValueError: it is of another policy, or of another version.
+            KeyError, RuntimeError, ValueError: the state is of another policy or version.
         """
         assert self.env is not None
         self.policy.load_state_dict(state["policy"])
@@ -85,7 +85,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         self.ep_info_buffer = deque(state["episodes"], maxlen=self._stats_window_size)
         self.ep_success_buffer = deque(state["successes"], maxlen=self._stats_window_size)
         self.rollout_buffer.restore(state["rollout_buffer"])
-        # Version 0.1 did not count episodes; each has a step at least.
+        # Version 0.1 did not count episodes; each has at least one step.
         at_most = self.num_timesteps // self.n_envs + 1
         obs, has_begun = restore_env(self.env, {"episodes_begun": at_most, **state["env"]})
         self._last_obs = obs  # pyright: ignore[reportAttributeAccessIssue]
@@ -106,7 +106,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
             return super()._setup_learn(
                 total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
             )
-        # SB3 adds the steps so far to the total, and leaves environments and episodes alone.
+        # SB3 adds the steps so far to the total, and keeps environments and episodes.
         left = total_timesteps - self.num_timesteps
         set_up = super()._setup_learn(left, callback, False, tb_log_name, progress_bar)
         self.start_time -= resumed["elapsed"]
@@ -115,10 +115,10 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
 
 
 def _capture_logged(logger: Logger) -> dict[str, Any]:
-    """What was recorded and not yet dumped."""
+    """Return the recorded values that are not dumped yet."""
     values: dict[str, Any] = dict(logger.name_to_value)
     return {
-        # As plain numbers: NumPy's and torch's write the same line of the record.
+        # As plain numbers, which give the same line in the log as those of NumPy and torch.
         "values": {key: v.item() if hasattr(v, "item") else v for key, v in values.items()},
         "counts": dict(logger.name_to_count),
         "excluded": dict(logger.name_to_excluded),

@@ -1,1 +1,1 @@
-"""The Hopper study's REINFORCE and actor-critic."""
+"""REINFORCE and actor-critic of the Hopper study."""

@@ -12,19 +12,19 @@ from Common.errors import UserError
 
 @dataclass(frozen=True)
 class PolicyGradientConfig:
-    """What both have."""
+    """Settings of both methods."""
 
-    learning_rate: float | Schedule = 1e-3  # a schedule: of the progress that remains, 1 to 0
+    learning_rate: float | Schedule = 1e-3  # a schedule is of the remaining progress, 1 to 0
     gamma: float = 0.99  # discount
-    n_episodes: int = 1  # whole episodes an update, of each environment
-    max_grad_norm: float = math.inf  # of all gradients together; inf clips nothing
-    max_episode_steps: int = 10_000  # env steps; a longer episode counts as one that never ends
+    n_episodes: int = 1  # complete episodes per update and environment
+    max_grad_norm: float = math.inf  # of all gradients together; inf: no clipping
+    max_episode_steps: int = 10_000  # env steps; a longer episode is an error
 
     def __post_init__(self) -> None:
         if not callable(self.learning_rate) and not 0 < self.learning_rate < math.inf:
             raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
         if not 0 <= self.gamma <= 1:
-            raise UserError(f"`gamma` {self.gamma} must lie in [0, 1].")
+            raise UserError(f"`gamma` {self.gamma} must be in [0, 1].")
         if not self.max_grad_norm > 0:
             raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
         for name in ("n_episodes", "max_episode_steps"):
@@ -34,10 +34,10 @@ class PolicyGradientConfig:
 
 @dataclass(frozen=True)
 class ReinforceConfig(PolicyGradientConfig):
-    """REINFORCE; the study's baselines are 0 and 20."""
+    """Settings of REINFORCE. The study's baselines are 0 and 20."""
 
     baseline: float = 0.0  # subtracted from every return, in units of the return
-    normalize_returns: bool = False  # zero mean and unit deviation over the update's steps
+    normalize_returns: bool = False  # zero mean, unit standard deviation over the update's steps
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,18 +45,18 @@ class ReinforceConfig(PolicyGradientConfig):
             raise UserError(f"`baseline` {self.baseline} must be finite.")
         if self.normalize_returns and self.baseline:
             raise UserError(
-                f"`normalize_returns` subtracts the returns' mean, so `baseline` {self.baseline:g} "
-                "would do nothing. Give one of the two."
+                f"`normalize_returns` subtracts the mean return, so `baseline` {self.baseline:g} "
+                "would have no effect. Give one of the two."
             )
 
 
 @dataclass(frozen=True)
 class ActorCriticConfig(PolicyGradientConfig):
-    """The actor-critic; the study's is one-step."""
+    """Settings of the actor-critic. The study's is one-step."""
 
-    n_steps: int = 1  # env steps of rewards in a critic's target before it bootstraps
+    n_steps: int = 1  # env steps of rewards in the critic's target before bootstrapping
     vf_coef: float = 0.5  # weight of the critic's loss
-    normalize_advantage: bool = False  # zero mean and unit deviation over the update's steps
+    normalize_advantage: bool = False  # zero mean, unit standard deviation over the update's steps
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Whole episodes of vectorised environments, all played by one policy."""
+"""Record complete episodes of vectorised environments."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from Common.errors import UserError
 
 @dataclass(frozen=True)
 class Episodes:
-    """Steps of whole episodes, one episode after another."""
+    """Steps of complete episodes, one episode after another."""
 
     obs: Any  # a tensor (B, ...), or a dict of them
     raw_actions: Tensor  # (B, ...)
     rewards: Tensor  # float32 (B,)
     ends: Tensor  # bool (B,): the last step of each episode
-    truncated: Tensor  # bool (B,): the last step of an episode that a time limit ended
+    truncated: Tensor  # bool (B,): the last step of a truncated episode
 
     def __len__(self) -> int:
         return len(self.rewards)
 
     @property
     def count(self) -> int:
-        """How many episodes there are."""
+        """Number of episodes."""
         return int(self.ends.sum())
 
 
 class EpisodeRecorder:
-    """Takes a fixed number of episodes of each environment.
+    """Records a fixed number of episodes per environment.
 
-    Fixed for each, not the first ones to end anywhere: those would be the short ones more often
-    than they occur. What an environment plays after its share is left out.
+    The number is fixed per environment, because the first episodes to end in any environment would
+    be biased to short ones. Further steps of an environment are left out.
 
     Args:
-        n_envs: how many environments are stepped together.
-        n_episodes: of each environment.
-        max_steps: env steps; an episode that goes on for longer is an error.
+        n_envs: number of parallel environments.
+        n_episodes: episodes per environment.
+        max_steps: maximum env steps per episode; a longer one is an error.
     """
 
     def __init__(self, n_envs: int, n_episodes: int, max_steps: int) -> None:
@@ -56,7 +56,7 @@ class EpisodeRecorder:
 
     @property
     def playing(self) -> np.ndarray:
-        """Whose steps still count: bool `(n_envs,)`."""
+        """Environments that are still recorded: bool `(n_envs,)`."""
         return self._left > 0
 
     @property
@@ -71,7 +71,7 @@ class EpisodeRecorder:
         dones: np.ndarray,
         infos: list[dict[str, Any]],
     ) -> None:
-        """One step of all environments; `obs` is what the actions were chosen on.
+        """Add one step of all environments; `obs` are the observations before the actions.
 
         Raises:
             UserError: an episode does not end.
@@ -93,7 +93,7 @@ class EpisodeRecorder:
         self._left[dones] -= 1
 
     def episodes(self, device: torch.device) -> Episodes:
-        """What was recorded, environment by environment."""
+        """Return the recorded episodes, environment by environment."""
         playing = np.stack(self._steps["playing"], axis=1)  # (n_envs, T)
 
         def flat(steps: list[np.ndarray]) -> np.ndarray:
@@ -116,13 +116,13 @@ class EpisodeRecorder:
         if len(endless):
             raise UserError(
                 f"Environment {endless[0]}: an episode has not ended after {self._max_steps} env "
-                "steps, and only whole episodes are learned from. Give the environment a time "
-                "limit, or raise max_episode_steps."
+                "steps, but training needs complete episodes. Give the environment a time limit, "
+                "or increase max_episode_steps."
             )
 
 
 def _copy(obs: Obs) -> Obs:
-    """Environments may write the next observation into the same array."""
+    """Copy observations, because environments may reuse their arrays."""
     if isinstance(obs, dict):
         return {key: np.array(value) for key, value in obs.items()}  # pyright: ignore[reportReturnType]
     return np.array(obs)  # pyright: ignore[reportReturnType]

@@ -1,9 +1,9 @@
-"""The loop of the policy gradient methods: whole episodes, then one update on all of them.
+"""The loop of the policy gradient methods: complete episodes, then one update on all of them.
 
-With several environments an update waits until each has played its share of episodes, all by the
-same policy; then all begin anew. What an environment plays meanwhile counts as env steps but is
-not learned from, so environments whose episodes differ much in length waste some
-(`rollout/unused_share`). One environment wastes none.
+With several environments an update waits until each has played its episodes with the same policy;
+then all are reset. Meanwhile, further steps of an environment count as env steps but are not used
+for training, so environments with episodes of very different lengths waste some
+(`rollout/unused_share`). A single environment wastes none.
 """
 
 from __future__ import annotations
@@ -38,14 +38,13 @@ from Models.sb3.policies import distribution_and_value, within_bounds
 
 
 class PolicyGradient(BaseAlgorithm, ABC):
-    """Plays whole episodes, then makes one gradient step on them. A subclass gives the loss.
+    """Plays complete episodes, then takes one gradient step. A subclass defines the loss.
 
     Args:
         policy: one of SB3's actor-critic policies.
         config: the settings; None: the method's defaults.
-        settings: single settings by name, in place of those in `config`. An unknown name is a
-            TypeError.
-        The others are those of SB3's `BaseAlgorithm`.
+        settings: single settings by name, which override `config`. An unknown name is a TypeError.
+        Others: see SB3's `BaseAlgorithm`.
 
     Raises:
         UserError: a setting is out of range.
@@ -92,7 +91,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
             self._setup_model()
 
     def _configure(self, config: PolicyGradientConfig) -> None:
-        """Take over the settings that SB3's class does not know; a subclass adds its own."""
+        """Set the attributes that SB3's class does not have. Subclasses add their own."""
         self.gamma = config.gamma
         self.n_episodes = config.n_episodes
         self.max_grad_norm = config.max_grad_norm
@@ -101,20 +100,20 @@ class PolicyGradient(BaseAlgorithm, ABC):
 
     @abstractmethod
     def losses(self, log_prob: Tensor, values: Tensor, episodes: Episodes) -> Losses:
-        """The loss of one update.
+        """Return the loss of one update.
 
         Args:
-            log_prob: of the actions that were played, with gradient, `(B,)`.
+            log_prob: log-probabilities of the actions, with gradient, `(B,)`.
             values: the critic's estimates, with gradient, `(B,)`.
         """
 
     def bootstrap(self, infos: list[dict[str, Any]], dones: np.ndarray) -> np.ndarray:
-        """What to add to the rewards of a step for what a time limit cut off: `(n_envs,)`."""
+        """Return the bootstrap to add to the rewards of truncated episodes: `(n_envs,)`."""
         return np.zeros(len(dones), np.float32)
 
     @property
     def config(self) -> PolicyGradientConfig:
-        """The settings, checked; of the learning rate the first."""
+        """The checked settings, with the initial learning rate."""
         names = [
             field.name
             for field in dataclasses.fields(self.config_class)
@@ -125,7 +124,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
 
     def _setup_model(self) -> None:
         self._setup_lr_schedule()
-        _ = self.config  # raises for what is out of range, from the constructor or from `load`
+        _ = self.config  # check the settings, from the constructor or from `load`
         self.set_random_seed(self.seed)
         self.policy = self.policy_class(  # pyright: ignore[reportAttributeAccessIssue]
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
@@ -148,7 +147,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
         """Train for at least `total_timesteps` env steps, in whole updates.
 
         Args:
-            log_interval: updates between two logging points; the last update is always logged.
+            log_interval: updates between logging points; the last update is always logged.
 
         Raises:
             UserError: there is no environment, an episode does not end, or the loss or its
@@ -182,7 +181,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
         return self
 
     def collect_episodes(self, env: VecEnv, callback: BaseCallback) -> Episodes | None:
-        """The episodes of one update; None if a callback ended the training."""
+        """Return the episodes of one update, or None if a callback ends the training."""
         assert self._last_obs is not None and self._last_episode_starts is not None
         self.policy.set_training_mode(False)
         if not self._last_episode_starts.all():
@@ -214,10 +213,10 @@ class PolicyGradient(BaseAlgorithm, ABC):
         return recorder.episodes(self.device)
 
     def train(self, episodes: Episodes) -> None:
-        """One gradient step on all the episodes' steps together.
+        """Take one gradient step on all steps of the episodes.
 
         Raises:
-            UserError: the loss or its gradient is not finite; the weights are as before.
+            UserError: the loss or its gradient is not finite. The weights are unchanged.
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)

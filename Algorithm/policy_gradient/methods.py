@@ -33,18 +33,18 @@ from Common.device import upload
 
 
 class REINFORCE(PolicyGradient):
-    """Minimises -mean[ln pi(a_t|s_t) (G_t - b)], with G_t the return of the whole episode.
+    """Minimise -mean[ln pi(a_t|s_t) (G_t - b)], with G_t the return of the whole episode.
 
-    Williams, 1992; Sutton and Barto, 13.3 and 13.4, with a constant b. There is no critic, so an
-    episode that a time limit cut off counts as if nothing came after: its late steps look worse
-    than they are (`rollout/truncated_share` tells how often). The critic of SB3's policy is there
-    but never learns.
+    Williams, 1992; Sutton and Barto, 13.3 and 13.4, with a constant b. Without a critic, the return
+    of a truncated episode lacks all later rewards: its late steps look worse than they are
+    (`rollout/truncated_share` is the share of such episodes). SB3's policy has a critic, which is
+    never trained.
 
     Args:
         config, settings: see `ReinforceConfig`.
-        The others are those of `PolicyGradient`.
+        Others: see `PolicyGradient`.
 
-    Logged besides: train/return (mean G_t).
+    Logged in addition: train/return (mean G_t).
     """
 
     config_class = ReinforceConfig
@@ -67,19 +67,18 @@ class REINFORCE(PolicyGradient):
 
 
 class ActorCritic(PolicyGradient):
-    """Minimises -mean[ln pi(a_t|s_t) d_t] + c mean[(V(s_t) - G_t^(n))^2], d_t = G_t^(n) - V(s_t).
+    """Minimise -mean[ln pi(a_t|s_t) d_t] + c mean[(V(s_t) - G_t^(n))^2], d_t = G_t^(n) - V(s_t).
 
-    Sutton and Barto, 13.5; with n = 1 d_t is the TD error r_t + gamma V(s_{t+1}) - V(s_t). As in
-    the Hopper study the update waits for the episode's end, where the book makes one each step.
-    Targets have no gradient. A time limit is no end: there V of the last observation is
-    bootstrapped from.
+    Sutton and Barto, 13.5; with n = 1, d_t is the TD error r_t + gamma V(s_{t+1}) - V(s_t). As in
+    the Hopper study the update waits for the end of the episode; the book updates at every step.
+    Targets have no gradient. Truncated episodes bootstrap from V of the terminal observation.
 
     Args:
         config, settings: see `ActorCriticConfig`.
-        The others are those of `PolicyGradient`.
+        Others: see `PolicyGradient`.
 
-    Logged besides: train/value_loss, train/td_error (mean size of d_t), train/explained_variance
-    (of the targets, by the critic).
+    Logged in addition: train/value_loss, train/td_error (mean absolute d_t),
+    train/explained_variance (of the targets by the critic).
     """
 
     config_class = ActorCriticConfig

@@ -1,1 +1,1 @@
-"""How commands run: exit codes, signals, redaction, and jobs in processes of their own."""
+"""Running commands: exit codes, signals, redaction, and jobs in separate processes."""

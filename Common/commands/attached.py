@@ -1,6 +1,6 @@
-"""`attached.py PARENT COMMAND...`: becomes the command, which ends at once when its parent does.
+"""Run a command that the kernel kills when its parent ends: `attached.py PARENT COMMAND...`.
 
-Run by itself, with nothing but the standard library: it is there before the command's first step.
+Uses the standard library only and runs as a script, before any import of the command itself.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _PR_SET_PDEATHSIG = 1  # of prctl(2): the signal that the kernel sends when the 
 
 
 def main() -> None:
-    """Replaces this process; the exit code is the command's."""
+    """Replace this process by the command."""
     parent, *command = sys.argv[1:]
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):  # it ended before the kernel knew
+    if os.getppid() != int(parent):  # the parent ended before prctl took effect
         sys.exit(1)
     os.execvp(command[0], command)
 

@@ -1,7 +1,7 @@
-"""Standard output and error as best effort: no command ends because nobody can read what it says.
+"""Best-effort standard output and error: no command fails because its output cannot be written.
 
-A pipe whose reader is gone (`| head -1`), a full disk, a closed descriptor and letters that the
-terminal's encoding has not: what cannot be written is dropped, and the command goes on.
+A pipe may have lost its reader (`| head -1`), a disk may be full, a descriptor closed, a character
+missing from the terminal's encoding. Text that cannot be written is dropped; the command continues.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _DESCRIPTORS = {"stdout": 1, "stderr": 2}
 
 @contextlib.contextmanager
 def best_effort_console() -> Iterator[None]:
-    """In the block, `sys.stdout` and `sys.stderr` never raise. At its end all is flushed."""
+    """Keep `sys.stdout` and `sys.stderr` from raising inside the block; flush both at its end."""
     before = {name: getattr(sys, name) for name in _DESCRIPTORS}
     ours = protect_console()
     try:
@@ -30,9 +30,9 @@ def best_effort_console() -> Iterator[None]:
 
 
 def protect_console() -> dict[str, BestEffort]:
-    """From now on the two never raise. For processes that do nothing but work.
+    """Keep `sys.stdout` and `sys.stderr` from raising from now on, for worker processes.
 
-    Returns: by name what now stands in `sys`.
+    Returns: the new streams by their names in `sys`.
     """
     streams = {}
     for name, number in _DESCRIPTORS.items():
@@ -44,10 +44,10 @@ def protect_console() -> dict[str, BestEffort]:
 
 
 class BestEffort:
-    """A text stream that drops what cannot be written. All else is the stream's own.
+    """A text stream that drops text it cannot write. Everything else is delegated to the stream.
 
     Args:
-        stream: None: there is none, as where a shell has closed it.
+        stream: None if there is no stream, for example because the shell has closed it.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -77,16 +77,16 @@ class BestEffort:
             act()
         except UnicodeEncodeError:
             raise
-        except BlockingIOError:  # it is too slow just now
+        except BlockingIOError:  # the reader is too slow at the moment
             return
-        except (OSError, ValueError):  # ValueError: it is closed
+        except (OSError, ValueError):  # ValueError: the stream is closed
             self._give_up()
 
     def _give_up(self) -> None:
-        """Lead all further output nowhere; also what is buffered, and what C libraries print."""
+        """Discard all further output, including buffered text and the output of C libraries."""
         try:
             number = self._stream.fileno()
-        except (OSError, ValueError):  # no file of the system's, or closed
+        except (OSError, ValueError):  # not a file of the operating system, or closed
             self._stream = _nowhere()
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -102,8 +102,9 @@ def _nowhere() -> TextIO:
 
 
 def _occupy(number: int) -> None:
-    """Make sure that no file which is opened later gets a standard stream's descriptor, and with
-    it what C libraries print.
+    """Occupy a standard stream's descriptor if it is closed.
+
+    Otherwise a file opened later could get it, and C libraries would print into that file.
     """
     try:
         os.fstat(number)

@@ -1,4 +1,4 @@
-"""How commands end: bad input and signals become a message and an exit code, not a traceback."""
+"""Turn bad input and signals into a message and an exit code instead of a traceback."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from Common.errors import EXIT_BAD_INPUT, UserError
 from Common.names import check_utf8
 
 
-def say(message: object) -> None:
-    """A line on standard error."""
+def print_line(message: object) -> None:
+    """Print a line on standard error."""
     print(message, file=sys.stderr)
 
 
 @functools.cache
-def say_once(message: str) -> None:
-    """The same, once in this process."""
-    say(message)
+def print_once(message: str) -> None:
+    """Print a line on standard error, once per process."""
+    print_line(message)
 
 
 @contextlib.contextmanager
 def exit_with_message(
     after_stop: str = "",
     *,
-    complain: Callable[[object], None] = say,
-    tell: Callable[[object], None] = say,
+    print_error: Callable[[object], None] = print_line,
+    print_stop: Callable[[object], None] = print_line,
 ) -> Iterator[None]:
-    """The body of a command's `main`: a `UserError` in it exits with 2, a signal as shells tell it,
-    and what cannot be printed is dropped (see `Common.commands.console`).
+    """Wrap the body of a command's `main`.
+
+    A `UserError` exits with code 2, a signal with 128 plus its number. Output that cannot be
+    printed is dropped (see `Common.commands.console`).
 
     Args:
-        after_stop: what goes on where a signal stopped it; a sentence.
-        complain: says what was wrong. Of several processes each may be wrong in its own way.
-        tell: says that it was stopped. Of several processes all are.
+        after_stop: a sentence that says how to continue after a signal.
+        print_error: prints a `UserError`. Each of several processes may have its own.
+        print_stop: prints that a signal stopped the command. A signal stops all processes.
     """
     with best_effort_console():
         try:
@@ -45,8 +47,8 @@ def exit_with_message(
                 check_utf8(argument, "The argument")
             yield
         except UserError as error:
-            complain(error)
+            print_error(error)
             sys.exit(EXIT_BAD_INPUT)
         except Stopped as stop:
-            tell(f"\n{stop} {after_stop}".rstrip())
+            print_stop(f"\n{stop} {after_stop}".rstrip())
             sys.exit(stop.exit_code)

@@ -1,7 +1,7 @@
-"""Commands in a bounded number of processes: started, waited for, tried again, stopped in order.
+"""Run commands in a bounded number of processes: start, wait, retry, stop cleanly.
 
-Nothing here knows of training: a `Job` is any command. `LocalWorkers` runs them here,
-`Common.commands.ray_jobs.RayWorkers` on a cluster; `run_jobs` is the loop over either.
+A `Job` is any command. `LocalWorkers` runs jobs on this machine,
+`Common.commands.ray_jobs.RayWorkers` on a Ray cluster; `run_jobs` is the loop over either.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Protocol
 
 _ATTACHED = Path(__file__).with_name("attached.py")
-_POLL_SECONDS = 0.2  # between two looks at which processes have ended
-_MAX_LOSSES = 3  # of one job, by machines that fail: then it is the job that kills them
-_TAIL = 4096  # bytes at the end of a log, in which its last line is looked for
+_POLL_SECONDS = 0.2  # between two checks for ended processes
+_MAX_LOSSES = 3  # machine failures per job; after more of them the job is to blame
+_TAIL = 4096  # bytes at the end of a log that are searched for its last line
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command that can be given again after it was cut short, and then goes on."""
+    """A command that continues its work when it is run again after an interruption."""
 
     name: str
     command: Sequence[str]
-    log: Path  # what it prints is appended here
-    folder: Path = field(default_factory=Path.cwd)  # that it runs in
-    environment: Mapping[str, str] = field(default_factory=dict)  # beside that of this process
+    log: Path  # its output is appended here
+    folder: Path = field(default_factory=Path.cwd)  # the working directory
+    environment: Mapping[str, str] = field(default_factory=dict)  # added to this process's own
 
     def last_line(self) -> str:
-        """Of its log; "" where there is none."""
+        """Return the last line of its log, or "" if there is none."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
@@ -50,46 +50,46 @@ class Ended:
 
     job: Job
     failure: str | None  # None: exit code 0
-    lost: bool = False  # not the job failed, but the machine that it was on
+    lost: bool = False  # the machine failed, not the job
 
 
 class Workers(Protocol):
-    """Where jobs run."""
+    """Runs jobs in parallel, on this machine or on a cluster."""
 
     def room(self) -> int:
-        """How many jobs can run at the same time now."""
+        """Return how many jobs can run at the same time now."""
         ...
 
     def start(self, job: Job) -> None:
-        """Starts an attempt."""
+        """Start an attempt."""
         ...
 
     def wait(self) -> list[Ended]:
-        """What has ended; returns after a moment also if nothing has."""
+        """Return the attempts that have ended. Return after a moment even if none has."""
         ...
 
     def stop(self) -> None:
-        """Asks all jobs to end in order (SIGTERM)."""
+        """Ask all jobs to end (SIGTERM)."""
         ...
 
     def close(self) -> None:
-        """Ends at once whatever still runs."""
+        """Kill all running jobs."""
         ...
 
 
 class Watcher(Protocol):
-    """Who is told what happens."""
+    """Receives the events of `run_jobs`."""
 
     def started(self, job: Job) -> None:
-        """An attempt began."""
+        """Handle the start of an attempt."""
         ...
 
     def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
-        """An attempt ended.
+        """Handle the end of an attempt.
 
         Args:
-            again: there will be another one.
-            stopped: it was asked to end.
+            again: whether the job will be retried.
+            stopped: whether it was asked to end.
         """
         ...
 
@@ -102,12 +102,12 @@ def run_jobs(
     retries: int,
     stops: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Runs all jobs; those that fail come again after all others.
+    """Run all jobs; retry failed ones after all others.
 
     Args:
-        retries: attempts at most after a first one that failed. An attempt whose machine failed
-            does not count, three times.
-        stops: once it says so, no job is started, and those that run are asked to end.
+        retries: maximum number of further attempts after a failed one. Up to three attempts per
+            job whose machine failed do not count.
+        stops: once it returns True, no job is started, and running ones are asked to end.
     """
     waiting, running, asked = deque(jobs), 0, False
     failures: Counter[str] = Counter()
@@ -136,10 +136,10 @@ def run_jobs(
 
 
 class LocalWorkers:
-    """Processes on this machine. They end with this one, however that ends.
+    """Jobs as processes on this machine. They end with this process, however it ends.
 
     Args:
-        size: processes at the same time.
+        size: number of processes at the same time.
     """
 
     def __init__(self, size: int) -> None:
@@ -148,18 +148,18 @@ class LocalWorkers:
         self._unstarted: list[Ended] = []
 
     def room(self) -> int:
-        """How many processes there may be."""
+        """Return how many processes may run at the same time."""
         return self._size
 
     def start(self, job: Job) -> None:
-        """Starts an attempt."""
+        """Start an attempt."""
         try:
             self._processes[launch(job)] = job
         except OSError as error:
             self._unstarted.append(Ended(job, f"cannot be started: {error}"))
 
     def wait(self) -> list[Ended]:
-        """What has ended in a moment."""
+        """Return the attempts that have ended, after a moment at most."""
         ended, self._unstarted = self._unstarted, []
         if not ended and not any(process.poll() is not None for process in self._processes):
             time.sleep(_POLL_SECONDS)
@@ -168,23 +168,25 @@ class LocalWorkers:
         return ended
 
     def stop(self) -> None:
-        """Asks all to end."""
+        """Ask all jobs to end (SIGTERM)."""
         for process in self._processes:
             process.terminate()
 
     def close(self) -> None:
-        """Ends at once whatever still runs, and what that has started."""
+        """Kill all running jobs and the processes that they started."""
         for process in self._processes:
             kill(process)
         self._processes.clear()
 
 
 def launch(job: Job) -> subprocess.Popen[bytes]:
-    """A job's process, in a session of its own: a terminal's Ctrl-C goes to this process alone,
-    which passes it on once. It ends when the thread that called this does.
+    """Start a job's process in a session of its own.
+
+    A terminal's Ctrl-C then reaches this process alone, which passes it on once. The job ends when
+    the thread that called this function ends.
 
     Raises:
-        OSError: it cannot be started, or its log cannot be written.
+        OSError: the process cannot be started, or its log cannot be written.
     """
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
@@ -202,16 +204,16 @@ def launch(job: Job) -> subprocess.Popen[bytes]:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process of `launch`, and those that it started."""
+    """Kill a process of `launch` and the processes that it started."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def failure_of(exit_code: int) -> str | None:
-    """What an exit code says, as `subprocess` has it; None for success."""
+    """Describe an exit code of `subprocess`; return None for success."""
     if exit_code >= 0:
         return f"exit code {exit_code}" if exit_code else None
     name = next((s.name for s in signal.Signals if s == -exit_code), f"signal {-exit_code}")
-    cause = " (the system does that where memory runs out)" if name == "SIGKILL" else ""
+    cause = " (the system does that when memory runs out)" if name == "SIGKILL" else ""
     return f"ended by {name}{cause}"

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a command: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 from tqdm import tqdm
 
-LINE_INTERVAL = 10.0  # s, between lines where there is no terminal to draw a bar on
+LINE_INTERVAL = 10.0  # s between lines if there is no terminal
 
 _shown: ContextVar[bool] = ContextVar("progress_shown", default=False)
 _T = TypeVar("_T")
@@ -19,7 +19,7 @@ _T = TypeVar("_T")
 
 @contextlib.contextmanager
 def progress_shown() -> Iterator[None]:
-    """In the block, each `Progress` is shown. During training there is another bar."""
+    """Show each `Progress` inside the block. Training has a bar of its own."""
     token = _shown.set(True)
     try:
         yield
@@ -28,12 +28,12 @@ def progress_shown() -> Iterator[None]:
 
 
 class Progress:
-    """A task that takes steps; a context manager.
+    """The progress of a task in steps; a context manager.
 
     Args:
-        total: how many steps it has; None: nobody knows.
-        unit: what they are, in the plural.
-        title: said before them.
+        total: number of steps; None if unknown.
+        unit: name of the steps, in the plural.
+        title: text printed before the number of steps.
     """
 
     def __init__(self, total: int | None, unit: str, title: str = "") -> None:
@@ -46,13 +46,13 @@ class Progress:
                 total=total,
                 desc=title or None,
                 unit=f" {unit}",
-                miniters=0,  # a bar of few steps still shows that time goes by
+                miniters=0,  # update the elapsed time even if the steps are few
                 leave=False,
                 dynamic_ncols=True,
             )
 
     def advance(self, steps: int = 1) -> None:
-        """So many more steps are done; 0: it is still at work."""
+        """Count further steps; 0 refreshes the display only."""
         self._done += steps
         if self._bar is not None:
             self._bar.update(steps)
@@ -71,7 +71,7 @@ class Progress:
 
 
 def tracked(items: Iterable[_T], total: int, unit: str, title: str = "") -> Iterator[_T]:
-    """The items, one after the other, with their progress."""
+    """Yield the items and show the progress."""
     with Progress(total, unit, title) as progress:
         for item in items:
             yield item

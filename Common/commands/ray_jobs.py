@@ -1,6 +1,6 @@
-"""The jobs of `Common.commands.jobs` on a Ray cluster, with what each reserves of it.
+"""Run the jobs of `Common.commands.jobs` on a Ray cluster.
 
-The nodes share the folders that jobs write, and have this toolkit at the same path.
+The nodes must share the folders that jobs write, and have this toolkit at the same path.
 """
 
 from __future__ import annotations
@@ -18,45 +18,45 @@ from Common.commands.jobs import Ended, Job, failure_of, kill, launch
 from Common.errors import UserError
 
 INSTALL = "pip install -e '.[cluster]'"
-_ANSWER_SECONDS = 5.0  # of a cluster that lives; Ray itself waits for two minutes
-_POLL_SECONDS = 0.5  # between two looks at which jobs have ended
-_STORE_BYTES = 100_000_000  # of a cluster that is started here: jobs return a number
-# What every HTTP/2 client says first, with an empty frame of settings; a server answers in kind.
+_ANSWER_SECONDS = 5.0  # timeout for the cluster's answer; Ray itself waits for two minutes
+_POLL_SECONDS = 0.5  # between two checks for ended jobs
+_STORE_BYTES = 100_000_000  # object store of a cluster started here: jobs return only a number
+# The preface of every HTTP/2 client, with an empty SETTINGS frame. A server answers with SETTINGS.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 _SETTINGS_FRAME = 4
 
 
 class RayWorkers:
-    """Jobs as Ray's tasks. They end with this process, however that ends.
+    """Jobs as Ray tasks. They end with this process, however it ends.
 
     Args:
-        cpus: that each job reserves; a share, or a whole number.
-        gpus: likewise. Ray tells jobs by CUDA_VISIBLE_DEVICES which ones they have.
-        most: jobs at the same time; None: as many as fit.
+        cpus: CPUs reserved per job; a fraction or a whole number.
+        gpus: GPUs reserved per job. Ray assigns them by CUDA_VISIBLE_DEVICES.
+        most: maximum number of jobs at the same time; None for as many as fit.
     """
 
     def __init__(self, ray: ModuleType, cpus: float, gpus: float, most: int | None) -> None:
         self._ray, self._cpus, self._gpus, self._most = ray, cpus, gpus, most
-        self._jobs: dict[Any, Job] = {}  # by the reference to what the task returns
-        # `run_jobs` starts them again itself, so that it knows of it.
+        self._jobs: dict[Any, Job] = {}  # by the reference to the task's result
+        # No retries by Ray: `run_jobs` retries jobs itself and counts the attempts.
         self._task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_attempt)
         if not self.room():
             ray.shutdown()
             raise UserError(
-                f"No node of the cluster has {cpus:g} CPU and {gpus:g} GPU, which the grid asks "
-                "for each run. Lower `resources` in the grid, or add a node."
+                f"No node of the cluster has {cpus:g} CPU and {gpus:g} GPU, which the grid "
+                "reserves per run. Lower `resources` in the grid, or add a node."
             )
 
     @classmethod
     def begin(
         cls, address: str | None, *, cpus: float, gpus: float, most: int | None = None
     ) -> Self:
-        """Joins the cluster at an address, or starts one on this machine if it is None.
+        """Join the cluster at an address, or start one on this machine if it is None.
 
         Raises:
-            UserError: Ray is not installed, no cluster answers, or no node of it is large enough.
+            UserError: Ray is not installed, no cluster answers, or no node is large enough.
         """
-        # Read by the processes that Ray starts too.
+        # In the environment, because the processes that Ray starts read them too.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "10")
         try:
@@ -78,7 +78,7 @@ class RayWorkers:
         return cls(ray, cpus, gpus, most)
 
     def room(self) -> int:
-        """How many jobs the living nodes have room for."""
+        """Return how many jobs fit on the nodes that are alive."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         room = sum(self._room_of(node) for node in nodes)
         return room if self._most is None else min(room, self._most)
@@ -89,11 +89,11 @@ class RayWorkers:
         return min(fits, default=sys.maxsize)
 
     def start(self, job: Job) -> None:
-        """Starts an attempt, on any node."""
+        """Start an attempt on any node."""
         self._jobs[self._task.remote(job)] = job
 
     def wait(self) -> list[Ended]:
-        """What has ended in a moment."""
+        """Return the attempts that have ended, after a moment at most."""
         if not self._jobs:  # no node has room
             time.sleep(_POLL_SECONDS)
             return []
@@ -112,31 +112,31 @@ class RayWorkers:
             return Ended(job, f"lost with its node or worker: {reason}", lost=True)
 
     def stop(self) -> None:
-        """Asks all to end."""
+        """Cancel all jobs."""
         for reference in self._jobs:
             self._ray.cancel(reference, recursive=False)
 
     def close(self) -> None:
-        """Leaves the cluster, which ends whatever still runs; ends it, if it was started here."""
+        """Leave the cluster, which kills running jobs. Shut it down if it was started here."""
         self._ray.shutdown()
 
 
 def check_answers(address: str) -> None:
-    """Asks whether a server of Ray's kind (gRPC) is at HOST:PORT, in seconds.
+    """Check within seconds that a gRPC server, as Ray's, listens at HOST:PORT.
 
     Raises:
-        UserError: no such server answers, or the address is no HOST:PORT.
+        UserError: no such server answers, or the address is not of the form HOST:PORT.
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise UserError(
-            f"`ray_address` {address} is no HOST:PORT. `ray start --head` prints it: port 6379, if "
-            "none was given."
+            f"`ray_address` {address} is not HOST:PORT. `ray start --head` prints the address; "
+            "the default port is 6379."
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS) as peer:
             if os.environ.get("RAY_USE_TLS", "0") == "1":
-                return  # it says nothing before its certificate is checked
+                return  # it sends nothing before the TLS handshake
             peer.settimeout(_ANSWER_SECONDS)
             peer.sendall(_HELLO)
             answer = peer.recv(9)
@@ -145,15 +145,15 @@ def check_answers(address: str) -> None:
     else:
         if len(answer) >= 4 and answer[3] == _SETTINGS_FRAME:
             return
-        reason = "what is there is no Ray cluster"
+        reason = "the server there is not a Ray cluster"
     raise UserError(
-        f"`ray_address` {address} does not answer: {reason}. Start a cluster by `ray start --head` "
-        "on its first node, and give the address that it prints."
+        f"`ray_address` {address} does not answer: {reason}. Start a cluster with "
+        "`ray start --head` on its first node, and pass the address that it prints."
     )
 
 
 def _attempt(job: Job) -> str | None:
-    """On a node: runs the job to its end; returns what went wrong."""
+    """Run the job on a node to its end; return the failure, or None for success."""
     process = launch(job)
     try:
         return failure_of(_wait(process))
@@ -165,7 +165,7 @@ def _attempt(job: Job) -> str | None:
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    # In short turns: Ray's interrupt is seen only between two instructions of Python.
+    # Wait in short steps: Ray's interrupt arrives only between two Python instructions.
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_SECONDS)

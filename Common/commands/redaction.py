@@ -1,4 +1,4 @@
-"""What a run records of its command and settings, without what only its owner should know."""
+"""Remove secrets from the command and settings that a run records."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Sequence
 from typing import Any
 
 HIDDEN = "***"
-# The words of a name: of GITHUB_PAT, --db-pwd, secretKey.
+# Finds the words of a name such as GITHUB_PAT, --db-pwd, secretKey.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-# People choose these: they may be any word.
+# People choose passwords: they may be ordinary words.
 _PASSWORDS = ("password", "passwd", "passphrase", "pass", "pwd", "pw")
 _SECRETS = ("token", "secret", "pat", "apikey", "credential", "credentials", "auth", "sas", "dsn")
 _LONG = tuple(word for word in (*_PASSWORDS, *_SECRETS) if len(word) > 4)  # in HFTOKEN, too
 _OPEN_KEYS = frozenset({"public", "primary", "foreign", "sort"})
-# With one of them a name tells something about a secret, such as PASSWORD_FILE, and holds none.
+# A name with one of these words describes a secret, such as PASSWORD_FILE, but holds none.
 _ABOUT = frozenset(
     {"count", "dir", "enabled", "file", "length", "limit", "max", "method", "min", "mode", "path"}
     | {"schedule", "sock", "timeout", "type"}
 )
-_SHORTEST = 8  # characters; a shorter value would be found in ordinary words
-_ORDINARY = re.compile(r"[A-Z]?[a-z]{,15}|[A-Z]{,15}")  # no machine makes such a token
+_SHORTEST = 8  # characters; a shorter value would match inside ordinary words
+_ORDINARY = re.compile(r"[A-Z]?[a-z]{,15}|[A-Z]{,15}")  # not a generated token
 # user@ or user:password@ after a scheme. A password may hold anything but a space, so it ends at
 # the last @. A number and a slash are a port and a path.
 _LOGIN = re.compile(r"(?<=://)(?:[^\s/@:]*:(?!\d{1,5}/)\S*|[^\s/@]+)@")
@@ -31,16 +31,16 @@ _SIGNATURES = frozenset({"signature", "sig", "credential", "key", "code", "hmac"
 
 
 def redact(value: Any) -> Any:
-    """Return JSON without secrets in its texts.
+    """Return JSON without secrets in its strings.
 
-    Hidden are the values of environment variables whose name says that they are secret, the logins
-    in URLs, and what signs a URL.
+    Hide the values of environment variables with the name of a secret, logins in URLs, and
+    signatures of URLs.
     """
     return _redacted(value, _environment_secrets())
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """A program and its arguments, as one would type them; `--password X` and such are hidden."""
+    """Return the command as typed in a shell, with secrets such as `--password X` hidden."""
     shown: list[str] = []
     hide_next = False
     for argument in arguments:
@@ -76,7 +76,7 @@ def _without_signature(part: re.Match[str]) -> str:
 
 
 def _environment_secrets() -> list[re.Pattern[str]]:
-    """What finds the secret values of the environment, longer ones first."""
+    """Return patterns of the secret values in the environment, longest first."""
     found: dict[str, re.Pattern[str]] = {}
     for name, value in os.environ.items():
         kind = _kind(name)
@@ -92,7 +92,7 @@ def _environment_secrets() -> list[re.Pattern[str]]:
 
 
 def _kind(name: str) -> str | None:
-    """Return what a variable or flag of this name holds: "password", "secret" or nothing."""
+    """Return the kind of secret that a variable or flag of this name holds, or None."""
     words = _words(name)
     if not _ABOUT.isdisjoint(words):
         return None

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: a run is stopped where its state is whole, or at once when asked again."""
+"""Stop a run at a consistent state on SIGINT or SIGTERM, or at once on the second signal."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal ended the run in order. No `Exception`, so that nothing takes it for a failure.
+    """A signal stopped the run. Not an `Exception`, so that no handler takes it for a failure.
 
     Args:
-        number: of the signal.
+        number: the signal.
     """
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__(f"Stopped by {number.name}.")
-        self.exit_code = 128 + number  # as shells tell it: 130 for SIGINT, 143 for SIGTERM
+        self.exit_code = 128 + number  # as in shells: 130 for SIGINT, 143 for SIGTERM
 
 
 class StopSignals:
-    """Takes the two signals while the block lasts.
+    """Handles SIGINT and SIGTERM inside the block.
 
-    The first one raises `Stopped`; within `held` it waits until `stop_if_requested` is called.
-    From then on the system's default holds, so a second one ends the process at once, also where
-    Python code no longer runs.
+    The first signal raises `Stopped`; within `held` it waits until `stop_if_requested` is called.
+    After it, the system's default handlers are in place: a second signal ends the process at once,
+    even while no Python code runs.
 
-    Signals that are ignored (`nohup`, a shell's background) stay so. Python tells signals to its
-    main thread only; in another one this does nothing.
+    Ignored signals (`nohup`, a shell's background job) stay ignored. Python delivers signals to
+    its main thread only; in other threads this does nothing.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class StopSignals:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """A block that `stop_if_requested` alone may end; it is called at the end too."""
+        """Defer `Stopped` to the next `stop_if_requested`, at the latest the end of the block."""
         self._holds = True
         try:
             yield
@@ -63,7 +63,7 @@ class StopSignals:
         self.stop_if_requested()
 
     def stop_if_requested(self) -> None:
-        """Raises `Stopped` if a signal came."""
+        """Raise `Stopped` if a signal has arrived."""
         if self.requested is not None:
             raise Stopped(self.requested)
 
@@ -73,7 +73,7 @@ class StopSignals:
         self.requested = signal.Signals(number)
         if not self._holds:
             raise Stopped(self.requested)
-        # Not by print: it may have been interrupted in the middle of another one.
-        text = f"\n{self.requested.name}: the current step is finished, then the run stops. "
-        with contextlib.suppress(OSError):  # nobody reads it
+        # Not `print`: the signal may have interrupted another call of it.
+        text = f"\n{self.requested.name}: the run stops after the current step. "
+        with contextlib.suppress(OSError):  # standard error has no reader
             os.write(2, f"{text}A second signal stops it at once.\n".encode())

@@ -1,1 +1,1 @@
-"""Reading and writing files: durable, bounded, one writer per folder."""
+"""Read and write files: durable writes, bounded reads, one writer per folder."""

@@ -1,4 +1,4 @@
-"""Reading files that others made: never a device, a pipe, or more than was reckoned with."""
+"""Read untrusted files: never a device or a pipe, never more than a given size."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 
 MAX_JSON = 2**26  # bytes
 _MAX_NESTING = 64  # lists and objects within each other
-_MAX_INTEGER = 2**128  # the states of random generators are below
+_MAX_INTEGER = 2**128  # states of random generators are smaller
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Args:
-        limit: bytes; no more than these are ever read.
+        limit: maximum size in bytes.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger.
+        OSError: the file cannot be read, is not a regular file, or is larger.
     """
     with _open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -35,7 +35,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path, limit: int = MAX_JSON) -> Any:
-    """The value that a JSON file holds: `parse_json` of its content.
+    """Return the value of a JSON file, see `parse_json`.
 
     Raises:
         OSError: as `read_bounded`.
@@ -45,11 +45,11 @@ def read_json(path: Path, limit: int = MAX_JSON) -> Any:
 
 
 def parse_json(text: bytes | str) -> Any:
-    """The value of a JSON text, which can be walked, compared and printed without a surprise.
+    """Return the value of a JSON text. It is safe to traverse, compare and print.
 
     Raises:
-        ValueError: it is no JSON, is nested more than 64 deep, or holds an integer of more than
-            128 bits or a text that is no Unicode.
+        ValueError: the text is not JSON, is nested more than 64 deep, or holds an integer of more
+            than 128 bits or a string that is not valid Unicode.
     """
     try:
         value = json.loads(text)
@@ -64,10 +64,10 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
+    """Return the SHA-256 of a file as hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read, or is no regular file.
+        OSError: the file cannot be read, or is not a regular file.
     """
     with _open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,13 +75,13 @@ def file_sha256(path: Path) -> str:
 
 def _open_regular(path: Path) -> io.BufferedReader:
     try:
-        # A pipe without a writer would otherwise wait for one.
+        # Without O_NONBLOCK, opening a pipe would wait for a writer.
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    except ValueError:  # a NUL in it
-        raise OSError(errno.EINVAL, "its name is no usable one") from None
+    except ValueError:  # a NUL in the name
+        raise OSError(errno.EINVAL, "its name is not usable") from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return file
 
 
@@ -90,7 +90,7 @@ def _size(limit: int) -> str:
 
 
 def _checked_items(value: Any) -> Iterable[Any]:
-    """What a container holds; of any other value, nothing, once it is checked."""
+    """Return the items of a container. Check any other value, and return nothing."""
     if isinstance(value, dict):
         return [*value, *value.values()]
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""One writer a folder, among processes and machines that share it."""
+"""One writer per folder, among processes and machines that share it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from Common.errors import UserError
 from Common.files.durable import writing
 
 LOCK_FILE = ".lock"
-_held: dict[Path, int] = {}  # folders that this process has locked: the descriptors of their locks
+_held: dict[Path, int] = {}  # descriptors of the lock files, by the folders this process has locked
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps every other process out of a folder, which is made if missing.
+    """Lock a folder against all other processes inside the block. Make it if missing.
 
-    The kernel gives the lock back when the process ends, however it ends. What this made and
-    nobody used, the block's end removes.
+    The kernel releases the lock when the process ends, however it ends. A folder that was made
+    here and is still empty is removed at the end of the block.
 
     Raises:
-        UserError: another process has the lock, and which; or the folder cannot be written.
+        UserError: another process, which the message names, has the lock; or the folder cannot be
+            written.
     """
     path = folder / LOCK_FILE
     missing = not folder.exists()
@@ -40,28 +41,28 @@ def locked(folder: Path) -> Iterator[None]:
             path.unlink()
         os.close(descriptor)
         if missing:
-            with contextlib.suppress(OSError):  # not empty: it was used
+            with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
 
 
 def check_in_place(path: Path) -> None:
-    """Make sure, before something is written, that the folder around it is the one that was locked.
+    """Check before a write that the folder around the path is still the locked one.
 
     Raises:
-        UserError: somebody has moved or deleted it; says what to do.
+        UserError: the folder was moved, deleted or replaced.
     """
     for folder, descriptor in _held.items():
         if path.is_relative_to(folder) and not _is_file_at(descriptor, folder / LOCK_FILE):
             raise UserError(
                 f"{folder} was moved, deleted or replaced while it was being written. Nothing more "
-                "is written. Where it was moved, go on by `resume` with its new place as `output`."
+                "is written. If it was moved, continue with `resume` and its new path as `output`."
             )
 
 
 def _open_locked(path: Path) -> int:
-    """A descriptor of the lock's file, which holds the lock until it is closed."""
+    """Return a descriptor of the lock file, which holds the lock until it is closed."""
     while True:
-        # Writable, although nothing need be written: network file systems lock no others.
+        # Opened for writing, because network file systems lock no read-only descriptors.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,7 +70,7 @@ def _open_locked(path: Path) -> int:
                 os.truncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
                 return descriptor
-            os.close(descriptor)  # its holder has just removed it: another try
+            os.close(descriptor)  # its holder has just removed the file: try again
         except BlockingIOError:
             holder = os.read(descriptor, 200).decode(errors="replace") or "another process"
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""JSON as annotated types have it: a dataclass declares a format, and this module checks it."""
+"""Convert JSON to annotated types: a dataclass declares a format, and this module checks it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-_LARGEST = 2**63  # of an integer: NumPy's and torch's have 64 bits
+_LARGEST = 2**63  # integers of NumPy and torch have 64 bits
 
 
 def typed(annotation: Any, value: Any, where: str = "it") -> Any:
-    """A value of JSON as an annotation has it: lists become tuples, objects dataclasses.
+    """Convert a JSON value to an annotated type: lists to tuples, objects to dataclasses.
 
     Args:
         annotation: None, bool, int, float, str, Any, Literal, tuple, list, dict or Mapping, a
-            dataclass of such, or a union of them. An int may stand for a float.
+            dataclass of such, or a union of them. An int is accepted as a float.
         value: None, bool, int, float, str, list or dict.
-        where: how messages name the value.
+        where: name of the value in messages.
 
     Raises:
-        ValueError: it has another type, an integer of more than 64 bits, or a float that is not
-            finite; or an object has other keys than the dataclass.
-        UserError: what a dataclass raises.
+        ValueError: the value has another type, an integer has more than 64 bits, a float is not
+            finite, or the keys of an object are not those of the dataclass.
+        UserError: raised by a dataclass.
     """
     if annotation is Any:
         return value
@@ -32,10 +32,10 @@ def typed(annotation: Any, value: Any, where: str = "it") -> Any:
     if origin in (Union, types.UnionType):
         return _one_of(arguments, value, where)
     if origin is Literal:
-        # By the type too: to Python, True is 1.
+        # Compare the types too: in Python, True == 1.
         if not any(type(value) is type(known) and value == known for known in arguments):
             known = ", ".join(map(str, arguments))
-            raise ValueError(f"{where} is {_shown(value)}, none of {known}")
+            raise ValueError(f"{where} is {_shown(value)}, not one of {known}")
         return value
     if origin is tuple:
         return _tuple(arguments, value, where)
@@ -51,9 +51,9 @@ def typed(annotation: Any, value: Any, where: str = "it") -> Any:
 
 
 def typed_fields(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a dataclass that `values` has, each as `typed` by its annotation.
+    """Return the dataclass fields that `values` has, each converted by `typed`.
 
-    What else `values` has is left out; what it lacks, too.
+    Other keys of `values` are ignored; missing fields are left out.
 
     Raises:
         ValueError, UserError: as `typed`.
@@ -114,7 +114,7 @@ def _tuple(annotations: tuple[Any, ...], value: Any, where: str) -> tuple[Any, .
 
 
 def _scalar(annotation: Any, value: Any, where: str) -> Any:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
     accepted = (int, float) if annotation is float else (annotation,)
     if type(value) not in accepted:
         raise ValueError(f"{where} is {_shown(value)}, not {names.get(annotation, annotation)}")

@@ -1,4 +1,4 @@
-"""Files of keys and values, in YAML: plain values only, of a size that a person would write."""
+"""YAML files of keys and values: plain values only, of a size that a person would write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Common.files.bounded_read import read_bounded
 
 MAX_BYTES = 2**17
 _MAX_NESTING = 32
-_MAX_VALUES = 20_000  # once every alias stands for what it repeats
+_MAX_VALUES = 20_000  # after expansion of aliases
 _MAX_NUMBER = 64  # characters
 _TOO_MANY = f"it holds more than {_MAX_VALUES:,} values"
 _TAG = "tag:yaml.org,2002:"
@@ -21,15 +21,15 @@ _MERGE, _DATE = _TAG + "merge", _TAG + "timestamp"
 
 
 def read_mapping(path: Path, name: str, *, wrong_form: str, holds: str) -> dict[str, Any]:
-    """The file's keys and values.
+    """Return the keys and values of a file.
 
     Args:
-        name: how messages begin, with the path: `The grid g.yaml`.
-        wrong_form: what is said of a file that YAML does not read: `is no YAML`.
-        holds: what has to be in it: `keys and values`.
+        name: the beginning of messages, with the path: `The grid g.yaml`.
+        wrong_form: the message for a file that is not YAML: `is not YAML`.
+        holds: the expected content: `keys and values`.
 
     Raises:
-        UserError: the file cannot be read, or is no mapping.
+        UserError: the file cannot be read, or is not a mapping.
     """
     try:
         content = parse_yaml(read_bounded(path, MAX_BYTES).decode())
@@ -43,13 +43,13 @@ def read_mapping(path: Path, name: str, *, wrong_form: str, holds: str) -> dict[
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML text: texts, numbers, true and false, null, lists and mappings.
+    """Return the value of a YAML text: strings, numbers, booleans, null, lists and mappings.
 
-    A date is the text that was written.
+    A date stays the string that was written.
 
     Raises:
-        ValueError: it is no YAML, or holds anything else; or a mapping has a key twice; or it is
-            larger, once aliases are replaced, than anyone would write.
+        ValueError: the text is not YAML, holds any other type, has a duplicate key, or exceeds the
+            limits of this module after expansion of aliases.
     """
     try:
         loader = _PlainLoader(text)
@@ -64,7 +64,7 @@ def parse_yaml(text: str) -> Any:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without dates, which no flag has, and with limits."""
+    """PyYAML's safe loader with limits, and without dates, because no flag is a date."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != _DATE]
@@ -73,7 +73,7 @@ class _PlainLoader(yaml.SafeLoader):
     _depth = _count = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """As PyYAML's, which calls it for each value, of however large a file."""
+        """Count values and nesting before PyYAML composes a node, however large the file is."""
         self._depth, self._count = self._depth + 1, self._count + 1
         if self._depth > _MAX_NESTING:
             raise ValueError(f"it is nested more than {_MAX_NESTING} deep")
@@ -85,23 +85,23 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _check(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
-    """How many values a node stands for.
+    """Return the number of values in a node after expansion of aliases.
 
     Args:
-        sizes: of the nodes that were counted, by their `id`; an alias is its node once more.
-        above: the nodes that hold this one.
+        sizes: numbers of values of the nodes counted so far, by `id`; an alias is the same node.
+        above: the nodes that contain this one, by `id`.
 
     Raises:
-        ValueError: it is more than `parse_yaml` reads.
+        ValueError: the node exceeds what `parse_yaml` accepts.
     """
     if id(node) in sizes:
         return sizes[id(node)]
     if id(node) in above:
-        raise ValueError(f"{_place(node)}it holds itself")
+        raise ValueError(f"{_place(node)}it contains itself")
     above.add(id(node))
     is_key_of_merge = node.tag == _MERGE and isinstance(node, yaml.ScalarNode)
     if node.tag not in _PLAIN and not is_key_of_merge:
-        raise ValueError(f"{_place(node)}{node.tag} is no plain value")
+        raise ValueError(f"{_place(node)}{node.tag} is not a plain value")
     items: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         _check_keys(node)
@@ -122,7 +122,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
     seen: set[tuple[str, str]] = set()
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise ValueError(f"{_place(key)}a key is a word or a number")
+            raise ValueError(f"{_place(key)}a key must be a word or a number")
         name = (key.tag, key.value)
         if name in seen:
             raise ValueError(f"{_place(key)}the key {key.value!r:.80} is given twice")

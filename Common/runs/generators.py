@@ -1,4 +1,4 @@
-"""The states of all random generators that a run draws from, taken and put back to the bit."""
+"""Capture and restore the states of all random generators of a run, bit-for-bit."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from Common.errors import UserError
 
 
 def capture_generators(own: Mapping[str, np.random.Generator] | None = None) -> dict[str, Any]:
-    """The states of Python's, NumPy's and torch's global generators, and of every CUDA device's.
+    """Return the states of the global generators of Python, NumPy, torch and all CUDA devices.
 
     Args:
-        own: a run's further generators, by name.
+        own: further generators of a run, by name.
 
-    Returns: what `Common.runs.packing.pack` takes.
+    Returns: a state that `Common.runs.packing.pack` accepts.
     """
     return {
         "python": random.getstate(),
         "numpy": np.random.get_state(legacy=False),
         "torch": torch.get_rng_state(),
-        # Asking would start CUDA where nothing uses it.
+        # A query would initialize CUDA in runs that do not use it.
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
         "own": {name: generator.bit_generator.state for name, generator in (own or {}).items()},
     }
@@ -33,13 +33,13 @@ def capture_generators(own: Mapping[str, np.random.Generator] | None = None) -> 
 def restore_generators(
     states: Mapping[str, Any], own: Mapping[str, np.random.Generator] | None = None
 ) -> None:
-    """Puts back what `capture_generators` took, into the same generators.
+    """Restore the states of `capture_generators` into the same generators.
 
-    Where the states are of CUDA devices that this machine has not, those stay as they are: the
-    run goes on elsewhere then, and is not the same to the bit in any case.
+    States of CUDA devices that this machine lacks are ignored: a run that continues on another
+    machine does not repeat bit-for-bit in any case.
 
     Raises:
-        UserError: `own` are not the generators whose states were taken, or of another kind.
+        UserError: `own` has other names, or generators of another kind, than at the capture.
     """
     own = own or {}
     if states["own"].keys() != own.keys():

@@ -1,10 +1,10 @@
-"""Nested state, such as an optimizer's, as tensors by name and plain JSON, and back to the bit.
+"""Split nested state, such as an optimizer's, into named tensors and JSON; rebuild it bit-for-bit.
 
-Numbers, text and their containers go into the JSON; tensors and arrays leave their name there.
-Tuples, keys that are numbers, and infinities come back as what they were. So do channels-last
-tensors: torch's fused optimizers pair a weight with its moments by their place in memory, and would
-take those of other weights if the moments came back in another order. And so do arrays that lie
-column by column: the last bits of a matrix product depend on it.
+Numbers, text and containers go into the JSON; tensors and arrays are referenced there by name.
+Tuples, numeric keys and infinities are preserved. So are memory layouts. Channels-last: torch's
+fused optimizers pair a weight with its moments by their position in memory, and would pair them
+wrongly if the moments came back in another layout. Column-major arrays: the last bits of a matrix
+product depend on the layout.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 
-# What `unpack` runs into in what `pack` did not make, torch's and NumPy's own errors included.
+# Errors of `unpack` on input that `pack` did not write, including those of torch and NumPy.
 _NOT_PACKED = (
     *(KeyError, TypeError, ValueError, AttributeError, RecursionError),
     *(RuntimeError, OverflowError),
@@ -27,38 +27,38 @@ _NOT_PACKED = (
 
 
 def pack(state: Any) -> tuple[dict[str, Tensor], Any]:
-    """The tensors in `state`, on the CPU and named by where they lie, and all else as JSON.
+    """Return the tensors of `state` on the CPU, named by their paths, and everything else as JSON.
 
-    The tensors are those of `state` where they are on the CPU, not copies.
+    Tensors that are on the CPU already are not copied.
 
     Args:
         state: None, bool, int, float, str, tensor or NumPy array, or a dict (keys: str or int),
             list or tuple of such.
 
     Raises:
-        TypeError: it holds anything else, and where.
+        TypeError: it holds any other type. The message names the path.
     """
     tensors: dict[str, Tensor] = {}
     return tensors, _pack(state, "state", tensors)
 
 
 def unpack(tensors: Mapping[str, Tensor], values: Any) -> Any:
-    """What `pack` was given. Dictionaries of any class come back as `dict`.
+    """Return the state that `pack` was called with. Mappings of any class come back as `dict`.
 
     Raises:
-        UserError: the two are not what `pack` made.
+        UserError: `pack` did not write these tensors and values.
     """
     try:
         return _unpack(values, tensors)
     except _NOT_PACKED as error:
         raise UserError(
-            f"The stored state is not one that this version wrote ({error!r}). Use the version "
-            "that wrote it."
+            f"This version did not write the stored state ({error!r}). Use the version that wrote "
+            "it."
         ) from error
 
 
 def host_tensor(value: Tensor | np.ndarray) -> Tensor:
-    """The value as a tensor on the CPU without a graph; a copy only where it has to be."""
+    """Return the value as a detached tensor on the CPU. Copy it only if necessary."""
     if isinstance(value, Tensor):
         return value.detach().cpu()
     array = np.asarray(value, order="C")
@@ -104,7 +104,7 @@ def _check_keys(state: Mapping[Any, Any], where: str) -> None:
 
 
 def _add(tensors: dict[str, Tensor], name: str, tensor: Tensor) -> str:
-    while name in tensors:  # {"a.b": ...} beside {"a": {"b": ...}}
+    while name in tensors:  # {"a.b": ..., "a": {"b": ...}}
         name += "'"
     tensors[name] = tensor
     return name

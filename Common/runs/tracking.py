@@ -1,7 +1,7 @@
-"""What a run leaves behind: `config.json`, `metrics.jsonl`, and W&B with the same keys.
+"""Record a run in `config.json` and `metrics.jsonl`, and on W&B with the same keys.
 
-`metrics.jsonl` is the record; W&B is a copy of it. Whatever W&B does, the run goes on; without
-its record it does not, because nobody could tell afterwards what had happened.
+`metrics.jsonl` is the record; W&B is a copy of it. A failure of W&B never stops a run. A failure to
+write `metrics.jsonl` does, because the run would have no record.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from Common.files.durable import write_file, writing
 from Common.runs.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
 
 CONFIG_FILE = "config.json"
-# In every version's; so a folder is known to hold a run of ours.
+# Keys of every version, by which a folder is recognized as a run of this toolkit.
 CONFIG_KEYS = frozenset({"config", "command", "versions", "teacher_sha256"})
 METRICS_FILE = "metrics.jsonl"
 _MAX_METRICS = 2**30  # bytes
 _RECORD_ADVICE = (
-    "The run stops, because this is its record. Its checkpoints are whole: make room, or mend what "
-    "is wrong, and go on by `resume`."
+    "The run stops, because this is its record. Its checkpoints are intact: free space or fix the "
+    "cause, and continue with `resume`."
 )
 PACKAGES = (
     "torch",
@@ -52,37 +52,37 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class _Video:
-    """A video that W&B has, or gets when the run goes on."""
+    """A video that W&B has, or receives when the run is resumed."""
 
-    line: int  # so many lines of metrics.jsonl come before it
+    line: int  # number of lines of metrics.jsonl before it
     key: str
-    file: str | None  # relative to the run folder; None: it lies elsewhere
-    step: int  # as logging points count: env steps, in cloning gradient steps
+    file: str | None  # relative to the run folder; None if outside of it
+    step: int  # as in logging points: env steps, or gradient steps in cloning
 
 
 class RunTracker(KVWriter):
     """Writes each `logger.dump(step)` of SB3 as a line of `metrics.jsonl`, and to W&B.
 
-    A line is `{"step": env steps (in cloning gradient steps), key: value, ...}`; NaN and infinity,
-    which JSON does not have, become null. W&B gets numbers, the configuration and videos; no code,
-    no git state, no command line, no console output, nothing about the machine. Its files lie in
+    A line is `{"step": env steps (gradient steps in cloning), key: value, ...}`; NaN and infinity,
+    which JSON lacks, become null. W&B receives numbers, the configuration and videos; no code, no
+    git state, no command line, no console output, nothing about the machine. Its files are in
     `run_dir/wandb`.
 
-    W&B numbers its rows, and here each row is a line or a video, in the order of the record. So a
-    run that goes on knows what W&B has: it sends what is missing, and nothing twice.
+    W&B numbers its rows. Each row is a line or a video, in the order of the record. A resumed run
+    therefore knows which rows W&B has: it sends the missing ones, and none twice.
 
     Args:
-        run_dir: the run folder; made if missing. Lines are added to a `metrics.jsonl` that is
-            there already, and what a killed process left of a last line is cut off.
-        wandb_mode: "online" falls back to "offline", with one warning, where W&B cannot be
-            reached or no key is configured.
-        project, name: of the run on W&B.
+        run_dir: the run folder; made if missing. Lines are appended to an existing
+            `metrics.jsonl`, after an incomplete last line of a killed process is cut off.
+        wandb_mode: "online" falls back to "offline", with one warning, if W&B cannot be reached
+            or no key is configured.
+        project, name: project and name of the run on W&B.
         config: the resolved configuration, shown by W&B.
-        position: what `position()` was at the checkpoint that the run goes on from. What was
-            logged after it is cut off: the run logs it again.
+        position: `position()` at the checkpoint that the run resumes from. Later lines are cut
+            off: the run logs them again.
 
     Raises:
-        UserError: `metrics.jsonl` cannot be written, or is not the one that `position` is of.
+        UserError: `metrics.jsonl` cannot be written, or does not match `position`.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class RunTracker(KVWriter):
             whole = written[: written.rfind(b"\n") + 1]
             if n_bytes is not None and len(whole) != n_bytes:
                 raise UserError(
-                    f"{self._path} is not the file that the checkpoint was written with: it held "
-                    f"{n_bytes} bytes of whole lines then. Restore it from a copy."
+                    f"{self._path} does not match the checkpoint, which was written when the file "
+                    f"held {n_bytes} bytes of complete lines. Restore it from a copy."
                 )
             self._metrics = self._path.open("ab", buffering=0)
             self._metrics.truncate(len(whole))
@@ -115,17 +115,17 @@ class RunTracker(KVWriter):
             run_dir, wandb_mode, project, name, redact(_jsonable(config)), wandb_id
         )
         self._wandb_id = wandb_id if self._wandb is None else self._wandb.id
-        self._ahead = 0  # rows that W&B has already of those that the run logs again
+        self._ahead = 0  # rows that the run logs again and W&B already has
         if whole or self._videos or wandb_id is not None:
             self._bring_up_to_date(whole)
 
     @property
     def url(self) -> str | None:
-        """Where to watch the run; None unless it is online."""
+        """URL of the run on W&B; None unless it is online."""
         return None if self._wandb is None else self._wandb.url
 
     def position(self) -> dict[str, Any]:
-        """How far the record is, as JSON for a checkpoint; all of it is on the disk by now.
+        """Sync the record to disk, and return its position as JSON for a checkpoint.
 
         Raises:
             UserError: the disk fails.
@@ -145,7 +145,7 @@ class RunTracker(KVWriter):
 
         Raises:
             TypeError: a value is neither a number nor text.
-            UserError: `metrics.jsonl` cannot be written; it ends with the point before.
+            UserError: `metrics.jsonl` cannot be written; it then ends with the previous point.
         """
         values = filter_excluded_keys(key_values, key_excluded, "json")
         point = {"step": int(step)} | {key: _scalar(key, value) for key, value in values.items()}
@@ -154,16 +154,16 @@ class RunTracker(KVWriter):
         self._log_to_wandb(point)
 
     def video(self, key: str, path: Path, step: int) -> None:
-        """Upload an mp4 file to W&B. The file itself stays where it is."""
+        """Upload an mp4 file to W&B. The file itself is kept."""
         folder = self._run_dir.absolute()
         inside = path.absolute().is_relative_to(folder)
         file = path.absolute().relative_to(folder).as_posix() if inside else None
         self._send_video(_Video(self._lines, key, file, step), path)
 
     def close(self) -> None:
-        """Finish both. Closing twice is harmless.
+        """Close `metrics.jsonl` and finish W&B. A second call does nothing.
 
-        W&B's own process may write for a moment longer; this one waits for it at its exit.
+        W&B's own process may write for a moment longer; this process waits for it at exit.
         """
         self._metrics.close()
         if self._wandb is not None:
@@ -177,7 +177,7 @@ class RunTracker(KVWriter):
                 while rest:
                     rest = rest[self._metrics.write(rest) :]
             except OSError:
-                self._metrics.truncate(self._bytes)  # a full disk takes the beginning of a line
+                self._metrics.truncate(self._bytes)  # a full disk may hold part of the line
                 raise
         self._bytes += len(line)
         self._lines += 1
@@ -201,14 +201,14 @@ class RunTracker(KVWriter):
         self._videos.append(video)
 
     def _skips_row(self) -> bool:
-        """Whether W&B has the next row already. Counts it."""
+        """Count the next row, and return whether W&B already has it."""
         self._ahead -= 1
         return self._ahead >= 0
 
     def _bring_up_to_date(self, written: bytes) -> None:
-        """Sends W&B the rows that it has not; those of an offline run are all in its new file."""
+        """Send W&B the missing rows. The new file of an offline run gets all rows."""
         run = self._wandb
-        if run is None or not or_warn("tell its step", lambda: run.step):
+        if run is None or not or_warn("return its step", lambda: run.step):
             return
         points = [parse_json(line) for line in written.splitlines()]
         videos, self._videos = self._videos, []
@@ -226,7 +226,7 @@ class RunTracker(KVWriter):
 def _read_position(
     path: Path, position: Mapping[str, Any] | None
 ) -> tuple[str | None, int | None, list[_Video]]:
-    """The id of the run on W&B, the bytes of `metrics.jsonl`, and the videos so far."""
+    """Return the id of the run on W&B, the bytes of `metrics.jsonl`, and the videos so far."""
     if position is None:
         return None, None, []
     try:
@@ -237,9 +237,9 @@ def _read_position(
         files = [folder / video.file for video in videos if video.file is not None]
         inside = all(file.resolve().is_relative_to(folder) for file in files)
         if not (known and inside and type(n_bytes) is int and n_bytes >= 0):
-            raise ValueError("a value that no run writes")
+            raise ValueError("an invalid value")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"The checkpoint's position in {path} is garbled: {error!r}.") from error
+        raise UserError(f"The checkpoint's position in {path} is invalid: {error!r}.") from error
     return wandb_id, n_bytes, videos
 
 
@@ -256,18 +256,18 @@ def _finite_or_none(value: Any) -> Any:
 
 
 def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
-    """The logging points of a run, in the order in which they were written.
+    """Return the logging points of a run in the order of the file.
 
-    A last line that is not finished yet is left out: the run may still be writing it.
+    An incomplete last line is left out: the run may still be writing it.
 
     Raises:
-        UserError: there is no `metrics.jsonl`, or a line of it is not a logging point.
+        UserError: `metrics.jsonl` is missing, or a line of it is not a logging point.
     """
     path = Path(run_dir) / METRICS_FILE
     try:
         text = read_bounded(path, _MAX_METRICS).decode()
     except FileNotFoundError:
-        raise UserError(f"{run_dir} holds no {METRICS_FILE}, so it is no run folder.") from None
+        raise UserError(f"{run_dir} holds no {METRICS_FILE}, so it is not a run folder.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     points = []
@@ -277,7 +277,7 @@ def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
         except ValueError as error:
             raise UserError(f"{path}, line {number}, is not JSON: {error}.") from None
         if not isinstance(point, dict) or type(point.get("step")) is not int:
-            raise UserError(f"{path}, line {number}, is no logging point: it has no 'step'.")
+            raise UserError(f"{path}, line {number}, is not a logging point: it has no 'step'.")
         points.append(point)
     return points
 
@@ -290,19 +290,19 @@ def write_config(
     command: Sequence[str],
     teacher: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write `config.json`: what it takes to repeat the run.
+    """Write `config.json`, which holds everything needed to repeat the run.
 
-    It holds `config`, `command`, the `versions` of Python and packages, `teacher_sha256` (null
-    without a teacher) and, where the code lies in a git checkout, `git_sha`.
+    Its keys are `config`, `command`, the `versions` of Python and packages, `teacher_sha256` (null
+    without a teacher) and, if the code is in a git checkout, `git_sha`.
 
     Args:
         config: the resolved configuration, `dataclasses.asdict` of a configuration class.
-        teacher: SHA-256 of what else the teacher is known by, see `Distillation.starting.teaching`.
+        teacher: further SHA-256 that identify the teacher, see `Distillation.starting.teaching`.
         command: the program and its arguments, `sys.argv`. Secrets in it, and in `config`, are
             hidden: `Common.commands.redaction`.
 
     Raises:
-        TypeError: `config` holds something that JSON cannot.
+        TypeError: `config` holds a value that JSON cannot represent.
         UserError: the folder cannot be written.
     """
     description = {
@@ -322,7 +322,7 @@ def write_config(
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of those of `PACKAGES` that are installed."""
+    """Return the versions of Python and of the installed packages among `PACKAGES`."""
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -342,7 +342,7 @@ def _jsonable(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _git_sha() -> str | None:
-    """The commit of this code; None outside a checkout, or before its first commit."""
+    """Return the git commit of this code; None outside a checkout or before its first commit."""
     try:
         git = subprocess.run(
             ["git", "rev-parse", "--verify", "HEAD"],

@@ -1,4 +1,4 @@
-"""A run on W&B, or in W&B's offline files, which may fail without harm to training."""
+"""A run on W&B or in W&B's offline files. Its failure never stops training."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from Common.files.durable import remove
 
 WandbMode = Literal["offline", "online", "disabled"]
 
-_INIT_TIMEOUT = 30.0  # s; W&B's own 90 are long to wait for a run without a network
-_FINISH_TIMEOUT = 60.0  # s for what is not sent yet; W&B itself waits without an end
+_INIT_TIMEOUT = 30.0  # s; W&B's default of 90 s is long for a machine without a network
+_FINISH_TIMEOUT = 60.0  # s to send the remaining rows; W&B's default is to wait forever
 
 
 def or_warn(what: str, call: Callable[[], object]) -> bool:
-    """Whether W&B did what it was asked; a warning if not.
+    """Call W&B; warn and return False if the call fails.
 
-    W&B's service is another process, and its client raises a dozen unrelated exceptions when
-    that process is gone. None of them is worth a training run.
+    W&B's service is a separate process, and its client raises a dozen unrelated exceptions when
+    that process is gone. No such failure may end a training run.
     """
     try:
         call()
     except Exception as error:
         warnings.warn(
             f"W&B could not {what} ({type(error).__name__}: {error}); "
-            f"the run goes on, and metrics.jsonl has every metric.",
+            f"the run continues, and metrics.jsonl has every metric.",
             RuntimeWarning,
             stacklevel=3,
         )
@@ -46,11 +46,11 @@ def start_wandb(
     config: dict[str, Any],
     run_id: str | None = None,
 ) -> wandb.Run | None:
-    """Starts W&B; None where it is disabled, or where it cannot be used at all, with a warning.
+    """Start W&B. Return None if it is disabled, or, with a warning, if it cannot be used.
 
     Args:
-        run_id: of the run to go on with. Online, W&B then counts its rows on from those that it
-            has. An offline run begins a new file of the same id, at row 0.
+        run_id: id of the run to resume. Online, W&B continues to count from the rows that it has.
+            An offline run begins a new file of the same id at row 0.
     """
     if mode == "disabled":
         return None
@@ -66,20 +66,20 @@ def start_wandb(
             resume="allow" if run_id is not None and mode == "online" else None,
             settings=_wandb_settings(),
         )
-        # With a step of its own W&B takes points of any step; its built-in one only ever rises.
+        # W&B's built-in step must not decrease; a custom step metric may.
         run.define_metric("*", step_metric="step")
         return run
 
     if mode == "online":
         try:
-            # `init` alone would stop and ask for a key at a terminal.
+            # `init` alone would prompt for a key at a terminal.
             if not wandb.login(prompt=False):
                 raise UsageError("no API key is configured: `wandb login`")
             return start("online")
         except (wandb.Error, OSError) as error:
             reason = str(error).splitlines()[0]
             warnings.warn(
-                f"W&B cannot be used online ({reason}). The run goes on offline; "
+                f"W&B cannot be used online ({reason}). The run continues offline; "
                 f"`wandb sync {run_dir / 'wandb'}/offline-run-*` uploads it later.",
                 RuntimeWarning,
                 stacklevel=3,
@@ -102,14 +102,14 @@ def _wandb_settings() -> wandb.Settings:
         x_disable_meta=True,  # the command line, user, host and directory
         x_disable_stats=True,
         x_disable_machine_info=True,
-        x_save_requirements=False,  # may hold addresses with credentials; config.json has versions
+        x_save_requirements=False,  # may hold URLs with credentials; config.json has the versions
     )
 
 
 def remove_superseded(run_dir: Path, run: wandb.Run) -> None:
-    """Removes older offline files of a run whose every row is in its present one.
+    """Remove older offline files of a run. The current file holds all their rows.
 
-    `wandb sync` would send each row twice.
+    Otherwise `wandb sync` would send each row twice.
     """
     if not run.offline:
         return

@@ -1,4 +1,4 @@
-"""Teacher datasets: `python -m Enviroment.dataset {info,verify,repair,export,import}`."""
+"""Teacher datasets: collect, read, verify, and exchange with Minari."""
 
 from Enviroment.dataset.reader import TeacherDataset
 

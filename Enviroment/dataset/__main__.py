@@ -1,4 +1,4 @@
-"""`python -m Enviroment.dataset {info,verify,repair,export,import}`."""
+"""Manage teacher datasets: `python -m Enviroment.dataset {info,verify,repair,export,import}`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHEET = (8, 10)  # episodes x moments
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input, such as a damaged dataset, ends it with exit code 2."""
+    """Run the command. Bad input, such as a damaged dataset, exits with code 2."""
     with exit_with_message():
         options = _parser().parse_args(arguments)
         flags = {**{name: name for name in vars(options)}, "folder": "output"}
@@ -37,40 +37,42 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m Enviroment.dataset", description="Look after teacher datasets."
+        prog="python -m Enviroment.dataset", description="Manage teacher datasets."
     )
     commands = parser.add_subparsers(required=True)
 
     info = commands.add_parser("info", help="print statistics and draw a contact sheet")
-    info.add_argument("--output", type=Path, help="of the sheet; default: in the dataset's folder")
+    info.add_argument(
+        "--output", type=Path, help="file of the sheet; default: in the dataset's folder"
+    )
     info.set_defaults(run=_info)
 
-    check = commands.add_parser("verify", help="read every byte, and name what is damaged")
+    check = commands.add_parser("verify", help="read every byte, and list damaged shards")
     check.set_defaults(run=_verify)
 
-    mend = commands.add_parser("repair", help="collect damaged or lost shards again")
-    mend.add_argument("--teacher", type=Path, required=True, help="bundle of the same teacher")
-    mend.set_defaults(run=_repair)
+    fix = commands.add_parser("repair", help="collect damaged or lost shards again")
+    fix.add_argument("--teacher", type=Path, required=True, help="bundle of the same teacher")
+    fix.set_defaults(run=_repair)
 
-    for command in (info, check, mend):
+    for command in (info, check, fix):
         command.add_argument("dataset", type=Path, help="its folder")
 
-    out = commands.add_parser("export", help="write a Minari dataset, without loss")
+    out = commands.add_parser("export", help="write a lossless Minari dataset")
     out.add_argument("dataset", type=Path, help="its folder")
-    out.add_argument("minari_id", help="name of the new one, such as Pusher/teacher-v0")
-    out.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
+    out.add_argument("minari_id", help="name of the new dataset, such as Pusher/teacher-v0")
+    out.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     out.set_defaults(run=_export)
-    for command in (mend, out):
+    for command in (fix, out):
         command.add_argument(
             "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
         )
 
     into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
-    into.add_argument("minari_id", help="name of one that is installed, or its folder")
-    into.add_argument("--task", help="name, or id of Gymnasium; default: what was exported")
+    into.add_argument("minari_id", help="name of an installed dataset, or its folder")
+    into.add_argument("--task", help="name, or Gymnasium id; default: that of the export")
     into.add_argument("--frame_size", help="HEIGHTxWIDTH; default: the task's")
     into.add_argument("--output", type=Path, required=True, help="folder of the new dataset")
-    into.add_argument("--root", type=Path, help="of Minari's datasets; default: Minari's own")
+    into.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     into.set_defaults(run=_import)
     return parser
 
@@ -80,7 +82,7 @@ def _info(options: argparse.Namespace) -> None:
     for name, value in statistics(dataset).items():
         print(f"{name:20} {value}")
     if not dataset.task.has_frames:
-        print(f"{'contact sheet':20} none: there are no frames")
+        print(f"{'contact sheet':20} none: the task has no frames")
         return
     path = options.output or options.dataset / "contact_sheet.png"
     write_contact_sheet(dataset, path)
@@ -89,7 +91,7 @@ def _info(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> None:
     check_content(options.dataset)
-    print(f"{options.dataset}: every shard is what the manifest describes.")
+    print(f"{options.dataset}: every shard matches the manifest.")
 
 
 def _repair(options: argparse.Namespace) -> None:
@@ -101,18 +103,18 @@ def _repair(options: argparse.Namespace) -> None:
         labeller = _load_labeller(options.teacher, manifest)
         repair(options.dataset, labeller, damaged, options.env_id)
     for index in damaged:
-        print(f"{options.dataset / shards[index]} is whole again.")
+        print(f"{options.dataset / shards[index]} is repaired.")
     surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]
     if surplus:
         raise UserError("\n".join(surplus))
     if not problems:
-        print(f"{options.dataset}: there is nothing to repair.")
+        print(f"{options.dataset}: nothing to repair.")
 
 
 def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
-    """The teacher of a bundle, asked as the manifest says that the dataset's was."""
-    # Here only does this package reach up to Models: a shard cannot be collected again without a
-    # teacher, and nobody who merely reads datasets should need one.
+    """Return the teacher of a bundle with the labelling settings of the manifest."""
+    # The only import of Models in this package: to collect a shard again takes a teacher, but to
+    # read datasets does not.
     from Models.teacher.corruption import corrupt
     from Models.teacher.labels import TeacherLabeller
     from Models.teacher.policy import Teacher
@@ -126,8 +128,8 @@ def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
             teacher = corrupt(teacher, sigma, int(asked["corruption_seed"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"The manifest does not say how its teacher was asked ({error!r}), so no shard can be "
-            "collected again. Restore it from a copy, or collect the dataset anew."
+            f"The manifest lacks the settings of its teacher ({error!r}), so no shard can be "
+            "collected again. Restore it from a copy, or collect the dataset again."
         ) from error
     return TeacherLabeller(teacher)
 
@@ -150,14 +152,14 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _imported_task(options: argparse.Namespace) -> Task:
-    """The task of an import: of the export itself where that is what `--task` names."""
+    """Return the task of an import: the exported one if `--task` names it or is missing."""
     exported = exported_task(options.minari_id, options.root)
     if exported is not None and options.task in (None, exported.name, exported.env_id):
         return exported
     if options.task is None:
         raise UserError(
-            f"{options.minari_id} was not exported from here, so it does not say of which task it "
-            "is. Name it by --task."
+            f"{options.minari_id} was not exported by this toolkit, so its task is unknown. Give "
+            "--task."
         )
     return named_task(options.task)
 
@@ -165,12 +167,12 @@ def _imported_task(options: argparse.Namespace) -> Task:
 def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if match is None:
-        raise UserError(f"--frame_size {text!r} is no size. Give HEIGHTxWIDTH, such as 64x128.")
+        raise UserError(f"--frame_size {text!r} is not a size. Give HEIGHTxWIDTH, such as 64x128.")
     return int(match[1]), int(match[2])
 
 
 def statistics(dataset: TeacherDataset) -> dict[str, str]:
-    """Figures about a dataset, for people."""
+    """Return statistics of a dataset as text, by name."""
     manifest, recipe = dataset.manifest, dataset.manifest.recipe
     returns = dataset.returns()
     summary = _Shares() if manifest.step_columns[ACTION].dtype == "int64" else _Moments()
@@ -181,7 +183,7 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
     noise_unit = "of the steps" if isinstance(summary, _Shares) else "half ranges"
     seeds = f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}"
     if recipe.first_seed < 0:  # imported
-        seeds = "not known"
+        seeds = "unknown"
     figures = {
         "task": f"{dataset.task.name}, {_sight(dataset.task)}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
@@ -202,13 +204,13 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
 
 def _sight(task: Task) -> str:
     if not task.has_frames:
-        return "the state alone"
+        return "the state only"
     h, w = task.frame_size
     return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}"
 
 
 def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
-    """Draws frames of evenly spaced episodes, one a row, from their starts to their ends.
+    """Draw frames of evenly spaced episodes, one episode per row, from start to end.
 
     Raises:
         UserError: the picture cannot be written.
@@ -231,7 +233,7 @@ def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
 
 
 class _Moments:
-    """Mean and standard deviation of rows that come in parts."""
+    """Mean and standard deviation of rows that are added in parts."""
 
     def __init__(self) -> None:
         self._n = 0
@@ -256,7 +258,7 @@ class _Moments:
 
 
 class _Shares:
-    """How often each discrete action comes, in rows that come in parts."""
+    """Share of each discrete action, in rows that are added in parts."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""Noise on what is done while a dataset is collected, drawn for each episode from its own seed."""
+"""Noise on executed actions while a dataset is collected, drawn from each episode's own seed."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from gymnasium import spaces
 from Common.errors import UserError
 from Enviroment.action_range import has_range
 
-_STREAM = 1  # sets an episode's noise apart from whatever else its seed seeds
+_STREAM = 1  # separates an episode's noise from other uses of its seed
 
 
 class BehaviourNoise(Protocol):
-    """What becomes of the teacher's actions before they are done."""
+    """Changes the teacher's actions before they are executed."""
 
     def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
-        """Environments begin episodes: their indices and the episodes' seeds, int64 (n,)."""
+        """Begin episodes in the environments of these indices, with these seeds, int64 (n,)."""
         ...
 
     def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
-        """The actions `(n_envs, ...)` with the noise of each episode's step `age`, (n_envs,)."""
+        """Return the actions `(n_envs, ...)` with the noise of each episode's step, (n_envs,)."""
         ...
 
 
 def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -> BehaviourNoise:
-    """The noise that fits the actions.
+    """Return the noise for an action space.
 
     Args:
-        scale: `--behaviour_noise`; 0 changes nothing.
-        max_steps: env steps of an episode at most.
+        scale: `behaviour_noise`; 0 for none.
+        max_steps: maximum env steps per episode.
     """
     if scale == 0:
         return NoNoise()
     if isinstance(space, spaces.Discrete):
         return RandomActions(space, n_envs, scale, max_steps)
-    assert isinstance(space, spaces.Box)  # `check_noise` has refused others
+    assert isinstance(space, spaces.Box)  # see `check_noise`
     return GaussianNoise(space, n_envs, scale, max_steps)
 
 
 def check_noise(space: spaces.Space, scale: float) -> None:
-    """Raises UserError for a scale that means nothing for such actions."""
+    """Raise UserError if the noise is undefined for the action space."""
     if scale and not isinstance(space, spaces.Box | spaces.Discrete):
-        raise UserError(f"`behaviour_noise` {scale:g}: there is none for actions in {space}.")
+        raise UserError(f"`behaviour_noise` {scale:g}: actions in {space} have no noise.")
     if isinstance(space, spaces.Box) and scale and not has_range(space):
         raise UserError(
-            f"`behaviour_noise` {scale:g} is in half ranges of an action, and the bounds of this "
-            "task's actions are too far apart for that. Leave it out, or give closer bounds."
+            f"`behaviour_noise` {scale:g} is in half ranges of an action, but the bounds of this "
+            "task's actions are too wide for that. Leave it out, or give narrower bounds."
         )
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(
@@ -57,7 +57,7 @@ def check_noise(space: spaces.Space, scale: float) -> None:
 
 
 class NoNoise:
-    """What is done is what the teacher would do."""
+    """Executes the teacher's actions unchanged."""
 
     def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
         pass
@@ -67,8 +67,9 @@ class NoNoise:
 
 
 class GaussianNoise:
-    """Gaussian noise on continuous actions, within their bounds; its deviation is in half ranges
-    of each action.
+    """Gaussian noise on continuous actions, clipped to their bounds.
+
+    The standard deviation is in half ranges of each action.
     """
 
     def __init__(self, space: spaces.Box, n_envs: int, scale: float, max_steps: int) -> None:
@@ -88,11 +89,11 @@ class GaussianNoise:
 
 
 class RandomActions:
-    """In a share of the steps, any of the discrete actions, all as likely."""
+    """Replaces a share of the discrete actions by uniformly random ones."""
 
     def __init__(self, space: spaces.Discrete, n_envs: int, share: float, max_steps: int) -> None:
         self._n_actions, self._share = int(space.n), share
-        self._draws = np.zeros((n_envs, max_steps), np.int64)  # -1: as the teacher would
+        self._draws = np.zeros((n_envs, max_steps), np.int64)  # -1: the teacher's action
 
     def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
         for index, seed in zip(indices.tolist(), episode_seeds.tolist(), strict=True):

@@ -1,7 +1,7 @@
-"""Collects teacher datasets: the teacher acts, and everything is recorded once.
+"""Collect teacher datasets: the teacher acts, and every step is recorded.
 
-What a shard holds depends on nothing but the recipe (see `recording`). So neither the number of
-environments, nor a restart, nor collecting a shard alone changes a bit.
+The content of a shard depends on the recipe only (see `recording`). The number of environments, a
+restart, or collecting a shard by itself do not change a single bit.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ from Enviroment.suites.envpool_games import game_time_limit
 from Enviroment.tasks import Task
 
 _SHARD_BYTES = 41_000_000  # of frames: 5000 steps of 64x128 in gray
-_SHARD_STEPS = 5_000  # where there are no frames
-# What a process that was killed leaves of a dataset that had not begun.
+_SHARD_STEPS = 5_000  # without frames
+# Files that a killed process may leave of a dataset that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(MANIFEST)).name}
 _PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
 _GAME_PACKAGES = ("envpool", "numpy", "torch")
-# A shard. Games end with lives and levels, long before their time limit: some 100 MB.
+# Episodes per shard. Games end with lives and levels, long before their time limit: about 100 MB.
 _GAME_EPISODES = {"atari": 10, "procgen": 30}
 
-Progress = Callable[[int, int], None]  # env steps that are on disk, and that there will be
+Progress = Callable[[int, int], None]  # env steps on disk, and in total
 
 
 def collect(
@@ -79,22 +79,21 @@ def collect(
     first_seed: int = seeds.DATASET.start,
     progress: Progress | None = None,
 ) -> Path:
-    """Collects whole episodes until they hold `num_data` steps.
+    """Collect complete episodes until they hold `num_data` steps.
 
     Args:
-        folder: of the dataset; new or empty, unless `resume`.
-        behaviour_noise: standard deviation of Gaussian noise on what is done, in half ranges of
-            each action; in games the share of steps whose action is drawn at random. Labels stay
-            the teacher's.
-        resume: go on with what is there; what is complete already stays as it is.
-        n_envs: how many run side by side; best a divisor of the episodes in a shard.
+        folder: folder of the dataset; new or empty, unless `resume`.
+        behaviour_noise: standard deviation of Gaussian noise on executed actions, in half ranges
+            of each action; in games the share of random actions. Labels stay the teacher's.
+        resume: continue an unfinished dataset. Complete shards are kept.
+        n_envs: number of parallel environments; ideally a divisor of the episodes per shard.
         progress: called after each shard.
 
     Returns: `folder`.
 
     Raises:
-        UserError: before the first step for whatever cannot be done; later for a full disk. What
-            is complete stays, and `resume` goes on from there.
+        UserError: before the first step for invalid arguments; later for a full disk. Complete
+            shards are kept, and `resume` continues from them.
     """
     folder = Path(folder)
     recipe = _recipe(task, labeller, num_data, behaviour_noise, first_seed)
@@ -104,7 +103,7 @@ def collect(
     with locked(folder):
         manifest = _find_begun(folder, recipe, resume)
         n_envs = min(n_envs, recipe.episodes_per_shard)
-        if not task.is_game:  # how long games are is not known before
+        if not task.is_game:  # the lengths of games are not known beforehand
             n_envs = min(n_envs, needed)
         with closing(_make_env(task, labeller, n_envs, workers, n_workers)) as env:
             labeller.check_fits(task.name, env.observation_space, env.action_space)
@@ -122,7 +121,7 @@ def collect(
 
 
 def is_complete(folder: Path | str) -> bool:
-    """Whether a folder holds a dataset with nothing left to collect; its shards are not looked at.
+    """Return whether a folder holds a complete dataset, by its manifest. Do not read its shards.
 
     Raises:
         UserError: the manifest cannot be used.
@@ -134,14 +133,14 @@ def is_complete(folder: Path | str) -> bool:
 def repair(
     folder: Path | str, labeller: Labeller, indices: list[int], env_id: str | None = None
 ) -> None:
-    """Collects shards again, and replaces each once it is what the manifest describes.
+    """Collect shards again, and replace each if it matches the manifest.
 
     Args:
-        env_id: of its task, if the command line names it: see `with_package`.
+        env_id: id of its task, if given on the command line: see `with_package`.
 
     Raises:
-        UserError: the teacher is another; the dataset was imported; or the new shard is not the
-            same, bit for bit. The folder is then as it was.
+        UserError: the teacher differs, the dataset was imported, or a new shard is not the same
+            bit-for-bit. The folder is then unchanged.
     """
     folder = Path(folder)
     manifest = Manifest.read(folder)
@@ -150,7 +149,7 @@ def repair(
         raise UserError(f"{folder} was imported. {repair_hint(folder, manifest)}")
     if not same_teacher(recipe.teacher, labeller.identity):
         raise UserError(
-            f"{folder} was collected with another teacher, or the same asked otherwise:\n"
+            f"{folder} was collected with another teacher, or with other labelling settings:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
         )
     task = with_package(described_task(folder / MANIFEST, recipe.task), env_id)
@@ -167,7 +166,7 @@ def repair(
 
 
 def verify(folder: Path | str) -> dict[str, str]:
-    """Reads every byte. Returns what is wrong, by file name; empty: nothing.
+    """Read every byte, and return the problems by file name; empty if there are none.
 
     Raises:
         UserError: the manifest cannot be used.
@@ -179,7 +178,7 @@ def verify(folder: Path | str) -> dict[str, str]:
         path = folder / shard_name(index)
         problem = shard_problem(path, manifest.layout(index))
         if problem is None and file_sha256(path) != entry.sha256:
-            problem = f"{path} is damaged or edited: its SHA-256 is not that of the manifest."
+            problem = f"{path} is damaged or edited: its SHA-256 differs from the manifest."
         if problem is not None:
             problems[path.name] = problem
     for path in surplus_shards(folder, manifest):
@@ -188,10 +187,10 @@ def verify(folder: Path | str) -> dict[str, str]:
 
 
 def check_content(folder: Path | str) -> None:
-    """Refuses a dataset that `verify` finds fault with.
+    """Raise UserError for a dataset that fails `verify`.
 
     Raises:
-        UserError: names each file that is not what the manifest describes, and the remedy.
+        UserError: a file does not match the manifest. The message lists files and the remedy.
     """
     folder = Path(folder)
     problems = verify(folder)
@@ -204,7 +203,7 @@ def check_content(folder: Path | str) -> None:
 
 
 def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
-    """Files that look like shards, and are none of the manifest's."""
+    """Return files that look like shards but are not in the manifest."""
     own = {shard_name(index) for index in range(len(manifest.shards))}
     return sorted(path for path in folder.glob(SHARDS) if path.name not in own)
 
@@ -216,7 +215,9 @@ def _recipe(
         raise UserError(f"`num_data` {num_data} must be at least 1.")
     max_steps = game_time_limit(task) if task.is_game else time_limit(task)
     if max_steps is None:
-        raise UserError(f"Task {task.name}: {task.env_id} has no time limit, so no shard a size.")
+        raise UserError(
+            f"Task {task.name}: {task.env_id} has no time limit, so shards have no size."
+        )
     return Recipe(
         task=describe_task(task, labels_frames=FRAME in labeller.groups),
         teacher=dict(labeller.identity),
@@ -230,12 +231,12 @@ def _recipe(
 
 
 def episodes_per_shard(task: Task, max_steps: int) -> int:
-    """How many episodes of at most `max_steps` make a shard of a fitting size."""
+    """Return how many episodes of at most `max_steps` fit into a shard."""
     if task.is_game:
         return _GAME_EPISODES[task.suite]
     steps = _SHARD_BYTES // frame_column(task).nbytes if task.has_frames else _SHARD_STEPS
     episodes = max(1, steps // max_steps)
-    # So that ten environments have the same to do.
+    # A multiple of ten, so that ten environments have equal work.
     return episodes - episodes % 10 if episodes > 10 else episodes
 
 
@@ -243,16 +244,16 @@ def _check_seeds(recipe: Recipe, n_episodes: int) -> None:
     last = recipe.first_seed + n_episodes - 1
     if recipe.first_seed not in seeds.DATASET or last not in seeds.DATASET:
         raise UserError(
-            f"{n_episodes} episodes from seed {recipe.first_seed} on leave the seeds of datasets, "
-            f"{seeds.DATASET.start} to {seeds.DATASET.stop - 1}. Ask for less data."
+            f"{n_episodes} episodes from seed {recipe.first_seed} on exceed the seeds of datasets, "
+            f"{seeds.DATASET.start} to {seeds.DATASET.stop - 1}. Request less data."
         )
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a file in the place of a dataset's folder. Changes nothing.
+    """Raise UserError if a dataset's folder is a file. Change nothing.
 
     Raises:
-        UserError: it is one; or its name is not UTF-8.
+        UserError: the folder is a file, or its name is not UTF-8.
     """
     check_utf8(str(folder.absolute()), "The dataset's folder")
     if folder.exists() and not folder.is_dir():
@@ -260,19 +261,19 @@ def check_folder(folder: Path) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether a folder, which is locked, holds nothing that a new dataset would mix with."""
+    """Return whether a locked folder is free for a new dataset."""
     return {path.name for path in folder.iterdir()} <= _NOTHING
 
 
 def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
-    """What the folder holds of this dataset. Changes nothing."""
+    """Return the manifest of an unfinished dataset in the folder, or None. Change nothing."""
     if is_free(folder):
         return None
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is not empty and holds no dataset. Name another `folder`.")
     if not resume:
         raise UserError(
-            f"{folder} holds a dataset already. Go on with it by `resume`, or name another "
+            f"{folder} holds a dataset already. Continue it with `resume`, or name another "
             "`folder`."
         )
     manifest = Manifest.read(folder)
@@ -284,7 +285,8 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     ]
     if different:
         raise UserError(
-            f"{folder} was begun otherwise, so `resume` cannot go on:\n" + "\n".join(different)
+            f"{folder} was begun with other settings, so `resume` cannot continue it:\n"
+            + "\n".join(different)
         )
     for index in range(len(manifest.shards)):
         problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -294,7 +296,7 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
 
 
 def repair_hint(folder: Path, manifest: Manifest) -> str:
-    """What to do about a damaged shard."""
+    """Return advice about a damaged shard."""
     source = manifest.recipe.teacher.get(IMPORTED_FROM)
     if source is not None:
         return (
@@ -311,7 +313,7 @@ def _check_room(folder: Path, manifest: Manifest) -> None:
     if wanted > free:
         raise UserError(
             f"The dataset needs {wanted / 1e6:.0f} MB more, and {place} has {free / 1e6:.0f} MB "
-            "free. Make room, or name another `folder`."
+            "free. Free space, or name another `folder`."
         )
 
 
@@ -326,7 +328,7 @@ def _make_env(
 
 
 def _first_manifest(recipe: Recipe, env: EpisodeVecEnv, labeller: Labeller) -> Manifest:
-    """The manifest before any shard: what there will be in them."""
+    """Return the manifest before the first shard, with the columns of all shards."""
     space = env.observation_space
     assert isinstance(space, spaces.Dict)
     nothing = {
@@ -352,12 +354,12 @@ def _first_manifest(recipe: Recipe, env: EpisodeVecEnv, labeller: Labeller) -> M
 def _add_shard(
     folder: Path, manifest: Manifest, env: EpisodeVecEnv, labeller: Labeller
 ) -> Manifest:
-    """Collects and publishes the next shard; the manifest on disk lists it."""
+    """Collect and publish the next shard, and list it in the manifest on disk."""
     recipe, first = manifest.recipe, manifest.episodes
     wanted = recipe.num_data - manifest.steps  # env steps
     parts, lengths = [], np.empty(0, np.int64)
     while len(lengths) < recipe.episodes_per_shard and lengths.sum() < wanted:
-        # Never more than are needed if all are as long as can be; few rounds if they are not.
+        # No more than needed if all episodes have full length; few rounds if they do not.
         count = max(-(-(wanted - int(lengths.sum())) // recipe.max_steps), env.num_envs)
         start = len(lengths)
         stop = min(start + count, recipe.episodes_per_shard)
@@ -365,7 +367,7 @@ def _add_shard(
         part, played = record(env, labeller, manifest, range(first + start, first + stop))
         parts.append(part)
         lengths = np.concatenate([lengths, played])
-    # The shortest run of episodes that is enough: what `n_envs` added beyond it goes.
+    # Keep the fewest episodes that suffice: drop those that `n_envs` added beyond.
     episodes = min(len(lengths), int(np.searchsorted(lengths.cumsum(), wanted)) + 1)
     lengths = lengths[:episodes]
     sizes = dict.fromkeys(manifest.step_columns, int(lengths.sum()))
@@ -378,10 +380,10 @@ def _add_shard(
 def publish_shard(
     folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray], lengths: np.ndarray
 ) -> Manifest:
-    """Writes the next shard, then the manifest that lists it.
+    """Write the next shard, then the manifest that lists it.
 
     Raises:
-        UserError: it cannot be written; what was complete before still is.
+        UserError: it cannot be written. Earlier shards stay complete.
     """
     index = len(manifest.shards)
     entry = ShardEntry(manifest.episodes, tuple(lengths.tolist()), "")

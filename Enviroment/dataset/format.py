@@ -1,8 +1,8 @@
-"""The manifest of a teacher dataset: how it is made, what its shards hold, and their SHA-256.
+"""The manifest of a teacher dataset: its recipe, the content of its shards, and their SHA-256.
 
 A dataset is a folder of `manifest.json` and `shard_00000.safetensors` and so on. A shard holds a
-fixed number of whole episodes (the last one fewer), so each can be collected alone. Nothing in
-the manifest depends on when or how fast the dataset was made: equal recipes give equal folders.
+fixed number of complete episodes (the last one fewer), so each can be collected by itself. Nothing
+in the manifest depends on when or how fast it was collected: equal recipes give equal folders.
 """
 
 from __future__ import annotations
@@ -32,34 +32,34 @@ MANIFEST = "manifest.json"
 SHARDS = "shard_*.safetensors"
 _MAX_MANIFEST = 2**28  # bytes
 
-# Columns with an entry a step ...
+# Columns with an entry per step ...
 ACTION = "action"  # the teacher's, deterministic, in the environment's units or an index
-BEHAVIOUR_ACTION = "behaviour_action"  # what was done; stored only where it is another
+BEHAVIOUR_ACTION = "behaviour_action"  # the executed action; stored only if it differs
 REWARD, TERMINATED, TRUNCATED = "reward", "terminated", "truncated"
-VALUE = "value"  # the teacher's; missing where it has none
+VALUE = "value"  # the teacher's; missing if it has no critic
 DISTRIBUTION = "distribution."  # prefix of the parameters of the teacher's distribution
-# ... and an entry an episode.
-SEED = "seed"  # that the episode was reset with; -1: unknown (imported)
+# ... and an entry per episode.
+SEED = "seed"  # seed of the episode's reset; -1: unknown (imported)
 FINAL_FRAME, FINAL_STATE = "final_frame", "final_state"  # after the last step
-FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # of the observation groups that are stored
+FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # for each stored observation group
 
-# In a recipe's `teacher`: of all that decides its labels; datasets from before it lack it.
+# In a recipe's `teacher`: hash of everything that decides its labels; missing in older datasets.
 IDENTITY = "identity"
-IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, where no more is known of it
+IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, if nothing else is known of it
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what a dataset holds, as plain JSON."""
+    """All settings that decide the content of a dataset, as plain JSON."""
 
     task: dict[str, Any]  # see `describe_task`
-    teacher: dict[str, Any]  # which teacher, and how it was asked
-    num_data: int  # env steps at least; episodes are whole
+    teacher: dict[str, Any]  # identity of the teacher, and settings of its labels
+    num_data: int  # minimum env steps; episodes are complete
     behaviour_noise: float  # deviation, in half ranges of an action; in games a share of steps
     first_seed: int  # episode e is reset with `first_seed + e`
-    max_steps: int  # env steps an episode at most
+    max_steps: int  # maximum env steps per episode
     episodes_per_shard: int
-    versions: dict[str, str]  # of the packages that simulate and draw
+    versions: dict[str, str]  # of the packages that simulate and render
 
     def __post_init__(self) -> None:
         for name in ("num_data", "max_steps", "episodes_per_shard"):
@@ -70,14 +70,14 @@ class Recipe:
             raise UserError(f"`behaviour_noise` {self.behaviour_noise} must be 0 or more.")
 
     def digest(self) -> str:
-        """SHA-256 of the recipe; every shard carries it, so none passes for another dataset's."""
+        """Return the SHA-256 of the recipe. Every shard stores it to identify its dataset."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """A shard that is complete."""
+    """A complete shard."""
 
     first_episode: int
     lengths: tuple[int, ...]  # env steps of each episode
@@ -90,7 +90,7 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class _ListedShard:
-    """A shard as the file has it."""
+    """A shard as listed in the file."""
 
     name: str
     first_episode: int
@@ -122,11 +122,11 @@ class Manifest:
 
     @property
     def nbytes(self) -> int:
-        """Of all shards."""
+        """Bytes of all shards."""
         return sum(self.layout(index).nbytes for index in range(len(self.shards)))
 
     def layout(self, index: int, entry: ShardEntry | None = None) -> ShardLayout:
-        """What shard `index` should hold, by its entry (default: the one in the manifest)."""
+        """Return the layout of shard `index` by its entry (default: the one in the manifest)."""
         entry = entry or self.shards[index]
         arrays = {name: c.times(entry.steps) for name, c in self.step_columns.items()}
         per_episode = self.episode_columns.items()
@@ -138,7 +138,7 @@ class Manifest:
         return dataclasses.replace(self, shards=(*self.shards, entry))
 
     def write(self, folder: Path) -> None:
-        """Replaces the folder's manifest.
+        """Replace the folder's manifest.
 
         Raises:
             UserError: it cannot be written.
@@ -161,10 +161,10 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path | str) -> Manifest:
-        """The folder's manifest, which agrees with itself; the shards are not looked at.
+        """Return the folder's manifest after checking its consistency. Do not read the shards.
 
         Raises:
-            UserError: it is missing or garbled, or its figures contradict each other.
+            UserError: the manifest is missing, invalid or inconsistent.
         """
         folder = Path(folder)
         path = folder / MANIFEST
@@ -172,22 +172,22 @@ class Manifest:
             data = read_json(path, _MAX_MANIFEST)
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{folder} is no dataset: it has no {MANIFEST}. `python Distillation/Pusher.py "
+                f"{folder} is not a dataset: it has no {MANIFEST}. `python Distillation/Pusher.py "
                 "--C_data --num_data N --output DIR`, or the script of another task, collects one."
             ) from None
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}.") from error
         except ValueError as error:
-            _refuse(path, f"it is no JSON ({error})")
+            _refuse(path, f"it is not JSON ({error})")
         if not isinstance(data, dict) or data.get("kind") != KIND:
-            _refuse(path, "it describes no teacher dataset")
+            _refuse(path, "it does not describe a teacher dataset")
         if data.get("format") != FORMAT:
-            _refuse(path, f"it has format {data.get('format')!r}, and this version reads {FORMAT}")
+            _refuse(path, f"it has format {data.get('format')!r}, but this version reads {FORMAT}")
         return _parse(path, data)
 
 
 def shard_name(index: int) -> str:
-    """File name of a shard."""
+    """Return the file name of a shard."""
     return f"shard_{index:05d}.safetensors"
 
 
@@ -213,7 +213,7 @@ def _parse(path: Path, data: Mapping[str, Any]) -> Manifest:
     if doubled:
         _refuse(path, f"it lists {', '.join(doubled)} twice")
     if names != [shard_name(index) for index in range(len(names))]:
-        _refuse(path, "its shards are not numbered from 0 without a gap")
+        _refuse(path, "its shards are not numbered from 0 without gaps")
     if steps != [entry.steps for entry in entries]:
         _refuse(path, "a shard's lengths do not add up to its steps")
     if totals != (manifest.steps, manifest.episodes, manifest.complete):
@@ -229,7 +229,7 @@ def _check_shards(path: Path, manifest: Manifest) -> None:
         full = len(entry.lengths) == recipe.episodes_per_shard
         short = last and 0 < len(entry.lengths) < recipe.episodes_per_shard
         if entry.first_episode != first or not (full or short):
-            _refuse(path, f"{shard_name(index)} does not hold the episodes that it should")
+            _refuse(path, f"{shard_name(index)} does not hold the expected episodes")
         if not all(1 <= length <= recipe.max_steps for length in entry.lengths):
             _refuse(
                 path, f"{shard_name(index)} has an episode longer than {recipe.max_steps} steps"
@@ -240,21 +240,23 @@ def _check_shards(path: Path, manifest: Manifest) -> None:
 def _refuse(path: Path, why: str) -> NoReturn:
     raise UserError(
         f"{path} cannot be used: {why}. Restore it from a copy, or delete {path.parent} and "
-        "collect the dataset anew."
+        "collect the dataset again."
     )
 
 
 def same_teacher(recorded: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether a recipe's `teacher` is the given one, as far as the recipe says."""
+    """Return whether a recipe's `teacher` is the given one, by the keys that the recipe has."""
     known = {name: given[name] for name in given if name in recorded or name != IDENTITY}
     return dict(recorded) == known
 
 
 def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
-    """What of a task decides the content of a dataset. Frames are stacked on reading.
+    """Return the settings of a task that decide the content of a dataset.
+
+    Frames are stacked on reading, so stacking is not among them by default.
 
     Args:
-        labels_frames: the teacher read frames too, so its labels depend on how they were stacked.
+        labels_frames: whether the teacher observes frames, so that its labels depend on stacking.
     """
     stacking = {"stack": task.stack, "frame_interval": task.frame_interval}
     return {
@@ -269,10 +271,10 @@ def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
 
 
 def described_task(path: Path, data: Mapping[str, Any]) -> Task:
-    """The task that a manifest describes, with its frame size and camera.
+    """Return the task that a manifest describes, with its frame size and camera.
 
     Raises:
-        UserError: there is no task of that name, or the description is wrong.
+        UserError: the name is unknown, or the description is invalid.
     """
     shown = ("env_id", "camera", "frame_size", "grayscale")
     stacking = [name for name in ("stack", "frame_interval") if name in data]
@@ -280,16 +282,16 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
         values = typed_fields(Task, {name: data[name] for name in (*shown, *stacking)})
         task = task_of({**data, "task": data["name"]})
     except (KeyError, ValueError) as error:
-        _refuse(path, f"its task is not described as it should be ({error!r})")
+        _refuse(path, f"the description of its task is invalid ({error!r})")
     other_id = values["env_id"] != task.env_id
     return dataclasses.replace(task, **values, described=task.described or other_id)
 
 
 def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
-    """Refuses a dataset of another task, camera or frame size.
+    """Raise UserError for a dataset of another task, camera or frame size.
 
     Raises:
-        UserError: says what differs.
+        UserError: settings differ. The message lists them.
     """
     has = manifest.recipe.task
     wants = describe_task(task, labels_frames="stack" in has)
@@ -298,14 +300,14 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
         lines = [f"  {name}: {has.get(name)}, wanted {wants[name]}" for name in different]
         h, w = task.frame_size
         raise UserError(
-            f"The dataset {folder} is not one of this task as it is set up:\n"
+            f"The dataset {folder} does not match the settings of this task:\n"
             + "\n".join(lines)
-            + f"\nGive the flags that it was collected with, or collect another by `python "
+            + f"\nGive the flags of its collection, or collect another dataset with `python "
             f"Distillation/{script_of(task)} --C_data --num_data {manifest.recipe.num_data} "
-            f"--frame_size {h}x{w} --output DIR` and name it by `dataset`."
+            f"--frame_size {h}x{w} --output DIR` and pass it as `dataset`."
         )
 
 
 def frame_column(task: Task) -> Column:
-    """One single frame: (channels, H, W)."""
+    """Return the column of single frames: (channels, H, W)."""
     return Column("uint8", (frame_channels(task), *task.frame_size))

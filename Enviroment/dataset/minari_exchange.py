@@ -1,8 +1,8 @@
-"""Teacher datasets to Minari's format and back, without loss.
+"""Export teacher datasets to Minari's format and import them, without loss.
 
-Observations are dicts of `frame`, uint8 (channels, H, W), not stacked, which tasks without a camera
-do not have, and `state`, which games do not have; actions are what was done; the teacher's labels
-are infos, an entry per step. Nothing else requires Minari.
+Observations are dicts of `frame`, uint8 (channels, H, W), not stacked (missing for tasks without a
+camera), and `state` (missing for games). Actions are the executed ones. The teacher's labels are
+infos, one entry per step. No other module needs Minari.
 """
 
 # pyright: reportMissingImports=false
@@ -51,27 +51,27 @@ from Enviroment.tasks import Task
 INSTALL = "pip install -e '.[minari]'"
 _RECIPE = "vision_distillation_recipe"  # key of Minari's metadata
 _METADATA = "metadata.json"  # in the folder of a Minari dataset
-_UNREADABLE = (ValueError, OSError, KeyError, AssertionError)  # what Minari raises
+_UNREADABLE = (ValueError, OSError, KeyError, AssertionError)  # raised by Minari
 _NOT_INFOS = (FRAME, STATE, REWARD, TERMINATED, TRUNCATED, BEHAVIOUR_ACTION)
 
 
 def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | None = None) -> Path:
-    """Writes a Minari dataset, episode by episode.
+    """Write a Minari dataset, episode by episode.
 
     Args:
-        minari_id: its name, such as `Pusher/teacher-v0`.
+        minari_id: name of the dataset, such as `Pusher/teacher-v0`.
         root: folder of Minari's datasets; default: Minari's own.
 
     Returns: the folder that `minari.MinariDataset` opens.
 
     Raises:
-        UserError: Minari is missing, the name is none of its, or there is such a dataset already.
+        UserError: Minari is not installed, the name is not valid, or the dataset exists already.
     """
     minari = _minari()
     _check_id(minari_id)
     target = _data_path(minari_id, root)
     if target.exists():
-        raise UserError(f"There is a Minari dataset at {target} already. Give another name.")
+        raise UserError(f"A Minari dataset exists at {target}. Give another name.")
     unfinished = target.with_name(".data.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     observation_space, action_space = _spaces(dataset)
@@ -94,7 +94,7 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
         unfinished.rename(target)
     except OSError as error:
         raise UserError(
-            f"{target} cannot be written: {error}. Make room, or name `root`."
+            f"{target} cannot be written: {error}. Free space, or give `root`."
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -102,7 +102,7 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
 
 
 def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
-    """Of what is exported: single frames, states where there are some, and actions."""
+    """Return the spaces of observations (single frames and states, if any) and actions."""
     columns, task = dataset.manifest.step_columns, dataset.task
     groups: dict[str, spaces.Space] = {}
     if FRAME in columns:
@@ -116,7 +116,7 @@ def _spaces(dataset: TeacherDataset) -> tuple[spaces.Dict, spaces.Space]:
 
 
 def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
-    """Each episode as Minari takes it; T steps have T + 1 observations."""
+    """Yield each episode in Minari's form; T steps have T + 1 observations."""
     buffer = import_module("minari.data_collector.episode_buffer").EpisodeBuffer
     episode = 0
     for shard, arrays in dataset.shards():
@@ -149,23 +149,23 @@ def _buffers(dataset: TeacherDataset) -> Iterator[Any]:
 def import_minari(
     source: str, task: Task, folder: Path | str, root: Path | str | None = None
 ) -> Path:
-    """Reads a Minari dataset into a new one here; one that was exported comes back bit for bit.
+    """Import a Minari dataset into a new teacher dataset. Exported ones are restored bit-for-bit.
 
-    A dataset of another origin needs observations `frame`, but for tasks without a camera, and
-    `state`, but for games, of the task's shapes. Its actions count as the teacher's, unless its
-    infos hold `action`; `value` and `distribution.*` are taken where there are any. Numbers are
-    kept as float32, discrete actions as int64. An episode that was cut off counts as truncated.
+    A dataset of another origin needs observations `frame` (except for tasks without a camera) and
+    `state` (except for games) of the task's shapes. Its actions count as the teacher's, unless its
+    infos hold `action`; `value` and `distribution.*` are imported if present. Numbers are kept as
+    float32, discrete actions as int64. An unfinished episode counts as truncated.
 
     Args:
         source: Minari's name of an installed dataset, or its folder.
-        task: what it is a dataset of.
-        folder: new or empty.
-        root: of Minari's datasets; default: Minari's own.
+        task: the task of the dataset.
+        folder: a new or empty folder.
+        root: folder of Minari's datasets; default: Minari's own.
 
     Returns: `folder`.
 
     Raises:
-        UserError: it cannot be read, or does not fit; names the episode.
+        UserError: the dataset cannot be read, or does not fit. The message names the episode.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -183,7 +183,7 @@ def import_minari(
     first = next(episodes)
     step_columns, episode_columns = _columns(first)
     if IMPORTED_FROM not in recipe.teacher and recipe.behaviour_noise == 0:
-        del step_columns[BEHAVIOUR_ACTION]  # as in what was exported
+        del step_columns[BEHAVIOUR_ACTION]  # as in the exported dataset
     manifest = Manifest(recipe, step_columns, episode_columns)
     check_task(path, manifest, task)
     with locked(folder):
@@ -200,10 +200,10 @@ def import_minari(
 
 
 def exported_task(source: str, root: Path | str | None = None) -> Task | None:
-    """Return the task of a dataset that was exported from here; None: it has another origin.
+    """Return the task of a dataset that this toolkit exported; None if it has another origin.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the dataset cannot be read.
     """
     path, storage = _open(source, root)
     kept = storage.metadata.get(_RECIPE)
@@ -214,7 +214,7 @@ def exported_task(source: str, root: Path | str | None = None) -> Task | None:
 
 
 def _open(source: str, root: Path | str | None) -> tuple[Path, Any]:
-    """The folder of a Minari dataset, and Minari's reader of it."""
+    """Return the folder of a Minari dataset, and Minari's reader of it."""
     _minari()
     places = (Path(source), Path(source) / "data")
     path = next((place.absolute() for place in places if (place / _METADATA).is_file()), None)
@@ -228,16 +228,16 @@ def _open(source: str, root: Path | str | None) -> tuple[Path, Any]:
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"There is no Minari dataset that can be read at {path}: {error}")
+    return UserError(f"The Minari dataset at {path} cannot be read: {error}")
 
 
 def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
-    """The recipe that an export kept, or what there is to say of another dataset."""
+    """Return the recipe stored by an export, or one made up for a dataset of another origin."""
     if kept is not None:
         try:
             return Recipe(**kept)
         except TypeError as error:
-            raise UserError(f"{source} keeps no recipe of this version: {error}") from error
+            raise UserError(f"{source} has no recipe of this version: {error}") from error
     return Recipe(
         task=describe_task(task),
         teacher={IMPORTED_FROM: source},
@@ -251,11 +251,11 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
 
 
 def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
-    """Each episode as columns, in `TeacherDataset`'s terms."""
+    """Yield each episode as the columns of `TeacherDataset`."""
     for index in indices:
         try:
             (data,) = storage.get_episodes([index])
-            (metadata,) = storage.get_episode_metadata([index])  # the seed is only there
+            (metadata,) = storage.get_episode_metadata([index])  # the only place of the seed
             episode = _episode(data, metadata.get("seed"), task)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
@@ -337,13 +337,13 @@ def _storage() -> Any:
 def _check_id(minari_id: str) -> None:
     try:
         import_module("minari.dataset.minari_dataset").parse_dataset_id(minari_id)
-    except (ValueError, TypeError):  # it has both for names without a version
+    except (ValueError, TypeError):  # it raises either for names without a version
         raise UserError(
-            f"{minari_id!r} is no name of a Minari dataset; Pusher/teacher-v0 would be one."
+            f"{minari_id!r} is not a valid name of a Minari dataset, such as Pusher/teacher-v0."
         ) from None
 
 
 def _data_path(minari_id: str, root: Path | str | None) -> Path:
     place = import_module("minari.storage").get_dataset_path() if root is None else Path(root)
-    # Minari joins a relative one to itself.
+    # Minari joins a relative path to itself.
     return place.absolute() / minari_id / "data"

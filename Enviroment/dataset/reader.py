@@ -1,7 +1,7 @@
-"""Teacher datasets, read through memory maps; `python -m Enviroment.dataset --help`.
+"""Read teacher datasets through memory maps.
 
-A dataset holds single frames. The stacks that a student sees are built when they are read, as the
-task asks for them, and never reach back beyond an episode's start.
+A dataset holds single frames. The student's stacks are built on reading, with the stacking of the
+task, and never reach back beyond the start of an episode.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task, script_of
 
 EPISODE, STEP = "episode", "step"  # derived columns, as are `proprio` and `seed`
-_OPEN_SHARDS = 256  # memory maps at once; each holds a file open, and processes may open 1024
+_OPEN_SHARDS = 256  # memory maps at once; each keeps a file open, and processes may open 1024
 
 
 class TeacherDataset:
-    """The steps of whole episodes, numbered from 0 without a gap.
+    """The steps of complete episodes, numbered from 0 without gaps.
 
-    Nothing is loaded until it is read, so memory does not grow with the dataset.
+    Data is loaded on reading only, so memory does not grow with the dataset.
 
     Args:
-        folder: of the dataset.
+        folder: folder of the dataset.
         manifest: its manifest.
-        task: how frames are stacked, and which part of the state is proprioception.
+        task: defines the stacking of frames and the ranges of proprioception.
     """
 
     def __init__(self, folder: Path | str, manifest: Manifest, task: Task) -> None:
@@ -60,22 +60,21 @@ class TeacherDataset:
         self._shard_starts = self.starts[self._shard_episodes]  # (shards + 1,)
         self._ages = np.arange(task.history, -1, -task.frame_interval)  # of a stack, env steps
         self._arrays: Callable[[int], dict[str, np.ndarray]]
-        # Not a method of this object: it would refer to itself, and its maps outlive it.
+        # Not a method: a reference cycle would keep the maps alive longer than this object.
         self._arrays = lru_cache(_OPEN_SHARDS)(partial(_map, folder, manifest))
 
     @classmethod
     def open(cls, folder: Path | str, task: Task | None = None, env_id: str | None = None) -> Self:
-        """A complete dataset, whose manifest agrees with itself and with every file's size.
+        """Open a complete dataset. Check the manifest and the size and header of every shard.
 
-        Whether any bit of the shards has changed, only `python -m Enviroment.dataset verify`
-        tells.
+        To detect changed bits in the shards, run `python -m Enviroment.dataset verify`.
 
         Args:
-            task: what it must be a dataset of; default: whatever it is.
-            env_id: of that, if the command line names it: see `with_package`.
+            task: the expected task; default: that of the dataset.
+            env_id: id of the task, if given on the command line: see `with_package`.
 
         Raises:
-            UserError: names the file, what is wrong, and what to do.
+            UserError: the dataset cannot be used. The message names the file and the remedy.
         """
         folder = Path(folder)
         manifest = Manifest.read(folder)
@@ -85,8 +84,8 @@ class TeacherDataset:
         check_task(folder, manifest, task)
         if not manifest.complete:
             raise UserError(
-                f"{folder} holds {manifest.steps} steps of {manifest.recipe.num_data}: its "
-                "collection was stopped. Give the command that began it with `resume`."
+                f"{folder} holds {manifest.steps} of {manifest.recipe.num_data} steps: its "
+                "collection was stopped. Run the same command with `resume`."
             )
         for index in range(len(manifest.shards)):
             problem = shard_problem(folder / shard_name(index), manifest.layout(index))
@@ -97,7 +96,7 @@ class TeacherDataset:
         return cls(folder, manifest, task)
 
     def __len__(self) -> int:
-        """Env steps."""
+        """Return the number of env steps."""
         return int(self.starts[-1])
 
     @property
@@ -106,7 +105,7 @@ class TeacherDataset:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What `read` can give."""
+        """Names of all columns that `read` returns."""
         proprio = (PROPRIO,) if STATE in self.manifest.step_columns else ()
         derived = (*proprio, BEHAVIOUR_ACTION, EPISODE, STEP, SEED)
         return tuple(dict.fromkeys([*self.manifest.step_columns, *derived]))
@@ -114,25 +113,25 @@ class TeacherDataset:
     def read(
         self, indices: ArrayLike, columns: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
-        """Steps by their index, in the order given; repeated ones too.
+        """Read steps by index, in the given order. Indices may repeat.
 
         Args:
-            indices: whole numbers in [0, len), `(B,)`.
-            columns: which; default: all. Reading few is faster.
+            indices: integers in [0, len), `(B,)`.
+            columns: names of columns; default: all. Fewer columns are faster.
 
         Returns: new arrays:
-            frame: uint8 (B, stack * channels, H, W), newest last, as the environment showed them.
-            state, proprio: float32 (B, state_dim), (B, P); games have none.
+            frame: uint8 (B, stack * channels, H, W), newest last, as in the environment.
+            state, proprio: float32 (B, state_dim), (B, P); missing for games.
             action: the teacher's, float32 (B, action_dim), or int64 (B,) indices;
-                behaviour_action: what was done.
-            distribution.<parameter>: of the teacher, float32 (B, ...).
+                behaviour_action: the executed one.
+            distribution.<parameter>: the teacher's, float32 (B, ...).
             value, reward: float32 (B,).
-            terminated, truncated: bool (B,); the episode ended with this step, and why.
-            episode, step, seed: int64 (B,); step is counted from the episode's start.
+            terminated, truncated: bool (B,); whether and why the episode ended with this step.
+            episode, step, seed: int64 (B,); step counts from the start of the episode.
 
         Raises:
-            IndexError: there is no such step.
-            KeyError: there is no such column.
+            IndexError: an index is out of range.
+            KeyError: a column does not exist.
         """
         indices = self._checked(indices)
         columns = self.columns if columns is None else columns
@@ -162,7 +161,7 @@ class TeacherDataset:
         indices: np.ndarray,
         episodes: np.ndarray,
     ) -> dict[str, np.ndarray]:
-        """The columns asked for, of those that were stored."""
+        """Return the requested columns, computed from the stored ones."""
         if FRAME in columns:
             frames = batch[FRAME]
             channels = frames.shape[1] * frames.shape[2]
@@ -177,7 +176,7 @@ class TeacherDataset:
         return {name: batch[name] for name in columns}
 
     def _stored(self, columns: Collection[str]) -> set[str]:
-        """The stored columns that the columns are made of."""
+        """Return the stored columns that the requested ones are computed from."""
         sources = {PROPRIO: STATE, EPISODE: None, STEP: None}
         if BEHAVIOUR_ACTION not in self.manifest.step_columns:
             sources[BEHAVIOUR_ACTION] = ACTION
@@ -185,12 +184,12 @@ class TeacherDataset:
         return {name for name in names if name is not None}
 
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the steps to train and to validate on, both ascending.
+        """Return the indices of training and validation steps, both ascending.
 
-        Whole episodes are drawn: the steps of one are too alike to be on both sides.
+        Draw complete episodes, because steps of one episode are too similar to be in both sets.
 
         Args:
-            validation_fraction: of the episodes; at least one if it is above 0.
+            validation_fraction: share of the episodes; at least one episode if above 0.
 
         Raises:
             UserError: the fraction is not in [0, 1), or leaves nothing to train on.
@@ -203,14 +202,14 @@ class TeacherDataset:
             held_out[np.random.default_rng(seed).permutation(self.n_episodes)[:count]] = True
         if held_out.all():
             raise UserError(
-                f"Of {self.n_episodes} episodes in {self.folder}, none is left to train on. "
-                "Collect more data, or hold out less."
+                f"No episode of {self.n_episodes} in {self.folder} is left for training. Collect "
+                "more data, or hold out fewer."
             )
         held_out_steps = np.repeat(held_out, self.lengths)  # (steps,)
         return np.flatnonzero(~held_out_steps), np.flatnonzero(held_out_steps)
 
     def returns(self) -> np.ndarray:
-        """Undiscounted return of each episode: float64 (episodes,)."""
+        """Return the undiscounted return of each episode: float64 (episodes,)."""
         returns = np.empty(self.n_episodes)
         for shard, arrays in self.shards():
             episodes = slice(*self._shard_episodes[shard : shard + 2])
@@ -219,16 +218,16 @@ class TeacherDataset:
         return returns
 
     def shards(self) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """The stored arrays of each shard, read-only and memory-mapped, with its number."""
+        """Yield the number of each shard and its stored arrays, read-only and memory-mapped."""
         for shard in range(len(self.manifest.shards)):
             yield shard, self._arrays(shard)
 
     def _by_shard(self, indices: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """Each shard that holds some of the steps, and which of `indices` those are."""
+        """Yield each shard that holds some of the steps, and the positions in `indices`."""
         shards = np.searchsorted(self._shard_starts, indices, side="right") - 1
         order = np.argsort(shards, kind="stable")
         present, first = np.unique(shards[order], return_index=True)
-        # Without any index there is one (empty) part of no shard.
+        # Without indices, `np.split` returns one empty part but there is no shard.
         yield from zip(present.tolist(), np.split(order, first[1:]), strict=False)
 
     def _empty(self, name: str, n: int) -> np.ndarray:
@@ -241,7 +240,7 @@ class TeacherDataset:
     def _checked(self, indices: ArrayLike) -> np.ndarray:
         array = np.asarray(indices)
         if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
-            raise IndexError(f"Indices must be whole numbers (B,), not {array.dtype} {array.shape}")
+            raise IndexError(f"Indices must be integers (B,), not {array.dtype} {array.shape}")
         outside = array[(array < 0) | (array >= len(self))]
         if len(outside):
             raise IndexError(f"Step {outside[0]} is not in [0, {len(self)}).")
@@ -253,24 +252,24 @@ def _map(folder: Path, manifest: Manifest, shard: int) -> dict[str, np.ndarray]:
 
 
 def dataset_folder(task: Task, num_data: int) -> Path:
-    """Where a dataset of so many steps lies unless told otherwise."""
+    """Return the default folder of a dataset of `num_data` steps."""
     return RESULTS / task.name / "Dataset" / str(num_data)
 
 
 def parse_count(text: str) -> int | None:
-    """`5k` or `5000` -> 5000; None if the text is no count."""
+    """Parse `5k` or `5000` as 5000; return None for any other text."""
     match = re.fullmatch(r"(\d{1,9})(k?)", text)
     return None if match is None else int(match[1]) * (1000 if match[2] else 1)
 
 
 def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
-    """The folder that `--dataset` names.
+    """Return the folder that `--dataset` names.
 
     Args:
-        dataset: a count of env steps (`5k`, `100000`), for the default folder; or a path.
+        dataset: a number of env steps (`5k`, `100000`), for the default folder; or a path.
 
     Raises:
-        UserError: it is not there; gives the command that collects it.
+        UserError: there is no dataset. The message has the command that collects it.
     """
     num_data = parse_count(str(dataset))
     folder = Path(dataset) if num_data is None else dataset_folder(task, num_data)  # type: ignore[arg-type]
@@ -281,6 +280,6 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
     else:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
-        f"`dataset` {dataset}: there is no dataset at {folder}. This collects it: `python "
+        f"`dataset` {dataset}: there is no dataset at {folder}. Collect it with `python "
         f"Distillation/{script_of(task)} --C_data {command}{output}`."
     )

@@ -1,6 +1,6 @@
-"""Plays episodes of the teacher and keeps all of every step.
+"""Play episodes with the teacher and record every step.
 
-What is recorded of an episode depends on its seed alone, not on what runs beside it.
+The record of an episode depends on its seed only, not on the other environments.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from Enviroment.dataset.shards import Column
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.observations import FRAME
 
-# Observations the teacher is asked about at once; other numbers change datasets. Networks on frames
-# are slow, so they are asked about no more than usually play side by side.
+# Batch sizes of the teacher; other values change datasets. Networks on frames are slow, so their
+# batch is the usual number of environments.
 LABEL_ROWS, FRAME_LABEL_ROWS = 32, 10
 
 Obs = Mapping[str, np.ndarray]  # groups, each `(n, ...)`
 
 
 class Labeller(Protocol):
-    """The teacher, as collection sees it (`Models.teacher.labels.TeacherLabeller`)."""
+    """The interface of the teacher for collection (`Models.teacher.labels.TeacherLabeller`)."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Plain JSON: which teacher, and how it is asked."""
+        """Identity of the teacher, and settings of its labels, as plain JSON."""
         ...
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The observation groups that it reads; of `frame` the stacks."""
+        """Observation groups that it reads; `frame` means stacks."""
         ...
 
     def __call__(self, observations: Obs) -> dict[str, np.ndarray]:
-        """Labels of raw observations, its groups `(label_rows, ...)`, each with as many rows.
+        """Return the labels of raw observations, groups of `(label_rows, ...)`, row by row.
 
         `action` (in the environment's units, or int64 indices), and in float32
-        `distribution.<parameter>` and, where the teacher has one, `value`. An observation gives
-        the same bits in the same row, whatever the others hold.
+        `distribution.<parameter>` and, if the teacher has a critic, `value`. An observation gives
+        the same bits in the same row, whatever the other rows hold.
         """
         ...
 
@@ -64,20 +64,20 @@ class Labeller(Protocol):
 
 
 def label_rows(labeller: Labeller) -> int:
-    """How many observations the teacher is asked about at once."""
+    """Return the batch size of the teacher."""
     return FRAME_LABEL_ROWS if FRAME in labeller.groups else LABEL_ROWS
 
 
 def ask(labeller: Labeller, observations: Obs, episodes: np.ndarray) -> dict[str, np.ndarray]:
-    """Labels in some episodes, the same bits whichever others are asked about.
+    """Return labels that do not depend on the other episodes in the batch, bit-for-bit.
 
-    Matrix products round differently in batches of other sizes. So the teacher is always asked
-    about `label_rows` observations, and an episode always has the same row; where two share one,
-    the teacher is asked again.
+    Matrix products round differently for other batch sizes. The teacher therefore always gets
+    `label_rows` observations, and an episode always has the same row. If two episodes share a row,
+    the teacher is called again.
 
     Args:
-        observations: groups `(n, ...)`, those that it reads among them.
-        episodes: (n,), their numbers.
+        observations: groups `(n, ...)`, including those that the teacher reads.
+        episodes: (n,), numbers of the episodes.
     """
     n_rows = label_rows(labeller)
     rows = episodes % n_rows
@@ -102,14 +102,14 @@ def ask(labeller: Labeller, observations: Obs, episodes: np.ndarray) -> dict[str
 def record(
     env: EpisodeVecEnv, labeller: Labeller, manifest: Manifest, episodes: range
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Plays episodes by number. Of stacked frames the newest is kept.
+    """Play episodes by number, and record them. Of stacked frames, keep the newest.
 
-    Returns: The manifest's columns, the steps of each episode after those of the one before, and
-        the episodes' lengths in env steps, `(len(episodes),)`.
+    Returns: The manifest's columns, with the steps of the episodes one after another, and the
+        lengths of the episodes in env steps, `(len(episodes),)`.
 
     Raises:
-        UserError: the simulation diverged. An episode cannot be left out: a dataset is the same
-            episodes whoever collects it.
+        UserError: the simulation diverged. An episode cannot be left out: a dataset always holds
+            the same episodes.
     """
     recipe, n = manifest.recipe, len(episodes)
     steps = _Steps(manifest.step_columns)
@@ -119,7 +119,7 @@ def record(
     lengths = np.zeros(n, np.int64)
     noise = make_noise(env.action_space, env.num_envs, recipe.behaviour_noise, recipe.max_steps)
 
-    place = np.arange(env.num_envs)  # in `episodes`, of what each environment plays
+    place = np.arange(env.num_envs)  # index in `episodes` of each environment's episode
     age = np.zeros(env.num_envs, np.int64)  # env steps
     noise.begin(place, first_seed + place)
     env.seed(first_seed)
@@ -128,7 +128,7 @@ def record(
         now = {**_stored(obs, manifest), **ask(labeller, obs, episodes.start + place)}
         now[BEHAVIOUR_ACTION] = noise.added(now[ACTION], age)
         env.step_async(now[BEHAVIOUR_ACTION])
-        steps.add(now, playing)  # while the workers step and draw
+        steps.add(now, playing)  # while the workers step and render
         obs, rewards, dones, infos = env.step_wait()
         age += 1
         timed_out = np.array([info.get("TimeLimit.truncated", False) for info in infos])
@@ -139,8 +139,8 @@ def record(
             if infos[i].get("diverged", False):
                 raise UserError(
                     f"The simulation diverged in the episode of seed {first_seed + place[i]}, so "
-                    "there is nothing to learn from it. Collect with less `behaviour_noise`, or "
-                    "with another teacher. The shards that are complete stay as they are."
+                    "it cannot be recorded. Collect with less `behaviour_noise`, or with another "
+                    "teacher. Complete shards are kept."
                 )
             lengths[place[i]] = age[i]
             for group, value in _stored(infos[i]["terminal_observation"], manifest).items():
@@ -153,7 +153,7 @@ def record(
 
 
 def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:
-    """The groups that are stored, of a batch of observations or of one; of stacks the newest."""
+    """Return the stored groups of one or several observations; of stacks, the newest frame."""
     columns = manifest.step_columns
     groups = {group: obs[group] for group in FINALS if group in columns}
     if FRAME in groups:
@@ -163,7 +163,7 @@ def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:
 
 
 class _Steps:
-    """Columns of the steps of episodes that are played side by side."""
+    """Columns of the steps of episodes that are played in parallel."""
 
     def __init__(self, columns: Mapping[str, Column]) -> None:
         self._columns = columns
@@ -171,21 +171,21 @@ class _Steps:
         self._places: list[np.ndarray] = []
 
     def add(self, values: Mapping[str, np.ndarray], playing: np.ndarray) -> None:
-        """Some columns of a step of all environments; others than those asked for are left out.
+        """Add columns of a step of all environments. Ignore columns that are not recorded.
 
         Args:
             values: each (n_envs, ...).
-            playing: bool (n_envs,), of which environments to keep them.
+            playing: bool (n_envs,), the environments to record.
         """
         for name in values.keys() & self._parts.keys():
             self._parts[name].append(values[name][playing])
 
     def belong_to(self, places: np.ndarray) -> None:
-        """The step is complete, and was one of these episodes, int64 (n,)."""
+        """Set the episodes of the completed step, int64 (n,)."""
         self._places.append(places)
 
     def end_to_end(self) -> dict[str, np.ndarray]:
-        """Each column `(steps, ...)`, one episode after another; nothing is left here."""
+        """Return each column `(steps, ...)`, one episode after another, and clear the parts."""
         order = np.argsort(np.concatenate(self._places), kind="stable")
         rows = np.empty_like(order)
         rows[order] = np.arange(len(order))

@@ -1,7 +1,7 @@
-"""Shards: immutable safetensors files that are published whole and read through memory maps.
+"""Shards: immutable safetensors files, written atomically and read through memory maps.
 
-The bytes of a shard's header follow from what it should hold, so a reader that knows this needs to
-parse nothing: it compares. Other tools read the files as the safetensors that they are.
+The header of a shard follows from its layout, so a reader compares it instead of parsing it. Other
+tools read the files as ordinary safetensors.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from Common.errors import UserError
 from Common.files import bounded_read
 from Common.files.durable import replacing, writing
 
-# safetensors' names. Nothing else can be stored, least of all pickled objects.
+# Names in safetensors. No other types can be stored, in particular no pickled objects.
 _DTYPES = {
     "float32": "F32",
     "float64": "F64",
@@ -42,7 +42,7 @@ class Column:
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
-            raise UserError(f"dtype {self.dtype!r} is none of {', '.join(_DTYPES)}.")
+            raise UserError(f"dtype {self.dtype!r} is not one of {', '.join(_DTYPES)}.")
         if not all(isinstance(size, int) and size >= 0 for size in self.shape):
             raise UserError(f"shape {self.shape} must hold whole numbers.")
 
@@ -52,25 +52,25 @@ class Column:
         return np.dtype(self.dtype).itemsize * math.prod(self.shape)
 
     def times(self, n: int) -> Column:
-        """n entries as one array."""
+        """Return the column of n entries as one array."""
         return Column(self.dtype, (n, *self.shape))
 
 
 @dataclass(frozen=True)
 class ShardLayout:
-    """What a shard should hold: its arrays (whole, as `Column.times` gives them) and labels."""
+    """The content of a shard: its arrays (complete, as returned by `Column.times`) and labels."""
 
     arrays: Mapping[str, Column]
     labels: Mapping[str, str]
 
     def order(self) -> list[str]:
-        """Names in the order of the file: any array is then aligned to its items."""
+        """Return the names in the order of the file, in which every array is aligned."""
         return sorted(
             self.arrays, key=lambda name: (-np.dtype(self.arrays[name].dtype).itemsize, name)
         )
 
     def header(self) -> bytes:
-        """The file's beginning, up to the first array."""
+        """Return the file's beginning, up to the first array."""
         entries: dict[str, object] = {"__metadata__": dict(sorted(self.labels.items()))}
         start = 0
         for name in self.order():
@@ -94,17 +94,17 @@ class ShardLayout:
 def write_shard(
     path: Path, layout: ShardLayout, arrays: Mapping[str, np.ndarray], sha256: str | None = None
 ) -> str:
-    """Publishes a shard by one rename, after its bytes are on the disk.
+    """Write a shard atomically: by one rename, after its bytes are on the disk.
 
     Args:
-        arrays: those of the layout.
-        sha256: what the file's must be, or nothing is published.
+        arrays: the arrays of the layout.
+        sha256: expected SHA-256 of the file; if it differs, write nothing.
 
     Returns: the SHA-256 of the file.
 
     Raises:
-        ValueError: the arrays are not those of the layout.
-        UserError: the file cannot be written, or its SHA-256 is another.
+        ValueError: the arrays do not match the layout.
+        UserError: the file cannot be written, or its SHA-256 differs.
     """
     if arrays.keys() != layout.arrays.keys():
         raise ValueError(f"Arrays {sorted(arrays)}, layout {sorted(layout.arrays)}.")
@@ -121,14 +121,14 @@ def write_shard(
 
 
 def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None = None) -> str:
-    """Writes a file that is complete or not there, whatever stops the process or the machine.
+    """Write a file atomically, even if the process or the machine is stopped.
 
     Returns and raises: as `write_shard`.
     """
     digest = hashlib.sha256()
     advice = (
-        "The shards before it are complete: make room, or mend what is wrong, and give the same "
-        "command with `resume`."
+        "The shards before it are complete: free space or fix the cause, and run the same command "
+        "with `resume`."
     )
     with writing(path, advice), replacing(path) as file:
         for chunk in chunks:
@@ -136,19 +136,19 @@ def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None
             digest.update(chunk)
         if sha256 is not None and digest.hexdigest() != sha256:
             raise UserError(
-                f"{path}: what was collected again is not what the manifest describes (its "
-                "SHA-256 differs), so the shard stays as it is. Another version of a package, "
-                "another processor or another OpenGL driver can be the reason: repair it where "
-                "it was collected, or collect the dataset anew."
+                f"{path}: the shard that was collected again does not match the manifest (its "
+                "SHA-256 differs), so the old shard is kept. The reason may be another version "
+                "of a package, another processor or another OpenGL driver: repair it where it "
+                "was collected, or collect the dataset again."
             )
     return digest.hexdigest()
 
 
 def map_shard(path: Path, layout: ShardLayout) -> dict[str, np.ndarray]:
-    """The arrays of a shard, read-only and memory-mapped.
+    """Return the arrays of a shard, read-only and memory-mapped.
 
     Raises:
-        UserError: the file is missing, or not one of this layout.
+        UserError: the file is missing, or does not match the layout.
     """
     problem = shard_problem(path, layout)
     if problem:
@@ -165,10 +165,10 @@ def map_shard(path: Path, layout: ShardLayout) -> dict[str, np.ndarray]:
 
 
 def shard_problem(path: Path, layout: ShardLayout) -> str | None:
-    """What is wrong with a shard, as far as its size and header tell; None: nothing."""
+    """Return the problem of a shard by its size and header; None if there is none."""
     header = layout.header()
-    if path.exists() and not path.is_file():  # a pipe would be waited for
-        return f"{path} is no regular file."
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        return f"{path} is not a regular file."
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -178,17 +178,17 @@ def shard_problem(path: Path, layout: ShardLayout) -> str | None:
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}."
     if size != layout.nbytes:
-        return f"{path} has {size} bytes, and should have {layout.nbytes}: it is cut off or edited."
+        return f"{path} has {size} bytes instead of {layout.nbytes}: it is truncated or edited."
     if begins != header:
-        return f"{path} is not the shard that the manifest describes: another's copy, or edited."
+        return f"{path} does not match the manifest: it is of another dataset, or edited."
     return None
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
+    """Return the SHA-256 of a file as hexadecimal digits.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
     """
     try:
         return bounded_read.file_sha256(path)

@@ -1,1 +1,1 @@
-"""From a simulation to pixels."""
+"""Render simulations to pixels."""

@@ -1,4 +1,4 @@
-"""One environment drawn as it is now: its own model, its own render callback."""
+"""Render one environment with its own current model and its own render callback."""
 
 # MuJoCo's compiled modules come without type stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -18,27 +18,26 @@ from Enviroment.drawing.renderer import Renderer, find_body
 from Enviroment.drawing.uploaded import Glance, UploadedModel
 from Enviroment.task import Camera
 
-_SPARE_GEOMS = 1000  # of a scene: contacts, frames and whatever else visual options show
+_SPARE_GEOMS = 1000  # of a scene: contacts, frames and other objects of visual options
 _MOVED = ("body_", "geom_", "site_", "tendon_", "mat_", "light_", "cam_")  # by callbacks
-_SLACK_SEGMENTS = 32  # with which MuJoCo draws a tendon that hangs through
+_SLACK_SEGMENTS = 32  # of which MuJoCo draws a slack tendon
 
 
 class EnvView:
-    """Draws one environment by a renderer that others of its thread may share.
+    """Renders one environment with a renderer that other views of its thread may share.
 
-    A picture shows what `env.render()` would at that moment, from the renderer's camera: colours,
-    sizes, lights and textures as they are now, a model that was rebuilt, goals that the
-    environment marks in its `_render_callback` (gymnasium-robotics), and Gymnasium's
-    `visual_options`. Drawing leaves the simulation as it is, so episodes are the same whether they
-    are seen or not.
+    A frame equals `env.render()` at that moment, from the renderer's camera: with the current
+    colours, sizes, lights and textures, a rebuilt model, goals that the environment marks in its
+    `_render_callback` (gymnasium-robotics), and Gymnasium's `visual_options`. Rendering does not
+    change the simulation, so episodes are the same with and without it.
 
     Args:
-        env: has a `model` and `data` of MuJoCo.
-        renderer: of this thread.
+        env: an environment with a `model` and `data` of MuJoCo.
+        renderer: the renderer of this thread.
 
     Raises:
-        UserError: the model has no body of the name that the camera tracks, or the machine no
-            usable OpenGL.
+        UserError: the model lacks the body that the camera tracks, or the machine has no usable
+            OpenGL.
     """
 
     def __init__(self, env: gym.Env, renderer: Renderer) -> None:
@@ -52,14 +51,14 @@ class EnvView:
         self._follow(self._env.model)
 
     def expect_changes(self) -> None:
-        """Compare all of the model at the next picture, because a reset may have changed it.
+        """Compare the complete model at the next frame, because a reset may have changed it.
 
         Between resets, only samples of large textures and meshes are compared.
         """
         self._unsure = True
 
     def render(self) -> np.ndarray:
-        """Draw the environment as it is now.
+        """Render the current state of the environment.
 
         Returns:
             As `Renderer.draw`.
@@ -76,7 +75,7 @@ class EnvView:
             return self._draw(model, data)
 
     def _follow(self, model: mujoco.MjModel) -> None:
-        """From now on this is the environment's model."""
+        """Use a new model of the environment from now on."""
         track = self._renderer.camera.track
         self._model = model
         self._tracked = None if track is None else find_body(model, track)
@@ -91,15 +90,15 @@ class EnvView:
             self._uploaded = self._renderer.upload(model, self._uploaded)
             self._glance.remember()
             self._unsure = False
-        if not data.xquat[0, 0]:  # of the world's body: 1, once there are places at all
+        if not data.xquat[0, 0]:  # of the world's body: 1 as soon as positions are computed
             data = _placed(model, data)
         if self._tracked is not None:
-            # Not MuJoCo's own tracking camera: it follows smoothly, so that a picture would depend
-            # on those before it.
+            # Not MuJoCo's own tracking camera: it follows smoothly, so a frame would depend on
+            # earlier ones.
             lookat = self._renderer.camera.lookat
             self._camera.lookat[:2] = data.xpos[self._tracked, :2] + lookat[:2]
         self._update_scene(model, data)
-        while self._scene.ngeom == self._scene.maxgeom:  # there may have been no room
+        while self._scene.ngeom == self._scene.maxgeom:  # the scene may have been too small
             self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
             self._update_scene(model, data)
         assert self._uploaded is not None
@@ -114,7 +113,7 @@ class EnvView:
 
 
 class _Kept:
-    """Undoes what a render callback does: it moves markers in the model, and calls `mj_forward`."""
+    """Undoes the changes of a render callback, which moves markers and calls `mj_forward`."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self.data = data
@@ -123,7 +122,7 @@ class _Kept:
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Restore the data and, but for textures, meshes and the like, the model afterwards."""
+        """Restore the data and the model, except textures, meshes and the like, after the block."""
         time = self.data.time
         for array, copied in self._arrays:
             np.copyto(copied, array)
@@ -136,8 +135,10 @@ class _Kept:
 
 
 def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
-    """All that MuJoCo keeps from step to step. Contacts and constraints, which the next step
-    recomputes, lie elsewhere, and views of them would not stay valid.
+    """Return the arrays that MuJoCo keeps from step to step.
+
+    Contacts and constraints are not among them: the next step recomputes them, and views of them
+    would not stay valid.
     """
     start = data.qpos.ctypes.data  # the first
     end = start + data.nbuffer
@@ -145,20 +146,20 @@ def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
 
 
 def _arrays(of: Any, prefixes: str | tuple[str, ...]) -> list[np.ndarray]:
-    """Its arrays, by the beginnings of their names, as views of its own memory."""
+    """Return the arrays whose names begin with the prefixes, as views of the object's memory."""
     values = (getattr(of, name) for name in dir(type(of)) if name.startswith(prefixes))
     return [value for value in values if isinstance(value, np.ndarray) and value.size]
 
 
 def _placed(model: mujoco.MjModel, data: mujoco.MjData) -> mujoco.MjData:
-    """A copy of what was reset without `mj_forward`, so that nothing has a place, and with it."""
+    """Return a copy with positions, for data that was reset without `mj_forward`."""
     placed = copy.copy(data)
     mujoco.mj_forward(model, placed)
     return placed
 
 
 def _geom_count(model: mujoco.MjModel) -> int:
-    """How many geoms a scene of the model may have; sites and tendons are geoms there too."""
+    """Return how many geoms a scene of the model may have, including sites and tendons."""
     things = model.ngeom + model.nsite + model.nskin + model.nflex
     return _SPARE_GEOMS + things + 2 * model.nwrap + _SLACK_SEGMENTS * model.ntendon
 
@@ -173,7 +174,7 @@ def _free_camera(camera: Camera) -> mujoco.MjvCamera:
 
 
 def _visual_options(env: Any) -> mujoco.MjvOption:
-    """MuJoCo's defaults, and over them the `visual_options` that the environment was made with."""
+    """Return MuJoCo's defaults, overridden by the `visual_options` of the environment."""
     option = mujoco.MjvOption()
     flags = getattr(getattr(env, "mujoco_renderer", None), "_vopt", {})
     for flag, value in flags.items():

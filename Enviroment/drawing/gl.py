@@ -1,8 +1,8 @@
-"""MuJoCo's OpenGL contexts, with one clear error where there is no OpenGL.
+"""Open MuJoCo's OpenGL contexts, with one clear error if there is no OpenGL.
 
-MuJoCo loads its OpenGL backend when it is imported, and where the backend's library is missing the
-import itself fails. Only drawing needs OpenGL, so MuJoCo is then imported without it: physics, and
-everything that sees only the state, goes on; the first renderer reports the reason.
+MuJoCo loads its OpenGL backend on import, and the import fails if the backend's library is missing.
+Only rendering needs OpenGL, so MuJoCo is then imported without it: physics and state-only training
+still work; the first renderer reports the reason.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Protocol
 from Common.errors import UserError
 
 _HELP = """\
-Frames cannot be drawn: MuJoCo opens no OpenGL context with MUJOCO_GL={backend!r} ({reason}).
+Frames cannot be rendered: MuJoCo opens no OpenGL context with MUJOCO_GL={backend!r} ({reason}).
 Set MUJOCO_GL to a backend that this machine has: egl (GPU or software, needs no display), \
 osmesa (software) or glfw (needs a display).
 On Debian or Ubuntu, this installs egl: apt-get install libegl1 libgl1-mesa-dri libgl1"""
 _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software")  # in a renderer's name, lower case
-_HEADLESS = ("egl", "osmesa")  # on Linux, each a module of MuJoCo's
+_HEADLESS = ("egl", "osmesa")  # on Linux; each is a module of MuJoCo
 
 
 class Context(Protocol):
-    """What every one of MuJoCo's backends offers."""
+    """The interface of all MuJoCo backends."""
 
     def make_current(self) -> None: ...
 
@@ -36,13 +36,13 @@ class Context(Protocol):
 
 
 def _import_mujoco() -> Exception | None:
-    """Import MuJoCo, if need be without OpenGL; return why OpenGL is not there."""
+    """Import MuJoCo, without OpenGL if necessary. Return the error of OpenGL, or None."""
     backend = os.environ.get("MUJOCO_GL")
     try:
         importlib.import_module("mujoco")
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         for name in [name for name in sys.modules if name.startswith("OpenGL")]:
-            del sys.modules[name]  # half imported, for a platform that is not there
+            del sys.modules[name]  # partly imported, for a missing platform
         os.environ["MUJOCO_GL"] = "disable"
         try:
             importlib.import_module("mujoco")
@@ -67,17 +67,17 @@ def gl_errors() -> Iterator[None]:
     with _lock:
         try:
             yield
-        except Exception as error:  # each backend has exception types of its own
+        except Exception as error:  # each backend has its own exception types
             reason = _import_error or error
             backend = os.environ.get("MUJOCO_GL", "")
             raise UserError(_HELP.format(backend=backend, reason=reason)) from error
 
 
 def open_context(height: int, width: int) -> Context:
-    """An OpenGL context for offscreen drawing, current in the calling thread. Use in `gl_errors`.
+    """Return an offscreen OpenGL context, current in the calling thread. Call within `gl_errors`.
 
     Args:
-        height, width: pixels.
+        height, width: size in pixels.
     """
     context_class = _context_class()
     if (
@@ -85,17 +85,17 @@ def open_context(height: int, width: int) -> Context:
         and threading.current_thread() is not threading.main_thread()
     ):
         # GLFW would hang in any other thread.
-        raise RuntimeError("GLFW draws in the main thread only, and environments have others")
+        raise RuntimeError("GLFW renders in the main thread only, but environments use others")
     context = context_class(width, height)
     context.make_current()
     return context
 
 
 def _context_class() -> Callable[[int, int], Context]:
-    """The class of the backend that MUJOCO_GL names now.
+    """Return the class of the backend that MUJOCO_GL names now.
 
-    `mujoco.GLContext` is that of MuJoCo's first import. A script that imports MuJoCo before this
-    package has GLFW there, which needs a display.
+    `mujoco.GLContext` is that of MuJoCo's first import. In a script that imports MuJoCo before
+    this package it is GLFW, which needs a display.
     """
     backend = os.environ.get("MUJOCO_GL", "").lower().strip()
     if _import_error is None and sys.platform.startswith("linux") and backend in _HEADLESS:
@@ -105,8 +105,9 @@ def _context_class() -> Callable[[int, int], Context]:
 
 @cache
 def renderer_name() -> str:
-    """Return what OpenGL calls the device that draws, such as "llvmpipe (LLVM 15.0.6, 256 bits)";
-    "" where it does not say.
+    """Return OpenGL's name of the rendering device, such as "llvmpipe (LLVM 15.0.6, 256 bits)".
+
+    Return "" if it is unknown.
 
     Raises:
         UserError: there is no usable OpenGL.
@@ -121,6 +122,6 @@ def renderer_name() -> str:
 
 
 def draws_on_gpu() -> bool:
-    """Return whether a GPU draws, and not a software rasteriser."""
+    """Return whether a GPU renders, instead of a software rasteriser."""
     name = renderer_name().lower()
     return bool(name) and not any(software in name for software in _SOFTWARE)

@@ -1,8 +1,8 @@
 """An offscreen MuJoCo renderer that is fast without a GPU.
 
-Under Mesa's software rasteriser nearly all of a small frame's time goes to what small frames do
+Under Mesa's software rasteriser small frames spend nearly all their time on details that they do
 not show: the 4096-pixel shadow map, reflections, multisampling and finely tessellated primitives.
-`quality="fast"` leaves these out; `quality="reference"` draws as Gymnasium does.
+`quality="fast"` omits these; `quality="reference"` renders as Gymnasium does.
 """
 
 # MuJoCo's compiled modules come without type stubs.
@@ -28,26 +28,26 @@ Quality = Literal["fast", "reference"]
 
 
 def check_quality(quality: str) -> None:
-    """Raise `UserError` unless `quality` is one that `Renderer` knows."""
+    """Raise UserError unless `quality` is known to `Renderer`."""
     if quality not in get_args(Quality):
         names = " or ".join(get_args(Quality))
-        raise UserError(f"There is no render quality {quality!r}: use {names}.")
+        raise UserError(f"Unknown render quality {quality!r}: use {names}.")
 
 
 class Renderer:
-    """Where a thread draws its environments, each by an `EnvView`, in one size and quality.
+    """Renders the environments of a thread, each by an `EnvView`, in one size and quality.
 
     It owns an OpenGL context, so the thread that made it must also use and close it. Models are
-    left as they are.
+    not changed.
 
     Args:
-        camera: where it is seen from.
-        height, width: pixels.
-        quality: "fast", or "reference" for pictures as Gymnasium's `env.render()` makes them.
-        grayscale: one channel (ITU-R BT.601 luma) in place of red, green and blue.
+        camera: the camera.
+        height, width: size in pixels.
+        quality: "fast", or "reference" for frames as from Gymnasium's `env.render()`.
+        grayscale: render one channel (ITU-R BT.601 luma) instead of red, green and blue.
 
     Raises:
-        UserError: unknown quality, or no usable OpenGL.
+        UserError: the quality is unknown, or there is no usable OpenGL.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Renderer:
         self._rgb = np.empty((height, width, 3), np.uint8)
         self._gray = np.empty((height, width), np.uint8) if grayscale else None
         self._uploaded: list[UploadedModel] = []
-        self._bound: mujoco.MjrContext | None = None  # whose buffer OpenGL draws into
+        self._bound: mujoco.MjrContext | None = None  # the one whose buffer OpenGL renders to
         with gl_errors():
             self._gl = open_context(height, width)
         self._closed = False
 
     def upload(self, model: mujoco.MjModel, now: UploadedModel | None = None) -> UploadedModel:
-        """Bring the model's textures, meshes and the like into OpenGL's memory.
+        """Upload the model's textures, meshes and the like to OpenGL's memory.
 
         Args:
-            model: what an environment simulates.
-            now: what was returned for that environment before, which it then has no more.
+            model: the model of an environment.
+            now: the previous return value for that environment; it is released.
 
         Returns:
-            `now` where it still shows the model; else what another environment has, if that
-            looks the same; else one that is `now` brought up to date, or new.
+            `now` if it still matches the model; else that of another environment that looks the
+            same; else `now` after an update, or a new one.
         """
         self._check_usable()
         self._gl.make_current()
@@ -100,7 +100,7 @@ class Renderer:
         return alike
 
     def new_scene(self, model: mujoco.MjModel, n_geoms: int) -> mujoco.MjvScene:
-        """A scene for that many geoms of the model, in this quality."""
+        """Return a scene for a number of geoms of the model, in this quality."""
         scene = mujoco.MjvScene(model, n_geoms)
         if self._quality == "fast":
             scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
@@ -108,13 +108,13 @@ class Renderer:
         return scene
 
     def draw(self, scene: mujoco.MjvScene, uploaded: UploadedModel) -> np.ndarray:
-        """Draw a scene with what is uploaded of its model.
+        """Render a scene with the uploaded parts of its model.
 
         Returns:
             A new uint8 array, (H, W) or, in colour, (H, W, 3); the top row comes first.
         """
         self._check_usable()
-        self._gl.make_current()  # another renderer of this thread may have been
+        self._gl.make_current()  # another renderer of this thread may have been current current
         context = uploaded.context
         if context is not self._bound:
             mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, context)
@@ -127,7 +127,7 @@ class Renderer:
         return picture[::-1].copy()  # OpenGL's first row is the bottom one
 
     def close(self) -> None:
-        """Free the OpenGL context. Closing twice is harmless."""
+        """Free the OpenGL context. A second call does nothing."""
         if self._closed:
             return
         self._check_usable()
@@ -140,11 +140,11 @@ class Renderer:
 
     def _make_context(self, model: mujoco.MjModel) -> mujoco.MjrContext:
         settings = _model_for(model, self._viewport.height, self._viewport.width, self._quality)
-        self._bound = None  # the new context takes over
+        self._bound = None  # the new context becomes the bound one
         return mujoco.MjrContext(settings, mujoco.mjtFontScale.mjFONTSCALE_100)
 
     def _drop(self, uploaded: UploadedModel) -> None:
-        """An environment has it no more."""
+        """Release the uploaded model of one environment."""
         uploaded.users -= 1
         if not uploaded.users:
             self._uploaded.remove(uploaded)
@@ -158,10 +158,10 @@ class Renderer:
 
 
 def find_body(model: mujoco.MjModel, name: str) -> int:
-    """The index of a body.
+    """Return the index of a body.
 
     Raises:
-        UserError: there is none of that name; the nearest names are listed.
+        UserError: the name is unknown. The message lists similar names.
     """
     index = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
     if index < 0:
@@ -175,9 +175,9 @@ def find_body(model: mujoco.MjModel, name: str) -> int:
 
 
 def _model_for(model: mujoco.MjModel, height: int, width: int, quality: Quality) -> mujoco.MjModel:
-    """A copy of the model with the picture's size and quality."""
+    """Return a copy of the model with the size and quality of the frames."""
     model = copy.copy(model)
-    # The buffer is cleared and resolved as a whole, so it should not exceed the picture.
+    # The whole buffer is cleared and resolved, so it should not exceed the frame.
     model.vis.global_.offheight, model.vis.global_.offwidth = height, width
     if quality == "fast":
         settings = model.vis.quality

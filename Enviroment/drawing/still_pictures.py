@@ -1,4 +1,4 @@
-"""Notices where resets change the state and not the pixels, which no student could learn from."""
+"""Warn if resets change the state but not the pixels, so that a student cannot learn from them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from Enviroment.task import Task
 
-EPISODES = 4  # that begin alike before it counts
-_PLACES = 8  # of the state that a message names
+EPISODES = 4  # equal first frames before the warning
+_PLACES = 8  # indices of the state named in the warning
 
 
 class StillPictures:
@@ -23,7 +23,7 @@ class StillPictures:
         self._decided = False
 
     def begins(self, state: np.ndarray, frame: np.ndarray) -> None:
-        """An episode begins with this state and this frame."""
+        """Handle the first state and frame of an episode."""
         if self._decided:
             return
         if self._first is None:
@@ -50,11 +50,11 @@ class StillPictures:
         more = f" and {len(places) - _PLACES} more" if len(places) > _PLACES else ""
         height, width = self._task.frame_size
         warnings.warn(
-            f"{self._task.env_id}: {EPISODES} episodes began with different states and the same "
-            f"picture. No pixel of the {height}x{width} frames shows what each reset changes in "
-            f"the places {listed}{more} of the state (most: by {self._spread.max():.3g}). If a "
-            "goal is there, let the environment draw it (a site that it moves, or a "
-            "_render_callback), or move the camera. If it is only noise, this is harmless.",
+            f"{self._task.env_id}: {EPISODES} episodes began with different states but the same "
+            f"frame. No pixel of the {height}x{width} frames shows the changes of each reset at "
+            f"the indices {listed}{more} of the state (largest: {self._spread.max():.3g}). If "
+            "they hold a goal, let the environment draw it (as a site that it moves, or in a "
+            "_render_callback), or move the camera. If they are only noise, this is harmless.",
             RuntimeWarning,
             stacklevel=2,
         )

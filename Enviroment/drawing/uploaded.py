@@ -1,8 +1,8 @@
-"""What of a model lies in OpenGL's memory, and whether that is still the model's own.
+"""Track the parts of a model in OpenGL's memory, and whether they still match the model.
 
-Most of what is seen is read from the model each time that it is drawn: colours, sizes, poses,
-lights, materials. Textures, meshes, height fields, skins and planes are not: `MjrContext` uploads
-them when it is made, as it does the sizes of buffers, the fog and the quality.
+MuJoCo reads most visible properties from the model at every rendering: colours, sizes, poses,
+lights, materials. Textures, meshes, height fields, skins and planes are uploaded when `MjrContext`
+is made, as are sizes of buffers, fog and quality.
 """
 
 # MuJoCo's compiled modules come without type stubs.
@@ -18,14 +18,14 @@ import mujoco
 import numpy as np
 
 _MESHES = ("mesh_vert", "mesh_normal", "mesh_texcoord", "mesh_facenormal")
-_CONTENT = ("tex_data", "hfield_data", *_MESHES)  # can be uploaded again into the same place
+_CONTENT = ("tex_data", "hfield_data", *_MESHES)  # can be uploaded again in place
 _UPLOADED = ("tex_", "mesh_", "hfield_", "skin_", "mat_texrepeat", "mat_texuniform")
-# Of these, what only collisions, physics and files know.
+# Of these, arrays for collisions, physics and files only.
 _UNSEEN = re.compile("mesh_(bvh|oct|poly|extrema|pos|quat|scale)|.*(path|contenttype)adr")
 _ARRAYS = tuple(
     name for name in dir(mujoco.MjModel) if name.startswith(_UPLOADED) and not _UNSEEN.match(name)
 )
-_PLANES = "planes"  # the sizes and materials of geoms that are
+_PLANES = "planes"  # sizes and materials of plane geoms
 _GLANCED = ("tex_data", "hfield_data", "mesh_vert")
 _SAMPLES = 4096  # numbers of each array that a glance compares: about 3 microseconds
 
@@ -33,28 +33,28 @@ MakeContext = Callable[[mujoco.MjModel], mujoco.MjrContext]
 
 
 class UploadedModel:
-    """An `MjrContext`, and what it was made of. Needs its OpenGL context to be current.
+    """An `MjrContext` and the content it was made from. Its OpenGL context must be current.
 
-    Environments whose models look alike share one.
+    Environments whose models look the same share one.
 
     Args:
-        model: what to upload.
-        make_context: makes a context of a model, in the picture's size and quality.
+        model: the model to upload.
+        make_context: makes a context of a model in the size and quality of the frames.
     """
 
     def __init__(self, model: mujoco.MjModel, make_context: MakeContext) -> None:
         self._make_context = make_context
-        self.users = 0  # environments that are drawn with it
+        self.users = 0  # number of environments rendered with it
         self.context = make_context(model)
         self._bytes = _bytes_of(model)
         self._settings = _settings_of(model)
 
     def shows(self, model: mujoco.MjModel) -> bool:
-        """Whether the model would be uploaded as this one was."""
+        """Return whether the uploaded content matches the model."""
         return self._settings == _settings_of(model) and not self._changed(model)
 
     def update(self, model: mujoco.MjModel) -> None:
-        """Upload what of the model has changed."""
+        """Upload the changed parts of the model."""
         changed = self._changed(model)
         if self._settings == _settings_of(model) and changed <= set(_CONTENT):
             self._upload(model, changed)
@@ -65,7 +65,7 @@ class UploadedModel:
         self._bytes, self._settings = _bytes_of(model), _settings_of(model)
 
     def _changed(self, model: mujoco.MjModel) -> set[str]:
-        """Names of the arrays that differ, of a model with as many of everything."""
+        """Return the names of the arrays that differ, for a model of the same sizes."""
         changed = {
             name
             for name, known in self._bytes.items()
@@ -90,10 +90,10 @@ class UploadedModel:
 
 
 class Glance:
-    """Tells cheaply whether what is uploaded of a model may have changed since the last look.
+    """Detects cheaply whether the uploaded parts of a model may have changed.
 
     It compares numbers spread over textures, meshes and height fields, and the sizes of planes: a
-    new picture or terrain is noticed, one changed pixel of a large texture may not be.
+    new texture or terrain is noticed, but a single changed pixel of a large texture may not be.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -104,7 +104,7 @@ class Glance:
         self.remember()
 
     def remember(self) -> None:
-        """Take the model as it is now for unchanged."""
+        """Remember the current model as unchanged."""
         self._known = [sample.tobytes() for sample in self._samples]
 
     def sees_change(self) -> bool:
@@ -112,7 +112,7 @@ class Glance:
 
 
 def _stride(size: int) -> int:
-    """Steps through an array that meet every colour channel, be it one of 3 or of 4."""
+    """Return a stride whose samples cover every colour channel, of 3 or of 4."""
     stride = max(1, size // _SAMPLES)
     while math.gcd(stride, 12) > 1:
         stride -= 1
@@ -120,7 +120,7 @@ def _stride(size: int) -> int:
 
 
 def _bytes_of(model: mujoco.MjModel) -> dict[str, bytes]:
-    """What is uploaded. Arrays that are empty here are so in any model with as many of all."""
+    """Return the uploaded content. Empty arrays are empty in every model of the same sizes."""
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     full = {name: array.tobytes() for name, array in arrays.items() if array.size}
     return {**full, _PLANES: _plane_bytes(model)}
@@ -132,12 +132,12 @@ def _plane_bytes(model: mujoco.MjModel) -> bytes:
 
 
 def _planes(model: mujoco.MjModel) -> np.ndarray:
-    """Indices of the geoms that are planes."""
+    """Return the indices of the plane geoms."""
     return np.flatnonzero(model.geom_type == int(mujoco.mjtGeom.mjGEOM_PLANE))
 
 
 def _settings_of(model: mujoco.MjModel) -> tuple[float, ...]:
-    """How much of everything there is, and the scalars that a context copies."""
+    """Return the sizes of a model and the scalars that a context copies."""
     vis, quality = model.vis, model.vis.quality
     return (
         *(model.ntex, model.nmat, model.nmesh, model.nhfield, model.nskin),

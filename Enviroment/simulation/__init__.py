@@ -1,1 +1,1 @@
-"""Stepping and drawing a task's environments in parallel, and storing their state."""
+"""Step and render a task's environments in parallel, and store their state."""

@@ -1,7 +1,7 @@
-"""Tells when a simulation has diverged, which MuJoCo itself hides.
+"""Detect diverged simulations, which MuJoCo itself hides.
 
 When MuJoCo finds a position, velocity, acceleration or control that is not finite or too large,
-it counts a warning, resets the simulation to the model's initial state and goes on: observations
+it counts a warning, resets the simulation to the model's initial state and continues: observations
 and rewards stay finite, but belong to no episode.
 """
 
@@ -29,11 +29,11 @@ _BAD = [
 
 
 class DivergenceWatch:
-    """Watches one environment, with about a microsecond a step.
+    """Watches one environment, at about a microsecond per step.
 
-    MuJoCo's counters are the proof. Time that runs backwards is none: an environment may reset its
-    own simulation within a step. Environments that are not MuJoCo's are only watched for states
-    that are not finite.
+    Divergence is detected by MuJoCo's warning counters. Time that runs backwards is no evidence:
+    an environment may reset its own simulation within a step. Environments without MuJoCo are only
+    checked for states that are not finite.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -42,22 +42,22 @@ class DivergenceWatch:
         self.begin()
 
     def begin(self) -> None:
-        """An episode begins, in whatever simulation the environment has now."""
+        """Handle the start of an episode, possibly in a new simulation."""
         data = getattr(self._env, "data", None)
         self._data = data if isinstance(data, mujoco.MjData) else None
         if self._data is not None:
-            # A view of live counters. Not every environment's reset sets them to zero.
+            # A view of the live counters. Not every environment's reset sets them to zero.
             self._counters = self._data.warning.number[min(_BAD) : max(_BAD) + 1]
             self._counters[:] = 0
             self._quiet = self._counters.tobytes()
 
     def diverged(self, state: np.ndarray) -> bool:
-        """Whether the step that ended in `state` went wrong.
+        """Return whether the simulation diverged in the step that ended in `state`.
 
         Args:
-            state: what the environment then showed, float64 (state_dim,).
+            state: observation after the step, float64 (state_dim,).
         """
-        # Comparing bytes takes a tenth of the time that NumPy's `any` does.
+        # A comparison of bytes takes a tenth of the time of NumPy's `any`.
         if self._data is not None and self._counters.tobytes() != self._quiet:
             return True
         return not math.isfinite(np.vdot(state, state))

@@ -1,12 +1,12 @@
-"""What an environment and its wrappers hold in Python, as plain data.
+"""Convert the Python state of an environment and its wrappers to plain data.
 
-`take` walks through all that can be reached from an environment: its attributes, those of its
-wrappers and of their helpers. `held_restore` puts the result into an environment that was made
-alike and reset with the same seed. Nothing is pickled, and nothing in the result names
-code that is to run: it only fills objects that are there already.
+`take` walks through all objects reachable from an environment: its attributes, those of its
+wrappers and of their helpers. `held_restore` writes the result into an environment with the same
+settings that was reset with the same seed. Nothing is pickled, and the result names no code to run:
+it only fills existing objects.
 
-A tree is JSON: None, bool, int, finite float and text stand for themselves, and all else is a
-dictionary with one key, the kind of what it holds. Bytes lie beside it, in chunks.
+A tree is JSON: None, bool, int, finite float and str stand for themselves; every other value is a
+dictionary with one key, its kind. Bytes are stored separately, in chunks.
 """
 
 # MuJoCo's compiled modules come without type stubs.
@@ -39,13 +39,13 @@ from Common.errors import NoStateError
 from Enviroment.simulation.mujoco_state import model_state, simulation_state
 
 _MADE_IN_PYTHON = 1 << 9  # Py_TPFLAGS_HEAPTYPE
-MAX_BYTES = 2**28  # of one environment
+MAX_BYTES = 2**28  # per environment
 DICTS = {"dict": dict, "OrderedDict": OrderedDict, "Counter": Counter, "defaultdict": defaultdict}
 BIT_GENERATORS = {
     name: getattr(np.random, name) for name in ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 }
 
-# They draw, log, guard or describe. What they hold decides nothing.
+# Objects that render, log, lock or describe. Their state does not influence an episode.
 _KEPT = (EnvSpec, logging.Logger, type(threading.Lock()), type(threading.RLock()))
 _DRAWING = ("mujoco", "gymnasium.envs.mujoco.mujoco_rendering")  # modules
 _FIXED = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.ufunc)
@@ -53,17 +53,17 @@ _FIXED = (type, types.ModuleType, types.BuiltinFunctionType, np.dtype, np.ufunc)
 
 @dataclass(frozen=True)
 class Held:
-    """What was taken."""
+    """The state of an object, as returned by `take`."""
 
     tree: Any  # JSON
-    chunks: tuple[bytes, ...]  # no two of them alike
+    chunks: tuple[bytes, ...]  # all different
 
 
 def take(root: object) -> Held:
-    """All that can be reached from an object.
+    """Return the state of all objects reachable from an object.
 
     Raises:
-        NoStateError: something cannot be stored; says what, and where it is.
+        NoStateError: an object cannot be stored. The message names it and its path.
     """
     taker = _Taker()
     try:
@@ -74,33 +74,33 @@ def take(root: object) -> Held:
 
 
 def path_of(kind: Any) -> str:
-    """The full name of a class or function."""
+    """Return the full name of a class or function."""
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def holds_only_attributes(kind: type) -> bool:
-    """Whether objects of a class are their attributes and slots, with no memory of C beside them.
+    """Return whether attributes and slots are the whole state of a class's objects, without C data.
 
-    Of sizes, this is the rule by which Python itself decides what it can copy.
+    The rule on sizes is the one by which Python itself decides what it can copy.
     """
     own = [base for base in kind.__mro__ if base not in (object, types.SimpleNamespace)]
     if not all(base.__flags__ & _MADE_IN_PYTHON for base in own):
         return False
-    # Below 0: Python keeps the dictionary before the object, outside of its size.
+    # Below 0: Python stores the dictionary before the object, outside of its size.
     size = object.__basicsize__ + 8 * (kind.__dictoffset__ > 0) + 8 * (kind.__weakrefoffset__ > 0)
     slots = copyreg._slotnames(kind)  # pyright: ignore[reportAttributeAccessIssue]
     return kind.__basicsize__ <= size + 8 * len(slots) and not kind.__itemsize__
 
 
 def attributes(value: object) -> dict[str, Any]:
-    """The attributes and slots of an object, without asking any property."""
+    """Return the attributes and slots of an object, without calling properties."""
     slots = copyreg._slotnames(type(value))  # pyright: ignore[reportAttributeAccessIssue]
     own = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     return {**own, **getattr(value, "__dict__", {})}
 
 
 def is_borrowed(array: np.ndarray) -> bool:
-    """Whether an array's memory belongs to another library, such as MuJoCo's `data.qpos`."""
+    """Return whether an array's memory belongs to another library, such as MuJoCo's `data.qpos`."""
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
@@ -108,7 +108,7 @@ def is_borrowed(array: np.ndarray) -> bool:
 
 
 def fixed_name(value: object) -> str | None:
-    """The name of what has no state of its own, such as a class; None: it is something else."""
+    """Return the name of an object without state, such as a class; None for any other object."""
     if not isinstance(value, _FIXED):
         return None
     own = value.__name__ if isinstance(value, types.ModuleType | np.ufunc) else repr(value)
@@ -116,18 +116,18 @@ def fixed_name(value: object) -> str | None:
 
 
 def fingerprint(value: object) -> str:
-    """The SHA-256 of what an object of any kind says when it is asked to be copied.
+    """Return the SHA-256 of an object's `__reduce_ex__`, for objects of any class.
 
     Raises:
-        NoStateError: it does not say.
+        NoStateError: the object cannot be reduced.
     """
     try:
         parts = _tensor_parts(value) or value.__reduce_ex__(4)
         if not isinstance(parts, str):  # the fourth and fifth are iterators
             parts = [list(p) if i in (3, 4) and p is not None else p for i, p in enumerate(parts)]
         held = take(parts)
-    except Exception as error:  # whatever the classes of others raise
-        raise NoStateError(f"a {path_of(type(value))}, whose state is not known") from error
+    except Exception as error:  # third-party classes may raise anything
+        raise NoStateError(f"a {path_of(type(value))}, whose state is unknown") from error
     digest = hashlib.sha256(json.dumps(held.tree).encode())
     for chunk in held.chunks:
         digest.update(chunk)
@@ -135,8 +135,8 @@ def fingerprint(value: object) -> str:
 
 
 def _tensor_parts(value: Any) -> tuple[Any, ...] | None:
-    """What makes up a tensor of torch, whose copies are not written alike; None: it is none."""
-    torch = sys.modules.get("torch")  # worker processes do without
+    """Return the content of a torch tensor, whose pickles differ between copies; else None."""
+    torch = sys.modules.get("torch")  # worker processes do not import it
     if torch is None or not isinstance(value, torch.Tensor):
         return None
     content = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
@@ -144,13 +144,13 @@ def _tensor_parts(value: Any) -> tuple[Any, ...] | None:
 
 
 class _Taker:
-    """One walk. Whatever can change is numbered in the order in which it is met."""
+    """One walk over the objects. Mutable objects are numbered in the order of the walk."""
 
     def __init__(self) -> None:
         self.chunks: dict[bytes, int] = {}
         self._size = 0
         self._numbers: dict[int, int] = {}
-        self._alive: list[Any] = []  # so that no two have the same id
+        self._alive: list[Any] = []  # references, so that no id is reused
         self._where: list[str] = []
 
     def take(self, value: Any) -> Any:
@@ -167,7 +167,7 @@ class _Taker:
         return self._take_container(value) or self._take_object(value)
 
     def _take_simple(self, value: Any) -> Any:
-        """What cannot change, or decides nothing."""
+        """Return the tree of an immutable or irrelevant value; None for any other value."""
         kind = type(value)
         if kind is tuple:
             return {"tuple": self._items(value)}
@@ -225,7 +225,7 @@ class _Taker:
         return {"opaque": [path_of(kind), self._fingerprint(value)]}
 
     def _take_code(self, value: Any) -> Any:
-        """Functions, classes and modules stay what they are; what functions close over does not."""
+        """Return the tree of a function, class or module: its name, and closed-over values."""
         if isinstance(value, types.MethodType | types.BuiltinMethodType):
             owner = value.__self__
             if owner is not None and not isinstance(owner, type | types.ModuleType):
@@ -264,7 +264,7 @@ class _Taker:
     def _cell(self, cell: types.CellType) -> Any:
         try:
             return [self.take(cell.cell_contents)]
-        except ValueError:  # it is empty
+        except ValueError:  # an empty cell
             return []
 
     def _items(self, values: Iterable[Any]) -> list[Any]:

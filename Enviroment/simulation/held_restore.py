@@ -1,7 +1,7 @@
-"""Puts what `Enviroment.simulation.held` took into an environment that was made alike and reset.
+"""Restore the state of `Enviroment.simulation.held` in a freshly reset environment.
 
-Mutable objects are filled in place where the environment has one of the same kind, so that whatever
-else refers to them sees the change. Nothing is written before all of it is known to fit.
+Mutable objects are filled in place if the environment has one of the same kind, so that all
+references to them see the change. Nothing is written before everything is known to fit.
 """
 
 # MuJoCo's compiled modules come without type stubs.
@@ -50,12 +50,12 @@ _NOTHING = object()  # where the environment has no counterpart
 
 
 def put(root: object, held: Held) -> None:
-    """Make all that can be reached from an object what it was when it was taken.
+    """Restore the state of all objects reachable from an object.
 
     Raises:
-        NoStateError: it holds things that neither can be stored nor are as they were; says which.
-            Nothing has been changed.
-        UserError: this is nothing that `take` made.
+        NoStateError: an object that cannot be stored differs from its saved state. The message
+            names it. Nothing has been changed.
+        UserError: `take` did not write this state.
     """
     putter = _Putter(held.chunks)
     try:
@@ -67,18 +67,18 @@ def put(root: object, held: Held) -> None:
 
 
 class _Putter:
-    """One walk along a tree and, beside it, along what the environment has now."""
+    """One parallel walk over a tree and the current objects of the environment."""
 
     def __init__(self, chunks: tuple[bytes, ...]) -> None:
         self.writes: list[Callable[[], Any]] = []
-        self.simulations: list[Callable[[], Any]] = []  # last: arrays may lie in their memory
+        self.simulations: list[Callable[[], Any]] = []  # last: arrays may share their memory
         self._chunks = chunks
         self._values: list[Any] = []  # by number
-        self._used: dict[int, Any] = {}  # what is being filled already, by id
+        self._used: dict[int, Any] = {}  # objects filled already, by id
         self._where: list[str] = []
 
     def put(self, tree: Any, old: Any) -> Any:
-        # Where things lie is this machine's matter.
+        # Absolute paths are specific to the machine.
         if isinstance(tree, str) and isinstance(old, str) and isabs(tree) and isabs(old):
             return old
         if not isinstance(tree, dict):
@@ -268,7 +268,7 @@ class _Putter:
         kind = type(old)
         if path_of(kind) != path or not holds_only_attributes(kind):
             raise self._misfit(path, old)
-        # What is equal by its content is never changed, as others may hold it too.
+        # Never change an object that compares by value: others may hold it as a key.
         is_mine = kind.__hash__ in (None, object.__hash__) and id(old) not in self._used
         target = old if is_mine else object.__new__(kind)
         self._used[id(old)] = old
@@ -312,7 +312,7 @@ class _Putter:
         self._number(None)
         olds = [getattr(old, name, _NOTHING) for name in ("func", "args", "keywords")]
         function, args, keywords = map(self.put, content, olds)
-        # The dictionary of keywords may be filled only later, so it is read then.
+        # The dictionary of keywords may be filled later, so read it when writing.
         self._values[place] = value = functools.partial(function)
         self.writes.append(lambda: value.__setstate__((function, args, keywords, {})))
         return value
@@ -331,7 +331,7 @@ class _Putter:
     # -- helpers -------------------------------------------------------------------------------
 
     def _mine(self, old: Any, kind: type) -> Any:
-        """`old`, if it is of this very class and nothing else fills it; else None."""
+        """Return `old` if its class is exactly `kind` and it is not filled already; else None."""
         return old if type(old) is kind and id(old) not in self._used else None
 
     def _number(self, value: Any) -> Any:

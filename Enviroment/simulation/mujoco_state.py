@@ -1,4 +1,4 @@
-"""MuJoCo's models and simulations as plain arrays, and back."""
+"""Convert MuJoCo models and simulations to plain arrays, and restore them."""
 
 # MuJoCo's compiled modules come without type stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -13,13 +13,13 @@ from typing import Any
 import mujoco
 import numpy as np
 
-# Time, positions, velocities, controls, applied forces and the solver's warm start: all that
-# MuJoCo's next step depends on.
+# Time, positions, velocities, controls, applied forces and the solver's warm start: everything
+# that MuJoCo's next step depends on.
 _SPEC = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
-# What MuJoCo computed on the way to that state. The next step computes it again, but Gymnasium's
-# environments and renderers read some of it before that. `mj_forward` would not bring it back:
-# after a step it belongs to the beginning of the last substep, not to the positions as they are.
+# Derived quantities. The next step recomputes them, but Gymnasium's environments and renderers read
+# some of them before that. `mj_forward` would not restore them: after a step they belong to the
+# beginning of the last substep, not to the current positions.
 _DERIVED = (
     *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat"),
     *("geom_xquat", "site_xpos", "site_xmat", "site_xquat", "cam_xpos", "cam_xmat"),
@@ -28,21 +28,21 @@ _DERIVED = (
     *("actuator_length", "actuator_velocity", "actuator_force", "sensordata", "energy"),
 )
 
-_STRUCTS = ("opt", "stat", "vis")  # of a model, beside its arrays
-# Bytes of a model's field: one above the first is stored by itself; one above the second, such as
-# a texture, is only compared.
+_STRUCTS = ("opt", "stat", "vis")  # structs of a model besides its arrays
+# Bytes of a model's field: a field above the first limit is stored separately; one above the
+# second, such as a texture, is only compared.
 _LARGE, _HUGE = 2**12, 2**20
 
 
 def simulation_state(data: mujoco.MjData) -> tuple[np.ndarray, np.ndarray]:
-    """What decides a simulation's next step, float64 (S,), and what it computed last, (D,)."""
+    """Return the physics state, float64 (S,), and the derived quantities, (D,)."""
     physics = np.empty(mujoco.mj_stateSize(data.model, _SPEC))
     mujoco.mj_getState(data.model, data, physics, _SPEC)
     return physics, np.concatenate([getattr(data, name).ravel() for name in _DERIVED])
 
 
 def fits_simulation(data: mujoco.MjData, physics: np.ndarray, derived: np.ndarray) -> bool:
-    """Whether `set_simulation` can take these."""
+    """Return whether the arrays fit `set_simulation`."""
     sizes = (
         mujoco.mj_stateSize(data.model, _SPEC),
         sum(getattr(data, name).size for name in _DERIVED),
@@ -51,7 +51,7 @@ def fits_simulation(data: mujoco.MjData, physics: np.ndarray, derived: np.ndarra
 
 
 def set_simulation(data: mujoco.MjData, physics: np.ndarray, derived: np.ndarray) -> None:
-    """Put back what `simulation_state` gave."""
+    """Restore the arrays of `simulation_state`."""
     mujoco.mj_setState(data.model, data, physics, _SPEC)
     start = 0
     for name in _DERIVED:
@@ -61,8 +61,9 @@ def set_simulation(data: mujoco.MjData, physics: np.ndarray, derived: np.ndarray
 
 
 def model_state(model: mujoco.MjModel) -> tuple[str, list[bytes]]:
-    """All numbers of a model: the SHA-256 of their layout, with what is too big to be stored, and
-    their bytes. Those of larger fields, which seldom change, stand alone.
+    """Return the SHA-256 of a model's layout, including its huge fields, and the model's bytes.
+
+    Large fields, which seldom change, are separate chunks.
     """
     layout, small, large = [], [], []
     for name, _, value in _fields(model):
@@ -75,7 +76,7 @@ def model_state(model: mujoco.MjModel) -> tuple[str, list[bytes]]:
 
 
 def set_model(model: mujoco.MjModel, chunks: list[bytes]) -> None:
-    """Put the bytes of `model_state` into a model of the same layout. Equal fields stay alone."""
+    """Write the bytes of `model_state` to a model of the same layout. Skip equal fields."""
     start, large = 0, iter(chunks[1:])
     for name, owner, value in _fields(model):
         if value.nbytes > _HUGE:
@@ -98,7 +99,7 @@ def _set_field(owner: Any, name: str, numbers: np.ndarray) -> None:
 
 
 def _fields(model: mujoco.MjModel) -> Iterator[tuple[str, Any, np.ndarray]]:
-    """Name, owner and value of all numbers that can be set, always in the same order."""
+    """Yield name, owner and value of all settable numbers, always in the same order."""
     for name in dir(model):
         if not name.startswith("_") and isinstance(value := getattr(model, name), np.ndarray):
             yield name, model, value

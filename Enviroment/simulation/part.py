@@ -1,6 +1,6 @@
 """A worker's share of a task's environments, and the arrays through which it reports.
 
-This module loads no deep-learning library, so worker processes start light.
+This module imports no deep-learning library, so worker processes start quickly.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from Enviroment.task import Task
 
 
 def make_simulation(task: Task) -> gym.Env:
-    """Gymnasium's own environment of the task, with its time limit, whose state is one vector: a
-    dictionary of vectors becomes one, group after group.
+    """Return Gymnasium's environment of the task, with its time limit.
+
+    Flatten an observation that is a dictionary of vectors to one vector, group after group.
 
     Raises:
         UserError: see `make_environment`.
@@ -53,40 +54,40 @@ def _is_vector(space: spaces.Space) -> bool:
 
 
 def make_environment(task: Task) -> gym.Env:
-    """Gymnasium's own environment of the task, as it is.
+    """Return Gymnasium's environment of the task without further wrappers.
 
-    A package that a file names is not imported: whoever made the file would choose what code runs.
-    One that is imported already may be named.
+    Do not import a package that is named in a file: the author of the file would choose the code
+    that runs. A package that is imported already is allowed.
 
     Raises:
-        UserError: Gymnasium has none of that id, or cannot make it; or only a file names its
-            package.
+        UserError: the id is unknown to Gymnasium, the environment cannot be made, or only a file
+            names its package.
     """
     package = task.env_id.rpartition(":")[0]
     if task.described and package and package not in sys.modules:
         raise UserError(
-            f"{task.env_id}: only a file says that the package {package} is to be imported, which "
-            f"would run its code. If you trust it, name it yourself: `env_id` {task.env_id}, or "
+            f"{task.env_id}: only a file asks for the package {package}, and importing it would "
+            f"run its code. If you trust it, name it yourself: `env_id` {task.env_id}, or "
             f"`import {package}` in a program of your own."
         )
     try:
-        # The checker only warns, and costs a quarter of a step.
+        # The checker only warns, and takes a quarter of the time of a step.
         return gym.make(task.env_id, disable_env_checker=True)
     except gym.error.UnregisteredEnv as error:
         package, _, name = task.env_id.rpartition(":")
-        hint = "" if package else " One of a package of its own is named package:Id-v0."
+        hint = "" if package else " Name an environment of another package package:Id-v0."
         raise UserError(
-            f"Gymnasium knows no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
+            f"Gymnasium has no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
             f"{hint}"
         ) from error
     except ModuleNotFoundError as error:
         raise UserError(
-            f"{task.env_id} cannot be made: {error} Install the package, or tell Python where it "
-            "is (PYTHONPATH)."
+            f"{task.env_id} cannot be made: {error} Install the package, or add its folder to "
+            "PYTHONPATH."
         ) from error
-    except (Exception, SystemExit) as error:  # it is the environment's own code that runs
+    except (Exception, SystemExit) as error:  # the environment's own code may raise anything
         raise UserError(
-            f"{task.env_id} cannot be made. What it says (with {_versions()}):\n"
+            f"{task.env_id} cannot be made. Its error (with {_versions()}):\n"
             f"  {type(error).__name__}: {error}"
         ) from error
 
@@ -96,24 +97,24 @@ def _versions() -> str:
 
 
 def time_limit(task: Task) -> int | None:
-    """Env steps after which an episode of the task is cut off; None: never."""
+    """Return the env steps after which an episode is truncated; None for never."""
     with contextlib.closing(make_simulation(task)) as env:
         return None if env.spec is None else env.spec.max_episode_steps
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes of what the environments and the `VecEnv` exchange."""
+    """Sizes of the arrays that the environments and the `VecEnv` exchange."""
 
     task: Task
     n_envs: int
     state_dim: int
     action_shape: tuple[int, ...]
     action_dtype: np.dtype
-    quality: Quality | None  # None: nothing is drawn
+    quality: Quality | None  # None: nothing is rendered
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and type of each array of `Exchange`."""
+        """Return shape and type of each array of `Exchange`."""
         frame = (frame_channels(self.task), *self.task.frame_size)
         n_drawn = 0 if self.quality is None else self.n_envs
         n = self.n_envs
@@ -133,16 +134,16 @@ class Layout:
 
 
 class Exchange:
-    """Arrays, one row an environment, through which workers and the `VecEnv` talk.
+    """Arrays shared by workers and the `VecEnv`, one row per environment.
 
-    actions, seeds: written by the `VecEnv`; the seed is that of the next episode.
-    rewards, terminated, truncated: of the last step.
-    states, frames: as they are now; after an episode's end, of the next one's start.
-    last_states, last_frames: what the finished episode ended with; stale in other rows.
-    diverged: the last step's simulation went wrong, so its episode was cut off. Set by workers,
-        cleared by the `VecEnv`. Such a step has no reward: `rewards` is stale.
-    busy: in the first row of each worker, the row that the worker is at. It outlives the worker,
-        and so tells which environment killed it.
+    actions, seeds: written by the `VecEnv`; the seeds are those of the next episodes.
+    rewards, terminated, truncated: results of the last step.
+    states, frames: current ones; after the end of an episode, from the start of the next.
+    last_states, last_frames: from the end of the finished episode; stale in other rows.
+    diverged: the simulation diverged in the last step, so its episode was truncated. Set by
+        workers, cleared by the `VecEnv`. Such a step has no reward: `rewards` is stale.
+    busy: in the first row of each worker, the row in progress. It outlives the worker, and so
+        identifies the environment that killed it.
     """
 
     actions: np.ndarray
@@ -168,7 +169,7 @@ class Exchange:
 
     @staticmethod
     def size(layout: Layout) -> int:
-        """Bytes that the arrays take."""
+        """Return the size of the arrays in bytes."""
         return sum(
             _padded(int(np.prod(shape)) * dtype.itemsize)
             for shape, dtype in layout.arrays().values()
@@ -192,9 +193,9 @@ class Part:
         self._watches = [DivergenceWatch(env) for env in self._envs]
         self._episode_seeds: list[int | None] = [None] * len(rows)  # of the running episodes
         self._renderer = None
-        self._views: list[EnvView] = []  # one an environment; none where nothing is drawn
+        self._views: list[EnvView] = []  # one per environment; empty if nothing is rendered
         if layout.quality is not None:
-            assert task.camera is not None  # `make_env` has refused the task without
+            assert task.camera is not None  # checked by `make_env`
             self._renderer = Renderer(task.camera, *task.frame_size, layout.quality, task.grayscale)
             self._views = [EnvView(env, self._renderer) for env in self._envs]
 
@@ -202,15 +203,15 @@ class Part:
         """Begin a new episode in every environment.
 
         Raises:
-            WorkerError: one failed; names it.
+            WorkerError: an environment failed. The message names it.
         """
         self._each("reset", self._begin)
 
     def step(self) -> None:
-        """One step everywhere; where an episode ends, the next one begins.
+        """Step every environment. If an episode ends, begin the next one.
 
         Raises:
-            WorkerError: one failed; names it.
+            WorkerError: an environment failed. The message names it.
         """
         self._each("step", self._step)
 
@@ -221,7 +222,7 @@ class Part:
             env.close()
 
     def get(self, row: int, name: str) -> Any:
-        """An attribute of the environment in this row."""
+        """Return an attribute of the environment in this row."""
         return self._env(row).get_wrapper_attr(name)
 
     def set(self, row: int, name: str, value: Any) -> None:
@@ -235,7 +236,7 @@ class Part:
         return self._env(row).get_wrapper_attr(name)(*args, **kwargs)
 
     def shorten_episode(self, row: int, share: float) -> None:
-        """Leave the running episode that share of its time limit, by moving its clock on.
+        """Shorten the running episode to a share of its time limit, by advancing its step counter.
 
         Raises:
             ValueError: the environment has no time limit.
@@ -249,14 +250,14 @@ class Part:
         limit._elapsed_steps = n_steps - max(1, round(share * n_steps))
 
     def snapshot(self, row: int) -> Snapshot:
-        """The environment in this row as it is now (see `take_snapshot`)."""
+        """Return the state of the environment in this row (see `take_snapshot`)."""
         seed = self._episode_seeds[row - self._rows.start]
         if seed is None:
-            raise RuntimeError("Reset the environments before their state is saved.")
+            raise RuntimeError("Reset the environments before saving their state.")
         return take_snapshot(self._env(row), seed)
 
     def restore(self, row: int, snapshot: Snapshot) -> None:
-        """Bring the environment in this row there (see `restore_snapshot`)."""
+        """Restore the environment in this row (see `restore_snapshot`)."""
         restore_snapshot(self._env(row), snapshot)
         self._episode_seeds[row - self._rows.start] = snapshot.episode_seed
         self._watches[row - self._rows.start].begin()
@@ -273,7 +274,7 @@ class Part:
                 act(row, env)
             except UserError:
                 raise
-            except (Exception, SystemExit) as error:  # a thread that exits would never answer
+            except (Exception, SystemExit) as error:  # a thread that exits could not answer
                 where = describe_environment(self._task, row)
                 raise WorkerError(f"{where} failed in {what}: {_describe(error)}.") from error
 
@@ -302,7 +303,7 @@ class Part:
             self._draw(row, to.frames)
 
     def _drop_episode(self, row: int, env: gym.Env) -> None:
-        """End the episode with what it showed before the step that went wrong."""
+        """End a diverged episode with its last valid observation."""
         to = self._exchange
         to.last_states[row] = to.states[row]
         if self._renderer is not None:
@@ -318,18 +319,18 @@ class Part:
         frames[row] = picture if self._task.grayscale else picture.transpose(2, 0, 1)
 
     def _expect_changes(self, row: int) -> None:
-        """The model of the environment in this row may look different from now on."""
+        """Note that the model of the environment in this row may look different from now on."""
         if self._views:
             self._views[row - self._rows.start].expect_changes()
 
 
 def describe_environment(task: Task, row: int) -> str:
-    """How messages name one environment."""
+    """Return the name of one environment in messages."""
     return f"Environment {row} of task {task.name} ({task.env_id})"
 
 
 def _describe(error: BaseException) -> str:
-    """What was raised, and where."""
+    """Return the raised error and its place in the code."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     text = "".join(traceback.format_exception_only(error)).strip()
     return f"{text} ({Path(place.filename).name}, line {place.lineno})"

@@ -1,4 +1,4 @@
-"""What worker threads and processes have in common: who answers, who fails, who hangs."""
+"""The base class of worker threads and processes: answers, failures and timeouts."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 from Common.errors import WorkerError
 from Enviroment.simulation.part import Exchange, describe_environment
 
-# Seconds. Waiting is counted in slices: time in which this very process is stopped (Ctrl-Z, a
-# laptop that sleeps) makes one slice longer, and counts as one.
+# Seconds. Waiting is counted in slices: if this process itself is stopped (Ctrl-Z, a sleeping
+# laptop), one slice takes longer but still counts as one.
 _SLICE = 1.0
-_GRACE = 5.0  # that the others get to end their step once one has failed
-_STOPPED = 3.0  # after which a worker that the system has stopped counts as hung
-_START_SECONDS = 300.0  # for the parts to be made: processes import, and share cores and disks
+_GRACE = 5.0  # for the other workers to finish their step after one has failed
+_STOPPED = 3.0  # after which a worker stopped by the system counts as hung
+_START_SECONDS = 300.0  # to make the parts: processes import, and share cores and disks
 
 JOIN_SECONDS = 10.0  # a worker that takes longer to free its contexts is stuck
 
-START = "its start"  # what a worker does until its part is made
+START = "its start"  # the job of a worker until its part is made
 
 Answer = tuple[int, Any, BaseException | None]  # worker, value, what it raised
 
 
 class WorkerPool(ABC):
-    """Workers that run at once, each with a `Part` of its own.
+    """Workers that run in parallel, each with a `Part` of its own.
 
-    Once one of them has died or hangs, every further call raises that error again.
+    After one has died or hung, every further call raises that error again.
 
     Args:
-        exchange: the arrays that all share.
+        exchange: the shared arrays.
         parts: rows of each worker.
-        timeout: seconds without any answer after which those that are waited for count as hung.
+        timeout: seconds without any answer after which the awaited workers count as hung.
     """
 
     def __init__(self, exchange: Exchange, parts: list[range], timeout: float) -> None:
         self.exchange = exchange
         self.parts = parts
         self._timeout = timeout
-        # What each worker does, and to which row; -1: to all of its rows, one by one.
+        # The job of each worker, and its row; -1 for all of its rows, one by one.
         self._jobs: list[tuple[str, int]] = [(START, rows.start) for rows in parts]
         self._broken: BaseException | None = None
 
@@ -50,18 +50,18 @@ class WorkerPool(ABC):
             self._send(worker, method)
 
     def wait(self) -> None:
-        """Wait for what was started.
+        """Wait for the started method.
 
         Raises:
-            WorkerError: an environment failed, died or hangs.
+            WorkerError: an environment failed, died or hung.
         """
         self._gather(range(len(self.parts)), self._timeout)
 
     def ask(self, worker: int, method: str, *args: Any) -> Any:
-        """The answer of `Part.method(*args)` of one worker. The first argument is a row.
+        """Return the result of `Part.method(*args)` of one worker. The first argument is a row.
 
         Raises:
-            WorkerError: an environment died or hangs. What the method raises is raised.
+            WorkerError: an environment died or hung. Errors of the method are raised as they are.
         """
         self._check()
         self._jobs[worker] = (method, args[0])
@@ -70,26 +70,26 @@ class WorkerPool(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Free what the workers hold. Closing twice is harmless, and never hangs."""
+        """Free the resources of the workers. A second call does nothing. Never hangs."""
 
     @abstractmethod
     def _send(self, worker: int, method: str, *args: Any) -> None:
-        """Give a worker something to do."""
+        """Send a job to a worker."""
 
     @abstractmethod
     def _poll(self, workers: set[int], seconds: float) -> list[Answer]:
-        """Answers of these workers, as soon as there are any; none when the time is over."""
+        """Return answers of these workers as soon as there are any; none after the timeout."""
 
     @abstractmethod
     def _abandon(self, worker: int) -> None:
-        """Do what can be done about a worker that hangs."""
+        """Give up on a hung worker."""
 
     @abstractmethod
     def _describe(self, worker: int) -> str:
-        """Which worker that is, and what can be seen of it while it hangs."""
+        """Return the name of a worker in messages, and its visible state while it hangs."""
 
     def _is_stopped(self, worker: int) -> bool:
-        """Whether the system has stopped the worker, so that waiting is in vain."""
+        """Return whether the system has stopped the worker."""
         return False
 
     def _wait_for_start(self) -> None:
@@ -127,12 +127,12 @@ class WorkerPool(ABC):
         worker = min(stopped or waiting)
         return WorkerError(
             f"{self._environment(worker)} hangs in {self._jobs[worker][0]}: no answer for "
-            f"{idle:g} s from {self._describe(worker)}. Where a step may take that long, give "
+            f"{idle:g} s from {self._describe(worker)}. If a step may take that long, pass "
             "make_env a larger worker_timeout."
         )
 
     def _environment(self, worker: int) -> str:
-        """The environment that a worker is at."""
+        """Return the name of the environment in progress of a worker."""
         row = self._jobs[worker][1]
         if row < 0:
             row = int(self.exchange.busy[self.parts[worker].start])
@@ -140,4 +140,4 @@ class WorkerPool(ABC):
 
     def _check(self) -> None:
         if self._broken is not None:
-            raise WorkerError(f"No worker can go on after this: {self._broken}") from self._broken
+            raise WorkerError(f"The workers are closed after: {self._broken}") from self._broken

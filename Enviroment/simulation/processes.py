@@ -1,4 +1,4 @@
-"""Worker processes."""
+"""Worker processes that step and render environments."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from Enviroment.simulation.part import Exchange, Layout, Part
 from Enviroment.simulation.pool import JOIN_SECONDS, START, Answer, WorkerPool
 
 _START_HELP = (
-    " What it printed tells why. The script that makes the environments needs an `if __name__ == "
-    '"__main__":` around that, because each worker process imports the script.'
+    " Its output gives the reason. The script that makes the environments must do so under "
+    '`if __name__ == "__main__":`, because each worker process imports the script.'
 )
-_GUARD_SECONDS = 5.0  # between two looks at whether the parent still lives
+_GUARD_SECONDS = 5.0  # between two checks that the parent is alive
 
 
 class ProcessWorkers(WorkerPool):
-    """Processes, for machines with many cores: each has a Python lock of its own.
+    """Worker processes, for machines with many cores: each has its own Python lock.
 
-    They are spawned, so an entry script needs its `if __name__ == "__main__"`. A worker ends when
-    the pipe to its parent does, whatever became of the parent.
+    They are spawned, so an entry script needs `if __name__ == "__main__"`. A worker ends when the
+    pipe to its parent closes, however the parent ended.
     """
 
     def __init__(self, layout: Layout, parts: list[range], timeout: float) -> None:
         context = mp.get_context("spawn")  # a forked copy of threads and OpenGL state would break
-        # Anonymous memory: there is no name that a killed run could leave behind.
+        # Anonymous memory: a killed run leaves no named segment behind.
         memory = context.RawArray("b", Exchange.size(layout))
         super().__init__(Exchange(layout, memory), parts, timeout)
         self._pipes: list[Connection] = []
@@ -48,7 +48,7 @@ class ProcessWorkers(WorkerPool):
                 target=_serve, args=(there, layout, rows, memory), daemon=True
             )
             process.start()
-            there.close()  # or its end would never be noticed
+            there.close()  # otherwise the end of the pipe would never be noticed
             self._pipes.append(here)
             self._processes.append(process)
         try:
@@ -58,7 +58,7 @@ class ProcessWorkers(WorkerPool):
             raise
 
     def close(self) -> None:
-        """End the processes, by force where they do not end by themselves."""
+        """End the processes; kill those that do not end by themselves."""
         self._finalizer()
 
     def _send(self, worker: int, method: str, *args: Any) -> None:
@@ -94,13 +94,13 @@ class ProcessWorkers(WorkerPool):
             return False
         try:
             text = Path(f"/proc/{self._processes[worker].pid}/stat").read_text()
-        except OSError:  # it has ended, which its pipe tells
+        except OSError:  # it has ended, which its pipe shows
             return False
         return text.rpartition(")")[2].split()[0] == "T"  # "pid (name) state ..."
 
     def _death(self, worker: int) -> WorkerError:
         process = self._processes[worker]
-        process.join(JOIN_SECONDS / 2)  # its pipe ended, so it is about to
+        process.join(JOIN_SECONDS / 2)  # its pipe is closed, so it is about to end
         what = self._jobs[worker][0]
         self._broken = WorkerError(
             f"{self._environment(worker)} died in {what}: "
@@ -116,15 +116,15 @@ def _end_of(exit_code: int | None) -> str:
     if exit_code >= 0:
         return f"exited with code {exit_code}"
     name = signal.Signals(-exit_code).name
-    cause = " (the system does that where memory runs out)" if name == "SIGKILL" else ""
+    cause = " (the system does that when memory runs out)" if name == "SIGKILL" else ""
     return f"was ended by {name}{cause}"
 
 
 class _Failure:
-    """What a worker process raised, as it goes through the pipe."""
+    """An exception of a worker process in picklable form."""
 
     def __init__(self, error: BaseException) -> None:
-        # Other exceptions may not survive pickling, and a traceback never does.
+        # Other exceptions may not be picklable, and a traceback never is.
         if isinstance(error, UserError):
             self._type, self._message = type(error), str(error)
         elif isinstance(error, AttributeError):  # SB3's `has_attr` catches it
@@ -145,9 +145,9 @@ class _RemoteError(Exception):
 
 
 def _serve(pipe: Connection, layout: Layout, rows: range, memory: Any) -> None:
-    """A worker process: do what the pipe asks until it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    protect_console()  # what an environment prints must not end it
+    """Run the jobs of the pipe in a worker process until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    protect_console()  # an environment's output must not end the worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         part = Part(layout, rows, Exchange(layout, memory))
@@ -181,7 +181,7 @@ def _end_with_parent() -> None:
     parent = mp.parent_process()
     assert parent is not None
     while parent.is_alive() and os.getppid() == parent.pid:
-        # Processes that the parent forked may hold the pipe that `join` waits for open.
+        # Processes forked by the parent may keep open the pipe that `join` waits for.
         parent.join(_GUARD_SECONDS)
     os._exit(1)
 

@@ -1,4 +1,4 @@
-"""One environment's complete state, as plain data."""
+"""Save and restore the complete state of one environment as plain data."""
 
 # MuJoCo's compiled modules come without type stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -18,14 +18,14 @@ from Enviroment.simulation.held_restore import put
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that decides how one environment goes on."""
+    """The complete state of one environment."""
 
-    episode_seed: int  # with which the running episode was reset
+    episode_seed: int  # seed of the running episode's reset
     held: Held  # simulation, model, and what the environment and its wrappers keep in Python
 
 
 def find_time_limit(env: gym.Env) -> TimeLimit | None:
-    """The wrapper that cuts this environment's episodes off, if there is one."""
+    """Return the wrapper that truncates this environment's episodes, or None."""
     while isinstance(env, gym.Wrapper):
         if isinstance(env, TimeLimit):
             return env
@@ -34,13 +34,13 @@ def find_time_limit(env: gym.Env) -> TimeLimit | None:
 
 
 def take_snapshot(env: gym.Env, episode_seed: int) -> Snapshot:
-    """The environment as it is now. It must have been reset, with this seed.
+    """Return the current state of an environment that was reset with this seed.
 
-    What lies outside of the environment and its wrappers is not in it: files, global variables,
+    State outside of the environment and its wrappers is not included: files, global variables,
     attributes of classes.
 
     Raises:
-        NoStateError: it is no environment of MuJoCo's, or keeps something that cannot be stored.
+        NoStateError: it is not a MuJoCo environment, or has attributes that cannot be stored.
     """
     name = _name(env)
     try:
@@ -50,15 +50,15 @@ def take_snapshot(env: gym.Env, episode_seed: int) -> Snapshot:
 
 
 def restore_snapshot(env: gym.Env, snapshot: Snapshot) -> None:
-    """Bring an environment of the same task to where the snapshot was taken.
+    """Restore a snapshot in an environment of the same task.
 
     Raises:
-        NoStateError: as `take_snapshot`; or what cannot be stored is not what it is at an episode's
-            start. The environment is then at the start of that episode.
+        NoStateError: as in `take_snapshot`; or an attribute that cannot be stored has changed since
+            the start of the episode. The environment is then at the start of that episode.
         UserError: the snapshot is damaged.
     """
     name = _name(env)
-    # Sets what cannot be stored, as it did for this episode.
+    # Sets the attributes that cannot be stored, as at the start of this episode.
     env.reset(seed=snapshot.episode_seed)
     try:
         put(env, snapshot.held)
@@ -67,9 +67,9 @@ def restore_snapshot(env: gym.Env, snapshot: Snapshot) -> None:
 
 
 def _name(env: gym.Env) -> str:
-    """How messages call it. Raises NoStateError where not all of it can be known."""
+    """Return the environment's name in messages. Raise NoStateError if it is not MuJoCo's."""
     inner = env.unwrapped
     name = env.spec.id if env.spec is not None else type(inner).__name__
     if not isinstance(getattr(inner, "data", None), mujoco.MjData):
-        raise NoStateError(f"{name} cannot be saved: it is no MuJoCo environment.")
+        raise NoStateError(f"{name} cannot be saved: it is not a MuJoCo environment.")
     return name

@@ -1,4 +1,4 @@
-"""The state of vectorised environments as plain data, to be stored and restored."""
+"""Store and restore the state of vectorised environments as plain data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from Enviroment.simulation.snapshots import Snapshot
 
 @dataclass(frozen=True)
 class EnvState:
-    """All that decides what environments show next. Nothing in it needs pickle."""
+    """The complete state of vectorised environments, without pickle."""
 
     arrays: dict[str, np.ndarray]
     values: dict[str, Any]  # JSON
@@ -27,22 +27,22 @@ class EnvState:
 
 @runtime_checkable
 class Savable(Protocol):
-    """Environments that can be saved and restored to the bit."""
+    """Environments that can be saved and restored bit-for-bit."""
 
     def save_state(self) -> EnvState:
-        """Everything that decides what comes next. Call it between steps."""
+        """Return the complete state. Call it between steps."""
         ...
 
     def restore_state(self, state: EnvState) -> Any:
-        """Go on from there; the observation that a policy acts on next."""
+        """Restore a state; return the observation that a policy acts on next."""
         ...
 
 
 def savable(env: VecEnv) -> Savable:
-    """The environments inside SB3's wrappers, whose own state (`VecNormalize`) is not theirs.
+    """Return the environments inside SB3's wrappers. The wrappers' own state is not included.
 
     Raises:
-        NoStateError: they come from elsewhere and cannot be saved.
+        NoStateError: the environments are not of this toolkit and cannot be saved.
     """
     inner = env.unwrapped
     if not isinstance(inner, Savable):
@@ -54,7 +54,7 @@ def savable(env: VecEnv) -> Savable:
 
 
 def pack(snapshots: Sequence[Snapshot]) -> EnvState:
-    """One entry per environment, in their order. What several hold alike is stored once."""
+    """Return the state of all snapshots, in their order. Equal chunks are stored once."""
     places: dict[bytes, int] = {}
     chunks = [
         [places.setdefault(chunk, len(places)) for chunk in snapshot.held.chunks]
@@ -65,18 +65,18 @@ def pack(snapshots: Sequence[Snapshot]) -> EnvState:
         values={
             "episode_seeds": [snapshot.episode_seed for snapshot in snapshots],
             "sizes": [len(chunk) for chunk in places],  # bytes of each chunk in `held`
-            "chunks": chunks,  # the places in `sizes` of an environment's chunks
-            # As text: a checkpoint would put each of their many small parts on a line.
+            "chunks": chunks,  # indices into `sizes` of each environment's chunks
+            # As text: a checkpoint would write each of the many small parts on a line of its own.
             "trees": [json.dumps(snapshot.held.tree, allow_nan=False) for snapshot in snapshots],
         },
     )
 
 
 def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
-    """The inverse of `pack`.
+    """Return the inverse of `pack`.
 
     Raises:
-        UserError: something is missing or of the wrong kind.
+        UserError: an entry is missing or of the wrong kind.
     """
     blob = _array(state, "held", np.uint8, (None,)).tobytes()
     sizes = _list(state, "sizes", int)
@@ -100,36 +100,36 @@ def load_array(state: EnvState, name: str, into: np.ndarray) -> None:
     """Copy an array of the state into one of the same type and shape.
 
     Raises:
-        UserError: it is missing, or of another type or shape.
+        UserError: the array is missing, or of another type or shape.
     """
     into[:] = _array(state, name, into.dtype, into.shape)
 
 
 def load_number(state: EnvState, name: str) -> float:
-    """A number of the state.
+    """Return a number of the state.
 
     Raises:
-        UserError: it is missing, or something else.
+        UserError: it is missing, or not a number.
     """
     value = state.values.get(name)
     if not isinstance(value, int | float):
-        raise UserError(f"The saved environments are damaged: {name!r} is no number.")
+        raise UserError(f"The saved environments are damaged: {name!r} is not a number.")
     return float(value)
 
 
 def check_same(state: EnvState, made_with: dict[str, Any]) -> None:
-    """Make sure that the state is of environments that were made alike.
+    """Check that the state is of environments with the same settings.
 
     Args:
-        state: its value `made_with` tells how.
-        made_with: the same of the environments that are to take it; JSON, so no tuples.
+        state: a state with its settings in the value `made_with`.
+        made_with: settings of the environments to restore; JSON, so without tuples.
 
     Raises:
-        UserError: they were not; lists what differs.
+        UserError: settings differ. The message lists them.
     """
     saved = state.values.get("made_with")
     if not isinstance(saved, dict):
-        raise UserError("The saved environments are damaged: they do not say how they were made.")
+        raise UserError("The saved environments are damaged: their settings are missing.")
     if differ := differences(saved, made_with):
         raise UserError(
             f"The saved state is of other environments: {'; '.join(differ)}. "

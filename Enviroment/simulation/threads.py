@@ -1,4 +1,4 @@
-"""Worker threads."""
+"""Worker threads that step and render environments."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _Outbox = SimpleQueue[Answer]
 
 
 class ThreadWorkers(WorkerPool):
-    """Threads. MuJoCo steps and draws without Python's lock, so they do work at once.
+    """Worker threads. MuJoCo releases Python's lock to step and render, so they run in parallel.
 
-    They are served by `SimpleQueue`s, and the finalizer only puts a word into them: it may run
-    wherever the garbage collector does, so it must neither take a lock nor wait for a thread.
+    They read `SimpleQueue`s, and the finalizer only puts an item into them: it may run wherever the
+    garbage collector does, so it must neither take a lock nor wait for a thread.
     """
 
     def __init__(self, layout: Layout, parts: list[range], timeout: float) -> None:
@@ -51,7 +51,7 @@ class ThreadWorkers(WorkerPool):
             raise
 
     def close(self) -> None:
-        """Free what the threads hold. One that hangs cannot be ended, and is left behind."""
+        """Free the resources of the threads. A hung thread cannot be ended and is left behind."""
         if not self._finalizer.alive:
             return
         self._finalizer()
@@ -61,8 +61,8 @@ class ThreadWorkers(WorkerPool):
             thread.join(wait)
             if thread.is_alive():
                 warnings.warn(
-                    f"The thread of {thread.name} hangs. It is left behind, with what it holds, "
-                    "until the program ends.",
+                    f"The thread of {thread.name} hangs. It keeps its resources until the program "
+                    "ends.",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -91,10 +91,10 @@ class ThreadWorkers(WorkerPool):
 def _live(
     worker: int, inbox: _Inbox, outbox: _Outbox, layout: Layout, rows: range, exchange: Exchange
 ) -> None:
-    """A thread's life. It makes, uses and closes its part: an OpenGL context binds to a thread."""
+    """Make, use and close the part in one thread, because an OpenGL context binds to a thread."""
     try:
         part = Part(layout, rows, exchange)
-    except Exception as error:  # told to the caller, which raises it
+    except Exception as error:  # the caller raises it
         outbox.put((worker, None, error))
         return
     outbox.put((worker, None, None))
@@ -105,7 +105,7 @@ def _live(
         except (Exception, SystemExit) as error:  # as above
             answer = (worker, None, error)
         outbox.put(answer)
-        # Or they would live on until the next job, with all that they refer to.
+        # Otherwise they would keep their references alive until the next job.
         del job, args, answer
     part.close()
 

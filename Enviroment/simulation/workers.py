@@ -1,8 +1,7 @@
-"""Who steps and draws the environments: the calling thread, worker threads or processes.
+"""Step and render environments in the calling thread, in worker threads or in processes.
 
-Each worker owns a contiguous part of the environments and, where frames are wanted, the OpenGL
-context that draws them. Results go into arrays that all share, so a step sends no data through
-pipes or queues.
+Each worker owns a contiguous part of the environments and, if frames are rendered, their OpenGL
+context. Results are written to shared arrays, so a step sends no data through pipes or queues.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ WorkerKind = Literal["serial", "thread", "process"]
 
 
 class Workers(Protocol):
-    """Runs the methods of every `Part`, at once where it can."""
+    """Runs the methods of every `Part`, in parallel if possible."""
 
     exchange: Exchange
     parts: list[range]  # rows of each worker
@@ -29,15 +28,15 @@ class Workers(Protocol):
         ...
 
     def wait(self) -> None:
-        """Wait for what was started, then raise what a worker raised."""
+        """Wait for the started method, and raise the error of a worker."""
         ...
 
     def ask(self, worker: int, method: str, *args: Any) -> Any:
-        """The answer of `Part.method(*args)` of one worker."""
+        """Return the result of `Part.method(*args)` of one worker."""
         ...
 
     def close(self) -> None:
-        """Free what the workers hold. Closing twice is harmless."""
+        """Free the resources of the workers. A second call does nothing."""
         ...
 
 
@@ -45,13 +44,13 @@ def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: floa
     """Start workers, each with an equal share of `layout.n_envs` environments.
 
     Args:
-        kind: who they are.
-        layout: what they simulate.
-        n_workers: how many; serial workers are one.
+        kind: kind of the workers.
+        layout: task and sizes of the environments.
+        n_workers: number of workers; "serial" has one.
         timeout: seconds above 0 without an answer after which a thread or process counts as hung.
 
     Raises:
-        UserError: unknown kind; no usable OpenGL where frames are wanted.
+        UserError: the kind is unknown, or there is no usable OpenGL for frames.
     """
     if kind not in get_args(WorkerKind):
         raise UserError(f"There are no {kind!r} workers: use {', '.join(get_args(WorkerKind))}.")
@@ -63,14 +62,14 @@ def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: floa
 
 
 class SerialWorkers:
-    """All in the calling thread: the least overhead, and the easiest to debug.
+    """Environments in the calling thread: the least overhead, and the easiest to debug.
 
-    Nobody watches: an environment that hangs, hangs the caller.
+    There is no timeout: a hung environment hangs the caller.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.exchange = Exchange(layout, bytearray(Exchange.size(layout)))
-        self.parts = [range(layout.n_envs)]  # nothing runs at once, so one context will do
+        self.parts = [range(layout.n_envs)]  # nothing runs in parallel, so one context suffices
         self._part = Part(layout, self.parts[0], self.exchange)
         self._closed = False
 
@@ -78,7 +77,7 @@ class SerialWorkers:
         getattr(self._part, method)()
 
     def wait(self) -> None:
-        """Nothing to wait for: `start` has done it."""
+        """Do nothing: `start` has finished already."""
 
     def ask(self, worker: int, method: str, *args: Any) -> Any:
         return getattr(self._part, method)(*args)

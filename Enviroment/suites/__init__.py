@@ -1,1 +1,1 @@
-"""The tasks of each suite, and environments of one's own."""
+"""The tasks of each suite, and tasks of the user's own environments."""

@@ -1,4 +1,4 @@
-"""`--env NAME` of the scripts that serve a whole suite."""
+"""Choose the task of a suite's script by `--env NAME`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from Enviroment.tasks import TASKS
 
 
 def choose_task(folder: str, suite: Suite, arguments: Sequence[str]) -> tuple[Task, list[str]]:
-    """The task that `--env` names, and the arguments without it.
+    """Return the task that `--env` names, and the arguments without it.
 
-    Without `--env`, `--help` lists the environments and ends the program with exit code 0.
+    Without `--env`, `--help` prints the environments and exits with code 0.
 
     Args:
-        folder: of the script, for messages.
-        suite: whose tasks there are.
+        folder: folder of the script, for messages.
+        suite: the suite of the script.
 
     Raises:
-        UserError: there is no `--env`, or the suite has no such environment.
+        UserError: `--env` is missing, or the suite has no such environment.
     """
     tasks = {task.name: task for task in TASKS.values() if task.suite == suite}
     script = f"python {folder}/{SUITE_SCRIPTS[suite]}.py"
@@ -30,7 +30,7 @@ def choose_task(folder: str, suite: Suite, arguments: Sequence[str]) -> tuple[Ta
     first.add_argument("--env")
     try:
         known, rest = first.parse_known_args(arguments)
-    except argparse.ArgumentError:  # it has no value
+    except argparse.ArgumentError:  # --env without a value
         raise UserError(f"{script} --env needs one of {', '.join(tasks)}.") from None
     if known.env is None:
         if {"-h", "--help"} & set(rest):
@@ -42,7 +42,7 @@ def choose_task(folder: str, suite: Suite, arguments: Sequence[str]) -> tuple[Ta
 
 
 def _find(given: str, tasks: dict[str, Task], suite: str) -> Task:
-    """By its name, or by Gymnasium's; upper and lower case are alike."""
+    """Return a task by its name or its environment id, ignoring case."""
     for task in tasks.values():
         if given.lower() in (task.name.lower(), task.env_id.lower()):
             return task

@@ -1,4 +1,4 @@
-"""Atari and Procgen as Stable-Baselines3's `VecEnv`, played by EnvPool (the extra `suites`)."""
+"""Atari and Procgen of EnvPool (the extra `suites`) as a `VecEnv` of Stable-Baselines3."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from Enviroment.task import Task
 
 
 class EnvPoolVecEnv(EpisodeVecEnv):
-    """Games that begin anew by themselves. Observations have one group, `frame`.
+    """Games that reset themselves. Observations have one group, `frame`.
 
-    An episode to be evaluated, or of a dataset, is decided by its seed alone. In training, an
-    environment's episodes follow from the seed of its first one (see `envpool_games.Games`), which
-    the next `reset` renews. The same seeds and actions give the same episodes. In Procgen, `infos`
-    of an episode's last step hold its `level_seed` as well.
+    In evaluation and in datasets, an episode depends on its seed only. In training, an
+    environment's episodes follow from the seed of its first episode (see `envpool_games.Games`),
+    which the next `reset` renews. Equal seeds and actions give equal episodes. In Procgen, `infos`
+    of an episode's last step also hold its `level_seed`.
 
-    Episodes need no staggering: they end with lives and levels. Nothing here can be saved: a run
-    resumes at an episode's start.
+    Episodes need no staggering, because they end with lives and levels. Games cannot be saved: a
+    run resumes at the start of an episode.
 
     Args:
-        task: what is played.
-        n_envs: how many games run side by side.
-        seed: s, of the first reset; tells whether they train or are evaluated too.
-        n_threads: that step the games in training.
-        blind: frames are zero.
-        worker_timeout: seconds after which a game that gives no answer counts as hung.
+        task: the game.
+        n_envs: number of parallel games.
+        seed: s, seed of the first reset; also selects the rules of training or evaluation.
+        n_threads: number of threads that step the games in training.
+        blind: return zero frames.
+        worker_timeout: seconds without an answer after which a game counts as hung.
 
     Raises:
-        UserError: EnvPool, or Qt for Procgen, is not installed; or the game draws no such frames.
+        UserError: EnvPool, or Qt for Procgen, is not installed; or the game lacks such frames.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class EnvPoolVecEnv(EpisodeVecEnv):
                 f"Actions are {actions.dtype} {actions.shape}, expected one integer for each of "
                 f"{self.num_envs} environments."
             )
-        n_actions = self._n_actions  # EnvPool would read memory behind its own table
+        n_actions = self._n_actions  # EnvPool would read memory beyond its table
         if actions.min() < 0 or actions.max() >= n_actions:
-            raise ValueError(f"Actions {actions.tolist()} must lie in 0 to {n_actions - 1}.")
+            raise ValueError(f"Actions {actions.tolist()} must be in 0 to {n_actions - 1}.")
         self._running.send(actions)
 
     def step_wait(self) -> Transition:
@@ -83,21 +83,21 @@ class EnvPoolVecEnv(EpisodeVecEnv):
         return transition
 
     def close(self) -> None:
-        """Free the games. Closing twice is harmless."""
+        """Free the games. A second call does nothing."""
         if self._games is not None:
             self._games.close()
             self._games = None
 
     def save_state(self) -> EnvState:
-        """Raises NoStateError: EnvPool cannot save its games."""
+        """Raise NoStateError: EnvPool cannot save its games."""
         raise NoStateError(f"{self.task.name} is played by EnvPool, which cannot save its games.")
 
     def restore_state(self, state: EnvState) -> DictObs:
-        """Raises NoStateError, as `save_state`."""
+        """Raise NoStateError: EnvPool cannot restore its games."""
         raise NoStateError(f"{self.task.name} is played by EnvPool, which cannot restore a game.")
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """What SB3 asks for at its start, `render_mode`, is None: there are no Python objects."""
+        """Return None for `render_mode`, which SB3 queries; there are no other attributes."""
         if attr_name == "render_mode":
             return [None for _ in self._get_indices(indices)]
         raise AttributeError(f"EnvPool's games have no attribute {attr_name!r}.")

@@ -1,25 +1,25 @@
-"""The games themselves: EnvPool's pools, with the rules of the PPD paper.
+"""Games of EnvPool with the rules of the PPD paper.
 
 | | Atari | Procgen |
 |---|---|---|
 | EnvPool's task | `<Game>-v5` | `<Game>Easy-v0` |
 | in training | the first life lost ends the episode | levels 0 to 199 |
 | evaluated | whole games | the level whose number is the episode's seed |
-| time limit | 108,000 frames (30 minutes), as ALE's | 1000 steps, the game's own |
-| actions | those that the game knows (6 in Pong) | 15 |
+| time limit | 108,000 frames (30 minutes), as in ALE | 1000 steps, the game's own |
+| actions | the game's minimal set (6 in Pong) | 15 |
 | rewards | the game's points, not clipped | the game's |
 
-Atari is `<Game>NoFrameskip-v4` of Gymnasium: an env step is one frame, and actions are never
-repeated by chance. An episode begins after 1 to 30 steps of doing nothing, and with FIRE where the
-game knows it, as in SB3's `AtariWrapper`. In training the next episode goes on with the next life,
-and the game begins anew when all are lost, as there too. Frames are scaled to 84x84 by area.
-EnvPool stacks nothing: our own `FrameStack` begins each episode with its first frame.
+Atari is Gymnasium's `<Game>NoFrameskip-v4`: an env step is one frame, without sticky actions. As in
+SB3's `AtariWrapper`, an episode begins after 1 to 30 no-op steps, and with FIRE if the game has it;
+in training the next episode continues with the next life, and the game restarts when all are lost.
+Frames are scaled to 84x84 by area. EnvPool does not stack frames: our own `FrameStack` begins each
+episode with its first frame.
 
-Seeds of `Enviroment.seeds.VALIDATION` and `EVALUATION` are evaluated, all others train: what is
-measured on training seeds (`id`) is of lives, and of training levels; so is what datasets
-(`DATASET`) hold. Whole games are evaluated
-because the scores that the paper normalises by, of people and of random play, are of whole games,
-and because SB3's `evaluate_policy` reports those whatever its wrapper calls an episode.
+Seeds of `Enviroment.seeds.VALIDATION` and `EVALUATION` use the rules of evaluation, all others the
+rules of training. Results on training seeds (`id`) and datasets (`DATASET`) are therefore of single
+lives and of training levels. Evaluation plays whole games, because the paper normalises by human
+and random scores of whole games, and because SB3's `evaluate_policy` reports whole games whatever
+its wrapper counts as an episode.
 """
 
 from __future__ import annotations
@@ -40,34 +40,34 @@ from Enviroment.observations import frame_channels
 from Enviroment.suites.procgen_libraries import load_qt
 from Enviroment.task import Task
 
-TRAINING_LEVELS = range(200)  # Procgen's; seeds to be evaluated are levels far beyond them
-ATARI_TIME_LIMIT = 108_000  # env steps, of a whole game
-_PROCGEN_TIME_LIMIT = 1000  # env steps, which the game itself keeps
-_PROCGEN_FRAME = (64, 64)  # pixels; it draws no other size
+TRAINING_LEVELS = range(200)  # Procgen's; evaluation seeds are levels far beyond them
+ATARI_TIME_LIMIT = 108_000  # env steps per game
+_PROCGEN_TIME_LIMIT = 1000  # env steps, enforced by the game itself
+_PROCGEN_FRAME = (64, 64)  # pixels; the only size
 
 Result = TypeVar("Result")
 
 
 def is_evaluated(seed: int) -> bool:
-    """Whether the episode of that seed is to measure a policy, not to train it."""
+    """Return whether the seed is for evaluation, not for training."""
     return seed in seeds.VALIDATION or seed in seeds.EVALUATION
 
 
 def is_alone(seed: int) -> bool:
-    """Whether that seed alone decides its episode, whatever was played before and beside it."""
+    """Return whether the episode depends on its seed only, not on other episodes."""
     return is_evaluated(seed) or seed in seeds.DATASET
 
 
 def game_time_limit(task: Task) -> int:
-    """Env steps after which an episode of the game is cut off."""
+    """Return the env steps after which an episode of the game is truncated."""
     return ATARI_TIME_LIMIT if task.suite == "atari" else _PROCGEN_TIME_LIMIT
 
 
 def action_count(task: Task) -> int:
-    """How many actions the task's game knows.
+    """Return the number of actions of the task's game.
 
     Raises:
-        UserError: EnvPool or Qt is missing, or the task asks for frames that there are not.
+        UserError: EnvPool or Qt is not installed, or the game lacks frames of that kind.
     """
     spec = load_envpool(task).make_spec(task.env_id, **_drawn(task))
     return int(spec.action_space.n)
@@ -75,29 +75,28 @@ def action_count(task: Task) -> int:
 
 @dataclass(frozen=True)
 class GameStep:
-    """One step of all environments."""
+    """The results of one step of all environments."""
 
-    frames: np.ndarray  # uint8 (n_envs, channels, H, W): the last of an episode, where it ended
+    frames: np.ndarray  # uint8 (n_envs, channels, H, W): the last frame of a finished episode
     rewards: np.ndarray  # float32 (n_envs,)
     terminated: np.ndarray  # bool (n_envs,): the game ended the episode
-    truncated: np.ndarray  # bool (n_envs,): the time limit ended it, and nothing else
-    levels: np.ndarray | None  # int (n_envs,), Procgen's; Atari has none
+    truncated: np.ndarray  # bool (n_envs,): only the time limit ended the episode
+    levels: np.ndarray | None  # int (n_envs,), Procgen's; None for Atari
 
 
 class Games:
-    """As many running games as there are environments, each after its own seed.
+    """Running games, one per environment, each with its own seed.
 
-    EnvPool seeds a pool when it makes it, and never again. Games that train share one pool, where
-    an environment's episodes follow from its first seed. An episode to be evaluated, or of a
-    dataset, has a pool of its own, so its seed alone decides it, whatever was played before and
-    beside it: one of a dataset is a game's first life, or one of the training levels. (A fresh
-    game of Miner has not yet counted its diamonds: a first step into an exit beside the start
-    ends it with the full reward, in 3 levels of 100.)
+    EnvPool seeds a pool only when it makes it. Training games share one pool, in which an
+    environment's episodes follow from its first seed. An episode of evaluation or of a dataset has
+    a pool of its own, so it depends on its seed only: in a dataset it is the first life of a game,
+    or one of the training levels. (A new game of Miner has not yet counted its diamonds: a first
+    step into an exit next to the start ends it with the full reward, in 3 levels of 100.)
 
     Args:
-        episode_seeds: int64 (n_envs,), of the first episodes.
-        n_threads: that step the games, where they share a pool.
-        timeout: seconds after which a game that gives no answer counts as hung.
+        episode_seeds: int64 (n_envs,), seeds of the first episodes.
+        n_threads: number of threads that step the games of a shared pool.
+        timeout: seconds without an answer after which a game counts as hung.
     """
 
     def __init__(
@@ -111,38 +110,38 @@ class Games:
         self._pools = [self._make(episode_seeds[part], n_threads) for part in self._rows]
 
     def reset(self) -> np.ndarray:
-        """The first frames of all environments, uint8 (n_envs, channels, H, W)."""
+        """Return the first frames of all environments, uint8 (n_envs, channels, H, W)."""
         return np.concatenate([self._first_frames(pool) for pool in self._pools])
 
     def begin(self, index: int, seed: int) -> np.ndarray:
-        """Begin the next episode of one environment: its first frame, uint8 (channels, H, W).
+        """Begin one environment's next episode; return its first frame, uint8 (channels, H, W).
 
         Args:
-            seed: of the episode, where it has a pool of its own.
+            seed: seed of the episode if it has a pool of its own.
         """
         if self._alone:
             self._pools[index] = self._make(np.array([seed]), n_threads=1)
             return self._first_frames(self._pools[index])[0]
-        # The step after an episode's end ignores its action and begins the next one. EnvPool's
-        # `reset` would begin a new game of Atari, instead of going on with the next life.
+        # The step after the end of an episode ignores its action and begins the next one. EnvPool's
+        # `reset` would begin a new game of Atari instead of continuing with the next life.
         self._pools[0].send(np.zeros(1, np.int64), np.array([index]))
         return self._shaped(self._patience.call(self._pools[0].recv)[0])[0]
 
     def send(self, actions: np.ndarray) -> None:
-        """Give every game an action, int (n_envs,), of which the games take a step."""
+        """Send every game an action, int (n_envs,), to step it."""
         for pool, rows in zip(self._pools, self._rows, strict=True):
             pool.send(actions[rows])
 
     def receive(self) -> GameStep:
-        """What came of the actions.
+        """Return the results of the actions.
 
         Raises:
-            WorkerError: a game hangs.
+            WorkerError: a game hung.
         """
         answers = self._patience.call(lambda: [pool.recv() for pool in self._pools])
         frames, rewards, ended, cut, infos = zip(*answers, strict=True)
         truncated = np.concatenate(cut)
-        # A game that was won or lost in the very step of the time limit was not cut off by it.
+        # A game that was won or lost in the step of the time limit counts as terminated.
         over = "terminated" if "terminated" in infos[0] else "prev_level_complete"
         truncated &= np.concatenate([info[over] for info in infos]) == 0
         level = "level_seed"
@@ -155,10 +154,10 @@ class Games:
         )
 
     def close(self) -> None:
-        """Free the games. Closing twice is harmless."""
+        """Free the games. A second call does nothing."""
         for pool in self._pools:
             pool.close()
-        self._pools.clear()  # an EnvPool ends its threads when it is forgotten
+        self._pools.clear()  # EnvPool ends the threads of a pool without references
         self._patience.end()
 
     def _make(self, episode_seeds: np.ndarray, n_threads: int) -> Any:
@@ -179,7 +178,7 @@ class Games:
 
 
 def _drawn(task: Task) -> dict[str, Any]:
-    """EnvPool's options of what frames look like."""
+    """Return EnvPool's options for frames."""
     if task.suite == "atari":
         height, width = task.frame_size
         return {
@@ -189,12 +188,12 @@ def _drawn(task: Task) -> dict[str, Any]:
             "stack_num": 1,
         }
     if task.frame_size != _PROCGEN_FRAME or task.grayscale:
-        raise UserError(f"Task {task.name}: Procgen draws frames of 64x64 in colour only.")
+        raise UserError(f"Task {task.name}: Procgen has colour frames of 64x64 only.")
     return {}
 
 
 def _rules(task: Task, seed: int) -> dict[str, Any]:
-    """EnvPool's options of what is played."""
+    """Return EnvPool's options for the rules of the game."""
     evaluated = is_evaluated(seed)
     if task.suite == "atari":
         return {
@@ -211,10 +210,10 @@ def _rules(task: Task, seed: int) -> dict[str, Any]:
 
 
 def load_envpool(task: Task) -> Any:
-    """The module, ready to play the task.
+    """Return the module `envpool`, ready to play the task.
 
     Raises:
-        UserError: it, or Qt for Procgen, is not installed.
+        UserError: EnvPool, or Qt for Procgen, is not installed.
     """
     if importlib.util.find_spec("envpool") is None:
         raise UserError(
@@ -226,17 +225,17 @@ def load_envpool(task: Task) -> Any:
     if task.suite == "procgen":
         load_qt()
         procgen = importlib.import_module("envpool.procgen")
-        # It has tried to find Qt already, when EnvPool was imported, and goes on without.
+        # EnvPool searched for Qt on its own import, and continued without it.
         if "ProcgenEnvSpec" not in vars(procgen):
             importlib.reload(procgen)
     return envpool
 
 
 class Patience:
-    """Makes calls that may hang, in a thread that can be left behind.
+    """Makes calls that may hang in a thread that can be abandoned.
 
     Args:
-        seconds: to wait for the answer of a call.
+        seconds: timeout of a call.
     """
 
     def __init__(self, task: Task, seconds: float) -> None:
@@ -248,10 +247,10 @@ class Patience:
         Thread(target=_answer, args=(self._calls, self._answers), name="games", daemon=True).start()
 
     def call(self, function: Callable[[], Result]) -> Result:
-        """What the function returns, or raises.
+        """Return the result of the function, or raise its error.
 
         Raises:
-            WorkerError: there is no answer in time, or there was none to an earlier call.
+            WorkerError: this call or an earlier one has timed out.
         """
         if not self._hangs:
             self._calls.put(function)
@@ -264,12 +263,12 @@ class Patience:
                     raise error
                 return value
         raise WorkerError(
-            f"{self._task.name} hangs: EnvPool has given no answer for {self._seconds:g} s. Where "
-            "a step may take that long, give make_env a larger worker_timeout."
+            f"{self._task.name} hangs: EnvPool has given no answer for {self._seconds:g} s. If a "
+            "step may take that long, pass make_env a larger worker_timeout."
         )
 
     def end(self) -> None:
-        """Let the thread go."""
+        """End the thread."""
         self._calls.put(None)
 
 
@@ -280,6 +279,6 @@ def _answer(
     while (call := calls.get()) is not None:
         try:
             answers.put((call(), None))
-        except Exception as error:  # told to the caller, which raises it
+        except Exception as error:  # the caller raises it
             answers.put((None, error))
-        del call  # or it would keep its pools alive until the next one
+        del call  # otherwise it would keep its pools alive until the next call

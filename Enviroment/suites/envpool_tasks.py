@@ -1,6 +1,6 @@
-"""The Atari and Procgen games of the PPD paper (Spigler 2025), which EnvPool plays.
+"""The Atari and Procgen games of the PPD paper (Spigler 2025), played with EnvPool.
 
-What a game shows is all that there is: teacher and student see the same frames.
+Games have no state besides their frames: teacher and student observe the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PROCGEN_GAMES = ("Miner", "Jumper", "Ninja", "CoinRun")
 
 
 def _atari(game: str) -> Task:
-    """The last four frames in gray, one env step apart: see `envpool_games` for the rules."""
+    """Return a task with the last four gray frames, one env step apart (see `envpool_games`)."""
     return Task(
         name=game,
         env_id=f"{game}-v5",  # EnvPool's name; its options make it `<game>NoFrameskip-v4`
@@ -40,7 +40,7 @@ def _atari(game: str) -> Task:
 
 
 def _procgen(game: str) -> Task:
-    """One frame in colour, 64x64 as Procgen draws it."""
+    """Return a task with one colour frame of 64x64, Procgen's own size."""
     return Task(
         name=game,
         env_id=f"{game.capitalize()}Easy-v0",

@@ -1,8 +1,8 @@
 """The MuJoCo suite of the PPD paper (Gymnasium's v5), and the Hoppers of the domain study.
 
-Every state is Gymnasium's: positions without those in the plane, then velocities. Proprioception
-is what encoders in the joints give: their angles and velocities. Where the torso is in the world,
-how it lies and how fast it moves is in the state alone; the camera has to show it.
+Every state is Gymnasium's: positions except those in the plane, then velocities. Proprioception is
+the output of joint encoders: angles and velocities. The position, orientation and velocity of the
+torso are in the state only; the student must infer them from the camera.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ MUJOCO_TASKS = (
 
 
 def _hopper(variant: str) -> Task:
-    """Hopper-v5 with other masses: the same state, camera and joints."""
+    """Return a task of Hopper-v5 with other masses: the same state, camera and joints."""
     return Task(
         name=f"CustomHopper-{variant}",
         env_id=f"Enviroment.hopper:CustomHopper-{variant}-v0",

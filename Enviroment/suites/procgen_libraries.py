@@ -1,4 +1,4 @@
-"""Qt, which Procgen draws with, from the wheel `PyQt5-Qt5`: no system package is needed."""
+"""Load Qt, with which Procgen renders, from the wheel `PyQt5-Qt5` instead of a system package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from Common.errors import UserError
 
 _WHEEL = "PyQt5-Qt5"
-# Each needs those before it, and finds them only among the libraries that are loaded already.
+# Each needs those before it, and finds them only among loaded libraries.
 _LIBRARIES = (
     "libicudata.so.56",
     "libicuuc.so.56",
@@ -22,7 +22,7 @@ _LIBRARIES = (
 
 @functools.cache
 def load_qt() -> None:
-    """Load Qt into this process, for EnvPool's Procgen to find. The second call does nothing.
+    """Load Qt into this process, where EnvPool's Procgen finds it. A second call does nothing.
 
     Raises:
         UserError: the wheel is not installed, or damaged.
@@ -34,7 +34,7 @@ def load_qt() -> None:
         except OSError as error:
             raise UserError(
                 f"Procgen needs {name} of the package {_WHEEL}, which cannot be loaded: {error}. "
-                "Install it anew: pip install --force-reinstall '.[suites]'"
+                "Reinstall it: pip install --force-reinstall '.[suites]'"
             ) from error
 
 
@@ -43,7 +43,7 @@ def _folder() -> Path:
         wheel = metadata.distribution(_WHEEL)
     except metadata.PackageNotFoundError as error:
         raise UserError(
-            f"Procgen draws with Qt, and the package {_WHEEL} that has it is not installed. "
+            f"Procgen renders with Qt, but the package {_WHEEL} is not installed. "
             "Install it: pip install '.[suites]'"
         ) from error
     return Path(str(wheel.locate_file("PyQt5/Qt5/lib")))

@@ -1,1 +1,1 @@
-"""Encoders and the networks of the papers."""
+"""Encoders, and the networks of the papers."""

@@ -1,7 +1,7 @@
-"""Convolutions, flattened into one fully connected layer: the CNNs of the papers.
+"""The CNNs of the papers: convolutions, flattened into one fully connected layer.
 
-Teachers and students have the same ones. A student's are wrapped in a
-`Models.networks.encoders.FlatEncoder`, which takes raw frames and computes them the fast way.
+Teachers and students share them. A student's CNN is wrapped in a
+`Models.networks.encoders.FlatEncoder`, which takes raw frames and uses the fast precision.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class FlatCNN(nn.Module, ABC):
 
     @abstractmethod
     def convolve(self, images: Tensor) -> Tensor:
-        """`(B, C, H, W)` -> `(B, C', H', W')`, never below 0."""
+        """Map `(B, C, H, W)` to `(B, C', H', W')`, never below 0."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """`(B, C, H, W)` -> `(B, n_features)`."""
+        """Map `(B, C, H, W)` to `(B, n_features)`."""
         return self.linear(self.convolve(images).flatten(1))
 
 
 class NatureCNN(FlatCNN):
-    """The network of Mnih et al., "Human-level control through deep RL", 2015, as SB3 has it.
+    """The network of Mnih et al., "Human-level control through deep RL", 2015, as in SB3.
 
     Args:
-        shape: of an image, channels first.
+        shape: shape of an image, channels first.
 
     Raises:
         UserError: the image is too small for the convolutions.
@@ -63,8 +63,8 @@ class ImpalaCNN(FlatCNN):
     """The network of Espeholt et al., "IMPALA", 2018 (figure 3), without its LSTM.
 
     Args:
-        shape: of an image, channels first.
-        filters: channels of each of its sequences.
+        shape: shape of an image, channels first.
+        filters: channels of each sequence.
     """
 
     def __init__(self, shape: tuple[int, ...], filters: tuple[int, ...], n_features: int) -> None:

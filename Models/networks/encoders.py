@@ -1,5 +1,7 @@
-"""The encoders of frames that a student can have, by name. An encoder of your own is a module that
-makes `(B, channels, H, W)` uint8 into `(B, features_dim)` float32, and an entry in `ENCODERS`.
+"""The registry of the student's frame encoders, by name.
+
+To add an encoder, write a module that maps uint8 `(B, channels, H, W)` to float32
+`(B, features_dim)`, and add an entry to `ENCODERS`.
 """
 
 from __future__ import annotations
@@ -18,20 +20,20 @@ from Models.networks.layers import orthogonal
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """What a student's configuration says of its encoder."""
+    """Settings of the encoder in a student's configuration."""
 
-    pooling: int  # side of the grid that the features are averaged to
-    fully_connected: int  # units of a layer on the flattened convolutions; 0: `pooling`
+    pooling: int  # side of the grid to which features are averaged
+    fully_connected: int  # units of a layer on the flattened convolutions; 0: use `pooling`
     precision: str  # of the convolutions: float32 or bfloat16
 
 
 class FlatEncoder(Encoder):
-    """Frames -> features by a CNN with a fully connected layer, for frames of one size.
+    """A CNN with a fully connected layer, for frames of one size.
 
-    Weights begin as SB3's features extractors do.
+    Weights are initialised as in SB3's features extractors.
 
     Args:
-        precision: "float32" or "bfloat16". Convolutions only; the rest is float32.
+        precision: "float32" or "bfloat16", of the convolutions; the rest is float32.
     """
 
     def __init__(self, network: FlatCNN, features_dim: int, precision: str) -> None:
@@ -44,20 +46,20 @@ class FlatEncoder(Encoder):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
+        """Map uint8 `(B, channels, H, W)` to float32 `(B, features_dim)`."""
         x = convolve(frames, self.network.convolve, self.precision)
         return self.network.linear(x.flatten(1))  # (B, C, h, w) -> (B, C * h * w)
 
 
 @dataclass(frozen=True)
 class EncoderKind:
-    """How an encoder is made.
+    """An entry of the registry.
 
     Args:
-        make: from the shape of an observation's frames, `(channels, H, W)`; raises `UserError`
-            where they are too small.
-        needs_units: it always has a fully connected layer.
-        is_mode: `--mode` offers it.
+        make: makes the encoder for frames of a shape, `(channels, H, W)`; raises `UserError` if
+            they are too small.
+        needs_units: whether it always has a fully connected layer.
+        is_mode: whether it is a choice of `--mode`.
     """
 
     make: Callable[[tuple[int, ...], EncoderSettings], Encoder]

@@ -1,9 +1,9 @@
-"""Large linear layers in float32 by oneDNN, where MKL is slow.
+"""Compute large float32 linear layers with oneDNN on processors where MKL is slow.
 
-torch hands them to Intel's MKL, which keeps AVX-512 to Intel's own processors. oneDNN, which torch
-brings along for convolutions, uses it wherever it is. On an AMD EPYC a layer of 512 x 512 learns
-1.8 times as fast by it; the numbers differ by rounding only. torch.compile and autocast are left
-as they are: there the layer is an ordinary one.
+torch uses Intel's MKL for them, which enables AVX-512 on Intel's own processors only. oneDNN, which
+torch includes for convolutions, uses AVX-512 on all. On an AMD EPYC a layer of 512 x 512 trains 1.8
+times as fast; results differ by rounding only. Under torch.compile and autocast the layer is an
+ordinary one.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Multiply-adds of a forward pass; below, bringing tensors to oneDNN costs more than it saves.
+# Multiply-adds of a forward pass; below, the conversion to oneDNN costs more than it saves.
 _WORTH_IT = 2**24
 
 
 class FastLinear(nn.Linear):
-    """An `nn.Linear` that goes through oneDNN when its batch is large."""
+    """An `nn.Linear` that uses oneDNN for large batches."""
 
     def forward(self, input: Tensor) -> Tensor:
         is_plain = input.dim() == 2 and input.dtype == self.weight.dtype == torch.float32
@@ -36,9 +36,9 @@ class FastLinear(nn.Linear):
 
 
 def speed_up(network: nn.Module) -> None:
-    """Make the linear layers of a network `FastLinear`s, where this processor gains by it.
+    """Turn the linear layers of a network into `FastLinear` if this processor benefits.
 
-    Parameters, hooks and the `state_dict` stay what they are.
+    Parameters, hooks and the `state_dict` do not change.
     """
     if not _mkl_is_slow():
         return
@@ -49,9 +49,9 @@ def speed_up(network: nn.Module) -> None:
 
 @cache
 def _mkl_is_slow() -> bool:
-    """Whether this processor has AVX-512 and is not Intel's."""
+    """Return whether this is an AMD processor with AVX-512."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    cpuinfo = Path("/proc/cpuinfo")  # torch does not tell who made the processor
+    cpuinfo = Path("/proc/cpuinfo")  # torch does not report the vendor of the processor
     has_both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()
     return has_both and cpuinfo.exists() and "AuthenticAMD" in cpuinfo.read_text()

@@ -18,7 +18,7 @@ FILTERS = {
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(relu(x))))."""
+    """Residual block x + conv(relu(conv(relu(x))))."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class ResidualBlock(nn.Module):
 
 
 def impala_sequences(in_channels: int, filters: tuple[int, ...]) -> nn.Sequential:
-    """Conv 3x3, max pool 3 stride 2, two residual blocks: once for each of `filters`."""
+    """Return a sequence of conv 3x3, max pool 3 stride 2, two residual blocks per filter count."""
     channels = (in_channels, *filters)
     return nn.Sequential(
         *(
@@ -46,22 +46,22 @@ def impala_sequences(in_channels: int, filters: tuple[int, ...]) -> nn.Sequentia
 
 
 class Encoder(nn.Module):
-    """uint8 frames `(B, channels, H, W)` -> float32 features `(B, features_dim)`."""
+    """Maps uint8 frames `(B, channels, H, W)` to float32 features `(B, features_dim)`."""
 
     features_dim: int
     precision: str  # of the convolutions: "float32" or "bfloat16"
 
 
 class ImpalaEncoder(Encoder):
-    """Frames -> features, whatever the frames' size.
+    """The IMPALA-CNN with average pooling, for frames of any size.
 
     Args:
-        in_channels: frames an observation (times three for RGB).
+        in_channels: frames per observation (times three for RGB).
         filters: channels of each sequence of conv 3x3, max pool 3 stride 2, two residual blocks.
-        pooling: side of the grid that spatial average pooling leaves. 1 forgets where things
-            are; 3 keeps enough of it to steer by.
-        precision: "float32" or "bfloat16", as far as the device has it (see `precision_on`).
-            Convolutions only; the features are float32.
+        pooling: side of the grid after spatial average pooling. 1 discards positions; 3 keeps
+            enough of them for control.
+        precision: "float32" or "bfloat16" if the device supports it (see `precision_on`), of the
+            convolutions; the features are float32.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class ImpalaEncoder(Encoder):
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
+        """Map uint8 `(B, channels, H, W)` to float32 `(B, features_dim)`."""
         x = convolve(frames, lambda x: F.relu(self.sequences(x)), self.precision)
         # (B, C, h, w) -> (B, C, pooling, pooling) -> (B, features_dim)
         return F.adaptive_avg_pool2d(x, self.pooling).flatten(1)
@@ -85,12 +85,12 @@ class ImpalaEncoder(Encoder):
 def convolve(
     images: Tensor, network: Callable[[Tensor], Tensor], precision: str, white: float = 255.0
 ) -> Tensor:
-    """`(B, C, H, W)` of any type through convolutions, as values in [0, 1] -> float32.
+    """Scale images `(B, C, H, W)` of any type to [0, 1], and return the network's float32 output.
 
-    Channels last, and in bfloat16 where that is the precision and the device has it.
+    Use channels-last memory, and bfloat16 if it is the precision and the device supports it.
 
     Args:
-        white: the value that becomes 1.
+        white: the pixel value that is scaled to 1.
     """
     is_half = precision_on(images.device, precision) == "bfloat16"
     x = images.contiguous(memory_format=torch.channels_last)

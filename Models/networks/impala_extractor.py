@@ -1,4 +1,4 @@
-"""The IMPALA-CNN as a features extractor of SB3's, for teachers that see frames."""
+"""The IMPALA-CNN as a features extractor of SB3, for teachers that observe frames."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from Models.networks.impala import convolve
 class ImpalaExtractor(BaseFeaturesExtractor):
     """The network of the paper's teachers on Atari and Procgen (Spigler 2025).
 
-    As `policy_kwargs` of SB3's PPO: `{"features_extractor_class": ImpalaExtractor, "net_arch": [],
-    "share_features_extractor": False}`. `Models.teacher` makes a teacher of such an agent, live or
-    from its zip.
+    Pass `policy_kwargs` to SB3's PPO: `{"features_extractor_class": ImpalaExtractor, "net_arch":
+    [], "share_features_extractor": False}`. `Models.teacher` converts such an agent, live or from
+    its zip, to a teacher.
 
     Args:
-        observation_space: images, channels first, for CnnPolicy; or for MultiInputPolicy a
-            dictionary of one group, which is that.
+        observation_space: images, channels first, for CnnPolicy; or a dictionary with one group of
+            images for MultiInputPolicy.
         filters: channels of its sequences.
         features_dim: units of the fully connected layer.
-        precision: of the convolutions in training, "float32" or "bfloat16". The teacher made of
-            the agent computes in float32.
+        precision: precision of the convolutions in training, "float32" or "bfloat16". The
+            converted teacher computes in float32.
 
     Raises:
-        UserError: the space is no image.
+        UserError: the space is not an image.
     """
 
     def __init__(
@@ -45,19 +45,19 @@ class ImpalaExtractor(BaseFeaturesExtractor):
         self.cnn = ImpalaCNN(image.shape, tuple(filters), features_dim)
 
     def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
-        """Images in [0, 1], `(B, C, H, W)` -> `(B, features_dim)`."""
+        """Map images in [0, 1], `(B, C, H, W)`, to `(B, features_dim)`."""
         images = observations if isinstance(observations, Tensor) else observations[self._group]
         x = convolve(images, self.cnn.convolve, self.precision, white=1.0)
         return self.cnn.linear(x.flatten(1))  # (B, C, h, w) -> (B, C * h * w)
 
 
 def _only_image(space: spaces.Space) -> tuple[str, spaces.Box]:
-    """The group's name, empty without a dictionary, and its space."""
+    """Return the group's name, empty without a dictionary, and its space."""
     groups = space.spaces if isinstance(space, spaces.Dict) else {"": space}
     (name, image), *others = groups.items()
     if others or not isinstance(image, spaces.Box) or len(image.shape) != 3:
         raise UserError(
-            f"An IMPALA-CNN sees images and nothing else, not {space}. Give it an environment "
-            "whose observations are images, or a dictionary with one group of them."
+            f"An IMPALA-CNN needs images, not {space}. Use an environment whose observations are "
+            "images, or a dictionary with one group of images."
         )
     return name, image

@@ -21,27 +21,27 @@ _ACTIVATIONS = {
     "Softplus": nn.Softplus,
     "ReLU6": nn.ReLU6,
 }
-# More than any teacher or student has; a false figure would build networks for hours.
+# Upper bounds for any teacher or student; a wrong number would build networks for hours.
 _MAX_LAYERS, _MAX_UNITS = 64, 2**16
 _Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d)
 
 
 def activation_class(name: str) -> type[nn.Module]:
-    """The activation of that name, one of those that a bundle can describe.
+    """Return an activation by its name in bundles.
 
     Raises:
-        UserError: there is none.
+        UserError: the name is unknown.
     """
     if name not in _ACTIVATIONS:
-        raise UserError(f"Activation {name!r} is none of {', '.join(_ACTIVATIONS)}.")
+        raise UserError(f"Activation {name!r} is not one of {', '.join(_ACTIVATIONS)}.")
     return _ACTIVATIONS[name]
 
 
 def check_layers(*layers: tuple[int, ...]) -> None:
-    """Refuse hidden layers that no network of this toolkit has.
+    """Raise UserError for sizes of hidden layers that exceed the limits of this toolkit.
 
     Raises:
-        UserError: a list of them is too long, or holds what is no number of units.
+        UserError: a list is too long, or holds an invalid number of units.
     """
     for units in layers:
         if len(units) > _MAX_LAYERS:
@@ -53,7 +53,7 @@ def check_layers(*layers: tuple[int, ...]) -> None:
 def mlp(
     inputs: int, hidden: tuple[int, ...], outputs: int, activation: str, last_gain: float
 ) -> nn.Sequential:
-    """Linear layers with an activation between them, initialised orthogonally as SB3 does."""
+    """Return linear layers with activations between them, initialised orthogonally as in SB3."""
     sizes, layers = (inputs, *hidden), []
     for i, o in zip(sizes, hidden, strict=False):
         layers += [orthogonal(nn.Linear(i, o), gain=2**0.5), activation_class(activation)()]
@@ -61,7 +61,7 @@ def mlp(
 
 
 def orthogonal(layer: _Layer, gain: float) -> _Layer:
-    """The layer, its weights orthogonal and its bias 0."""
+    """Initialise a layer's weights orthogonally and its bias with 0, and return the layer."""
     nn.init.orthogonal_(layer.weight, gain)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -1,8 +1,8 @@
-"""The students of the papers: smaller than the teacher, the same, larger, for each suite.
+"""The students of the papers per suite: smaller than the teacher, the same size, larger.
 
 Spigler, "Proximal Policy Distillation", 2025 (arXiv 2407.15134): MuJoCo, Atari, Procgen. Its table
-4 counts the parameters of the policy network alone, averaged over a suite's environments; the
-value network, which is separate, has as many again but for the last layer:
+4 counts the parameters of the policy network only, averaged over a suite's environments; the
+separate value network has the same number except for the last layer:
 
 | suite | smaller | same | larger |
 |---|---|---|---|
@@ -10,14 +10,13 @@ value network, which is separate, has as many again but for the last layer:
 | atari | 279.3k | 1.1M | 8.3M |
 | procgen | 142.5k | 626k | 4.6M |
 
-These networks have those numbers, with two remarks. MuJoCo's are of the observations of the
-environments' version 4 (Ant 27, Humanoid 376); version 5, played here, has others (Ant 105,
-Humanoid 348), whose larger first layer makes them 24.3k, 99.0k and 329.1k. And the paper's text
-gives the smaller CNN filters {32, 32, 32} with 128 units, which would be 235.9k and 99.4k; its
-table's numbers are, to the last digit, those of Stable-Baselines3's Nature-CNN {32, 64, 64} with
-64 units, so that is what is here.
+These networks have those numbers, with two remarks. The MuJoCo numbers are for observations of
+environment version 4 (Ant 27, Humanoid 376); version 5, used here, has other sizes (Ant 105,
+Humanoid 348), and the larger first layers give 24.3k, 99.0k and 329.1k. The paper's text gives the
+smaller CNN filters {32, 32, 32} with 128 units, which would be 235.9k and 99.4k; the numbers of its
+table match exactly Stable-Baselines3's Nature-CNN {32, 64, 64} with 64 units, which is used here.
 
-The Hopper study (`Enviroment.hopper`) has sizes of its own.
+The Hopper study (`Enviroment.hopper`) has its own sizes.
 """
 
 from __future__ import annotations
@@ -60,23 +59,23 @@ _STUDENTS: dict[str, tuple[StudentConfig, ...]] = {
 
 
 def paper_student(suite: str, size: str, family: str) -> StudentConfig:
-    """The paper's student of a suite.
+    """Return the paper's student of a suite.
 
     Args:
-        suite: "mujoco", "hopper" (from the state), "atari" or "procgen" (from frames alone).
+        suite: "mujoco", "hopper" (from the state), "atari" or "procgen" (from frames only).
         size: "smaller", "same" or "larger".
-        family: of the teacher's actions. Gaussians have their standard deviations as a parameter,
-            as the paper's; squashed ones give them for each state, as their teachers do.
+        family: family of the teacher's actions. Gaussians have standard deviations as a parameter,
+            as in the paper; squashed Gaussians have state-dependent ones, as their teachers do.
 
     Raises:
-        UserError: there is no such suite, size or family.
+        UserError: the suite, size or family is unknown.
     """
     if suite not in _STUDENTS:
         raise UserError(
             f"The papers have networks (`size`) for the suites {', '.join(_STUDENTS)}; this task "
-            f"is of {repr(suite) if suite else 'none'}. Leave out `size`, and give `mode`."
+            f"is in {repr(suite) if suite else 'none'}. Leave out `size`, and give `mode`."
         )
     if size not in SIZES:
-        raise UserError(f"`size` {size!r} is none of {', '.join(SIZES)}.")
+        raise UserError(f"`size` {size!r} is not one of {', '.join(SIZES)}.")
     config = _STUDENTS[suite][SIZES.index(size)]
     return replace(config, family=family, std_by_state=family != DiagGaussian.family)

@@ -1,1 +1,1 @@
-"""Agents of Stable-Baselines3, from files or live, read without running their code."""
+"""Read agents of Stable-Baselines3, from files or live, without running their code."""

@@ -1,7 +1,7 @@
-"""An SB3 agent's tensors, taken apart: one adapter for each kind of policy.
+"""Split an SB3 agent's tensors into parts: one adapter per kind of policy.
 
-What has no place of its own is folded into a linear layer, exactly: CrossQ's batch renormalisation
-(affine outside training) and the mean over QR-DQN's quantiles.
+CrossQ's batch renormalisation (affine outside training) and the mean over QR-DQN's quantiles are
+folded exactly into linear layers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from Models.distributions import (
 )
 from Models.sb3.layers import Layer, fold, folded, layer
 
-_EXPLN_EPSILON = 1e-6  # SB3's, of the gSDE paper's expln
+_EXPLN_EPSILON = 1e-6  # of expln in the gSDE paper, as in SB3
 
 
 @dataclass(frozen=True)
 class Agent:
-    """An SB3 agent, wherever it came from."""
+    """An SB3 agent, from a file or live."""
 
     source: str  # for messages
     algo: str
@@ -40,32 +40,32 @@ class Agent:
     gamma: float  # discount
     normalize_images: bool = True
     batch_norm_eps: float = 0.001  # CrossQ: added to the variance
-    dropped_quantiles: int = 2  # TQC: of each critic
-    squash_output: bool = False  # ARS, and actor-critics with gSDE: a tanh gives the action
-    use_expln: bool = False  # gSDE: how deviations follow from their parameter
+    dropped_quantiles: int = 2  # TQC: per critic
+    squash_output: bool = False  # ARS, and actor-critics with gSDE: the action is a tanh
+    use_expln: bool = False  # gSDE: standard deviations are expln of their parameter
     clip_mean: float = 2.0  # SAC, TQC with gSDE: bound of the mean before the tanh
-    # The policy's modules, where its features extractor is not SB3's: its tensors alone do not
-    # tell what it computes.
+    # The policy's modules if its features extractor is not SB3's, because its tensors do not define
+    # the computation.
     modules: nn.Module | None = None
 
 
 @dataclass(frozen=True)
 class Network:
-    """An agent's tensors, taken apart: what an adapter gives."""
+    """An agent's tensors in parts, as returned by an adapter."""
 
     family: str
     encoder: str  # the features extractor's prefix in the state
     hidden: list[Layer]
-    heads: dict[str, Layer]  # "head", and "log_std_head" where there is one
+    heads: dict[str, Layer]  # "head", and "log_std_head" if there is one
     critics: list[list[Layer]]
     value_kind: str | None
     default_activation: str
-    critic_encoder: str = ""  # empty: none of its own
-    log_std: Tensor | None = None  # (action_dim,), the same in every state
+    critic_encoder: str = ""  # empty: shared with the actor
+    log_std: Tensor | None = None  # (action_dim,), state-independent
     sde_log_std: Tensor | None = None  # (units of the last hidden layer, action_dim), of gSDE
     mean_clip: float | None = None  # of a squashed Gaussian's mean
-    softening: str | None = None  # the setting that makes a deterministic agent a distribution
-    clips_action: bool = False  # where `softening` is "action_std": no tanh gives the action
+    softening: str | None = None  # field of `Softening` for a deterministic agent
+    clips_action: bool = False  # if `softening` is "action_std": clip instead of a tanh
 
 
 _FAMILY_OF_ACTIONS = {
@@ -77,12 +77,12 @@ _FAMILY_OF_ACTIONS = {
 
 
 def _actor_critic(agent: Agent) -> Network:
-    """PPO, A2C, TRPO. Before SB3 1.8 actor and critic could share their first layers."""
+    """Adapt PPO, A2C, TRPO. Before SB3 1.8, actor and critic could share their first layers."""
     state, shared = agent.state, _layers(agent, "mlp_extractor.shared_net.")
     own = any(name.startswith("pi_features_extractor.") for name in state)
     family = _FAMILY_OF_ACTIONS[type(agent.action_space)]
     value = [*shared, *_layers(agent, "mlp_extractor.value_net."), layer(state, "value_net.")]
-    critics = [] if agent.algo == "reinforce" else [value]  # SB3's head is there, but untrained
+    critics = [] if agent.algo == "reinforce" else [value]  # SB3's head exists, but is untrained
     network = Network(
         family=family,
         encoder="pi_features_extractor." if own else "features_extractor.",
@@ -98,7 +98,9 @@ def _actor_critic(agent: Agent) -> Network:
     if state["log_std"].ndim == 1:
         return replace(network, log_std=state["log_std"])
     if any(name.startswith("sde_features_extractor.") for name in state):
-        raise UserError(f"{agent.source}: gSDE with layers of its own (sde_net_arch) cannot teach.")
+        raise UserError(
+            f"{agent.source}: gSDE with its own layers (sde_net_arch) is not supported."
+        )
     return replace(
         network,
         family=SquashedGaussian.family if agent.squash_output else family,
@@ -107,12 +109,12 @@ def _actor_critic(agent: Agent) -> Network:
 
 
 def _squashed(agent: Agent) -> Network:
-    """SAC, TQC, CrossQ."""
+    """Adapt SAC, TQC, CrossQ."""
     hidden, last = folded(agent.state, "actor.latent_pi.", agent.batch_norm_eps)
     uses_sde = "actor.log_std" in agent.state
     if uses_sde and last is not None:
         raise UserError(
-            f"{agent.source}: gSDE (use_sde) behind batch renormalisation cannot teach."
+            f"{agent.source}: gSDE (use_sde) after batch renormalisation is not supported."
         )
     clips = uses_sde and "actor.mu.0.weight" in agent.state
     heads = {"head": "actor.mu.0." if clips else "actor.mu."}
@@ -133,10 +135,10 @@ def _squashed(agent: Agent) -> Network:
 
 
 def _sde_log_std(agent: Agent, parameter: Tensor) -> Tensor:
-    """gSDE's deviations of the last layer's weights, from SB3's parameter.
+    """Return gSDE's log standard deviations of the last layer's weights from SB3's parameter.
 
     Args:
-        parameter: (units of the last hidden layer, action_dim), or of width 1 without full_std.
+        parameter: (units of the last hidden layer, action_dim), or width 1 without full_std.
     """
     if agent.use_expln:
         grown = (parameter.clamp(min=0) + _EXPLN_EPSILON).log1p() + 1
@@ -150,7 +152,7 @@ def _action_dim(space: spaces.Space) -> int:
 
 
 def _deterministic(agent: Agent) -> Network:
-    """TD3, DDPG: the head is the action before its tanh."""
+    """Adapt TD3, DDPG: the head is the action before its tanh."""
     *hidden, head = _layers(agent, "actor.mu.")
     return Network(
         family=DiagGaussian.family,
@@ -166,9 +168,9 @@ def _deterministic(agent: Agent) -> Network:
 
 
 def _random_search(agent: Agent) -> Network:
-    """ARS: the head is the action, before its tanh if it has one; or a score of every choice."""
+    """Adapt ARS: the head is the action, before its tanh if any, or a score of every choice."""
     state = {
-        # The linear policy of SB3-Contrib's first versions was no Sequential.
+        # In SB3-Contrib's first versions the linear policy was not a Sequential.
         f"action_net.0.{name.removeprefix('action_net.')}" if name.count(".") == 1 else name: value
         for name, value in agent.state.items()
     }
@@ -191,12 +193,12 @@ def _random_search(agent: Agent) -> Network:
 
 
 def _q_values(agent: Agent) -> Network:
-    """DQN, QRDQN: the head is Q of every action."""
+    """Adapt DQN, QRDQN: the head is Q of every action."""
     name = "q_net" if agent.policy == "dqn" else "quantile_net"
     *hidden, (weight, bias) = _layers(agent, f"{name}.{name}.")
     assert isinstance(agent.action_space, spaces.Discrete)
     n = int(agent.action_space.n)
-    # (quantiles * n, inputs) -> (n, inputs): the mean over quantiles, of which DQN has one.
+    # (quantiles * n, inputs) -> (n, inputs): the mean over quantiles; DQN has one.
     head = (weight.unflatten(0, (-1, n)).mean(0), bias.unflatten(0, (-1, n)).mean(0))
     return Network(
         family=Categorical.family,
@@ -220,7 +222,7 @@ ADAPTERS: dict[str, Callable[[Agent], Network]] = {
     "qrdqn": _q_values,
     "ars": _random_search,
 }
-# The kind of policy of an algorithm, where it is not of the same name.
+# The kind of policy of an algorithm if its name differs.
 POLICY_KINDS = {"ddpg": "td3"} | dict.fromkeys(
     ("ppo", "a2c", "trpo", "reinforce", "actorcritic"), "actor_critic"
 )

@@ -1,8 +1,8 @@
-"""What an SB3 agent computes, in the form that `Models.teacher.Teacher` computes it.
+"""Convert an SB3 agent to the tensors and description of a `Models.teacher.Teacher`.
 
-Every agent of SB3 and SB3-Contrib is an observation's features, layers, and a head that gives an
-action distribution; and critics, for most. `Models.sb3.adapters` takes its tensors apart; here
-they get the names, and the description, of a teacher.
+Every agent of SB3 and SB3-Contrib consists of a features extractor, layers, a head of an action
+distribution and, for most, critics. `Models.sb3.adapters` splits its tensors into these parts; this
+module gives them a teacher's names and description.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from Models.teacher.parts import OwnExtractors, make_cnn
 
 @dataclass(frozen=True)
 class Softening:
-    """How agents whose policy is one certain action become a distribution."""
+    """Settings that turn a deterministic agent into a distribution."""
 
     # TD3, DDPG, ARS: standard deviation around the action, in half widths of the action's bounds.
     action_std: float = 0.1  # TD3's own exploration noise
-    # DQN, QRDQN: softmax(Q / temperature), in the units of Q; ARS: the same of its scores.
+    # DQN, QRDQN: softmax(Q / temperature), in the units of Q; ARS: the same with its scores.
     temperature: float = 0.01  # Rusu et al., "Policy Distillation", 2016
 
 
 def identity_dim(agent: Agent) -> int:
-    """How long the statistics are that change nothing: only a plain vector has any."""
+    """Return the size of identity statistics: that of a plain vector, 0 for anything else."""
     space = agent.observation_space
     if not isinstance(space, spaces.Box) or is_image_space(space):
         return 0
@@ -49,17 +49,17 @@ def identity_dim(agent: Agent) -> int:
 def adapt(
     agent: Agent, normaliser: Normaliser, softening: Softening
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A teacher's tensors, and the fields of its description that tell what it computes.
+    """Return a teacher's tensors, and the fields of its description that define its computation.
 
     Raises:
-        UserError: the agent lacks a tensor, or computes what no teacher here can.
+        UserError: the agent lacks a tensor, or its computation is not supported.
     """
     try:
         network = ADAPTERS[agent.policy](agent)
         groups = _groups(agent, network.encoder, normaliser)
         tensors = _tensors(agent, network, groups)
     except KeyError as error:
-        raise UserError(f"{agent.source} lacks {error}: it is no agent of SB3's.") from error
+        raise UserError(f"{agent.source} lacks {error}: it is not an SB3 agent.") from error
     mean, var = _statistics(agent, normaliser, groups)
     tensors["state_normaliser.mean"] = torch.from_numpy(mean.copy())
     tensors["state_normaliser.var"] = torch.from_numpy(var.copy())
@@ -82,10 +82,10 @@ def adapt(
 
 
 def own_extractors(agent: Agent) -> OwnExtractors | None:
-    """Frozen copies of the agent's features extractors, where they are not SB3's.
+    """Return frozen copies of the agent's features extractors if they are not SB3's, else None.
 
     Raises:
-        UserError: they cannot be copied.
+        UserError: the features extractors cannot be copied.
     """
     if agent.modules is None:
         return None
@@ -95,7 +95,7 @@ def own_extractors(agent: Agent) -> OwnExtractors | None:
         critic = None
         if _has_own_critic_extractor(agent, network):
             critic = copy.deepcopy(_submodule(agent, network.critic_encoder))
-    except Exception as error:  # it is the user's own module: copying it may raise anything
+    except Exception as error:  # the user's own module may raise anything
         raise UserError(
             f"{agent.source}: its features extractor cannot be copied: {error!r}. A teacher is a "
             "frozen copy, so copy.deepcopy must work on it."
@@ -128,7 +128,7 @@ def _groups(agent: Agent, encoder: str, normaliser: Normaliser) -> tuple[Observa
     space = agent.observation_space
     if not isinstance(space, spaces.Dict):
         group = _group(agent, "", space, encoder)
-        # As a plain vector always was, with statistics that change nothing where there are none.
+        # A plain vector always has statistics, the identity if the agent has none.
         plain = isinstance(space, spaces.Box) and not group.is_image and not group.cnn_features
         if not (plain or len(normaliser.mean)):
             return (group,)
@@ -144,8 +144,10 @@ def _groups(agent: Agent, encoder: str, normaliser: Normaliser) -> tuple[Observa
 def _normalised(
     group: ObservationGroup, space: spaces.Space, n_statistics: int
 ) -> ObservationGroup:
-    """The group with statistics; those of one state serve each of a stack of them, where a
-    VecFrameStack lay around the VecNormalize.
+    """Return the group with statistics.
+
+    If a VecFrameStack was around the VecNormalize, all states of a stack share the statistics of
+    one state.
     """
     stack = 1
     if isinstance(space, spaces.Box) and len(group.shape) == 1 and 0 < n_statistics < group.size:
@@ -161,9 +163,9 @@ def _normalised(
 
 
 def _cnn_prefix(state: Mapping[str, Tensor], encoder: str, group: str) -> str:
-    """Where the CNN of a group has its tensors, if it has one."""
+    """Return the prefix of the CNN of a group, if it has one."""
     if f"{encoder}cnn.linear.0.bias" in state:
-        return f"{encoder}cnn."  # Models.networks.impala_extractor's, of one group alone
+        return f"{encoder}cnn."  # of Models.networks.impala_extractor, with a single group
     return f"{encoder}extractors.{group}." if group else encoder
 
 
@@ -174,7 +176,7 @@ def _group(agent: Agent, name: str, space: spaces.Space, encoder: str) -> Observ
         choices = tuple(int(n) for n in space.nvec)
         return ObservationGroup(name, (len(choices),), choices=choices)
     if not isinstance(space, (spaces.Box, spaces.MultiBinary)):
-        raise UserError(f"{agent.source}: observations in {space} have no adapter.")
+        raise UserError(f"{agent.source}: observations in {space} are not supported.")
     is_image = is_image_space(space)
     group = ObservationGroup(
         name,
@@ -190,7 +192,7 @@ def _group(agent: Agent, name: str, space: spaces.Space, encoder: str) -> Observ
 
 
 def _filters(state: Mapping[str, Tensor], cnn: str) -> tuple[int, ...]:
-    """Of an IMPALA-CNN's sequences; none, where it is none."""
+    """Return the filters of an IMPALA-CNN's sequences; empty for other networks."""
     pattern = re.compile(re.escape(cnn) + r"sequences\.(\d+)\.0\.bias")
     found = {
         int(match[1]): len(state[name]) for name in state if (match := pattern.fullmatch(name))
@@ -201,7 +203,7 @@ def _filters(state: Mapping[str, Tensor], cnn: str) -> tuple[int, ...]:
 def _statistics(
     agent: Agent, normaliser: Normaliser, groups: tuple[ObservationGroup, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the normalised groups, one after the other."""
+    """Return mean and variance of the normalised groups, concatenated."""
     ours = [group for group in groups if group.normalised]
     sizes = [group.size // group.stack for group in ours]
     mean, var = normaliser.mean, normaliser.var
@@ -212,8 +214,8 @@ def _statistics(
         given = normaliser.groups
     if expected != given:
         raise UserError(
-            f"{agent.source}: its VecNormalize is another agent's: it normalises "
-            f"{_sizes(given)}, and the agent takes {_sizes({g.name: g.size for g in groups})}."
+            f"{agent.source}: its VecNormalize is of another agent: it normalises "
+            f"{_sizes(given)}, but the agent observes {_sizes({g.name: g.size for g in groups})}."
         )
     if normaliser.groups is not None:
         mean, var = normaliser.of_groups(tuple(expected))
@@ -222,7 +224,7 @@ def _statistics(
 
 
 def _repeated(values: np.ndarray, sizes: list[int], stacks: list[int]) -> np.ndarray:
-    """Those of each group as often as it is stacked."""
+    """Repeat the values of each group once per stacked state."""
     parts = np.split(values.ravel(), np.cumsum(sizes)[:-1]) if sizes else []
     repeats = [np.tile(part, n) for part, n in zip(parts, stacks, strict=True)]
     return np.concatenate([np.empty(0), *repeats])
@@ -275,7 +277,7 @@ def _encoder(agent: Agent, prefix: str, groups: tuple[ObservationGroup, ...]) ->
 
 def _observation(groups: tuple[ObservationGroup, ...]) -> dict[str, Any]:
     size = sum(group.size for group in groups)
-    # A plain vector is described as it always was, so that older versions read it too.
+    # A plain vector keeps its old description, so that older versions can read it.
     vector = ObservationGroup("", (size,), normalised=True)
     return {"state_dim": size, "observation": () if groups == (vector,) else groups}
 
@@ -293,7 +295,7 @@ def _actions(agent: Agent, network: Network) -> dict[str, Any]:
 
 
 def _noise(network: Network, softening: Softening) -> dict[str, Any]:
-    """Where an action's deviation comes from, other than from the tensors alone."""
+    """Return the fields of the action's standard deviation that are not tensors."""
     fields: dict[str, Any] = {
         "state_dependent_std": network.sde_log_std is not None,
         "mean_clip": network.mean_clip,

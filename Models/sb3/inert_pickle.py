@@ -1,4 +1,4 @@
-"""Pickles, read without running anything: an exact list of names, each made an inert record."""
+"""Read pickles without running code: every allowed name becomes an inert record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from Models.sb3.pickle_limits import check_limits
 
-# What Python's unpickler raises on bytes that no pickler wrote.
+# Errors of Python's unpickler on invalid bytes.
 _DAMAGE = (
     *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError),
     *(MemoryError, OverflowError, ImportError, RecursionError),
@@ -17,11 +17,11 @@ _DAMAGE = (
 
 
 class RefusedPickleError(Exception):
-    """The pickle is damaged, or asks for a name that is not on the list."""
+    """The pickle is damaged, or needs a name that is not allowed."""
 
 
 class Record:
-    """What an allowed name makes: it keeps what the pickle gives it, and does nothing."""
+    """Stands for an object of an allowed name: it stores the pickle's arguments and state only."""
 
     arguments: tuple[Any, ...]
     items: dict[Any, Any]
@@ -46,8 +46,8 @@ class _RecordUnpickler(pickle.Unpickler):
 
     def find_class(self, module_name: str, global_name: str) -> type[Record]:
         if (module_name, global_name) not in self._allowed:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
-        # A class of its own for each reference: a pickle that writes to one reaches no other.
+            raise pickle.UnpicklingError(f"it needs {module_name}.{global_name}")
+        # A new class per reference: a pickle that writes to one cannot reach another.
         return type(global_name, (Record,), {})
 
     def persistent_load(self, pid: Any) -> Any:
@@ -55,13 +55,13 @@ class _RecordUnpickler(pickle.Unpickler):
 
 
 def read_inert(content: bytes, allowed: Container[tuple[str, str]]) -> Any:
-    """What a pickle holds: plain values as they are, and a `Record` for everything else.
+    """Return the content of a pickle: plain values, and a `Record` for everything else.
 
     Args:
-        allowed: modules and names that it may ask for. None of them is ever imported.
+        allowed: modules and names that the pickle may need. They are never imported.
 
     Raises:
-        RefusedPickleError: says why.
+        RefusedPickleError: the pickle is damaged, or needs another name.
     """
     try:
         check_limits(content)

@@ -1,4 +1,4 @@
-"""Linear layers in an SB3 agent's tensors, with what lies between them folded in."""
+"""Read linear layers from an SB3 agent's tensors, with normalisations folded in."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ Affine = tuple[Tensor, Tensor]  # scale, shift
 
 
 def layer(state: Mapping[str, Tensor], at: str) -> Layer:
-    """The layer of that prefix; KeyError if there is none."""
+    """Return the layer of a prefix. Raise KeyError if there is none."""
     return state[f"{at}weight"], state[f"{at}bias"]
 
 
 def folded(
     state: Mapping[str, Tensor], prefix: str, eps: float
 ) -> tuple[list[Layer], Affine | None]:
-    """The linear layers of a Sequential, each with the normalisation before it folded in; and a
-    normalisation after the last of them.
+    """Return the linear layers of a Sequential with normalisations folded in.
+
+    A normalisation is folded into the next layer; one after the last layer is returned separately.
 
     Args:
         eps: added to the variance of a normalisation.
@@ -37,14 +38,14 @@ def folded(
 
 
 def _affine(state: Mapping[str, Tensor], at: str, eps: float) -> Affine:
-    """Batch renormalisation outside training: scale (x - mean) / sqrt(var + eps) + bias."""
+    """Return batch renormalisation outside training, scale (x - mean) / sqrt(var + eps) + bias."""
     mean, var = state[f"{at}ra_mean"].double(), state[f"{at}ra_var"].double()
     scale = state[f"{at}scale"].double() / (var + eps).sqrt()
     return scale, state[f"{at}bias"].double() - scale * mean
 
 
 def fold(after: Layer, before: Affine | None) -> Layer:
-    """W (scale x + shift) + b = (W scale) x + (W shift + b)."""
+    """Fold an affine map: W (scale x + shift) + b = (W scale) x + (W shift + b)."""
     if before is None:
         return after
     (weight, bias), (scale, shift) = after, before
@@ -53,7 +54,7 @@ def fold(after: Layer, before: Affine | None) -> Layer:
 
 
 def numbered(prefix: str, layers: list[Layer]) -> dict[str, Tensor]:
-    """Named as in a Sequential with an activation after each layer."""
+    """Return the tensors named as in a Sequential with an activation after each layer."""
     return {
         f"{prefix}{2 * i}.{name}": tensor
         for i, pair in enumerate(layers)

@@ -1,4 +1,4 @@
-"""A live SB3 model, as the adapters take it."""
+"""Read a live SB3 model for the adapters."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ _CODE = (FunctionType, property, staticmethod, classmethod)
 
 
 def live_agent(model: BaseAlgorithm) -> Agent:
-    """What the model computes now; its tensors are still its own.
+    """Return the current agent of a model. Its tensors are not copied.
 
     Raises:
-        UserError: its policy has parts that are not SB3's, or no adapter; names them.
+        UserError: the policy has parts that are not SB3's, or no adapter. The message names them.
     """
     policy: Any = model.policy
     source = f"the {type(model).__name__} model"
     kind = _policy_kind(policy, source)
     _check_parts(policy, source)
     eps = next((m.eps for m in policy.modules() if hasattr(m, "ra_mean")), 0.001)
-    # gSDE's settings are the actor's where there is one, else the distribution's.
+    # gSDE's settings are attributes of the actor if there is one, else of the distribution.
     actor = getattr(policy, "actor", None)
     sde = getattr(policy, "action_dist", None) if actor is None else actor
     return Agent(
@@ -69,7 +69,7 @@ def live_agent(model: BaseAlgorithm) -> Agent:
         activation=policy.activation_fn.__name__,
         observation_space=model.observation_space,
         action_space=model.action_space,
-        gamma=float(getattr(model, "gamma", 1.0)),  # ARS discounts nothing
+        gamma=float(getattr(model, "gamma", 1.0)),  # ARS does not discount
         normalize_images=policy.normalize_images,
         batch_norm_eps=eps,
         dropped_quantiles=getattr(model, "top_quantiles_to_drop_per_net", 0),
@@ -81,8 +81,9 @@ def live_agent(model: BaseAlgorithm) -> Agent:
 
 
 def _policy_kind(policy: nn.Module, source: str) -> str:
-    """A key of ADAPTERS. A class of the user's own may make SB3's parts differently, but must
-    compute what SB3's computes.
+    """Return a key of ADAPTERS.
+
+    A user's own subclass may construct SB3's parts differently, but must compute the same.
     """
     kinds = {**dict.fromkeys(_ACTOR_CRITICS, "actor_critic"), **_POLICIES}
     own = f"{type(policy).__module__}.{type(policy).__name__}"
@@ -92,8 +93,8 @@ def _policy_kind(policy: nn.Module, source: str) -> str:
             if not changed:
                 return kinds[cls]
             raise UserError(
-                f"{source} has a policy {own} with {', '.join(sorted(changed))} of its own, so "
-                "its tensors do not tell what it does, and it cannot teach."
+                f"{source} has a policy {own} with its own {', '.join(sorted(changed))}, so its "
+                "tensors do not define its computation, and it cannot be a teacher."
             )
         if not cls.__module__.startswith(("stable_baselines3.", "sb3_contrib.")):
             changed |= {name for name, value in vars(cls).items() if isinstance(value, _CODE)}
@@ -102,12 +103,12 @@ def _policy_kind(policy: nn.Module, source: str) -> str:
             break  # another kind of policy, such as a recurrent one
     raise UserError(
         f"{source} has a policy {own}, for which there is no adapter: only SB3's own policies, and "
-        "classes made from them that compute the same, can teach."
+        "subclasses that compute the same, can be teachers."
     )
 
 
 def own_extractor(policy: nn.Module) -> type[nn.Module] | None:
-    """The class of a features extractor that is not SB3's, if there is one."""
+    """Return the class of a features extractor that is not SB3's, if there is one."""
     for module in policy.modules():
         if isinstance(module, BaseFeaturesExtractor) and type(module) not in _EXTRACTORS:
             return type(module)
@@ -115,7 +116,7 @@ def own_extractor(policy: nn.Module) -> type[nn.Module] | None:
 
 
 def _check_parts(policy: nn.Module, source: str) -> None:
-    """Refuses what replaces a part of SB3's policy, which its tensors alone do not tell."""
+    """Raise UserError for replaced parts of SB3's policy, which tensors alone do not define."""
     for name, module in policy.named_modules():
         last = name.rpartition(".")[2]
         is_foreign = not type(module).__module__.startswith(("stable_baselines3.", "sb3_contrib."))
@@ -123,19 +124,19 @@ def _check_parts(policy: nn.Module, source: str) -> None:
             name in _NETWORKS and is_foreign
         ):
             raise UserError(
-                f"{source} has a part {last} of its own, {type(module).__name__}, for which there "
-                "is no adapter: of its parts only the features extractor may be one's own."
+                f"{source} has its own {last}, {type(module).__name__}, for which there is no "
+                "adapter: only the features extractor may be your own."
             )
     distribution = getattr(policy, "action_dist", None)
     if distribution is not None and type(distribution).__module__ != _DISTRIBUTIONS:
         raise UserError(
-            f"{source} has an action distribution {type(distribution).__name__} of its own, for "
-            "which there is no adapter."
+            f"{source} has its own action distribution {type(distribution).__name__}, for which "
+            "there is no adapter."
         )
 
 
 def _algo(model: BaseAlgorithm) -> str:
-    """Its class's name, or that of the class of SB3's that it is made from."""
+    """Return the name of the model's SB3 class, or of its own class if there is none."""
     names = [cls.__name__.lower() for cls in type(model).__mro__]
     known = {*POLICY_KINDS, *ADAPTERS} - {"actor_critic"}
     return next((name for name in names if name in known), names[0])

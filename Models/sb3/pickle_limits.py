@@ -1,27 +1,27 @@
-"""What a pickle may ask of Python's unpickler, found out from its opcodes before it runs.
+"""Check the opcodes of a pickle against limits before it is unpickled.
 
-The unpickler does what it is told without limits: a memo of any length, objects nested deeper than
-the C stack, which ends the process, or millions of steps.
+The unpickler has no limits of its own: a pickle may ask for a memo of any length, objects nested
+deeper than the C stack, which ends the process, or millions of steps.
 """
 
 from __future__ import annotations
 
 import pickletools
 
-_MAX_OPCODES = 300_000  # a VecNormalize or a state dict needs some thousands
-_MAX_DEPTH = 100  # objects made of others, each of the next
+_MAX_OPCODES = 300_000  # a VecNormalize or a state dict needs a few thousand
+_MAX_DEPTH = 100  # of nested objects
 _PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _MARK = -1  # on the stack of depths
 
 
 def check_limits(content: bytes) -> None:
-    """Refuse a pickle that could exhaust memory, time or the C stack.
+    """Raise ValueError for a pickle that could exhaust memory, time or the C stack.
 
     Raises:
-        ValueError: it could, or it is no pickle; says why.
+        ValueError: the pickle exceeds a limit, or is not a pickle.
     """
-    stack: list[int] = []  # of each object, how deep others are nested in it; or _MARK
+    stack: list[int] = []  # depth of nesting in each object; or _MARK
     memo: dict[int, int] = {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if count >= _MAX_OPCODES:
@@ -42,10 +42,10 @@ def check_limits(content: bytes) -> None:
 
 
 def _follow(opcode: pickletools.OpcodeInfo, stack: list[int]) -> None:
-    """Do to the stack of depths what an opcode does to the stack of objects.
+    """Apply an opcode to the stack of depths as to the stack of objects.
 
-    A list that grows after it was kept counts as it was when it was kept. That is enough: only
-    what never grows, a tuple, is ever walked by recursion, to be hashed as a key.
+    A list that grows after it was memoized keeps its earlier depth. That is enough: only tuples,
+    which never grow, are walked recursively, when they are hashed as keys.
     """
     taken: list[int] = []
     if pickletools.markobject in opcode.stack_before:
@@ -55,7 +55,7 @@ def _follow(opcode: pickletools.OpcodeInfo, stack: list[int]) -> None:
     else:
         n_below = len(opcode.stack_before)
     for _ in range(n_below):
-        # A mark where an object should be: the unpickler itself refuses that.
+        # A mark in place of an object: the unpickler itself rejects that.
         taken.append(max(stack.pop(), 0) if stack else 0)
     if opcode.name == "MARK":
         stack.append(_MARK)

@@ -1,4 +1,4 @@
-"""Gymnasium spaces from the text that SB3 keeps of them in a zip, beside their pickles."""
+"""Read Gymnasium spaces from their text in SB3's zip, which also holds their pickles."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _ITEM = re.compile(
 _BOX = re.compile(r"(.+?), (.+?), \(([\d, ]*)\), (\w+)", re.DOTALL)
 
 
-# Characters: NumPy abridges large arrays, and the search for a dictionary's items is slow. The
-# pickle beside the text has the arrays in full.
+# Characters. NumPy abridges large arrays, and the search for a dictionary's items is slow. Only the
+# pickle has the complete arrays.
 _LONGEST = 2**15
 
 
 class UnreadableSpaceError(Exception):
-    """The text does not tell the space."""
+    """The text does not define the space."""
 
 
 def read_space(data: Any) -> spaces.Space:
-    """The space that a value of a zip's `data` stands for.
+    """Return the space of a value in a zip's `data`.
 
-    Its bounds are NumPy's text of them, exact to 1e-8. Of large arrays the text is abridged: then
-    only bounds that are the same everywhere are known.
+    Its bounds are read from NumPy's text, exact to 1e-8. The text of large arrays is abridged: then
+    bounds are known only if they are the same everywhere.
 
     Raises:
-        UnreadableSpaceError: names the kind of space.
+        UnreadableSpaceError: the text does not define the space. The message names its kind.
     """
     texts = data if isinstance(data, dict) else {}
     if any(len(str(texts[name])) > _LONGEST for name in texts if name != ":serialized:"):
@@ -45,7 +45,7 @@ def read_space(data: Any) -> spaces.Space:
     kind = match[1] if match else str(text or type(data).__name__)
     try:
         if kind == "Box":
-            # Gym up to 0.21 called it differently.
+            # The name in Gym up to 0.21.
             shape = tuple(int(n) for n in data["_shape" if "_shape" in data else "shape"])
             return _box(data["low"], data["high"], shape, data["dtype"])
         if kind == "Discrete":
@@ -57,7 +57,7 @@ def read_space(data: Any) -> spaces.Space:
         if kind == "Dict":
             return _dict(str(data["spaces"]))
     except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise UnreadableSpaceError(f"a {kind} that its text does not tell: {error}") from error
+        raise UnreadableSpaceError(f"a {kind} that its text does not define: {error}") from error
     raise UnreadableSpaceError(f"a space of the kind {kind}")
 
 
@@ -88,7 +88,7 @@ def _dict(text: str) -> spaces.Dict:
     items = [(m["name"], _item(m["kind"], m["arguments"])) for m in _ITEM.finditer(text)]
     if not items:
         raise ValueError("it is empty")
-    # Pairs keep their order, in which the features were concatenated.
+    # Pairs keep their order, in which features are concatenated.
     return spaces.Dict(items)
 
 

@@ -1,9 +1,9 @@
-"""The tensors of a file that `torch.save` wrote, without torch.load.
+"""Read the tensors of a file of `torch.save` without torch.load.
 
-Since torch 1.6 such a file is a zip: a pickle that says which tensors there are, and the bytes of
-each storage. Before, it was one pickle after the other, and then the storages, each behind its
-length. `torch.load(weights_only=True)` believes the sizes that the pickle gives; here every header
-is checked against the bytes that are really there before any of them is read.
+Since torch 1.6 such a file is a zip: a pickle that lists the tensors, and the bytes of each
+storage. Before, it was a sequence of pickles and then the storages, each after its length.
+`torch.load(weights_only=True)` trusts the sizes in the pickle; this module checks every header
+against the actual bytes before it reads any.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _ALLOWED = frozenset(
 )
 
 
-# SB3 lists a shared features extractor three times; more would be one storage in many tensors.
+# SB3 lists a shared features extractor three times; more would be many tensors of one storage.
 _MAX_SHARING = 4
 
-# Of the older format.
+# The older format.
 _MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _PROTOCOL_VERSION = 1001
-_LENGTH_BYTES = 8  # before each storage: how many numbers it has
+_LENGTH_BYTES = 8  # before each storage: its number of elements
 
 
 _MAX_DIMENSIONS = 8
-# What zipfile and torch raise on bytes that neither has written.
+# Errors of zipfile and torch on invalid bytes.
 _DAMAGE = (
     *(zipfile.BadZipFile, LookupError, ValueError, TypeError, OSError, EOFError),
     *(RuntimeError, NotImplementedError, OverflowError),
@@ -64,26 +64,26 @@ class RefusedTensorsError(Exception):
 
 @dataclass(frozen=True)
 class _Header:
-    """One tensor: where its numbers are."""
+    """One tensor and the place of its elements."""
 
     key: str  # of its storage
     dtype: torch.dtype
-    length: int  # numbers in the storage
+    length: int  # elements in the storage
     offset: int
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
     @property
     def n_bytes(self) -> int:
-        """Of the storage."""
+        """Bytes of the storage."""
         return self.length * self.dtype.itemsize
 
 
 def read_tensors(content: bytes) -> dict[str, Tensor]:
-    """The tensors of a state dict by name. Some may share memory, as they did when saved.
+    """Return the tensors of a state dict by name. They share memory if they did when saved.
 
     Raises:
-        RefusedTensorsError: says why.
+        RefusedTensorsError: the file is damaged, or holds more than tensors.
     """
     try:
         if content.startswith(b"PK"):
@@ -92,7 +92,7 @@ def read_tensors(content: bytes) -> dict[str, Tensor]:
         else:
             tensors = _read_sequence(content)
     except _DAMAGE as error:
-        raise RefusedTensorsError(f"no file of tensors: {error!s:.200}") from error
+        raise RefusedTensorsError(f"not a file of tensors: {error!s:.200}") from error
     except RefusedPickleError as error:
         raise RefusedTensorsError(str(error)) from error
     if sum(tensor.nbytes for tensor in tensors.values()) > _MAX_SHARING * len(content):
@@ -109,7 +109,7 @@ def _read_archive(archive: zipfile.ZipFile, n_bytes: int) -> dict[str, Tensor]:
         raise RefusedTensorsError("two members share a name")
     if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
         raise RefusedTensorsError("torch writes its members uncompressed; these are not")
-    # Members may lie over each other, and be read again and again.
+    # Members of a zip may overlap, and so be larger together than the file.
     if sum(member.file_size for member in archive.infolist()) > n_bytes:
         raise RefusedTensorsError("its members are larger than the file")
     (root,) = {name.split("/")[0] for name in names} if names else {""}
@@ -120,7 +120,7 @@ def _read_archive(archive: zipfile.ZipFile, n_bytes: int) -> dict[str, Tensor]:
     def read(header: _Header) -> bytes:
         member = f"{root}/data/{header.key}"
         if archive.getinfo(member).file_size != header.n_bytes:
-            raise RefusedTensorsError(f"{member} is not as long as its header says")
+            raise RefusedTensorsError(f"{member} does not have the length in its header")
         return archive.read(member)
 
     return _tensors(headers, read)
@@ -133,7 +133,7 @@ def _read_sequence(content: bytes) -> dict[str, Tensor]:
     stream = io.BytesIO(content)
     magic, version, system = (_next_pickle(stream) for _ in range(3))
     if (magic, version) != (_MAGIC_NUMBER, _PROTOCOL_VERSION) or not isinstance(system, dict):
-        raise RefusedTensorsError("it is neither torch's format of today nor the one before")
+        raise RefusedTensorsError("it has neither torch's current format nor the older one")
     if system.get("little_endian") is not True:
         raise RefusedTensorsError("its numbers are not little-endian")
     headers = _headers(_next_pickle(stream))
@@ -148,10 +148,10 @@ def _read_sequence(content: bytes) -> dict[str, Tensor]:
 def _next_pickle(stream: io.BytesIO) -> Any:
     start = stream.tell()
     try:
-        for _ in pickletools.genops(stream):  # up to its end, running none of it
+        for _ in pickletools.genops(stream):  # find its end without running it
             pass
     except (ValueError, LookupError, OverflowError) as error:
-        raise RefusedTensorsError(f"no file of tensors: {error}") from None
+        raise RefusedTensorsError(f"not a file of tensors: {error}") from None
     end = stream.tell()
     stream.seek(start)
     return read_inert(stream.read(end - start), _ALLOWED)
@@ -161,11 +161,11 @@ def _next_storage(stream: io.BytesIO, header: _Header) -> bytes:
     length = int.from_bytes(stream.read(_LENGTH_BYTES), "little", signed=True)
     content = stream.read(header.n_bytes)
     if length != header.length or len(content) != header.n_bytes:
-        raise RefusedTensorsError(f"storage {header.key} is not as long as its header says")
+        raise RefusedTensorsError(f"storage {header.key} does not have the length in its header")
     return content
 
 
-# -- what both hold ------------------------------------------------------------------------------
+# -- common to both formats ----------------------------------------------------------------------
 
 
 def _headers(record: Any) -> dict[str, _Header]:
@@ -186,33 +186,34 @@ def _header(value: Any) -> _Header:
     if kind == "_rebuild_parameter":
         value = value.arguments[0]
     elif kind != "_rebuild_tensor_v2":
-        raise RefusedTensorsError(f"a {kind} where a tensor should be")
+        raise RefusedTensorsError(f"a {kind} in place of a tensor")
     try:
         storage_id, offset, size, stride = value.arguments[:4]
-        # The older format has a sixth, a part of a storage; torch 1 wrote none.
+        # The older format has a sixth entry, a part of a storage, which torch 1 left empty.
         (_, storage, key, _, length), view = storage_id[:5], storage_id[5:]
         dtype = _DTYPES[storage.__name__]
         numbers = (length, offset, *size, *stride)
         valid = all(type(n) is int and n >= 0 for n in numbers) and len(size) == len(stride)
         valid = valid and len(size) <= _MAX_DIMENSIONS
     except (AttributeError, ValueError, TypeError, LookupError) as error:
-        raise RefusedTensorsError(f"a tensor's header is garbled: {error!r}") from None
+        raise RefusedTensorsError(f"a tensor's header is invalid: {error!r}") from None
     if not isinstance(key, str) or view not in ((), (None,)):
-        raise RefusedTensorsError("a tensor's header is garbled: its storage has no name")
+        raise RefusedTensorsError("a tensor's header is invalid: its storage has no name")
     if not valid:
-        raise RefusedTensorsError("a tensor's header has sizes that are none")
+        raise RefusedTensorsError("a tensor's header has invalid sizes")
     elements = math.prod(size)
     span = sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    # The second: a stride of 0 would make a few bytes a tensor of any size.
+    # The second condition: with a stride of 0, a few bytes could be a tensor of any size.
     if (elements and offset + span >= length) or elements > length:
         raise RefusedTensorsError("a tensor reaches beyond its storage")
     return _Header(key, dtype, length, offset, tuple(size), tuple(stride))
 
 
 def _tensors(headers: Mapping[str, _Header], read: Callable[[_Header], bytes]) -> dict[str, Tensor]:
-    """
+    """Return the tensors of the headers.
+
     Args:
-        read: the bytes of a header's storage.
+        read: returns the bytes of a header's storage.
     """
     storages: dict[str, Tensor] = {}
     tensors = {}

@@ -1,4 +1,4 @@
-"""VecNormalize's statistics, from a live one or from its file, which is never unpickled."""
+"""Read VecNormalize's statistics from a live one, or from its file without unpickling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from Models.sb3.inert_pickle import RefusedPickleError, read_inert
 from Models.sb3.trust import NO_TRUST, NeedsTrustError, Trust
 
 _MAX_BYTES = 512 * 2**20
-# What reading the statistics off records of something else raises.
+# Errors of reading statistics from a record of another class.
 _NO_VECNORMALIZE = (KeyError, TypeError, ValueError, AttributeError, IndexError)
 
 
@@ -30,17 +30,17 @@ class Normaliser:
     var: np.ndarray  # (state_dim,) float64
     clip: float | None  # standard deviations; None: not clipped
     epsilon: float
-    reward_scale: float = 1.0  # raw rewards over those that the agent was trained on
-    # Sizes of the groups that mean and var are of, in order; None: the observation is a vector.
+    reward_scale: float = 1.0  # raw rewards divided by the rewards of training
+    # Sizes of the groups in mean and var, in order; None: the observation is a vector.
     groups: dict[str, int] | None = None
 
     @classmethod
     def identity(cls, state_dim: int) -> Normaliser:
-        """For an agent trained on raw states."""
+        """Return the statistics for an agent trained on raw states."""
         return cls(np.zeros(state_dim), np.ones(state_dim), clip=None, epsilon=0.0)
 
     def of_groups(self, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of these groups, in this order."""
+        """Return mean and variance of these groups, in this order."""
         assert self.groups is not None
         ends = np.cumsum(list(self.groups.values()))
         rows = {
@@ -52,7 +52,7 @@ class Normaliser:
 
 
 def live_normaliser(env: VecNormalize, state_dim: int) -> Normaliser:
-    """A copy of the statistics that `env` has now."""
+    """Return a copy of the current statistics of `env`."""
     statistics = None
     if env.norm_obs:
         rms = env.obs_rms
@@ -64,14 +64,14 @@ def live_normaliser(env: VecNormalize, state_dim: int) -> Normaliser:
 
 
 def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> Normaliser:
-    """The statistics in a file that `VecNormalize.save` wrote.
+    """Return the statistics in a file of `VecNormalize.save`.
 
     Args:
-        state_dim: of the identity that a VecNormalize of rewards only stands for.
-        trust: whether the file may be unpickled where it cannot be read otherwise.
+        state_dim: size of the identity statistics for a VecNormalize of rewards only.
+        trust: whether the file may be unpickled if it cannot be read otherwise.
 
     Raises:
-        NeedsTrustError: it names anything that a VecNormalize does not need.
+        NeedsTrustError: the pickle needs names that a VecNormalize does not.
         UserError: the file is missing, damaged, or not of a VecNormalize.
     """
     try:
@@ -89,7 +89,7 @@ def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> No
     try:
         return _of_record(record, state_dim)
     except _NO_VECNORMALIZE as error:
-        raise UserError(f"{path} holds no VecNormalize over Box states: {error!r}.") from None
+        raise UserError(f"{path} is not a VecNormalize of Box states: {error!r}.") from None
 
 
 class _EveryName:
@@ -98,14 +98,15 @@ class _EveryName:
 
 
 def _read_trusted(path: Path, content: bytes, state_dim: int, trust: Trust) -> Normaliser:
-    """The statistics with any other names beside them: as inert records too where that will do,
-    which needs no module to be here. Otherwise the file is unpickled.
+    """Return the statistics of a trusted file with other names.
+
+    Read it as inert records if possible, which needs no imports; otherwise unpickle it.
     """
     with contextlib.suppress(RefusedPickleError, *_NO_VECNORMALIZE):
         return _of_record(read_inert(content, _EveryName()), state_dim)
     env = trust.unpickle(path, content)
     if not isinstance(env, VecNormalize):
-        raise UserError(f"{path} holds no VecNormalize: a {type(env).__name__}.")
+        raise UserError(f"{path} is not a VecNormalize but a {type(env).__name__}.")
     return live_normaliser(env, state_dim)
 
 
@@ -145,7 +146,7 @@ _SPACES = (
     ("tuple", "Tuple"),
     ("text", "Text"),
 )
-# No others; NumPy's are spelled differently before version 2, Gymnasium was Gym before SB3's.
+# All allowed names. NumPy's differ before version 2; Gymnasium was Gym before SB3 2.0.
 _ALLOWED = frozenset(
     {
         ("stable_baselines3.common.vec_env.vec_normalize", "VecNormalize"),
@@ -158,8 +159,8 @@ _ALLOWED = frozenset(
             for name in ("set", "frozenset")
         ),
         ("collections", "OrderedDict"),
-        ("_codecs", "encode"),  # of bytes, in protocols up to 2 ...
-        ("__builtin__", "bytes"),  # ... of none
+        ("_codecs", "encode"),  # bytes in protocols up to 2 ...
+        ("__builtin__", "bytes"),  # ... and empty bytes
         ("numpy", "dtype"),
         ("numpy", "ndarray"),
         ("numpy._core.multiarray", "_reconstruct"),
@@ -207,7 +208,7 @@ def _number(value: Any) -> float:
 
 
 def _array(record: Any) -> np.ndarray:
-    """The array or scalar of numbers that a record stands for, copied, as float64."""
+    """Return the array or scalar of a record as a float64 copy."""
     kind = type(record).__name__
     if kind == "_reconstruct":
         _, shape, dtype, is_fortran, content = record.state
@@ -217,9 +218,9 @@ def _array(record: Any) -> np.ndarray:
     elif kind == "scalar":
         (dtype, content), shape, is_fortran = record.arguments, (), False
     else:
-        raise TypeError(f"{kind} where numbers should be")
+        raise TypeError(f"{kind} in place of numbers")
     if type(dtype).__name__ != "dtype" or dtype.arguments[0] not in _NUMBERS:
-        raise TypeError("what is no number where numbers should be")
+        raise TypeError("other values in place of numbers")
     if dtype.state[1] != "<":
         raise TypeError("numbers that are not little-endian")
     order = "F" if is_fortran else "C"
@@ -228,7 +229,7 @@ def _array(record: Any) -> np.ndarray:
 
 
 def _bytes(content: Any) -> Any:
-    """Protocols up to 2 spell bytes as text, to be encoded."""
+    """Return bytes, which protocols up to 2 store as encoded text."""
     if type(content).__name__ != "encode":
         return content
     text, encoding = content.arguments

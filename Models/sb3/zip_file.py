@@ -1,8 +1,8 @@
-"""Teachers from SB3's own files, without running anything that is in them.
+"""Read teachers from SB3's own files without running code from them.
 
-An SB3 zip holds tensors (`policy.pth`), and in `data` a JSON object whose values are either plain
-or pickles in base64. Tensors are read by `Models.sb3.torch_file`; of `data` only what is plain is
-read, never a pickle. A VecNormalize file is one pickle: `Models.sb3.vecnormalize`.
+An SB3 zip holds tensors (`policy.pth`) and a JSON object (`data`) whose values are either plain or
+pickles in base64. `Models.sb3.torch_file` reads the tensors; of `data`, only plain values are read.
+A VecNormalize file is one pickle: see `Models.sb3.vecnormalize`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from Models.sb3.torch_file import RefusedTensorsError, read_tensors
 from Models.sb3.trust import NO_TRUST, NeedsTrustError, Trust
 from Models.sb3.vecnormalize import Normaliser, read_vecnormalize
 
-_MAX_BYTES = 512 * 2**20  # of a file, or of a zip's member unpacked
+_MAX_BYTES = 512 * 2**20  # of a file, or of an unpacked member of a zip
 _MAX_DATA = 32 * 2**20  # of the settings, which hold pickles of a few arrays at most
 _POLICY_MODULES = frozenset(
     {f"stable_baselines3.{name}.policies" for name in ("common", "sac", "td3", "dqn")}
@@ -47,18 +47,17 @@ _CLASSES: dict[str, type[BaseAlgorithm]] = {
     cls.__name__.lower(): cls
     for cls in (PPO, A2C, TRPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QRDQN, ARS)
 }
-# What of `data` tells what the agent computes, and is pickled.
+# Pickled entries of `data` that define the agent's computation.
 _NEEDED = ("policy_class", "policy_kwargs", "observation_space", "action_space")
 _PLAIN_POLICY_ARGUMENTS = frozenset(
-    # These change how the agent learned or started, not what it computes; or are read off the
-    # weights; or are read from here.
+    # These affect training or initialisation only, follow from the weights, or are read as text.
     {"optimizer_class", "optimizer_kwargs", "log_std_init", "ortho_init", "n_critics"}
     | {"net_arch", "activation_fn", "share_features_extractor", "normalize_images"}
     | {"features_extractor_class", "features_extractor_kwargs", "n_quantiles"}
     | {"batch_norm", "batch_norm_eps", "batch_norm_momentum", "renorm_warmup_steps"}
-    # gSDE's, and ARS's.
+    # Arguments of gSDE and of ARS.
     | {"use_sde", "full_std", "use_expln", "clip_mean", "squash_output", "with_bias"}
-    # Of early versions; the last is None where the tensors have no layers of it.
+    # Arguments of early versions; sde_net_arch is None if the tensors have no layers of it.
     | {"device", "sde_net_arch"}
 )
 
@@ -70,20 +69,21 @@ def read_sb3_zip(
     trust: Trust = NO_TRUST,
     softening: Softening | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of a `Models.teacher.Teacher`, and the fields of its description that tell
-    what it computes: all but task, command, versions, baselines and hash.
+    """Return a teacher's tensors, and the fields of its description that define its computation.
+
+    These are all fields except task, command, versions, baselines and hash.
 
     Args:
-        path: saved by PPO, A2C, TRPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QRDQN or ARS, with SB3's
-            own policies: MLP, CNN or dictionaries.
-        vecnormalize: the file that `VecNormalize.save` wrote, or its statistics; None if the
-            agent was trained on raw observations.
-        trust: files that may be unpickled where they cannot be read otherwise.
-        softening: how a deterministic agent becomes a distribution.
+        path: zip saved by PPO, A2C, TRPO, SAC, TQC, CrossQ, TD3, DDPG, DQN, QRDQN or ARS, with
+            SB3's own policies: MLP, CNN or dictionaries.
+        vecnormalize: file of `VecNormalize.save`, or its statistics; None if the agent was trained
+            on raw observations.
+        trust: files that may be unpickled if they cannot be read otherwise.
+        softening: how to turn a deterministic agent into a distribution.
 
     Raises:
-        NeedsTrustError: only unpickling could read it; says what.
-        UserError: the file is missing, damaged, or holds an agent of another kind; says which.
+        NeedsTrustError: only unpickling could read a part of it. The message names the part.
+        UserError: the file is missing, damaged, or holds an agent of another kind.
     """
     content = _read_file(path)
     data, state = _read_members(path, content)
@@ -114,11 +114,11 @@ def _read_file(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"There is no SB3 agent at {path}.") from None
     except OSError as error:
-        raise UserError(f"{path} is no zip that SB3 saved: {error.strerror}.") from error
+        raise UserError(f"{path} is not a zip of SB3: {error.strerror}.") from error
 
 
 def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON object of `data`, and the policy's state dict."""
+    """Return the JSON object of `data`, and the policy's state dict."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()
@@ -128,11 +128,11 @@ def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str,
             policy = _read_member(archive, "policy.pth", _MAX_BYTES)
     except (
         *(zipfile.BadZipFile, OSError, ValueError, KeyError, EOFError, zlib.error),
-        *(RuntimeError, NotImplementedError),  # encrypted, or packed in a way that is not known
+        *(RuntimeError, NotImplementedError),  # encrypted, or an unknown compression
     ) as error:
-        raise UserError(f"{path} is no zip that SB3 saved: {error}.") from error
+        raise UserError(f"{path} is not a zip of SB3: {error}.") from error
     if not isinstance(data, dict):
-        raise UserError(f"{path} is no zip that SB3 saved: its data is a {type(data).__name__}.")
+        raise UserError(f"{path} is not a zip of SB3: its data is a {type(data).__name__}.")
     try:
         return data, read_tensors(policy)
     except RefusedTensorsError as error:
@@ -148,11 +148,11 @@ def _read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     return archive.read(name)
 
 
-# -- what is plain in it -----------------------------------------------------------------------
+# -- its plain values --------------------------------------------------------------------------
 
 
 def _algo(path: Path, data: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    """By the settings that only its class has, the more special ones first."""
+    """Return the algorithm by settings that only its class has, special cases first."""
     marks = {"clip_range": "ppo", "cg_max_steps": "trpo", "gae_lambda": "a2c"}
     marks |= {"top_quantiles_to_drop_per_net": "tqc", "target_policy_noise": "td3"}
     marks |= {"target_entropy": "sac", "exploration_fraction": "dqn", "n_delta": "ars"}
@@ -160,8 +160,8 @@ def _algo(path: Path, data: Mapping[str, Any], state: Mapping[str, Tensor]) -> s
     algo = next((algo for mark, algo in marks.items() if mark in data), None)
     if algo is None:
         raise UserError(
-            f"{path} holds no agent for which there is an adapter, which are "
-            f"{', '.join(_CLASSES)} (weights: {', '.join(sorted(state)[:4])}, ...)."
+            f"{path} holds no agent of {', '.join(_CLASSES)}, which have adapters "
+            f"(weights: {', '.join(sorted(state)[:4])}, ...)."
         )
     if algo == "td3" and "critic.qf1.0.weight" not in state:
         return "ddpg"
@@ -193,7 +193,7 @@ def _agent(path: Path, algo: str, data: Mapping[str, Any], state: Mapping[str, T
             clip_mean=float(arguments.get("clip_mean", 2.0)),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is no zip that SB3 saved: {error!r}.") from error
+        raise UserError(f"{path} is not a zip of SB3: {error!r}.") from error
 
 
 def _check_policy_class(path: Path, data: Mapping[str, Any]) -> None:
@@ -204,14 +204,14 @@ def _check_policy_class(path: Path, data: Mapping[str, Any]) -> None:
     if str(module).startswith(("stable_baselines3.", "sb3_contrib.")):
         raise UserError(f"{path}: there is no adapter for the policies of {module}.")
     raise NeedsTrustError(
-        path, f"its policy's class, of {module}, is not SB3's; only unpickling could restore it"
+        path, f"its policy class, of {module}, is not SB3's; only unpickling could restore it"
     )
 
 
 def _policy_arguments(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     arguments = data.get("policy_kwargs") or {}
     if not isinstance(arguments, dict):
-        raise UserError(f"{path} is no zip that SB3 saved: its policy_kwargs are {arguments!r}.")
+        raise UserError(f"{path} is not a zip of SB3: its policy_kwargs are {arguments!r}.")
     extractor = arguments.get("features_extractor_class")
     if extractor is not None and extractor not in _EXTRACTORS:
         raise UserError(_own_extractor(path, str(extractor)))
@@ -223,8 +223,8 @@ def _policy_arguments(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
     if unknown:
         raise NeedsTrustError(
             path,
-            f"its policy was made with {', '.join(unknown)}, which the text beside its pickles "
-            "does not tell, and nothing is unpickled",
+            f"its policy was made with {', '.join(unknown)}, which are pickled only, and nothing "
+            "is unpickled",
         )
     return arguments
 
@@ -232,12 +232,12 @@ def _policy_arguments(path: Path, data: Mapping[str, Any]) -> dict[str, Any]:
 def _own_extractor(path: Path, extractor: str) -> str:
     return (
         f"{path}: its features_extractor_class {extractor} is not SB3's, and a bundle holds no "
-        "code. In Python its live model can teach: Teacher.from_sb3(model)."
+        "code. Make a teacher from its live model in Python: Teacher.from_sb3(model)."
     )
 
 
 def _squashes(algo: str, arguments: Mapping[str, Any], state: Mapping[str, Tensor]) -> bool:
-    """SB3-Contrib's ARS squashes by default, but for its linear policy."""
+    """Return whether actions are squashed: by default in SB3-Contrib's ARS, except linear ones."""
     if "squash_output" in arguments or algo != "ars":
         return bool(arguments.get("squash_output", False))
     layers = {name.rpartition(".")[0] for name in state if name.startswith("action_net")}
@@ -245,7 +245,7 @@ def _squashes(algo: str, arguments: Mapping[str, Any], state: Mapping[str, Tenso
 
 
 def _activation(path: Path, arguments: Mapping[str, Any]) -> str | None:
-    """Its name; None: SB3's default."""
+    """Return the name of the activation; None for SB3's default."""
     if "activation_fn" not in arguments:
         return None
     text = str(arguments["activation_fn"])
@@ -263,10 +263,10 @@ def _space(path: Path, data: Mapping[str, Any], name: str) -> spaces.Space:
 
 
 def _trusted_agent(path: Path, algo: str, content: bytes, data: Mapping[str, Any]) -> Agent:
-    """The agent as SB3 itself loads it: runs what is in the file, which the user vouched for.
+    """Load the agent with SB3 itself, which runs code from the file that the user trusts.
 
-    Only what the text does not tell is unpickled. The rest has no part in what the agent computes
-    (its schedules, buffers and callbacks), and often lies in modules that are no longer there.
+    Unpickle only what has no plain text. The rest (schedules, buffers and callbacks) does not
+    affect the agent's computation, and often needs modules that no longer exist.
     """
     replaced: dict[str, Any] = {
         name: None
@@ -282,7 +282,7 @@ def _trusted_agent(path: Path, algo: str, content: bytes, data: Mapping[str, Any
     replaced = {name: value for name, value in replaced.items() if name in data}
     try:
         model = _CLASSES[algo].load(io.BytesIO(content), device="cpu", custom_objects=replaced)
-    except Exception as error:  # it is the file's own code that runs: it may raise anything
+    except Exception as error:  # the file's own code may raise anything
         raise UserError(f"{path} is trusted, but SB3 cannot load it: {error!r}.") from error
     extractor = own_extractor(model.policy)
     if extractor is not None:

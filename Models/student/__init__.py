@@ -1,4 +1,4 @@
-"""The student: a policy over frames and joints, or over the state."""
+"""The student: a policy that observes frames and joints, or the state."""
 
 from Models.student.bundle import load_student, save_student
 from Models.student.config import StudentConfig

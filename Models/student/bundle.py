@@ -1,4 +1,4 @@
-"""A student's bundle: weights, network, spaces."""
+"""Save and load a student's bundle: weights, network, spaces."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from Enviroment.observations import FRAME
 from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
 from Models.student.policy import StudentConfig, StudentPolicy
 
-# What building a student raises on a description that no student has.
+# Errors of building a student from an invalid description.
 _NO_STUDENT = (
     *(UserError, LookupError, TypeError, ValueError, AttributeError),
-    *(RuntimeError, ArithmeticError, AssertionError),  # torch's, and Gymnasium's
+    *(RuntimeError, ArithmeticError, AssertionError),  # of torch and Gymnasium
 )
-# Numbers of an observation group: 16 frames of 1024x1024. And of a critic that begins anew.
+# Maximum size of an observation group (16 frames of 1024x1024), and of an untrained critic.
 _MAX_SIZE = 2**24
 _MAX_GROUPS, _MAX_ACTIONS = 16, 2**16
-# What others read of a description beside the network, where it is there at all.
+# Optional entries of a description that tools read besides the network.
 _NOTES: dict[str, Any] = {
     **dict.fromkeys(("task", "method"), str),
     **dict.fromkeys(("blind", "critic"), bool),
     **dict.fromkeys(("frame_interval", "threads", "id_seed"), int),
     **dict.fromkeys(("training", "custom_task"), dict[str, Any]),
 }
-_MOST = {"frame_interval": 1024, "threads": 4096}  # 1 to this
+_MOST = {"frame_interval": 1024, "threads": 4096}  # valid from 1 to this
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ WEIGHTS_FILE = "student.safetensors"
 def save_student(
     policy: StudentPolicy, folder: Path | str, notes: Mapping[str, Any], *, critic: bool = True
 ) -> None:
-    """Writes the student's bundle: weights, network, spaces.
+    """Write the student's bundle: weights, network, spaces.
 
     Args:
-        notes: plain JSON: the task, how it was trained, its figures.
-        critic: whether the critic is in it. Acting needs none; a student that is read from a
-            bundle without has one that is untrained.
+        notes: plain JSON: the task, how the student was trained, its metrics.
+        critic: whether to save the critic. Acting does not need it; a student loaded from a bundle
+            without critic has an untrained one.
     """
     description = {
         **notes,
@@ -82,26 +82,25 @@ def save_student(
 
 
 def has_critic(description: Mapping[str, Any]) -> bool:
-    """Whether a student's bundle holds its critic, too."""
+    """Return whether a student's bundle holds its critic."""
     return description.get("critic", True)
 
 
 def load_student(folder: Path | str, device: torch.device | str = "cpu") -> StudentPolicy:
-    """The student of a bundle, or of the run folder that holds it in `student/`; in evaluation
-    mode. It needs no teacher.
+    """Load the student of a bundle, or of a run folder with a bundle in `student/`.
 
-    Its configuration says which precision it was trained in, `precision` which one it runs in here
-    (see `Common.device.precision_on`).
+    The student is in evaluation mode and needs no teacher. Its configuration has the precision of
+    its training, `precision` the one on this device (see `Common.device.precision_on`).
 
     Raises:
-        UserError: the bundle is missing, damaged, or describes no student.
+        UserError: the bundle is missing, damaged, or does not describe a student.
     """
     folder = bundle_folder(folder, "student")
     tensors, description = read_bundle(folder, "student", device)
     try:
         _check_notes(description)
-        # On the meta device nothing is drawn from torch's generator, and a false size in a
-        # description allocates nothing.
+        # The meta device draws nothing from torch's generator, and allocates nothing for a wrong
+        # size in a description.
         with torch.device("meta"):
             policy = _described(description)
         left_out = set() if has_critic(description) else _of_critic(policy)
@@ -112,17 +111,17 @@ def load_student(folder: Path | str, device: torch.device | str = "cpu") -> Stud
             raise UserError(f"its critic has more than {_MAX_SIZE} numbers")
         tensors |= _untrained(left_out, description, device)
     except _NO_STUDENT as error:
-        what = str(error).partition("\n")[0]  # torch adds where in its own code
-        raise UserError(f"{folder / 'student.json'} describes no student: {what}") from error
+        what = str(error).partition("\n")[0]  # torch appends places in its own code
+        raise UserError(f"{folder / 'student.json'} is not a valid student: {what}") from error
     policy.load_state_dict(tensors, assign=True)
-    # The file's tensors are contiguous, those of the convolutions are not.
+    # Tensors of the file are contiguous, but convolutions need channels-last.
     policy.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     policy.make_optimizer(0.0)
     return policy.eval()
 
 
 def _check_notes(description: Mapping[str, Any]) -> None:
-    """Raises ValueError where what the tools read of a description has another type."""
+    """Raise ValueError if an optional entry of a description has a wrong type or value."""
     for name, annotation in _NOTES.items():
         if name in description:
             value = typed(annotation, description[name], name)
@@ -137,7 +136,7 @@ def _check_notes(description: Mapping[str, Any]) -> None:
 
 
 def _of_critic(policy: StudentPolicy) -> set[str]:
-    """The names of the critic's weights."""
+    """Return the names of the critic's weights."""
     return {
         f"{module}.{name}"
         for module, network in policy.critic_modules().items()
@@ -148,7 +147,7 @@ def _of_critic(policy: StudentPolicy) -> set[str]:
 def _untrained(
     names: set[str], description: Mapping[str, Any], device: torch.device | str
 ) -> dict[str, Tensor]:
-    """Weights as a new student has them, always the same; torch's generator stays where it is."""
+    """Return initial weights, always the same. Do not advance torch's generator."""
     if not names:
         return {}
     with torch.random.fork_rng(devices=[]):
@@ -170,7 +169,7 @@ def _described(description: Mapping[str, Any]) -> StudentPolicy:
 
 
 def _group_space(group: str, shape: tuple[int, ...]) -> spaces.Box:
-    """A space holds bounds for each of its numbers, so a false shape is refused before."""
+    """Return the space of a group. Check its size first, because a space allocates its bounds."""
     n_dims = 3 if group == FRAME else 1
     valid = len(shape) == n_dims and all(size > 0 for size in shape)
     if not valid or math.prod(shape) > _MAX_SIZE:
@@ -181,7 +180,7 @@ def _group_space(group: str, shape: tuple[int, ...]) -> spaces.Box:
 
 
 def _describe_actions(space: spaces.Space) -> dict[str, Any]:
-    """As `_read_actions` reads it; a student has no other kind of actions."""
+    """Return JSON for `_read_actions`."""
     if isinstance(space, spaces.MultiDiscrete):
         return {"choices": space.nvec.tolist()}
     if isinstance(space, spaces.MultiBinary):
@@ -202,7 +201,7 @@ def _read_actions(description: Mapping[str, Any]) -> spaces.Space:
         return spaces.Discrete(_counts(typed(int, description["n"]))[0])
     bounds = [np.array(description[bound]) for bound in ("low", "high")]
     if any(bound.dtype.kind not in "if" or bound.size > _MAX_ACTIONS for bound in bounds):
-        raise ValueError("the bounds of the actions are no numbers, or too many")
+        raise ValueError("the bounds of the actions are not numbers, or too many")
     low, high = (bound.astype(np.float32) for bound in bounds)
     if not (low.shape == high.shape and np.isfinite(high - low).all() and (low <= high).all()):
         raise ValueError("the low bounds of the actions are not below the high ones")
@@ -211,5 +210,5 @@ def _read_actions(description: Mapping[str, Any]) -> spaces.Space:
 
 def _counts(*counts: int) -> list[int]:
     if not counts or min(counts) < 1 or sum(counts) > _MAX_ACTIONS:
-        raise ValueError(f"{counts!s:.80} are no numbers of actions")
+        raise ValueError(f"{counts!s:.80} are not valid numbers of actions")
     return list(counts)

@@ -1,4 +1,4 @@
-"""The student's network, as data."""
+"""The configuration of the student's network."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ MODES = ("State", *ENCODERS)
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """The student's network. The same heads serve every encoder."""
+    """The student's network. All encoders have the same heads."""
 
     mode: str = "ImpaalaSmall"
     family: str = "gaussian"
-    pooling: int = 3  # side of the grid that the encoder's features are averaged to
-    proprio_features: int = 64  # 0: the student reads frames alone
-    head: tuple[int, ...] = (128, 128)  # units of the hidden layers; of the actor's, at least
-    critic_on_state: bool = False  # during training only; the deployed student never needs it
-    init_log_std: float = -1.5  # near a teacher's: far wider, a student learns where none goes
-    precision: str = "auto"  # of training: float32, bfloat16, or the faster one here
-    # Bundles from before these fields existed have the defaults.
+    pooling: int = 3  # side of the grid to which the encoder's features are averaged
+    proprio_features: int = 64  # 0: the student observes frames only
+    head: tuple[int, ...] = (128, 128)  # units of the actor's hidden layers, and of the critic's
+    critic_on_state: bool = False  # in training only; the deployed student never needs the state
+    init_log_std: float = -1.5  # close to a teacher's; larger values waste samples off its path
+    precision: str = "auto"  # of training: float32, bfloat16, or the faster one on this device
+    # Older bundles lack the following fields, and have the defaults.
     critic_head: tuple[int, ...] | None = None  # None: as `head`
     activation: str = "SiLU"
-    fully_connected: int = 0  # units of a layer on the flattened convolutions; 0: `pooling`
-    separate_critic: bool = False  # the critic sees frames with an encoder of its own
-    std_by_state: bool = True  # False: one standard deviation an action, whatever it sees
+    fully_connected: int = 0  # units of a layer on the flattened convolutions; 0: use `pooling`
+    separate_critic: bool = False  # the critic has its own encoder of frames
+    std_by_state: bool = True  # False: one state-independent standard deviation per action
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -51,7 +51,7 @@ class StudentConfig:
         if not 1 <= self.pooling <= _MAX_POOLING:
             raise UserError(f"`pooling` {self.pooling} must be 1 to {_MAX_POOLING}.")
         if not abs(self.init_log_std) <= _MAX_LOG_STD:
-            raise UserError(f"`init_log_std` {self.init_log_std} is no log of a deviation.")
+            raise UserError(f"`init_log_std` {self.init_log_std} is out of range.")
         activation_class(self.activation)
         self._check_sizes()
 
@@ -69,12 +69,14 @@ class StudentConfig:
         frames_only = self.groups == (FRAME,)
         if self.separate_critic and (not frames_only or self.critic_on_state):
             raise UserError(
-                "separate_critic is for a student of frames alone, without critic_on_state."
+                "separate_critic needs a student of frames only, without critic_on_state."
             )
 
     def as_json(self) -> dict[str, Any]:
-        """Plain JSON. Fields that came later are there only where they change something, so that
-        older versions read all that they can compute.
+        """Return plain JSON.
+
+        Newer fields are left out if they have their defaults, so that older versions can read
+        every configuration that they support.
         """
         names = [field.name for field in fields(self)]
         newer = names[names.index("critic_head") :]
@@ -83,18 +85,18 @@ class StudentConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `as_json` gave.
+        """Return the configuration of `as_json`.
 
         Raises:
-            UserError: it describes no network.
-            ValueError: it has other fields, or values of another type.
+            UserError: the configuration is not valid.
+            ValueError: a field is unknown, or a value has another type.
         """
         return typed(cls, data, "config")
 
     def computed_on(self, device: torch.device) -> Self:
-        """Return the configuration with the precision `auto` resolved to what is fastest there.
+        """Return the configuration with precision `auto` resolved to the fastest on the device.
 
-        A student of the state has no convolutions, and stays as it is.
+        A student of the state has no convolutions and is returned unchanged.
         """
         if self.precision != "auto" or self.mode == "State":
             return self
@@ -102,12 +104,12 @@ class StudentConfig:
 
     @property
     def encoder(self) -> EncoderSettings:
-        """The settings of the encoder that `mode` names."""
+        """Settings of the encoder."""
         return EncoderSettings(self.pooling, self.fully_connected, self.precision)
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The observation groups that the deployed student reads."""
+        """Observation groups of the deployed student."""
         if self.mode == "State":
             return (STATE,)
         return (FRAME, PROPRIO) if self.proprio_features else (FRAME,)

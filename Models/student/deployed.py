@@ -1,4 +1,4 @@
-"""The student as it is deployed: observation groups in, the environment's action out."""
+"""Export the student for deployment: from observation groups to the environment's action."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from Models.student.policy import StudentPolicy
 
 ACTION = "action"  # name of the output
 _OPSET = 17  # of ONNX; runtimes since 2022 read it
-_EXAMPLES = 2  # a batch of 1 could be taken for a constant
+_EXAMPLES = 2  # a batch size of 1 could be traced as a constant
 
 
 class Deployed(nn.Module):
-    """What `predict(obs, deterministic=True)` computes, as one network, without the critic.
+    """`predict(obs, deterministic=True)` as one network, without the critic.
 
-    The most probable action, in the environment's units: the normaliser and the actions' bounds
-    are inside. It is a copy: nothing is done to the student.
+    It returns the most probable action in the environment's units, and includes the normaliser and
+    the bounds of the actions. The student is copied and not changed.
     """
 
     low: Tensor
@@ -51,9 +51,9 @@ class Deployed(nn.Module):
 
     @classmethod
     def portable(cls, student: StudentPolicy) -> Self:
-        """In float32, whatever the student was trained in, of operators that ONNX has.
+        """Return a float32 network of ONNX operators, whatever the precision of training.
 
-        ONNX Runtime has no bfloat16 convolution for processors.
+        ONNX Runtime has no bfloat16 convolution for CPUs.
         """
         deployed = cls(student)
         encoder = getattr(deployed.student, "encoder", None)
@@ -67,21 +67,23 @@ class Deployed(nn.Module):
         return deployed
 
     def forward(self, *groups: Tensor) -> Tensor:
-        """The student's groups in the order of `groups`, e.g. `frame` uint8 `(B, stack * C, H, W)`
-        and `proprio` float32 `(B, P)` -> float32 `(B, A)`; of discrete actions int64 `(B,)` or
-        `(B, D)`.
+        """Return the actions, float32 `(B, A)`; discrete ones int64 `(B,)` or `(B, D)`.
+
+        Args:
+            groups: the student's groups in the order of `self.groups`, for example `frame` uint8
+                `(B, stack * C, H, W)` and `proprio` float32 `(B, P)`.
         """
         dist = self.student.distribution(dict(zip(self.groups, groups, strict=True)))
         action = dist.to_env_action(dist.mode()).reshape(-1, *self.action_shape)
         if not self.bounded:
             return action
         if self.student.squash_output:
-            # In the order of SB3's `unscale_action`: another one rounds otherwise.
+            # The order of operations of SB3's `unscale_action`: others round differently.
             return self.low + (0.5 * (action + 1.0) * (self.high - self.low))
         return torch.minimum(torch.maximum(action, self.low), self.high)
 
     def examples(self) -> tuple[Tensor, ...]:
-        """Groups to trace it with: zeros."""
+        """Return zero observations for tracing."""
         space = self.student.observation_space
         assert isinstance(space, spaces.Dict)
         shown = [space[group] for group in self.groups]
@@ -91,9 +93,9 @@ class Deployed(nn.Module):
 
 
 class PortableEncoder(nn.Module):
-    """`ImpalaEncoder` for frames of one size, in float32, its pooling two matrix products.
+    """`ImpalaEncoder` for frames of one size in float32, with pooling as two matrix products.
 
-    ONNX has no adaptive pooling: windows of uneven sizes, which overlap.
+    ONNX has no adaptive pooling, whose windows overlap and differ in size.
     """
 
     rows: Tensor
@@ -108,17 +110,17 @@ class PortableEncoder(nn.Module):
         self.register_buffer("columns", pooling_matrix(width, encoder.pooling).T)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """uint8 `(B, channels, H, W)` -> float32 `(B, features_dim)`."""
+        """Map uint8 `(B, channels, H, W)` to float32 `(B, features_dim)`."""
         x = convolve(frames, lambda x: F.relu(self.sequences(x)), "float32")
         # (p, h) @ (B, C, h, w) @ (w, p) -> (B, C, p, p) -> (B, features_dim)
         return (self.rows @ x @ self.columns).flatten(1)
 
 
 def pooling_matrix(size: int, cells: int) -> Tensor:
-    """Adaptive average pooling of a line as a matrix, `(cells, size)`.
+    """Return one-dimensional adaptive average pooling as a matrix, `(cells, size)`.
 
-    Cell i is the mean from floor(i size / cells) up to, not including,
-    ceil((i + 1) size / cells), as `torch.nn.AdaptiveAvgPool2d` has it.
+    Cell i is the mean from floor(i size / cells) up to, but not including,
+    ceil((i + 1) size / cells), as in `torch.nn.AdaptiveAvgPool2d`.
     """
     matrix = torch.zeros(cells, size)
     for i in range(cells):
@@ -128,11 +130,12 @@ def pooling_matrix(size: int, cells: int) -> Tensor:
 
 
 def to_torchscript(student: StudentPolicy, extra_files: Mapping[str, str]) -> bytes:
-    """A file for `torch.jit.load`, in C++ too. It computes what the student does on this processor,
-    bit-for-bit.
+    """Return a file for `torch.jit.load`, also in C++.
+
+    On this processor it computes the same actions as the student, bit-for-bit.
 
     Args:
-        extra_files: texts to keep in it, which `torch.jit.load(..., _extra_files=)` reads.
+        extra_files: texts to include, which `torch.jit.load(..., _extra_files=)` reads.
     """
     deployed, file = Deployed(student), io.BytesIO()
     with _quiet():
@@ -142,7 +145,7 @@ def to_torchscript(student: StudentPolicy, extra_files: Mapping[str, str]) -> by
 
 
 def _without_paths(archive: bytes) -> bytes:
-    """Without the records of which line of which folder on this machine an operator is from."""
+    """Remove the records of source lines and folders of this machine."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(file, "w") as new:
         for record in old.infolist():
@@ -152,7 +155,7 @@ def _without_paths(archive: bytes) -> bytes:
 
 
 def to_onnx(student: StudentPolicy) -> bytes:
-    """An ONNX model, for any batch size."""
+    """Return an ONNX model for any batch size."""
     deployed, file = Deployed.portable(student), io.BytesIO()
     with _quiet():
         torch.onnx.export(
@@ -170,7 +173,7 @@ def to_onnx(student: StudentPolicy) -> bytes:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without word of what torch will drop one day: its version is pinned to one that has it."""
+    """Suppress torch's deprecation warnings; its version is pinned to one with these functions."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

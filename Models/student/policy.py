@@ -1,4 +1,4 @@
-"""The student: an SB3 policy over frames, with proprioception or without, or over the state."""
+"""The student: an SB3 policy of frames, with or without proprioception, or of the state."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ _OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
 
 
 class FrozenNormaliser(nn.Module):
-    """(x - mean) / std, clipped. Statistics never move, so a rollout's log-probabilities stay
-    true when its minibatches are evaluated.
+    """Normalise to (x - mean) / std, clipped, with fixed statistics.
+
+    Statistics that change would invalidate a rollout's log-probabilities before its update.
     """
 
     mean: Tensor
@@ -64,20 +65,20 @@ class StudentPolicy(ActorCriticPolicy):
     more groups than the student reads; the others are ignored.
 
     For a squashed Gaussian, SB3's "actions" are in [-1, 1] and `predict` scales them to the
-    bounds. The actor of a Gaussian gives state-dependent standard deviations, as SAC's does, or
-    has them as a parameter, as PPO's; that of discrete actions gives their logits, those of the
-    first action first.
+    bounds. The actor of a Gaussian outputs state-dependent standard deviations, as in SAC, or has
+    them as a parameter, as in PPO; that of discrete actions outputs logits, those of the first
+    action first.
 
     Args:
         observation_space: at least the groups that `config` needs.
         action_space: `Box` for the Gaussians, `Discrete`, `MultiDiscrete` or `MultiBinary` for
             categorical, multi_categorical or bernoulli.
         config: the network.
-        group_mean, group_std: frozen statistics of the vector groups (`proprio`, `state`);
-            0 and 1 where a group is not named.
+        group_mean, group_std: fixed statistics of the vector groups (`proprio`, `state`);
+            0 and 1 for missing groups.
 
     Raises:
-        UserError: a group is missing, or the family has no such actions.
+        UserError: a group is missing, or the family does not fit the actions.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class StudentPolicy(ActorCriticPolicy):
     ) -> None:
         self.config = config or StudentConfig()
         if use_sde:
-            raise UserError("The student explores by its own distribution; use_sde is not for it.")
+            raise UserError("The student samples from its own distribution: leave out use_sde.")
         _check_actions(action_space, self.config.family)
         self.group_mean, self.group_std = group_mean or {}, group_std or {}
         full = _dict_space(observation_space)
@@ -111,9 +112,9 @@ class StudentPolicy(ActorCriticPolicy):
         )
 
     def _build(self, lr_schedule: Schedule) -> None:
-        """Called by SB3's constructor in place of its own networks."""
+        """Build the networks. SB3's constructor calls this instead of its own method."""
         sizes = _vector_sizes(self.observation_space)
-        # SB3 made extractors for arbitrary dictionaries; ours are below.
+        # Replace SB3's extractors for arbitrary dictionaries by our own.
         del self.features_extractor, self.pi_features_extractor, self.vf_features_extractor
         self.normalisers = nn.ModuleDict({g: self._normaliser(g, n) for g, n in sizes.items()})
         features_dim = sizes[STATE] if self.config.mode == "State" else self._build_encoder(sizes)
@@ -133,8 +134,8 @@ class StudentPolicy(ActorCriticPolicy):
         self.make_optimizer(lr_schedule(1))  # pyright: ignore[reportCallIssue]
 
     def _build_encoder(self, sizes: dict[str, int]) -> int:
-        """The part that sees frames, and the proprioception beside it; its features' number."""
-        # Resolved once: the bundle says what its student was trained in.
+        """Build the encoder of frames and proprioception; return the number of features."""
+        # Resolved once, so that the bundle records the precision of training.
         self.config = config = self.config.computed_on(get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
         make = ENCODERS[config.mode].make
@@ -150,7 +151,7 @@ class StudentPolicy(ActorCriticPolicy):
         return self.encoder.features_dim + config.proprio_features
 
     def make_optimizer(self, learning_rate: float) -> None:
-        """A new optimizer of all parameters, without moments."""
+        """Make a new optimizer of all parameters, without moments."""
         self.optimizer = self.optimizer_class(
             self.parameters(),
             lr=learning_rate,  # pyright: ignore[reportCallIssue]
@@ -174,20 +175,18 @@ class StudentPolicy(ActorCriticPolicy):
 
     @property
     def precision(self) -> str:
-        """What is convolved in here: the configuration's, as far as the device has it."""
+        """Precision of the convolutions on this device."""
         return precision_on(self.device, self.config.precision)
 
     # -- what the algorithms call -------------------------------------------------------------
 
     def critic_modules(self) -> dict[str, nn.Module]:
-        """The networks that decide values and nothing else, by name; shared features are not
-        among them.
-        """
+        """Return the networks used for values only, by name, without shared features."""
         names = ("critic", "critic_encoder") if self.config.separate_critic else ("critic",)
         return {name: getattr(self, name) for name in names}
 
     def features(self, obs: dict[str, Tensor]) -> Tensor:
-        """What the actor sees, `(B, features_dim)` float32."""
+        """Return the features of the actor, `(B, features_dim)` float32."""
         if self.config.mode == "State":
             return self.normalisers[STATE](obs[STATE])
         if not self.config.proprio_features:
@@ -196,11 +195,11 @@ class StudentPolicy(ActorCriticPolicy):
         return torch.cat([self.encoder(obs[FRAME]), proprio], dim=-1)
 
     def distribution(self, obs: dict[str, Tensor]) -> Distribution:
-        """The action distribution, in raw form (`Models.distributions`)."""
+        """Return the action distribution, in raw form (`Models.distributions`)."""
         return self._distribution(self.features(obs))
 
     def distribution_and_value(self, obs: dict[str, Tensor]) -> tuple[Distribution, Tensor]:
-        """One pass for both; the values are `(B,)`."""
+        """Return the action distribution and the values `(B,)` from one forward pass."""
         features = self.features(obs)
         return self._distribution(features), self._values(features, obs)
 
@@ -223,7 +222,7 @@ class StudentPolicy(ActorCriticPolicy):
         return self.critic(features if own is None else own).squeeze(-1)
 
     def _own_critic_features(self, obs: dict[str, Tensor]) -> Tensor | None:
-        """What the critic alone sees; None where it sees what the actor does."""
+        """Return the critic's own features; None if it shares the actor's."""
         if self.state_space is not None:
             return self.critic_normaliser(obs[STATE])
         return self.critic_encoder(obs[FRAME]) if self.config.separate_critic else None
@@ -242,7 +241,7 @@ class StudentPolicy(ActorCriticPolicy):
     def forward(
         self, obs: dict[str, Tensor], deterministic: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """SB3's collection step: actions, values `(B, 1)`, log-probabilities `(B,)`."""
+        """Return actions, values `(B, 1)` and log-probabilities `(B,)` for SB3's collection."""
         dist, values = self.distribution_and_value(obs)
         raw = dist.mode() if deterministic else dist.sample()
         return dist.to_env_action(raw), values.unsqueeze(-1), dist.log_prob(raw)
@@ -250,15 +249,17 @@ class StudentPolicy(ActorCriticPolicy):
     def evaluate_actions(
         self, obs: dict[str, Tensor], actions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """SB3's update step. Squashed actions are inverted, so saturated ones are approximate;
-        the algorithms of this project keep the raw action instead.
+        """Return values, log-probabilities and entropy for SB3's update.
+
+        Squashed actions are inverted, so saturated ones are approximate. The algorithms of this
+        toolkit store raw actions instead.
         """
         dist, values = self.distribution_and_value(obs)
         raw = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6)) if self.squash_output else actions
         return values.unsqueeze(-1), dist.log_prob(raw), dist.entropy()
 
     def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
-        """`(B, 1)`."""
+        """Return the values `(B, 1)`."""
         own = self._own_critic_features(obs)
         return self.critic(self.features(obs) if own is None else own)
 
@@ -270,7 +271,7 @@ class StudentPolicy(ActorCriticPolicy):
         raise NotImplementedError("Use `distribution`, which has an exact KL.")
 
     def all_groups(self) -> spaces.Dict:
-        """The groups that the student reads, and the state where its critic does."""
+        """Return the groups of the student, and the state if its critic observes it."""
         groups = dict(_dict_space(self.observation_space).spaces)
         if self.state_space is not None:
             groups[STATE] = self.state_space

@@ -15,8 +15,8 @@ __all__ = ["Teacher", "save_teacher"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when asked for: `Models.sb3` describes agents with this package's own modules, and
-    # `Teacher` is built on `Models.sb3`.
+    # Import lazily: `Models.sb3` imports modules of this package, and `Teacher` imports
+    # `Models.sb3`.
     if name == "Teacher":
         from Models.teacher.policy import Teacher
 

@@ -1,7 +1,7 @@
-"""`python -m Models.teacher convert` and `inspect`: bundles from SB3's files, and their contents.
+"""Convert SB3 files to teachers and inspect bundles: `python -m Models.teacher convert|inspect`.
 
-`convert` measures no returns: those need `Evaluation`, which builds on `Models`. The bundle's
-baselines are empty until they are measured there.
+`convert` measures no returns, because `Evaluation` builds on `Models`. The baselines of the bundle
+are empty until they are measured there.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ _PACKAGES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
 @dataclass(frozen=True)
 class Convert:
-    """Makes a teacher's bundle from an SB3 zip, without running anything that is in it."""
+    """Convert an SB3 zip to a teacher's bundle, without running code from the zip."""
 
     archive: tyro.conf.Positional[str]
     """SB3's file, or hf://OWNER/REPOSITORY[@REVISION] on the Hugging Face hub."""
     task: str
-    """The task that it was trained on, or Gymnasium's id of its environment, which need not be
-    installed here."""
+    """The task that it was trained on, or the Gymnasium id of its environment, which need not be
+    installed."""
     output: Path
-    """Folder of the bundle; it must not hold one."""
+    """Folder of the bundle; it must not hold one already."""
     vecnormalize: Path | None = None
-    """What VecNormalize.save wrote, if the agent was trained on normalised observations."""
+    """File of VecNormalize.save, if the agent was trained on normalised observations."""
     trust: tuple[str, ...] = ()
-    """SHA-256 of files that may be unpickled, which runs whatever is in them."""
+    """SHA-256 of files that may be unpickled, which runs the code in them."""
     action_std: float = Softening.action_std
     """TD3, DDPG, ARS: standard deviation around the action, in half widths of its bounds."""
     temperature: float = Softening.temperature
-    """DQN, QRDQN, ARS: the policy is softmax(Q / temperature); ARS has scores for Q."""
+    """DQN, QRDQN, ARS: the policy is softmax(Q / temperature); ARS has scores instead of Q."""
     corrupt_teacher: float = 0.0
-    """Standard deviation of noise on every parameter; the paper's imperfect teachers have 0.05."""
+    """Standard deviation of noise on every parameter; 0.05 for the paper's imperfect teachers."""
     corrupt_seed: int = 0
 
 
 @dataclass(frozen=True)
 class Inspect:
-    """Prints what a bundle holds, after checking its hash."""
+    """Print the contents of a bundle, after checking its hash."""
 
     bundle: tyro.conf.Positional[Path]
 
@@ -69,14 +69,14 @@ Command = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Bad input exits with code 2 and one message on standard error."""
     arguments = sys.argv[1:] if arguments is None else arguments
     names = {f.name: f.name for f in fields(Convert)}
     with exit_with_message(), fields_as_flags(names):
         command = tyro.cli(
             Command,  # pyright: ignore[reportArgumentType]
             prog="python -m Models.teacher",
-            description="Teachers' bundles: make one from an SB3 agent, or look into one.",
+            description="Convert an SB3 agent to a teacher's bundle, or inspect a bundle.",
             args=arguments,
             use_underscores=True,
         )
@@ -87,10 +87,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def convert(flags: Convert, command: str) -> None:
-    """Writes the bundle.
+    """Convert an agent and write the bundle.
 
     Raises:
-        UserError: before anything is written.
+        UserError: the input is invalid. Nothing is written.
     """
     task = named_task(flags.task)
     if (flags.output / "teacher.json").exists():
@@ -110,7 +110,7 @@ def convert(flags: Convert, command: str) -> None:
     teacher = Teacher(description, tensors)
     check_task(teacher, task)
     if vecnormalize is None:
-        _say_raw(archive)
+        _print_raw(archive)
     if flags.corrupt_teacher:
         teacher = corrupt(teacher, flags.corrupt_teacher, flags.corrupt_seed)
     files = {"zip": archive, "vecnormalize": vecnormalize}
@@ -119,12 +119,12 @@ def convert(flags: Convert, command: str) -> None:
     save_teacher(flags.output, teacher.state_dict(), teacher.description, notes)
 
 
-def _say_raw(archive: Path) -> None:
-    """That no statistics were given; and where some lie, which may have been forgotten."""
+def _print_raw(archive: Path) -> None:
+    """Print a note that no statistics were given, and the path of a likely file of them."""
     beside = [name for name in hub.VECNORMALIZE if archive.with_name(name).is_file()]
-    hint = f" Beside it lies {beside[0]}, which may be its VecNormalize." if beside else ""
+    hint = f" {beside[0]} in the same folder may be its VecNormalize." if beside else ""
     print(
-        "Note: no --vecnormalize was given, so the agent is taken to have been trained on raw "
+        "Note: without --vecnormalize, the agent is assumed to have been trained on raw "
         f"observations.{hint}",
         file=sys.stderr,
     )
@@ -135,7 +135,7 @@ def _fingerprint(path: Path) -> dict[str, str]:
 
 
 def describe(teacher: Teacher) -> str:
-    """A bundle's contents, a line each, for people."""
+    """Return a bundle's contents as text, one entry per line."""
     d = teacher.description
     statistics = teacher.state_normaliser
     changes = bool((statistics.mean != 0).any() or (statistics.var != 1).any())

@@ -1,4 +1,4 @@
-"""Teachers that act in a user's own task."""
+"""Use teachers in a user's own task."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from Models.teacher.policy import Teacher
 
 
 def adopt(teacher: Teacher, task: Task) -> Teacher:
-    """The teacher as one of `task`, where that is a user's own: any whose spaces fit can be.
+    """Return the teacher as one of `task` if that is a user's own task.
 
-    What was measured of it in another task means nothing there, and is left out. Tasks of the
-    registry have teachers of their own: `check_fits` refuses others.
+    Any teacher with matching spaces is allowed. Its baselines in another task are left out. Tasks
+    of the registry have their own teachers: `check_fits` rejects others.
     """
     if not task.custom:
         return teacher
@@ -31,24 +31,24 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
 
 
 def of_one_state(teacher: Teacher) -> Teacher:
-    """The same teacher, of one vector instead of a dictionary of vectors.
+    """Return the same teacher for one vector instead of a dictionary of vectors.
 
-    The vector holds the groups in the teacher's order, which is that of its environment's space:
-    `Enviroment.simulation.make_simulation` makes such a state. Any other teacher stays as it is.
+    The vector holds the groups in the teacher's order, which is that of its environment's space, as
+    made by `Enviroment.simulation.make_simulation`. Any other teacher is returned unchanged.
     """
     d = teacher.description
     groups = d.groups
     if not groups[0].name or d.features_extractor or not all(map(_is_plain, groups)):
         return teacher
     if len({group.normalised for group in groups}) > 1:
-        return teacher  # one clip would hold for all
+        return teacher  # one clip would apply to all groups
     tensors = teacher.state_dict()
     if not groups[0].normalised:
         zeros = torch.zeros(d.state_dim, dtype=torch.float64, device=teacher.device)
         tensors["state_normaliser.mean"] = zeros
         tensors["state_normaliser.var"] = torch.ones_like(zeros)
         d = dataclasses.replace(d, normaliser_clip=None, normaliser_epsilon=0.0)
-    d = dataclasses.replace(d, observation=())  # as of any plain vector
+    d = dataclasses.replace(d, observation=())  # a plain vector
     return Teacher(d, tensors, teacher.min_std).to(teacher.device)
 
 

@@ -1,4 +1,4 @@
-"""Writing a teacher's bundle, and what was measured of it."""
+"""Write a teacher's bundle and its baselines."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def save_teacher(
     description: TeacherDescription,
     notes: Mapping[str, Any],
 ) -> None:
-    """Writes a teacher's bundle.
+    """Write a teacher's bundle.
 
     Args:
-        notes: plain JSON for people (how it was trained, other figures); no code reads it.
+        notes: plain JSON for people (training settings, other metrics); no code reads it.
 
     Raises:
-        UserError: its features extractor is a class of one's own: a bundle holds no code.
+        UserError: the features extractor is a user's own class, and a bundle holds no code.
     """
     if description.features_extractor:
         raise UserError(
-            f"A teacher with a features extractor of its own, {description.features_extractor}, "
-            "cannot be saved: a bundle holds no code. Make it of its live model each time: "
+            f"A teacher with its own features extractor, {description.features_extractor}, "
+            "cannot be saved: a bundle holds no code. Make it from its live model each time: "
             "Teacher.from_sb3(model)."
         )
     described = dataclasses.asdict(description)
@@ -41,11 +41,11 @@ def save_teacher(
 
 
 def record_baseline(folder: Path | str, policy: str, returns: Mapping[str, list[float]]) -> None:
-    """Adds, or replaces, a policy's returns in a teacher's bundle; its weights stay.
+    """Add or replace a policy's returns in a teacher's bundle. Its weights do not change.
 
     Args:
-        policy: e.g. "blind".
-        returns: under "validation" and "evaluation", in the order of the seeds.
+        policy: for example "blind".
+        returns: lists under "validation" and "evaluation", in the order of the seeds.
     """
     folder = bundle_folder(folder, "teacher")
     tensors, data = read_bundle(folder, "teacher")
@@ -55,7 +55,7 @@ def record_baseline(folder: Path | str, policy: str, returns: Mapping[str, list[
 
 
 def _summary(baselines: Baselines) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean, std and number of episodes of each policy on each set of seeds, for people."""
+    """Return mean, std and number of episodes of each policy on each set of seeds."""
     return {
         policy: {
             name: {

@@ -13,10 +13,10 @@ from Models.teacher.policy import Teacher
 
 
 def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
-    """An imperfect teacher: every parameter, of actor and critics, plus N(0, sigma^2).
+    """Return an imperfect teacher: add N(0, sigma^2) to every parameter of actor and critics.
 
-    The normaliser stays. The description records it; what was measured of the teacher is kept
-    there under "uncorrupted", because it is not this one's.
+    The normaliser is unchanged. The description records the noise, and keeps the baselines of the
+    original teacher under "uncorrupted".
 
     Args:
         sigma: 0.05 in Spigler, 2025 (arXiv 2407.15134).

@@ -1,4 +1,4 @@
-"""What a teacher is, but for its tensors: `teacher.json`."""
+"""The description of a teacher without its tensors: `teacher.json`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from Models.distributions import (
 from Models.networks.layers import activation_class, check_layers
 
 _VALUE_KINDS = ("state", "action", "q", None)
-# More than any teacher or student has; a false figure would build networks for hours.
+# Upper bounds for any teacher or student; a wrong number would build networks for hours.
 MAX_SIZE = 2**24
 _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
-# What tells where a teacher is from, and how others did: it acts alike whatever they say.
-_NO_DEEDS = frozenset({"task", "algo", "command", "versions", "baselines"})
+# Fields about the origin and the returns of a teacher, which do not change how it acts.
+_NEUTRAL = frozenset({"task", "algo", "command", "versions", "baselines"})
 _MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
@@ -47,18 +47,18 @@ def _check_choices(choices: tuple[int, ...]) -> None:
 
 @dataclass(frozen=True)
 class ObservationGroup:
-    """One group of a dictionary of observations, or an observation that is no dictionary."""
+    """One group of a dictionary of observations, or an observation that is not a dictionary."""
 
-    name: str  # "": the observation is no dictionary
+    name: str  # "": the observation is not a dictionary
     shape: tuple[int, ...]
     choices: tuple[int, ...] = ()  # of discrete values, which become one-hot
     is_image: bool = False  # uint8, divided by 255 unless `raw_pixels`
-    cnn_features: int = 0  # outputs of the CNN that reads it; 0: it is flattened
+    cnn_features: int = 0  # outputs of its CNN; 0: it is flattened
     normalised: bool = False  # by the teacher's own statistics
     cnn_filters: tuple[int, ...] = ()  # of an IMPALA-CNN's sequences; empty: a Nature-CNN
     raw_pixels: bool = False  # of an image: not divided by 255
-    # That many states, oldest first, each normalised by the same statistics. Those of zeros, before
-    # an episode's first, stay zeros, as a VecFrameStack around a VecNormalize leaves them.
+    # Number of stacked states, oldest first, all normalised by the same statistics. Zero states
+    # before the first one of an episode stay zero, as in a VecFrameStack around a VecNormalize.
     stack: int = 1
 
     def __post_init__(self) -> None:
@@ -74,23 +74,23 @@ class ObservationGroup:
         if self.choices and len(self.choices) != self.size:
             raise UserError(f"observation {self.name!r}: {self.size} numbers need as many choices.")
         if self.cnn_features and (len(self.shape) != 3 or self.cnn_features < 0):
-            raise UserError(f"observation {self.name!r}: {self.shape} is no image for a CNN.")
+            raise UserError(f"observation {self.name!r}: {self.shape} is not an image for a CNN.")
         if self.size % self.stack:
-            raise UserError(f"observation {self.name!r}: {self.shape} is no {self.stack} states.")
+            raise UserError(f"observation {self.name!r}: {self.shape} is not {self.stack} states.")
 
     @property
     def size(self) -> int:
-        """How many numbers it is made of."""
+        """Number of elements."""
         return math.prod(self.shape)
 
     @property
     def n_features(self) -> int:
-        """How many it gives to the layers."""
+        """Number of features passed to the layers."""
         return self.cnn_features or sum(self.choices) or self.size
 
     @property
     def space(self) -> spaces.Space:
-        """Without the bounds, which no network sees."""
+        """The space without bounds, which networks do not use."""
         if self.choices and self.shape:
             return spaces.MultiDiscrete(list(self.choices))
         if self.choices:
@@ -100,7 +100,7 @@ class ObservationGroup:
         return spaces.Box(-np.inf, np.inf, self.shape, np.float32)
 
     def accepts(self, space: spaces.Space) -> bool:
-        """Whether observations of `space` mean the same here."""
+        """Return whether observations of `space` fit this group."""
         if self.choices:
             return space == self.space
         # A VecNormalize that normalises images makes them floats; teachers do that themselves.
@@ -110,44 +110,44 @@ class ObservationGroup:
 
 @dataclass(frozen=True)
 class TeacherDescription:
-    """All of a teacher but its tensors, as `teacher.json` holds it."""
+    """Everything about a teacher except its tensors, as stored in `teacher.json`."""
 
-    task: str  # empty: of an environment that is none of the tasks here
+    task: str  # empty: of an environment outside the registry
     algo: str
     family: str  # a key of Models.distributions.FAMILIES
-    state_dim: int  # numbers of an observation
-    action_dim: int  # numbers of an action; discrete: choices, of all actions together
+    state_dim: int  # size of an observation
+    action_dim: int  # size of an action; discrete: number of choices, of all actions together
     action_low: tuple[float, ...]  # bounds of the environment's actions; empty: discrete
     action_high: tuple[float, ...]
     actor_layers: tuple[int, ...]  # units of the hidden layers
     critic_layers: tuple[int, ...]
     n_critics: int
-    # What a critic sees: the "state", or that and an "action". "q": the actor itself is one.
+    # Input of a critic: the "state", or state and "action". "q": the actor itself is a critic.
     value_kind: str | None
     activation: str
     normaliser_clip: float | None  # standard deviations; None: not clipped
     normaliser_epsilon: float  # added to the variance
-    reward_scale: float  # raw rewards over the rewards that the critics were trained on
+    reward_scale: float  # raw rewards divided by the rewards of the critics' training
     gamma: float  # discount
-    command: str  # that made it
+    command: str  # the command that made it
     versions: dict[str, str]  # of the packages that made it
     baselines: Baselines  # e.g. baselines["random"]["evaluation"]
     sha256: str = ""  # of the weights; empty until the bundle is written
-    # Bundles from before these fields existed have the defaults.
+    # Older bundles lack the following fields, and have the defaults.
     observation: tuple[ObservationGroup, ...] = ()  # empty: a normalised vector of state_dim
     action_shape: tuple[int, ...] = ()  # empty: a vector
-    choices: tuple[int, ...] = ()  # of each action, where there are several discrete ones
-    action_std: float | None = None  # TD3, DDPG, ARS: set deviation, in half widths of the bounds
-    temperature: float | None = None  # DQN, QRDQN, ARS: what Q or a score is divided by: a logit
+    choices: tuple[int, ...] = ()  # of each action, if there are several discrete ones
+    action_std: float | None = None  # TD3, DDPG, ARS: fixed std, in half widths of the bounds
+    temperature: float | None = None  # DQN, QRDQN, ARS: divides Q or scores to give logits
     n_quantiles: int = 1  # outputs of a critic
-    dropped_quantiles: int = 0  # the largest, of all critics together
-    has_critic_encoder: bool = False  # the critics read images with a CNN of their own
+    dropped_quantiles: int = 0  # number of largest quantiles to drop, of all critics together
+    has_critic_encoder: bool = False  # the critics have their own CNN
     corruption_sigma: float = 0.0  # standard deviation of the noise on every parameter
     corruption_seed: int | None = None
     state_dependent_std: bool = False  # gSDE: deviations follow from the actor's features
     mean_clip: float | None = None  # SAC, TQC with gSDE: bound of the mean before the tanh
-    clips_action: bool = False  # ARS: no tanh gives the action; it is cut off at the bounds
-    features_extractor: str = ""  # a class of the user's own, which no bundle can hold
+    clips_action: bool = False  # ARS: the action is clipped to the bounds instead of a tanh
+    features_extractor: str = ""  # a user's own class, which a bundle cannot hold
 
     def __post_init__(self) -> None:
         activation_class(self.activation)
@@ -162,10 +162,10 @@ class TeacherDescription:
         _check_choices(self.choices)
         if self.family not in FAMILIES:
             raise UserError(
-                f"Action distribution {self.family!r} is none of {', '.join(FAMILIES)}."
+                f"Action distribution {self.family!r} is not one of {', '.join(FAMILIES)}."
             )
         if self.value_kind not in _VALUE_KINDS:
-            raise UserError(f"value_kind {self.value_kind!r} is none of {_VALUE_KINDS}.")
+            raise UserError(f"value_kind {self.value_kind!r} is not one of {_VALUE_KINDS}.")
         n_bounds = self.action_dim if self.family in _BOUNDED else 0
         if not len(self.action_low) == len(self.action_high) == n_bounds:
             raise UserError(f"{self.action_dim} actions need as many low and high bounds.")
@@ -213,19 +213,19 @@ class TeacherDescription:
 
     @property
     def groups(self) -> tuple[ObservationGroup, ...]:
-        """The observation's groups; one without a name where it is no dictionary."""
+        """Groups of the observation; a single one without a name if it is not a dictionary."""
         return self.observation or (ObservationGroup("", shape=(self.state_dim,), normalised=True),)
 
     @property
     def observation_space(self) -> spaces.Space:
-        """What the teacher reads, without bounds."""
+        """Observation space of the teacher, without bounds."""
         if self.groups[0].name:
             return spaces.Dict([(group.name, group.space) for group in self.groups])
         return self.groups[0].space
 
     @property
     def action_space(self) -> spaces.Space:
-        """What the teacher acts in."""
+        """Action space of the teacher."""
         if self.family == Categorical.family:
             return spaces.Discrete(self.action_dim)
         if self.family == MultiCategorical.family:
@@ -241,8 +241,9 @@ class TeacherDescription:
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """The groups that it reads of a dictionary of observations. What has no name is the
-        state, or the frames if it is an image.
+        """Groups that the teacher reads from a dictionary of observations.
+
+        A group without a name is `state`, or `frame` if it is an image.
         """
         return tuple(
             group.name or (FRAME if group.is_image or group.cnn_features else STATE)
@@ -251,33 +252,34 @@ class TeacherDescription:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of all that decides what the teacher does and how it values a state: the
-        weights, the network around them, the normaliser, the distribution, the noise.
+        """SHA-256 of everything that decides the teacher's actions and values.
+
+        These are the weights, the network, the normaliser, the distribution and the noise.
         """
-        # What a later version adds is not in the identity until it changes something.
+        # Fields with their defaults are left out, so that new fields do not change the identity.
         values = {
             field.name: value
             for field in fields(self)
-            if field.name not in _NO_DEEDS and (value := getattr(self, field.name)) != field.default
+            if field.name not in _NEUTRAL and (value := getattr(self, field.name)) != field.default
         }
         groups = [asdict(group) for group in self.observation]
         return _sha256({**values, "observation": groups})
 
     @property
     def baselines_sha256(self) -> str:
-        """SHA-256 of the returns that skill is measured by."""
+        """SHA-256 of the returns from which skill is computed."""
         return _sha256(self.baselines)
 
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
     ) -> None:
-        """Raises UserError for another task, or other spaces: `Teacher.check_fits`."""
+        """Raise UserError for another task or other spaces (see `Teacher.check_fits`)."""
         if self.task and self.task != task:
             raise UserError(f"This is a teacher of {self.task}; the task is {task}.")
         self.check_spaces(observation_space, action_space)
 
     def check_spaces(self, observation_space: spaces.Space, action_space: spaces.Space) -> None:
-        """Raises UserError for other spaces; prints both pairs."""
+        """Raise UserError for other spaces. The message shows both pairs."""
         if not (self._reads(observation_space) and self._acts_in(action_space)):
             raise UserError(
                 f"The teacher does not fit the environment.\n"
@@ -303,10 +305,10 @@ class TeacherDescription:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], source: Path) -> Self:
-        """The description that `source` holds; what else it holds is for people.
+        """Return the description in `source`. Ignore further keys, which are for people.
 
         Raises:
-            UserError: a key is missing, or does not mean what it should.
+            UserError: a key is missing or invalid.
         """
         known = [field.name for field in fields(cls)]
         optional = known[known.index("sha256") :]
@@ -316,7 +318,7 @@ class TeacherDescription:
         except KeyError as error:
             raise UserError(f"{source} lacks {error}, which a teacher needs.") from error
         except (UserError, TypeError, ValueError, ArithmeticError) as error:
-            raise UserError(f"{source} describes no teacher: {error}") from error
+            raise UserError(f"{source} is not a valid teacher: {error}") from error
 
 
 def _sha256(values: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Whether an agent fits the task that it is said to be of, whose environment may not be here."""
+"""Check that an agent fits its task, whose environment may not be installed."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ _VERSIONED = re.compile(r"(.+)-v(\d+)")
 def check_task(teacher: Teacher, task: Task) -> None:
     """Compare the teacher's spaces with those of its task.
 
-    Where the environment cannot be made here, a note says so, and which newer version has the
-    teacher's spaces: a bundle can be made, copied and inspected without it.
+    If the environment cannot be made, print a note, and the newer version that has the teacher's
+    spaces: a bundle can be made, copied and inspected without the environment.
 
     Raises:
-        UserError: the spaces differ; prints both.
+        UserError: the spaces differ. The message shows both.
     """
     try:
         observations, actions = _spaces_of(task)
     except UserError as error:
-        _note(f"{error}\nThe bundle has the spaces of the zip, which nothing here has checked.")
+        _print_note(f"{error}\nThe bundle has the spaces of the zip, which were not checked.")
         newer = _newer_version(teacher, task)
         if newer is not None:
-            _note(
-                f"{newer.env_id} has the same spaces. For a teacher of it: --task {newer.name}, "
-                "and another --output."
+            _print_note(
+                f"{newer.env_id} has the same spaces. For a teacher of it, give --task "
+                f"{newer.name} and another --output."
             )
         return
     teacher.check_fits(task.name, observations, actions)
 
 
-def _note(text: str) -> None:
+def _print_note(text: str) -> None:
     print(f"Note: {text}", file=sys.stderr)
 
 
 def _spaces_of(task: Task) -> tuple[spaces.Space, spaces.Space]:
-    """Of one of its environments, images as SB3 gives them to an agent: channels first."""
+    """Return the spaces of the task's environment, with images channels first as in SB3."""
     if not task.custom:
         env = (make_env if task.is_game else make_state_env)(task, 1, 0)
     else:
@@ -71,7 +71,7 @@ def _channels_first(space: spaces.Space) -> spaces.Space:
 
 
 def _newer_version(teacher: Teacher, task: Task) -> Task | None:
-    """The newest version of the environment that can be made and has the teacher's spaces."""
+    """Return the newest usable version of the environment that has the teacher's spaces."""
     match = _VERSIONED.fullmatch(task.env_id)
     if match is None:
         return None
@@ -84,9 +84,9 @@ def _newer_version(teacher: Teacher, task: Task) -> Task | None:
         if version <= int(match[2]):
             break
         newer = named_task(versions[version])
-        # It may be impossible to make as well, or have other spaces.
+        # It may not be installed either, or have other spaces.
         with contextlib.suppress(UserError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that there are newer versions still
+            warnings.simplefilter("ignore")  # about still newer versions
             teacher.description.check_spaces(*_spaces_of(newer))
             return newer
     return None

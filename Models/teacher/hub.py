@@ -1,4 +1,4 @@
-"""Agents from the Hugging Face hub, by name: downloaded, then read like any other file."""
+"""Download agents from the Hugging Face hub by name."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from Common.errors import UserError
 
 PREFIX = "hf://"
 _NAME = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w.-]*))?")
-VECNORMALIZE = ("vec_normalize.pkl", "vecnormalize.pkl")  # as RL Zoo and others name it
+VECNORMALIZE = ("vec_normalize.pkl", "vecnormalize.pkl")  # names in RL Zoo and others
 
 
 @dataclass(frozen=True)
 class HubAgent:
-    """An agent's files, as they lie in the hub library's cache."""
+    """An agent's files in the cache of the hub library."""
 
     archive: Path  # SB3's zip
     vecnormalize: Path | None
 
 
 def download_agent(name: str) -> HubAgent:
-    """The one SB3 zip of a repository, and its VecNormalize file where it has one.
+    """Return the SB3 zip of a repository, and its VecNormalize file if it has one.
 
     Args:
-        name: `hf://OWNER/REPOSITORY`, or with `@REVISION`.
+        name: `hf://OWNER/REPOSITORY`, optionally with `@REVISION`.
 
     Raises:
-        UserError: huggingface_hub is not installed, there is no network, no such repository, or
-            not exactly one agent in it.
+        UserError: huggingface_hub is not installed, the network or the repository is missing, or
+            the repository does not hold exactly one agent.
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise UserError(f"{name!r} is no name on the hub: {PREFIX}OWNER/REPOSITORY[@REVISION].")
+        raise UserError(f"{name!r} is not a name on the hub: {PREFIX}OWNER/REPOSITORY[@REVISION].")
     repository, revision = match.groups()
     hub = _library(name)
     try:
@@ -49,7 +49,7 @@ def download_agent(name: str) -> HubAgent:
         ]
     except UserError:
         raise
-    except Exception as error:  # what the library raises differs from version to version
+    except Exception as error:  # the library's exceptions differ between versions
         reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
         raise UserError(
             f"{name} cannot be downloaded: {reason.rstrip('.')}. Check the name and the network, "

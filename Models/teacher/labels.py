@@ -1,4 +1,4 @@
-"""A teacher as the collection of datasets sees it: observations in, arrays of labels out."""
+"""Label the observations of a dataset with a teacher."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from Models.teacher.policy import Teacher
 
 
 class TeacherLabeller:
-    """Labels observations with a teacher's action, its distribution's parameters, and its value.
+    """Labels observations with a teacher's action, the parameters of its distribution, and value.
 
-    It computes in one thread: with more of them a matrix product may be split, and rounded,
-    otherwise, and a dataset must not depend on how many cores a machine has.
+    It computes in one thread: the number of threads changes how a matrix product is split and
+    rounded, and a dataset must not depend on the number of cores.
 
     Args:
-        teacher: on the CPU, where all machines of a kind compute alike.
+        teacher: a teacher on the CPU, where machines of the same kind give equal results.
     """
 
     def __init__(self, teacher: Teacher) -> None:
@@ -31,7 +31,7 @@ class TeacherLabeller:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Which teacher, and how it is asked: all that decides the labels."""
+        """Identity of the teacher, and all settings that decide its labels."""
         description = self._teacher.description
         corruption = {
             "corruption_sigma": description.corruption_sigma,
@@ -44,18 +44,20 @@ class TeacherLabeller:
             "min_std": self._teacher.min_std,
             "action_std": description.action_std,
             "temperature": description.temperature,
-            # Only where there is some: datasets of other teachers do not name it.
+            # Only if there is corruption: datasets of other teachers lack these keys.
             **(corruption if description.corruption_sigma else {}),
         }
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The observation groups that the teacher reads."""
+        """Observation groups of the teacher."""
         return self._teacher.observation_groups
 
     def __call__(self, observations: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Groups `(B, ...)` -> `action` (B, action_dim) or, of discrete actions, int64 (B,);
-        `distribution.*` and `value` (B,), float32.
+        """Label groups `(B, ...)`.
+
+        Returns: `action` (B, action_dim) or, if discrete, int64 (B,); `distribution.*` and `value`
+            (B,), float32.
         """
         with torch_threads(1):
             batch = {group: torch.from_numpy(array) for group, array in observations.items()}
@@ -71,5 +73,5 @@ class TeacherLabeller:
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
     ) -> None:
-        """As `Teacher.check_fits`."""
+        """Raise UserError for another task or other spaces (see `Teacher.check_fits`)."""
         self._teacher.check_fits(task, observation_space, action_space)

@@ -1,4 +1,4 @@
-"""The parts of a teacher's network, as SB3 makes them."""
+"""The parts of a teacher's network, equal to those of SB3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHUNK = 256  # images
 
 
 class StateNormaliser(nn.Module):
-    """(state - mean) / sqrt(var + epsilon), clipped: VecNormalize's, in its double precision."""
+    """Normalises to (state - mean) / sqrt(var + epsilon), clipped, in float64 as VecNormalize."""
 
     mean: Tensor
     var: Tensor
@@ -29,7 +29,7 @@ class StateNormaliser(nn.Module):
         self.register_buffer("var", torch.ones(state_dim, dtype=torch.float64))
 
     def forward(self, state: Tensor) -> Tensor:
-        """`(B, state_dim)` of any float type -> `(B, state_dim)` float32."""
+        """Map `(B, state_dim)` of any float type to `(B, state_dim)` float32."""
         normalised = (state.double() - self.mean) / (self.var + self.epsilon).sqrt()
         if self.clip is not None:
             normalised = normalised.clamp(-self.clip, self.clip)
@@ -41,9 +41,9 @@ def prepare(
     groups: Sequence[ObservationGroup],
     normaliser: StateNormaliser,
 ) -> list[Tensor]:
-    """What SB3 does to an observation before its networks: one float32 tensor a group.
+    """Preprocess an observation as SB3 does before its networks: one float32 tensor per group.
 
-    `(B, n_features)`, or `(B, C, H, W)` where a CNN reads the group.
+    Shapes are `(B, n_features)`, or `(B, C, H, W)` for groups with a CNN.
     """
     normalised = iter(())
     ours = [group for group in groups if group.normalised]
@@ -60,11 +60,11 @@ def prepare(
 
 
 def _keep_padding(raw: Tensor, normalised: Tensor, group: ObservationGroup) -> Tensor:
-    """A stack's states of zeros, before the episode's first, as they were: `(B, size)`."""
+    """Keep the zero states of a stack before the first one of an episode at zero: `(B, size)`."""
     if group.stack == 1:
         return normalised
     is_empty = (raw.flatten(1).unflatten(-1, (group.stack, -1)) == 0).all(-1)  # (B, stack)
-    is_empty[:, -1] = False  # the newest is there
+    is_empty[:, -1] = False  # the newest state is never padding
     padding = is_empty.long().cumprod(-1).bool()
     states = normalised.unflatten(-1, (group.stack, -1))
     return states.masked_fill(padding.unsqueeze(-1), 0.0).flatten(1)
@@ -79,7 +79,7 @@ def _raw_features(x: Tensor, group: ObservationGroup) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """SB3's features extractors: images through its CNN, the rest flattened, all concatenated."""
+    """SB3's features extractors: a CNN for images, the rest flattened, all concatenated."""
 
     def __init__(self, groups: Sequence[ObservationGroup]) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ class Encoder(nn.Module):
         )
 
     def forward(self, prepared: Sequence[Tensor]) -> Tensor:
-        """The prepared groups -> `(B, n_features)`."""
+        """Return the prepared groups -> `(B, n_features)`."""
         features = [
-            # In chunks: a rollout's images at once would fill the memory with what lies between.
+            # In chunks, because intermediate results of a whole rollout would fill the memory.
             torch.cat([part(images) for images in x.split(_CHUNK)])
             if isinstance(part, FlatCNN)
             else part(x)
@@ -101,19 +101,19 @@ class Encoder(nn.Module):
 
 @dataclass(frozen=True)
 class OwnExtractors:
-    """A user's own features extractors, frozen copies: code, which no bundle can hold."""
+    """Frozen copies of a user's own features extractors, which a bundle cannot hold."""
 
     actor: nn.Module
     critic: nn.Module | None  # None: the actor's
 
     @property
     def n_features(self) -> int:
-        """Outputs of each."""
+        """Number of outputs of each."""
         return int(self.actor.features_dim)  # pyright: ignore[reportArgumentType]
 
 
 class OwnEncoder(nn.Module):
-    """A user's own features extractor, given observations as SB3 gives them."""
+    """A user's own features extractor, called with observations as in SB3."""
 
     def __init__(self, module: nn.Module, groups: Sequence[ObservationGroup]) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class OwnEncoder(nn.Module):
         self._names = [group.name for group in groups]
 
     def forward(self, prepared: Sequence[Tensor]) -> Tensor:
-        """The prepared groups -> `(B, n_features)`."""
+        """Return the prepared groups -> `(B, n_features)`."""
         chunks = zip(*(x.split(_CHUNK) for x in prepared), strict=True)
         return torch.cat([self.module(self._observation(parts)) for parts in chunks])
 
@@ -130,10 +130,10 @@ class OwnEncoder(nn.Module):
 
 
 def make_cnn(group: ObservationGroup) -> FlatCNN:
-    """The CNN that reads a group of images.
+    """Return the CNN of a group of images.
 
     Raises:
-        UserError: the images are too small for it.
+        UserError: the images are too small for the CNN.
     """
     if group.cnn_filters:
         return ImpalaCNN(group.shape, group.cnn_filters, group.cnn_features)
@@ -141,7 +141,7 @@ def make_cnn(group: ObservationGroup) -> FlatCNN:
 
 
 def hidden_layers(inputs: int, units: tuple[int, ...], activation: str) -> list[nn.Module]:
-    """The hidden layers of SB3's MLPs."""
+    """Return the hidden layers of SB3's MLPs."""
     layers: list[nn.Module] = []
     for n_in, n_out in zip((inputs, *units), units, strict=False):
         layers += [nn.Linear(n_in, n_out), activation_class(activation)()]

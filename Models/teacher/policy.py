@@ -1,7 +1,7 @@
-"""The teacher: a frozen policy, read from a bundle or made of a live SB3 model.
+"""The teacher: a frozen policy, loaded from a bundle or made from a live SB3 model.
 
-Raw observations go in; the teacher applies its own frozen normaliser. What it was trained with
-does not matter here: an adapter (`Models.sb3.agent`) brings every agent into this one form.
+It takes raw observations and applies its own frozen normaliser. An adapter (`Models.sb3.agent`)
+converts agents of every algorithm to this one form.
 """
 
 from __future__ import annotations
@@ -59,24 +59,23 @@ __all__ = [
 ]
 
 MIN_STD = 0.05  # in action units before the tanh
-_LOG_STD_RANGE = (-20.0, 2.0)  # SB3's, of its squashed Gaussians
-_SDE_EPSILON = 1e-6  # SB3's, added to gSDE's variance
+_LOG_STD_RANGE = (-20.0, 2.0)  # of SB3's squashed Gaussians
+_SDE_EPSILON = 1e-6  # added to gSDE's variance, as in SB3
 
 
 class Teacher(nn.Module):
-    """A frozen actor, with its critics where the agent had some.
+    """A frozen actor, with critics if the agent had them.
 
-    It stays in evaluation mode, none of its tensors takes a gradient, and nothing it computes
-    keeps a graph. An observation is a tensor `(B, *shape)`, or a dictionary of them, of which the
-    teacher reads what it was trained on: the groups of its own names; or `state`, and an image
-    teacher `frame`, where it was trained on no dictionary.
+    It always stays in evaluation mode and never computes gradients. An observation is a tensor
+    `(B, *shape)` or a dictionary of tensors, from which the teacher reads its own groups. A teacher
+    that was not trained on a dictionary reads `state`, or `frame` if it observes images.
 
     Args:
-        description: the shape of the network.
-        tensors: the weights, named as this module's `state_dict`.
+        description: the description of the network.
+        tensors: the weights, named as in this module's `state_dict`.
         min_std: floor of the standard deviations, in action units before the tanh. SAC's reach
             exp(-20), and the forward KL to such a teacher would collapse the student.
-        extractors: of an agent whose features extractor is not SB3's; copied.
+        extractors: features extractors of an agent if they are not SB3's; copied.
 
     Raises:
         UserError: the tensors do not fit the description, or are not finite.
@@ -98,12 +97,12 @@ class Teacher(nn.Module):
         if description.features_extractor and extractors is None:
             raise UserError(
                 f"this teacher has a features extractor {description.features_extractor}, whose "
-                "code is not here. Make it of its live model: Teacher.from_sb3(model)."
+                "code is missing. Make it from its live model: Teacher.from_sb3(model)."
             )
         self.description, self.min_std = description, min_std
         own = copy.deepcopy(extractors)
-        # On the meta device nothing is drawn from torch's generator, and a false size in a
-        # description allocates nothing.
+        # The meta device draws nothing from torch's generator, and allocates nothing for a wrong
+        # size in a description.
         with torch.device("meta"):
             self._build(description, own)
         check_tensors("teacher", self.state_dict(), tensors)
@@ -146,10 +145,10 @@ class Teacher(nn.Module):
     def load(
         cls, folder: Path | str, device: torch.device | str = "cpu", min_std: float = MIN_STD
     ) -> Self:
-        """The teacher of a bundle, or of the run folder that holds it in `teacher/`.
+        """Load the teacher of a bundle, or of a run folder with a bundle in `teacher/`.
 
         Raises:
-            UserError: the bundle is missing, damaged, or holds no teacher.
+            UserError: the bundle is missing, damaged, or does not hold a teacher.
         """
         folder = bundle_folder(folder, "teacher")
         tensors, data = read_bundle(folder, "teacher", device)
@@ -168,16 +167,16 @@ class Teacher(nn.Module):
         min_std: float = MIN_STD,
         softening: Softening | None = None,
     ) -> Self:
-        """A frozen copy of a live SB3 model: training the model further does not change it.
+        """Return a frozen copy of a live SB3 model: training the model further does not change it.
 
         Args:
-            vecnormalize: whose statistics the model's observations were normalised by; None: the
-                one around the model's own environment, where there is one.
-            task: its name; empty: `check_fits` compares the spaces only.
-            softening: how a deterministic agent becomes a distribution.
+            vecnormalize: wrapper whose statistics normalised the model's observations; None for
+                the one around the model's own environment, if any.
+            task: name of the task; empty: `check_fits` compares the spaces only.
+            softening: how to turn a deterministic agent into a distribution.
 
         Raises:
-            UserError: the model has parts that are not SB3's; names them.
+            UserError: the model has parts that are not SB3's. The message names them.
         """
         agent = live_agent(model)
         env = vecnormalize or model.get_vec_normalize_env()
@@ -189,7 +188,7 @@ class Teacher(nn.Module):
         return cls(description, tensors, min_std, own_extractors(agent)).to(model.device)
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode: an algorithm that trains its modules must not wake it."""
+        """Stay in evaluation mode, even if an algorithm switches its modules to training."""
         return super().train(False)
 
     @property
@@ -198,7 +197,7 @@ class Teacher(nn.Module):
 
     @property
     def extractors(self) -> OwnExtractors | None:
-        """Of an agent whose features extractor is not SB3's."""
+        """Features extractors of the agent if they are not SB3's, else None."""
         if not isinstance(self.encoder, OwnEncoder):
             return None
         critic = getattr(self, "critic_encoder", None)
@@ -206,20 +205,20 @@ class Teacher(nn.Module):
 
     @property
     def observation_groups(self) -> tuple[str, ...]:
-        """The groups that it reads of a dictionary of observations."""
+        """Groups that the teacher reads from a dictionary of observations."""
         return self.description.group_names
 
     def normaliser(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the state, `(state_dim,)` float32, for students.
+        """Return mean and standard deviation of the state, `(state_dim,)` float32, for students.
 
         Raises:
-            UserError: the teacher reads no state vector.
+            UserError: the teacher does not observe a state vector.
         """
         inner, groups = self.state_normaliser, self.description.groups
         if [group.name for group in groups if group.normalised] != [""]:
             raise UserError(
-                f"This teacher reads {self.description.observation_space}, no state vector: it "
-                "has no statistics of one to give to a student."
+                f"This teacher observes {self.description.observation_space}, not a state vector: "
+                "it has no statistics of the state for a student."
             )
         return inner.mean.float(), (inner.var + inner.epsilon).sqrt().float()
 
@@ -227,17 +226,17 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def distribution(self, observation: Tensor | Mapping[str, Tensor]) -> Distribution:
-        """The action distribution, in raw form, with the floor on its standard deviations.
+        """Return the action distribution, in raw form, with the floor on its standard deviations.
 
-        TD3, DDPG: a Gaussian of a set standard deviation around the action. DQN, QRDQN:
-        softmax(Q / temperature). ARS: either, as its actions are. gSDE: the Gaussian of one step,
-        though SB3 draws its noise once for many.
+        TD3, DDPG: a Gaussian of fixed standard deviation around the action. DQN, QRDQN:
+        softmax(Q / temperature). ARS: either, depending on its actions. gSDE: the Gaussian of one
+        step, although SB3 draws its noise once for many steps.
         """
         return self._distribution(self._output(self._prepare(observation)))
 
     @torch.no_grad()
     def value(self, observation: Tensor | Mapping[str, Tensor]) -> Tensor | None:
-        """Estimated discounted return in the task's own rewards, `(B,)`.
+        """Return the estimated discounted return in the task's own rewards, `(B,)`.
 
         PPO, A2C: the critic. SAC, CrossQ, TD3, DDPG: the smallest Q at the mode of the policy (so
         without SAC's entropy bonus of that step). TQC: at the mode, the mean of the quantiles
@@ -251,7 +250,7 @@ class Teacher(nn.Module):
             return self._output(prepared)[0].amax(dim=-1) * d.reward_scale
         inputs = (self.critic_encoder if d.has_critic_encoder else self.encoder)(prepared)
         if d.value_kind == "action":
-            mode = self._output(prepared)[0].tanh()  # in [-1, 1], as the critics take it
+            mode = self._output(prepared)[0].tanh()  # in [-1, 1], the critics' input
             inputs = torch.cat([inputs, mode], dim=-1)
         values = torch.cat([critic(inputs) for critic in self.critics], dim=-1)
         if d.n_quantiles == 1:
@@ -268,7 +267,7 @@ class Teacher(nn.Module):
         return prepare(observation, groups, self.state_normaliser)
 
     def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The head's output `(B, action_dim)`, and the features that it was computed from."""
+        """Return the head's output `(B, action_dim)`, and the features it is computed from."""
         features = self.actor(self.encoder(prepared))
         output, clip = self.head(features), self.description.mean_clip
         return (output if clip is None else output.clamp(-clip, clip)), features
@@ -291,7 +290,7 @@ class Teacher(nn.Module):
         return (SquashedGaussian if squashed else DiagGaussian)(output, log_std)
 
     def _log_std(self, features: Tensor) -> Tensor:
-        """`(B, action_dim)` or `(action_dim,)`, without the floor."""
+        """Return log standard deviations, `(B, action_dim)` or `(action_dim,)`, without floor."""
         if self.description.state_dependent_std:
             # Independent noise on each weight of the last layer: Raffin et al., "Smooth
             # Exploration for Robotic RL", 2021, section 3.
@@ -302,7 +301,7 @@ class Teacher(nn.Module):
         return self.log_std
 
     def _certain_action(self, output: Tensor) -> Tensor:
-        """The action of a deterministic agent."""
+        """Return the action of a deterministic agent."""
         if self.description.clips_action:
             return output.clamp(self.action_low, self.action_high)
         return self._scaled(output.tanh())
@@ -315,10 +314,10 @@ class Teacher(nn.Module):
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, None]:
-        """Actions within the environment's bounds; SB3's interface.
+        """Return actions within the environment's bounds, with SB3's interface.
 
         Args:
-            observation: raw, a batch or a single one; or the dictionary of observation groups.
+            observation: raw observations, a batch or a single one; or a dictionary of groups.
         """
         arrays = {
             group.name: _array(observation, group, name)
@@ -337,13 +336,13 @@ class Teacher(nn.Module):
         return (actions[0] if is_single else actions), None
 
     def actions(self, distribution: Distribution, deterministic: bool = True) -> np.ndarray:
-        """`(B, ...)` within the environment's bounds, of what `distribution` has returned."""
+        """Return actions `(B, ...)` within the environment's bounds from a distribution."""
         raw = distribution.mode() if deterministic else distribution.sample()
         actions = self._within_bounds(distribution.to_env_action(raw)).cpu().numpy()
         return actions.reshape(-1, *(self.description.action_space.shape or ()))
 
     def _within_bounds(self, actions: Tensor) -> Tensor:
-        """`(B, action_dim)`, or `(B,)` indices."""
+        """Scale or clip actions `(B, action_dim)` to the bounds; keep indices `(B,)`."""
         if self.description.family == SquashedGaussian.family:
             return self._scaled(actions)
         if self.description.family == DiagGaussian.family:
@@ -351,20 +350,20 @@ class Teacher(nn.Module):
         return actions
 
     def _scaled(self, actions: Tensor) -> Tensor:
-        """From [-1, 1] to the bounds."""
+        """Scale actions from [-1, 1] to the bounds."""
         return self.action_low + 0.5 * (actions + 1.0) * (self.action_high - self.action_low)
 
     def check_fits(
         self, task: str, observation_space: spaces.Space, action_space: spaces.Space
     ) -> None:
-        """Refuses a teacher of another task, or of other spaces.
+        """Raise UserError for another task or other spaces.
 
         Args:
-            task: empty where neither is known by name.
-            observation_space: of the state, or of all groups.
+            task: name of the task; empty if it has none.
+            observation_space: space of the state, or of all groups.
 
         Raises:
-            UserError: prints both tasks, or both pairs of spaces.
+            UserError: task or spaces differ. The message shows both.
         """
         self.description.check_fits(task, observation_space, action_space)
 
@@ -372,6 +371,6 @@ class Teacher(nn.Module):
 def _array(
     observation: np.ndarray | Mapping[str, np.ndarray], group: ObservationGroup, name: str
 ) -> np.ndarray:
-    """One group; images channels first, as SB3's own `predict` brings them."""
+    """Return one group, with images channels first as in SB3's own `predict`."""
     whole = observation[name] if isinstance(observation, Mapping) else observation
     return maybe_transpose(np.asarray(whole), group.space)

@@ -1,4 +1,4 @@
-"""The teacher that a task is taught by where nobody names another one."""
+"""The default teacher of a task."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from Enviroment.tasks import TASKS
 
 
 def default_teacher(task_name: str) -> Path:
-    """The bundle of a task's teacher: the SAC agent, or where there is none the PPO agent.
+    """Return the bundle of a task's teacher: the SAC agent or, if there is none, the PPO agent.
 
     Raises:
-        UserError: there is neither; says how to make one.
+        UserError: there is no teacher. The message has the command to train one.
     """
     folder = RESULTS / task_name / "teachers"
     for algo in ("sac", "ppo"):
@@ -25,7 +25,7 @@ def default_teacher(task_name: str) -> Path:
     if task is not None:
         run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
         how = (
-            f"Train one by `python Train_Teacher/{task.script} --algo ppo` and give its bundle, "
+            f"Train one with `python Train_Teacher/{task.script} --algo ppo` and give its bundle, "
             f"`teacher` {run / TEACHER}, or copy that to {folder / 'ppo'}."
         )
     raise UserError(f"There is no teacher of {task_name} in {folder}. {how}")

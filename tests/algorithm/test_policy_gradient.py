@@ -317,7 +317,7 @@ def test_waiting_is_logged():
         (REINFORCE, {"n_episodes": 0}, "`n_episodes` 0 must be at least 1"),
         (REINFORCE, {"max_grad_norm": 0.0}, "`max_grad_norm` 0.0 must be above 0"),
         (REINFORCE, {"baseline": float("nan")}, "`baseline` nan must be finite"),
-        (REINFORCE, {"baseline": 20.0, "normalize_returns": True}, "would do nothing"),
+        (REINFORCE, {"baseline": 20.0, "normalize_returns": True}, "would have no effect"),
         (ActorCritic, {"n_steps": 0}, "`n_steps` 0 must be at least 1"),
         (ActorCritic, {"vf_coef": -1.0}, "`vf_coef` -1.0 must be"),
         (ActorCritic, {"max_episode_steps": 0}, "`max_episode_steps` 0 must be"),

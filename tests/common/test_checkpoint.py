@@ -124,7 +124,7 @@ def test_what_cannot_be_packed_is_named_with_its_place(value):
 
 @pytest.mark.parametrize("values", [{"dict": 3}, {"tensor": "x"}, {}, {"a": 1, "b": 2}, {"?": 1}])
 def test_what_pack_never_made_is_a_clear_error(values):
-    with pytest.raises(UserError, match="not one that this version wrote"):
+    with pytest.raises(UserError, match="did not write the stored state"):
         unpack({}, values)
 
 

@@ -66,7 +66,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(name, kind, tmp_path):
         os.mkfifo(path)
     else:
         path.mkdir()
-    with pytest.raises(UserError, match=r"no regular file|Is a directory"):
+    with pytest.raises(UserError, match=r"not a regular file|Is a directory"):
         READERS[name](path)
 
 

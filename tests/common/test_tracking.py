@@ -124,8 +124,8 @@ def test_a_resumed_run_goes_on_after_the_last_whole_line(tmp_path):
     ("text", "message"),
     [
         ('{"step": 1}\nnonsense\n', "line 2, is not JSON"),
-        ('{"loss": 1}\n', "line 1, is no logging point"),
-        ("[1]\n", "line 1, is no logging point"),
+        ('{"loss": 1}\n', "line 1, is not a logging point"),
+        ("[1]\n", "line 1, is not a logging point"),
     ],
 )
 def test_a_garbled_metrics_file_is_named(tmp_path, text, message):
@@ -135,7 +135,7 @@ def test_a_garbled_metrics_file_is_named(tmp_path, text, message):
 
 
 def test_a_folder_without_metrics_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="it is no run folder"):
+    with pytest.raises(UserError, match="it is not a run folder"):
         read_metrics(tmp_path)
 
 

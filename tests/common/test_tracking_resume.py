@@ -93,7 +93,7 @@ def test_a_record_that_is_shorter_than_at_the_checkpoint_is_refused(tracker, tmp
     position = first.position()
     first.close()
     damage(tmp_path / "run" / "metrics.jsonl")
-    with pytest.raises(UserError, match="not the file that the checkpoint was written with"):
+    with pytest.raises(UserError, match="does not match the checkpoint"):
         tracker(position=position)
 
 

@@ -92,7 +92,7 @@ def test_flags_of_the_whole_toolkit_are_no_mistake(method: str) -> None:
 
 
 def test_a_wrong_value_is_a_mistake_even_without_effect() -> None:
-    with pytest.raises(UserError, match="--device 'gpu' is none of auto"):
+    with pytest.raises(UserError, match="--device 'gpu' is not one of auto"):
         flags("--C_data --device gpu")
 
 

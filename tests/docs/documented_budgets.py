@@ -155,8 +155,8 @@ BUDGETS = (
     Budget("python Distillation/*.py", _STUDENT, _TO_RESULTS),
     # -- datasets
     Budget("python -m Enviroment.dataset info", leaves=("*/contact_sheet.png",)),
-    Budget("python -m Enviroment.dataset verify", says="every shard is what"),
-    Budget("python -m Enviroment.dataset repair", says="there is nothing to repair"),
+    Budget("python -m Enviroment.dataset verify", says="every shard matches"),
+    Budget("python -m Enviroment.dataset repair", says="nothing to repair"),
     Budget("python -m Enviroment.dataset export", says="Written to", needs=("minari",)),
     Budget(
         "python -m Enviroment.dataset import", leaves=("{output}/manifest.json",), needs=("minari",)

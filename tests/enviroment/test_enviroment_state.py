@@ -260,8 +260,8 @@ def test_a_state_of_other_environments_is_refused(made, message):
         ("values", "trees", ["{}"], "'trees' should hold 2 of str"),
         ("values", "sizes", ["1"], "'sizes' should hold a list of int"),
         ("values", "episode_seeds", [1, "2"], "'episode_seeds' should hold 2 of int"),
-        ("values", "seconds", "late", "'seconds' is no number"),
-        ("values", "made_with", None, "do not say how they were made"),
+        ("values", "seconds", "late", "'seconds' is not a number"),
+        ("values", "made_with", None, "their settings are missing"),
     ],
 )
 def test_a_damaged_state_is_refused(part, name, value, message):
@@ -285,7 +285,7 @@ def test_environments_of_others_say_that_they_cannot_be_saved(kind):
         pendulum = replace(CLOCK, env_id="Pendulum-v1")
         env = make_env(pendulum, 2, 0, blind=True, workers=kind)
     env.reset()
-    with pytest.raises(NoStateError, match="cannot be saved: it is no MuJoCo environment"):
+    with pytest.raises(NoStateError, match="cannot be saved: it is not a MuJoCo environment"):
         env.save_state()
     env.close()
 

@@ -141,7 +141,7 @@ def test_a_run_that_has_just_begun_is_told_so(tmp_path):
 
 
 def test_a_folder_without_a_run_is_told_so(tmp_path):
-    with pytest.raises(UserError, match="it is no run folder"):
+    with pytest.raises(UserError, match="it is not a run folder"):
         draw_curves(tmp_path)
 
 

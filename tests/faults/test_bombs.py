@@ -38,16 +38,16 @@ MERGES = "a0: &a0 {k0: x}\n" + "".join(
     [
         (LAUGHS, "more than 20,000 values"),
         (MERGES, "more than 20,000 values"),
-        ("a: &a [*a]", "it holds itself"),
+        ("a: &a [*a]", "it contains itself"),
         ("[" * 50_000, "nested more than 32 deep"),
         ("a: " + "9" * 5000, "a number of more than 64 characters"),
         ("a: 0x" + "f" * 5000, "a number of more than 64 characters"),
         ("a: 0b_", "invalid literal"),
         ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is given twice"),
         ("g: {a: 1, a: 1}", "the key 'a' is given twice"),
-        ("a: !!binary aGk=", "no plain value"),
-        ("a: !!set {x}", "no plain value"),
-        ("? [a]\n: 1", "a key is a word"),
+        ("a: !!binary aGk=", "not a plain value"),
+        ("a: !!set {x}", "not a plain value"),
+        ("? [a]\n: 1", "a key must be a word"),
         ("a: \x07", "special characters"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_pipe_or_a_device_is_refused_and_not_waited_for(
     name: str, make: Callable[[Path], object], tmp_path: Path
 ) -> None:
     make(tmp_path / name)
-    with pytest.raises(UserError, match="no regular file"):
+    with pytest.raises(UserError, match="not a regular file"):
         READERS[name](tmp_path / name)
 
 

@@ -221,7 +221,7 @@ def test_any_flipped_bit_or_truncation_of_a_bundles_weights_is_named(tmp_path):
         path.write_bytes(original)
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"student\.safetensors is not the file"):
+        with pytest.raises(UserError, match=r"student\.safetensors does not match"):
             read_bundle(tmp_path, "student")
 
 

@@ -91,9 +91,9 @@ def test_a_killed_process_is_named_with_its_signal():
     with pytest.raises(WorkerError, match=message) as caught:
         do(env, KILL)
     assert any(f"process {pid} " in str(caught.value) for pid in pids)
-    with pytest.raises(WorkerError, match=r"No worker can go on after this: .*SIGKILL"):
+    with pytest.raises(WorkerError, match=r"The workers are closed after: .*SIGKILL"):
         do(env, GO_ON)
-    with pytest.raises(WorkerError, match="No worker can go on"):
+    with pytest.raises(WorkerError, match="The workers are closed"):
         env.get_attr("render_mode")
     env.close()
     assert mp.active_children() == []

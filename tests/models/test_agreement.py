@@ -74,7 +74,7 @@ def test_without_bounds_there_is_no_scale_and_no_noise_in_half_ranges() -> None:
     wide = spaces.Box(-np.finfo(np.float32).max, np.finfo(np.float32).max, (2,), np.float32)
     assert not ActionAccuracy(wide).is_defined
     check_noise(wide, 0.0)
-    with pytest.raises(UserError, match="too far apart"):
+    with pytest.raises(UserError, match="too wide"):
         check_noise(wide, 0.2)
 
 

@@ -313,9 +313,9 @@ def test_a_bundle_says_what_older_versions_know_and_no_more(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("suite", "size", "message"),
     [
-        ("", "same", "mujoco, hopper, atari, procgen; this task is of none"),
-        ("dm_control", "same", "this task is of 'dm_control'"),
-        ("atari", "big", "'big' is none of smaller, same, larger"),
+        ("", "same", "mujoco, hopper, atari, procgen; this task is in none"),
+        ("dm_control", "same", "this task is in 'dm_control'"),
+        ("atari", "big", "'big' is not one of smaller, same, larger"),
     ],
 )
 def test_unknown_suites_and_sizes_are_refused(suite: str, size: str, message: str) -> None:
@@ -327,12 +327,12 @@ def test_unknown_suites_and_sizes_are_refused(suite: str, size: str, message: st
     ("config", "message"),
     [
         ({"mode": "NatureCNN"}, "needs fully_connected units"),
-        ({"activation": "Swish"}, "'Swish' is none of"),
+        ({"activation": "Swish"}, "'Swish' is not one of"),
         ({"head": (0,)}, "cannot have"),
         ({"critic_head": (8, -1)}, "cannot have"),
         ({"fully_connected": -1}, "cannot have"),
-        ({"separate_critic": True}, "of frames alone"),
-        ({"separate_critic": True, "mode": "State"}, "of frames alone"),
+        ({"separate_critic": True}, "of frames only"),
+        ({"separate_critic": True, "mode": "State"}, "of frames only"),
         (
             {"separate_critic": True, "proprio_features": 0, "critic_on_state": True},
             "without critic_on_state",
@@ -352,5 +352,5 @@ def test_frames_that_are_too_small_are_refused() -> None:
 def test_an_impala_extractor_sees_one_image() -> None:
     image, vector = frame_space(3, 20, 20)["frame"], box(3)
     for space in (vector, spaces.Dict({"a": image, "b": vector})):
-        with pytest.raises(UserError, match="images and nothing else"):
+        with pytest.raises(UserError, match="needs images"):
             ImpalaExtractor(space)

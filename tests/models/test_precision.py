@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from Common.commands.exits import say_once
+from Common.commands.exits import print_once
 from Evaluation.export import ExportFlags, export
 from Models.student.bundle import load_student, save_student
 from Models.student.policy import StudentPolicy
@@ -32,13 +32,13 @@ def test_without_bfloat16_a_bundle_runs_in_float32_and_says_so_once(config, tmp_
     exact = make_student(precision="float32", **config)
     exact.load_state_dict(student.state_dict())
     obs = some_obs(student, 5)
-    say_once.cache_clear()
+    print_once.cache_clear()
     for _ in range(2):
         loaded = load_student(tmp_path)
         actions = loaded.predict(obs, deterministic=True)[0]
     assert actions.tobytes() == exact.predict(obs, deterministic=True)[0].tobytes()
     assert capsys.readouterr().err.splitlines() == [
-        "Note: This processor has no bfloat16: a network that was trained in it runs in float32."
+        "Note: This processor lacks bfloat16: a network trained in bfloat16 runs in float32."
     ]
     # What is written again still says what it was trained in.
     save_student(loaded, tmp_path / "again", {"task": "Pusher"})
@@ -60,7 +60,7 @@ def test_with_bfloat16_it_runs_in_bfloat16(tmp_path, capsys):
 
 @pytest.mark.usefixtures("no_bfloat16")
 def test_what_was_trained_in_float32_or_sees_no_frames_says_nothing(capsys):
-    say_once.cache_clear()
+    print_once.cache_clear()
     for student in (make_student(precision="float32"), make_student(mode="State")):
         student.predict(some_obs(student, 2))
     assert capsys.readouterr().err == ""

@@ -258,26 +258,26 @@ def test_damaged_description_is_refused(tmp_path: Path) -> None:
     save_student(make_student(), tmp_path, {"task": "none"})
     path = tmp_path / "student.json"
     change_description(path, lambda description: description["config"].update(mode="ImpaalaMid"))
-    with pytest.raises(UserError, match=r"student\.json describes no student"):
+    with pytest.raises(UserError, match=r"student\.json is not a valid student"):
         load_student(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("part", "key", "value", "message"),
     [
-        ("config", "head", [2**16, 2**16], r"described as .*65536"),  # 17 GB
-        ("config", "head", [10**30], "describes no student"),
-        ("config", "head", "128", "describes no student"),
+        ("config", "head", [2**16, 2**16], r"expected torch\S+ .*65536"),  # 17 GB
+        ("config", "head", [10**30], "not a valid student"),
+        ("config", "head", "128", "not a valid student"),
         ("config", "head", [8] * 65, "65 layers are more than"),
         ("config", "head", [2**17], "up to 65536"),
         ("config", "pooling", 257, "must be 1 to 256"),
-        ("config", "proprio_features", 2**16, r"described as .*65824"),
-        ("config", "pooling", 256, r"described as .*2097216"),
+        ("config", "proprio_features", 2**16, r"expected torch\S+ .*65824"),
+        ("config", "pooling", 256, r"expected torch\S+ .*2097216"),
         ("config", "filters", [16], "filters"),
         ("observations", "frame", [4, 10**6, 10**6], "'frame' has the shape"),
         ("observations", "frame", [4, 0, 24], "'frame' has the shape"),
         ("observations", "proprio", [10**12], "'proprio' has the shape"),
-        ("observations", "proprio", [6], r"described as .*\(6,\)"),
+        ("observations", "proprio", [6], r"expected torch\S+ .*\(6,\)"),
         ("actions", "low", [0.0], "bounds of the actions"),
     ],
 )
@@ -297,7 +297,7 @@ def test_a_bundle_of_actions_that_are_not_its_familys_is_refused(tmp_path: Path)
     save_student(of_family("bernoulli", mode="State"), tmp_path, {"task": "none"})
     path = tmp_path / "student.json"
     change_description(path, lambda description: description.update(actions={"n": 3}))
-    with pytest.raises(UserError, match=r"student\.json describes no student.*bernoulli student"):
+    with pytest.raises(UserError, match=r"student\.json is not a valid student.*bernoulli student"):
         load_student(tmp_path)
 
 

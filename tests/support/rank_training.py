@@ -22,7 +22,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
-from Algorithm.distributed import everyones, is_first, joined, rank, share_of, world_size
+from Algorithm.distributed import gather, is_first, joined, rank, share_of, world_size
 from Algorithm.on_policy.distill import TeacherDistill
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Algorithm.on_policy.loop import OnPolicyStudent
@@ -196,7 +196,7 @@ def main(folder: Path) -> None:
     """Trains every case on this rank."""
     torch.set_num_threads(1)
     with joined():
-        outcome: dict[str, Any] = {"ranks": everyones(rank())}
+        outcome: dict[str, Any] = {"ranks": gather(rank())}
         for case in CASES:
             with (
                 patch.object(DiagGaussian, "sample", known_noise()),

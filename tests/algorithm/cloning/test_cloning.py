@@ -340,7 +340,7 @@ def test_what_is_not_finite_stops_before_the_weights_change(what: str) -> None:
 
 
 def test_a_dataset_smaller_than_a_batch() -> None:
-    with pytest.raises(UserError, match="180 states to train on, fewer than a batch of 181"):
+    with pytest.raises(UserError, match="180 states for training, fewer than a batch of 181"):
         cloning(batch_size=181)
 
 
@@ -363,12 +363,12 @@ def test_mse_of_discrete_actions() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"loss_type": "L1"}, "'L1' is none of NLL, KL, MSE"),
+        ({"loss_type": "L1"}, "'L1' is not one of NLL, KL, MSE"),
         ({"batch_size": 0}, "`batch_size` 0"),
         ({"gradient_steps": -1}, "gradient_steps` -1"),
         ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
-        ({"learning_rate": math.nan}, "learning_rate` .* must fall"),
-        ({"final_learning_rate": 1.0}, "learning_rate` .* must fall"),
+        ({"learning_rate": math.nan}, "learning_rate` .* must decrease"),
+        ({"final_learning_rate": 1.0}, "learning_rate` .* must decrease"),
         ({"max_grad_norm": 0.0}, "`max_grad_norm` 0.0"),
         ({"weight_decay": -1.0}, "`weight_decay` -1.0"),
         ({"held_out": 1.0}, "`held_out` 1.0"),

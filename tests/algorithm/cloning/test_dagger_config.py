@@ -41,7 +41,7 @@ def test_beta_schedules_by_hand() -> None:
         ({"gradient_steps": 0}, "`DaggerConfig.gradient_steps` 0"),
         ({"learning_rate": 0.0}, "`DaggerConfig.learning_rate` 0.0"),
         ({"new_share": 1.5}, "`new_share` 1.5"),
-        ({"beta_schedule": "cubic"}, "'cubic' is none of zero, constant"),
+        ({"beta_schedule": "cubic"}, "'cubic' is not one of zero, constant"),
         ({"beta": -0.1}, "`beta` -0.1"),
         ({"beta_decay": 2.0}, "`beta_decay` 2.0"),
     ],

@@ -58,7 +58,7 @@ def test_another_training_takes_the_place_of_an_older_one(tmp_path: Path, steps:
 def test_files_that_cannot_be_gone_on_from(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match="no whole training to go on with"):
+    with pytest.raises(UserError, match="no complete training to resume"):
         BehaviouralCloning.load(tmp_path, MemoryData())
     cloning().save(tmp_path)
     with pytest.raises(UserError, match=r"dataset\.states was 200 and is 400"):
@@ -68,6 +68,6 @@ def test_files_that_cannot_be_gone_on_from(
     flipped = bytes([whole[-1] ^ 1])
     for damaged in (whole[: len(whole) // 2], b"", whole[:-1] + flipped):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match="no whole training"):
+        with pytest.raises(UserError, match="no complete training"):
             BehaviouralCloning.load(tmp_path, MemoryData())
         assert "learner.safetensors is not the file that was written" in capsys.readouterr().err

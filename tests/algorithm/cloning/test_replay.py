@@ -321,7 +321,7 @@ def test_going_on_from_a_state_is_exact(alpha: float) -> None:
         ({"alpha": -0.1}, "`alpha` -0.1"),
         ({"alpha": math.nan}, "`alpha` nan"),
         ({"alpha": math.inf}, "`alpha` inf"),
-        ({"mode_alpha": "steep"}, "'steep' is none of constant, linear"),
+        ({"mode_alpha": "steep"}, "'steep' is not one of constant, linear"),
         ({"beta_start": 1.1}, "`beta_start` 1.1"),
         ({"priority_floor": 0.0}, "`priority_floor` 0.0"),
         ({"priority_floor": 20.0}, "below `priority_cap`"),
@@ -340,5 +340,5 @@ def test_mistakes_of_the_caller() -> None:
         sampled.add(59, new=True)
     with pytest.raises(ValueError, match="finite"):
         sampled.update(np.array([0]), np.array([np.nan]))
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="replay is empty"):
         PrioritisedReplay(4, ReplayConfig(), 0).draw(2)

@@ -175,10 +175,10 @@ def test_bad_configuration(changes: dict[str, float], message: str) -> None:
     "config", [AugmentationConfig(random_shift=1), AugmentationConfig(modality_dropout=0.5)]
 )
 def test_students_without_frames_are_refused(config: AugmentationConfig) -> None:
-    with pytest.raises(UserError, match="not for mode State"):
+    with pytest.raises(UserError, match="not work in mode State"):
         Augmenter(config, student("State"))
     other = ActorCriticPolicy(GROUPS["state"], ACTIONS, lambda _: 1e-3)
-    with pytest.raises(UserError, match="not for ActorCriticPolicy"):
+    with pytest.raises(UserError, match="not ActorCriticPolicy"):
         Augmenter(config, other)
 
 

@@ -15,7 +15,7 @@ import torch
 
 import Algorithm.distributed
 import Distillation.flags.ranks
-from Algorithm.distributed import average_gradients, everyones, of_all_ranks, share_of
+from Algorithm.distributed import average_gradients, gather, of_all_ranks, share_of
 from Algorithm.on_policy.joint_statistics import joint_moments
 from Common.errors import UserError
 from Common.places import ROOT
@@ -116,7 +116,7 @@ def test_without_torchrun_nothing_is_exchanged() -> None:
     assert weight.grad is gradient
     assert torch.equal(gradient, torch.arange(3.0))
     assert of_all_ranks(tensor) is tensor
-    assert everyones("a") == ["a"]
+    assert gather("a") == ["a"]
     assert share_of(5, "") == range(5)
     flags = Flags(method=MethodFlags(BC_phase=True))
     assert flags_of_rank(flags) is flags
@@ -208,7 +208,7 @@ def own_states(folder: Path) -> bytes:
         ("BC_phase", {}, "cpu", "A run on several ranks is for --PPD, --Sdistillation"),
         ("Dagger_phase", {}, "cpu", "not for --Dagger_phase. Start it without torchrun."),
         ("C_data", {}, "cpu", "not for --C_data"),
-        ("PPD", {"num_envs": 9}, "cpu", "--num_envs 9 is of all ranks together"),
+        ("PPD", {"num_envs": 9}, "cpu", "--num_envs 9 counts all ranks together"),
         ("PPD", {"batch_size": 255}, "cpu", "--batch_size 255"),
     ],
 )

@@ -219,8 +219,8 @@ def test_a_policy_class_of_ones_own(algorithm: Any, teacher: PPO) -> None:
     ("policy", "kwargs", "match"),
     [
         ("MlpLstmPolicy", None, "no policy 'MlpLstmPolicy'. Choose one of .*MlpPolicy"),
-        (SACPolicy, None, "SACPolicy is no ActorCriticPolicy"),
-        (torch.nn.Linear(1, 1), None, "Linear.* is no ActorCriticPolicy"),
+        (SACPolicy, None, "SACPolicy is not an ActorCriticPolicy"),
+        (torch.nn.Linear(1, 1), None, "Linear.* is not an ActorCriticPolicy"),
         (RecurrentActorCriticPolicy, None, "RecurrentActorCriticPolicy is recurrent"),
         ("MlpPolicy", {"use_sde": True}, "gSDE"),
     ],
@@ -236,8 +236,8 @@ def test_policies_that_no_student_can_have(
     ("argument", "match"),
     [
         ({"use_sde": True}, "gSDE"),
-        ({"rollout_buffer_class": object}, "rollout buffer of its own"),
-        ({"rollout_buffer_kwargs": {"a": 1}}, "rollout buffer of its own"),
+        ({"rollout_buffer_class": object}, "its own rollout buffer"),
+        ({"rollout_buffer_kwargs": {"a": 1}}, "its own rollout buffer"),
     ],
 )
 def test_arguments_without_an_equivalent(argument: dict[str, Any], match: str) -> None:

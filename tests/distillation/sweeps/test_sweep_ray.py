@@ -48,7 +48,7 @@ def test_an_address_where_nothing_is():
 
 @pytest.mark.parametrize("address", ["head", "auto", "ray://head:10001", ":6379", "head:x"])
 def test_what_is_no_address(address):
-    with pytest.raises(UserError, match="is no HOST:PORT"):
+    with pytest.raises(UserError, match="is not HOST:PORT"):
         check_answers(address)
 
 
@@ -70,7 +70,7 @@ def test_only_a_server_of_rays_kind_counts(answer, fits):
         if fits:
             check_answers(address)
         else:
-            with pytest.raises(UserError, match="no Ray cluster"):
+            with pytest.raises(UserError, match="not a Ray cluster"):
                 check_answers(address)
         thread.join()
 

@@ -139,7 +139,7 @@ def test_split_is_by_episodes(dataset):
     np.testing.assert_array_equal(dataset.split(0.3, seed=0)[1], validation)
     assert dataset.split(0.3, seed=1)[1].tolist() != validation.tolist()
     assert len(dataset.split(0.0, seed=0)[1]) == 0
-    with pytest.raises(UserError, match="none is left"):
+    with pytest.raises(UserError, match="is left for training"):
         dataset.split(0.99, seed=0)
     with pytest.raises(UserError, match="not in"):
         dataset.split(1.0, seed=0)
@@ -170,16 +170,16 @@ def test_another_task_or_frame_size_is_refused(folder):
         (lambda d: d.update(episodes=3), "counts do not add up"),
         (lambda d: d["shards"].append(d["shards"][-1]), r"lists shard_\d+.safetensors twice"),
         (lambda d: d["shards"].pop(0), "not numbered from 0"),
-        (lambda d: d["shards"][1].update(first_episode=0), "episodes that it should"),
+        (lambda d: d["shards"][1].update(first_episode=0), "the expected episodes"),
         (lambda d: d["shards"][0].update(steps=1), "do not add up to its steps"),
         (lambda d: d["shards"][0].pop("sha256"), "missing or wrong"),
         (lambda d: d["recipe"].pop("task"), "missing or wrong"),
         (lambda d: d["recipe"].update(num_data=0), "missing or wrong"),
         (lambda d: d["step_columns"]["state"].update(dtype="object"), "missing or wrong"),
-        (lambda d: d.update(format=2), "format 2, and this version reads 1"),
-        (lambda d: d.update(kind="student"), "describes no teacher dataset"),
+        (lambda d: d.update(format=2), "format 2, but this version reads 1"),
+        (lambda d: d.update(kind="student"), "does not describe a teacher dataset"),
         (lambda d: d.update(shards=7), "missing or wrong"),
-        (lambda d: d["recipe"].update(first_seed=10_000_001), "shard_00000.*manifest describes"),
+        (lambda d: d["recipe"].update(first_seed=10_000_001), "shard_00000.*does not match"),
         (lambda d: d["step_columns"]["state"].update(shape=[9]), "shard_00000.*bytes"),
     ],
 )
@@ -191,11 +191,11 @@ def test_a_manifest_that_disagrees(copy, change, message):
 
 def test_no_manifest_or_a_garbled_one(copy, tmp_path):
     (copy / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match=r"manifest\.json.*no JSON"):
+    with pytest.raises(UserError, match=r"manifest\.json.*not JSON"):
         TeacherDataset.open(copy)
-    with pytest.raises(UserError, match=r"is no dataset.*--C_data"):
+    with pytest.raises(UserError, match=r"is not a dataset.*--C_data"):
         TeacherDataset.open(tmp_path)
-    with pytest.raises(UserError, match="is no dataset"):
+    with pytest.raises(UserError, match="is not a dataset"):
         TeacherDataset.open(copy / "manifest.json")
 
 

@@ -247,7 +247,7 @@ def test_a_pipe_in_the_place_of_a_shard_is_named_unread(copy):
     path = copy / shard_name(1)
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         TeacherDataset.open(copy, TASK)
 
 
@@ -288,9 +288,9 @@ def test_too_little_room_is_noticed_first(monkeypatch, tmp_path):
 def test_folders_are_not_mixed(copy, tmp_path):
     with pytest.raises(UserError, match=r"holds a dataset already.*`resume`"):
         collect_tiny(copy)
-    with pytest.raises(UserError, match=r"(?s)begun otherwise.*num_data: 130, now 131"):
+    with pytest.raises(UserError, match=r"(?s)begun with other settings.*num_data: 130, now 131"):
         collect_tiny(copy, 131, resume=True)
-    with pytest.raises(UserError, match=r"(?s)begun otherwise.*teacher"):
+    with pytest.raises(UserError, match=r"(?s)begun with other settings.*teacher"):
         collect_tiny(copy, teacher=ArithmeticTeacher(gain=2.0), resume=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("")
@@ -311,8 +311,8 @@ def test_two_processes_do_not_share_a_folder(copy):
         ({"num_data": 0}, "`num_data` 0"),
         ({"behaviour_noise": -0.1}, "`behaviour_noise` -0.1"),
         ({"behaviour_noise": float("nan")}, "`behaviour_noise` nan"),
-        ({"first_seed": 5}, "leave the seeds of datasets"),
-        ({"first_seed": seeds.DATASET.stop - 1}, "leave the seeds of datasets"),
+        ({"first_seed": 5}, "exceed the seeds of datasets"),
+        ({"first_seed": seeds.DATASET.stop - 1}, "exceed the seeds of datasets"),
         ({"n_envs": 0}, "`n_envs` 0"),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_damaged_shard_stops_every_command_and_is_repaired(
     assert not (tmp_path / "run").exists()
     assert content(copy) == left
     dataset_tools.main(["repair", str(copy), "--teacher", str(teacher)])
-    assert f"{copy / SHARD} is whole again" in capsys.readouterr().out
+    assert f"{copy / SHARD} is repaired" in capsys.readouterr().out
     assert content(copy) == content(whole)
 
 
@@ -128,7 +128,7 @@ def test_what_was_imported_is_imported_again(
     path.write_text(json.dumps(data))
     remedy = "import mine-v1 again by `python -m Enviroment.dataset import`"
     assert remedy in failed(capsys, "verify", str(copy))
-    assert "how its teacher was asked" in failed(
+    assert "lacks the settings of its teacher" in failed(
         capsys, "repair", str(copy), "--teacher", str(teacher)
     )
     with pytest.raises(UserError, match=remedy):
@@ -218,7 +218,7 @@ def test_a_manifest_that_asks_nonsense_of_its_teacher(
     data["recipe"]["teacher"] |= wrong
     path.write_text(json.dumps(data))
     said = failed(capsys, "repair", str(copy), "--teacher", str(teacher))
-    assert "how its teacher was asked" in said or "min_std -1.0 must be above 0" in said
+    assert "lacks the settings of its teacher" in said or "min_std -1.0 must be above 0" in said
 
 
 def test_collect_missing_leaves_the_teacher_where_it_is(

@@ -85,9 +85,9 @@ def test_what_does_not_fit_is_refused(minari, monkeypatch, tmp_path):
     make(minari, "mine-v1", make_buffers([(5, True)]))
     with pytest.raises(UserError, match=r"Episode 0.*frames are uint8 \(1, 16, 24\)"):
         import_minari("mine-v1", replace(TASK, frame_size=(16, 32)), tmp_path / "b")
-    with pytest.raises(UserError, match="no Minari dataset that can be read"):
+    with pytest.raises(UserError, match=r"Minari dataset at .* cannot be read"):
         import_minari("yours-v1", TASK, tmp_path / "b")
-    with pytest.raises(UserError, match="no name of a Minari dataset"):
+    with pytest.raises(UserError, match="not a valid name of a Minari dataset"):
         import_minari("yours?", TASK, tmp_path / "b")
     assert not (tmp_path / "b").exists()
     import_minari("mine-v1", TASK, tmp_path / "b")

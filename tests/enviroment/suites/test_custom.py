@@ -124,11 +124,11 @@ def test_what_a_camera_leaves_out_shows_the_body_and_all_that_hangs_on_it(model)
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is wrong there"),
-        ("distance=a", "distance is 'a', no number"),
-        ("distance=nan", "no number"),
+        ("", "is not valid"),
+        ("distance=a", "distance 'a' is not a number"),
+        ("distance=nan", "is not a number"),
         ("distance=-1", "must be above 0"),
-        ("distanc=1", "'distanc=1' is wrong there"),
+        ("distanc=1", "'distanc=1' is not valid"),
         ("distance=1,distance=2", "each once"),
         ("track=bll", "Did you mean ball"),
         ("bll", "Did you mean ball"),
@@ -149,7 +149,7 @@ def test_a_custom_task_outlives_its_description() -> None:
     written = json.loads(json.dumps({"task": task.name, **describe_custom(task)}))
     assert task_of(written) == task
     assert task_of({"task": "Pusher", **describe_custom(TASKS["Pusher"])}) is TASKS["Pusher"]
-    with pytest.raises(UserError, match="not described as it should be"):
+    with pytest.raises(UserError, match="description of a task is invalid"):
         task_of({"custom_task": {"name": "Mine-v0"}})
 
 
@@ -178,9 +178,9 @@ def test_any_teacher_may_act_in_a_users_own_task(capsys: pytest.CaptureFixture[s
         (("--env_id",), "expected one argument"),
         (("--env_id", "their_robots:Nine-v0"), "Did you mean Mine-v0"),
         (("--env_id", "no_robots:Mine-v0"), "No module named 'no_robots'"),
-        (("--env_id", "a b"), "no environment's id"),
+        (("--env_id", "a b"), "not an environment id"),
         (("--env_id", "their_robots:Endless-v0"), "max_episode_steps"),
-        (("--env_id", "CartPole-v1", "--camera", "pole"), "no MuJoCo environment"),
+        (("--env_id", "CartPole-v1", "--camera", "pole"), "not a MuJoCo environment"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "tors"), "Did you mean torso"),
         (("--env_id", "their_robots:Mine-v0", "--PPD", "--mode", "ImpaalaSmall"), "--camera"),
         (("--env_id", "their_robots:Mine-v0", "--PPD"), "Give the bundle of one (--teacher)"),
@@ -221,7 +221,7 @@ def test_proprioception_outside_the_state_is_refused(
                 *("--teacher", str(teacher), "--output", "run"),
             ]
         )
-    assert "3:12 is no range of the state" in capsys.readouterr().err
+    assert "3:12 is not a range of the state" in capsys.readouterr().err
     assert not Path("run").exists()
 
 
@@ -297,7 +297,7 @@ def test_a_pixel_student_of_a_third_partys_environment(package: Path, teacher: P
     with pytest.raises(UserError, match="`env_id` their_robots:Mine-v0"):
         described.make_env(1)  # the folder's text alone runs no code
     assert "their_robots" not in sys.modules
-    with pytest.raises(UserError, match="not that of the task"):
+    with pytest.raises(UserError, match="not the environment of the task"):
         open_subject(package / "run", "os:Mine-v0")
     subject = open_subject(package / "run", "their_robots:Mine-v0")
     subject.make_env(1).close()

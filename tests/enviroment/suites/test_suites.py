@@ -323,7 +323,7 @@ def test_what_is_not_there(coinrun):
     with pytest.raises(RuntimeError, match="reset before step"):
         env.step(np.zeros(1, np.int64))
     env.close()
-    with pytest.raises(UserError, match="64x64 in colour only"):
+    with pytest.raises(UserError, match="colour frames of 64x64 only"):
         make_games(dataclasses.replace(get_task("CoinRun"), frame_size=(84, 84)), 1, TRAIN)
 
 

@@ -131,7 +131,7 @@ def test_agents_of_other_spaces_are_converted(registered, env_id, policy, tmp_pa
     agent = A2C(policy, env, n_steps=8, seed=1, device="cpu").learn(8)
     agent.save(tmp_path / "agent.zip")
     convert(tmp_path, task=env_id)
-    assert "Note: no --vecnormalize was given" in capsys.readouterr().err
+    assert "Note: without --vecnormalize" in capsys.readouterr().err
     teacher, obs = Teacher.load(tmp_path / "teacher"), cast(Any, env.reset())
     expected = agent.predict(obs, deterministic=True)[0]
     np.testing.assert_array_equal(teacher.predict(obs)[0], expected)
@@ -152,7 +152,7 @@ def test_an_environment_that_is_not_installed_is_not_needed(saved, capsys):
 def test_what_an_environment_says_is_told_as_its_own_with_versions(registered, saved, capsys):
     convert(saved[0], task="Broken-v0")
     note = capsys.readouterr().err
-    assert f"Broken-v0 cannot be made. What it says (with gymnasium {gym.__version__}" in note
+    assert f"Broken-v0 cannot be made. Its error (with gymnasium {gym.__version__}" in note
     assert "ZeroDivisionError: no such table" in note
     assert "has the same spaces" not in note
 
@@ -169,12 +169,12 @@ def test_of_a_task_of_the_registry_its_own_name_is_offered(tmp_path, capsys):
     convert(tmp_path, task="Hopper-v3")
     note = capsys.readouterr().err
     assert "moved to the gymnasium-robotics project" in note
-    assert "Hopper-v5 has the same spaces. For a teacher of it: --task Hopper" in note
+    assert "Hopper-v5 has the same spaces. For a teacher of it, give --task Hopper" in note
 
 
 def test_statistics_that_may_have_been_forgotten_are_named(saved, capsys):
     convert(saved[0])
-    assert "Beside it lies vecnormalize.pkl" in capsys.readouterr().err
+    assert "vecnormalize.pkl in the same folder may be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_statistics_that_may_have_been_forgotten_are_named(saved, capsys):
         ((), "Reacher", r"does not fit"),
         ((), "Pushr", "Did you mean Pusher"),
         (("--vecnormalize", "none.pkl"), "Pusher", "none.pkl"),
-        (("--trust", "yes"), "Pusher", "no SHA-256"),
+        (("--trust", "yes"), "Pusher", "not a SHA-256"),
         (("--corrupt_teacher", "-1"), "Pusher", "above 0"),
     ],
 )
@@ -265,5 +265,5 @@ def test_without_the_library_or_the_network_it_is_a_clear_error(monkeypatch):
 
 @pytest.mark.parametrize("name", ["hf://agent", "hf://a/b/c", "hf://a/b@", "hf://../.."])
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(UserError, match="no name on the hub"):
+    with pytest.raises(UserError, match="not a name on the hub"):
         download_agent(name)

@@ -252,5 +252,5 @@ def test_augmentation_and_warm_up_of_a_student_of_frames() -> None:
     model.learn(16)  # the critic's rollout
     for name, parameter in policy.named_parameters():
         assert torch.equal(parameter, before[name]) == (not name.startswith("critic")), name
-    with pytest.raises(UserError, match="frames alone"):
+    with pytest.raises(UserError, match="frames only"):
         learner(PPD, teacher, augmentation=AugmentationConfig(modality_dropout=0.1))

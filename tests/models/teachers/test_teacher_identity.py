@@ -144,5 +144,5 @@ def test_a_dataset_of_an_earlier_version_is_repaired_and_gone_on_with(tmp_path: 
         lambda: repair(folder, Named("two"), [0]),  # pyright: ignore[reportArgumentType]
         lambda: collect_tiny(folder, 20, teacher=Named("two"), resume=True),
     ):
-        with pytest.raises(UserError, match=r"another teacher|begun otherwise"):
+        with pytest.raises(UserError, match=r"another teacher|begun with other settings"):
             go_on()

@@ -156,7 +156,7 @@ def _big_endian(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("forge", "message"),
     [
-        (_lengthened, "not as long"),
+        (_lengthened, "does not have the length"),
         (_of_another_magic, "neither"),
         (_big_endian, "not little-endian"),
     ],
@@ -223,7 +223,7 @@ def test_a_file_is_never_said_to_hold_code_that_it_may_not_hold(tmp_path: Path) 
     env = VecNormalize(make_vec_env("Pendulum-v1", 1))
     env.mark = Harmless()  # pyright: ignore[reportAttributeAccessIssue]
     env.save(str(tmp_path / "v.pkl"))
-    with pytest.raises(NeedsTrustError, match=r"asks for .*Harmless.*`trust`") as error:
+    with pytest.raises(NeedsTrustError, match=r"needs .*Harmless.*`trust`") as error:
         read_vecnormalize(tmp_path / "v.pkl", 3)
     A2C("MlpPolicy", make_vec_env("Pendulum-v1", 1)).save(tmp_path / "agent.zip")
     replace_member(tmp_path / "agent.zip", "policy.pth", old_torch_file({"a": Harmless()}))
