@@ -39,8 +39,8 @@ class CloningConfig:
             )
         if not 0 <= self.final_learning_rate <= self.learning_rate < math.inf:
             raise UserError(
-                f"`learning_rate` {self.learning_rate} must decrease to `final_learning_rate` "
-                f"{self.final_learning_rate}, which must be at least 0."
+                f"`learning_rate` {self.learning_rate} must be finite and must decrease, to a "
+                f"final {self.final_learning_rate} of at least 0."
             )
         if not self.learning_rate > 0 or not self.max_grad_norm > 0 or not self.weight_decay >= 0:
             raise UserError(

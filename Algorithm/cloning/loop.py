@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -93,10 +93,7 @@ class SupervisedLearner:
         if len(data):
             self.replay.add(len(data), new=False)
         self.optimizer = torch.optim.AdamW(
-            policy.parameters(),
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            fused=True,
+            policy.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.gradient_steps = 0
         self.env_steps = self._given = len(data) + (0 if held_out is None else len(held_out))
@@ -301,7 +298,7 @@ class SupervisedLearner:
 
     def _run(self, phases: list[Phase], callback: BaseCallback | None) -> None:
         """Run all remaining phases, between the callback's start and end."""
-        callback = callback or _NoCallback()
+        callback = callback or CallbackList([])
         last_step = phases[-1].stop
         self._started = time.perf_counter() - self.seconds
         callback.init_callback(self)  # pyright: ignore[reportArgumentType]
@@ -389,8 +386,3 @@ class SupervisedLearner:
     def _save_student(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
         counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
         save_student(self.policy, folder, {**counters, **(notes or {})})
-
-
-class _NoCallback(BaseCallback):
-    def _on_step(self) -> bool:
-        return True

@@ -291,13 +291,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self._update_info_buffer(infos, dones)
             rewards = rewards + truncation_bonus(self._values, infos, dones, self.gamma)
             rollout_buffer.add_step(
-                obs,
-                raw,
-                rewards,
-                self._last_episode_starts,
-                student,
-                values,
-                seen,
+                obs, raw, rewards, self._last_episode_starts, student, values, seen
             )
             self._last_obs, self._last_episode_starts = new_obs, dones  # pyright: ignore[reportAttributeAccessIssue]
         with torch.no_grad():

@@ -72,7 +72,7 @@ class RayWorkers:
                 ray.init(address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, SystemExit) as error:
                 raise UserError(
-                    f"--ray_address {address}: {error} Start the grid on a node of the cluster, "
+                    f"`ray_address` {address}: {error} Start the grid on a node of the cluster, "
                     "with the Python and the Ray that it has."
                 ) from error
         return cls(ray, cpus, gpus, most)
@@ -130,7 +130,7 @@ def check_answers(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise UserError(
-            f"--ray_address {address} is not HOST:PORT. `ray start --head` prints the address; "
+            f"`ray_address` {address} is not HOST:PORT. `ray start --head` prints the address; "
             "the default port is 6379."
         )
     try:
@@ -147,7 +147,7 @@ def check_answers(address: str) -> None:
             return
         reason = "the server there is not a Ray cluster"
     raise UserError(
-        f"--ray_address {address} does not answer: {reason}. Start a cluster with "
+        f"`ray_address` {address} does not answer: {reason}. Start a cluster with "
         "`ray start --head` on its first node, and pass the address that it prints."
     )
 

@@ -55,7 +55,7 @@ def check_in_place(path: Path) -> None:
         if path.is_relative_to(folder) and not _is_file_at(descriptor, folder / LOCK_FILE):
             raise UserError(
                 f"{folder} was moved, deleted or replaced while it was being written. Nothing more "
-                "is written. If it was moved, continue with --resume and its new path as --output."
+                "is written. If it was moved, continue with `resume` and its new path as `output`."
             )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -18,12 +18,12 @@ from tyro.constructors import PrimitiveConstructorSpec
 from Algorithm.method_registry import METHODS, Method
 from Algorithm.on_policy.config import PPDConfig
 from Common.errors import UserError
+from Models.networks.encoders import ENCODERS
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Mode = Literal["State", "ImpaalaSmall", "ImpaalaMid", "ImpaalaBig"]
-MODES: tuple[Mode, ...] = get_args(Mode)
+MODES = ("State", *(name for name, kind in ENCODERS.items() if kind.is_mode))
 Size = Literal["", "smaller", "same", "larger"]
 LrSchedule = Literal["linear", "constant"]
 LambdaKind = Literal["constant", "linear", "skill"]
@@ -141,7 +141,7 @@ class StudentFlags:
     """What the student sees, and with what network."""
 
     # the network: an MLP on the state, or an IMPALA-CNN on frames
-    mode: Annotated[Mode, _MODE_FLAG, STUDENT] = "State"
+    mode: Annotated[str, _MODE_FLAG, STUDENT] = "State"
     # the paper's network for the task's suite, in place of --mode's
     size: Annotated[Size, STUDENT] = ""
     frame_size: Annotated[str, EVERY] = "64x64"  # pixels, height x width

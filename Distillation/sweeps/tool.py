@@ -52,7 +52,7 @@ class SweepFlags:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Bad input ends it with exit code 2 and all that is wrong on stderr."""
     ending = exit_with_message("The same command goes on where it was.")
-    with ending, fields_as_flags({"folder": "output"}):
+    with ending, fields_as_flags({"folder": "output", "ray_address": "ray_address"}):
         flags = tyro.cli(
             SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
             config=(tyro.conf.FlagCreatePairsOff,),

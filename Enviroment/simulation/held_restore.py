@@ -62,14 +62,7 @@ def put(root: object, held: Held) -> None:
         putter.put(held.tree, root)
         for write in (*putter.writes, *putter.simulations):
             write()
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except _DAMAGED as error:
         raise UserError(f"The saved environments are damaged: {error!r}.") from error
 
 

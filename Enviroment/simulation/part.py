@@ -67,7 +67,7 @@ def make_environment(task: Task) -> gym.Env:
     if task.described and package and package not in sys.modules:
         raise UserError(
             f"{task.env_id}: only a file asks for the package {package}, and importing it would "
-            f"run its code. If you trust it, name it yourself: --env_id {task.env_id}, or "
+            f"run its code. If you trust it, name it yourself: `env_id` {task.env_id}, or "
             f"`import {package}` in a program of your own."
         )
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import Enviroment.dataset
+import Enviroment.dataset.reader
 from Distillation.run import main
 from Enviroment.dataset.reader import TeacherDataset
 from tests.support.refusal import refusal
@@ -33,7 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """In place of Results, where `--dataset 100k` is looked for. The dataset is there."""
     folder = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Enviroment.dataset, "RESULTS", folder)
+        patch.setattr(Enviroment.dataset.reader, "RESULTS", folder)
         where = ("--output", str(folder / "Pusher" / "Dataset" / "100000"))
         few = ("--num_data", "200", "--frame_size", "16x16", "--threads", "1")
         main("Pusher", [*COLLECT.split(), "--device", "cuda:0", *where, *few])

@@ -152,7 +152,7 @@ watcher = Told()
         before="import numpy as np",
     ),
     Program(
-        "from Algorithm.policy_gradient import REINFORCE",
+        "from Algorithm import REINFORCE",
         before="import numpy as np\nobs = np.zeros(11)",
         shorter={"500_000": "50"},
         after="assert model.num_timesteps >= 50 and action.shape == (3,)",

@@ -294,7 +294,7 @@ def test_a_pixel_student_of_a_third_partys_environment(package: Path, teacher: P
     figures = json.loads((package / "run" / "evaluation.json").read_text())
     assert "teacher_return" in figures  # measured here: the bundle knows only another task's
     described = open_subject(package / "run")  # as every tool of Evaluation opens it
-    with pytest.raises(UserError, match="--env_id their_robots:Mine-v0"):
+    with pytest.raises(UserError, match="`env_id` their_robots:Mine-v0"):
         described.make_env(1)  # the folder's text alone runs no code
     assert "their_robots" not in sys.modules
     with pytest.raises(UserError, match="not the environment of the task"):
@@ -322,7 +322,7 @@ def test_the_text_of_a_student_or_a_dataset_imports_nothing() -> None:
     dataset = describe_task(TASKS["Reacher"]) | {"env_id": "their_robots:Mine-v0"}
     for task in (task_of(forged), described_task(Path("manifest.json"), dataset)):
         for make in (make_simulation, lambda task: make_state_env(task, 1, 0)):
-            with pytest.raises(UserError, match="--env_id their_robots:Mine-v0"):
+            with pytest.raises(UserError, match="`env_id` their_robots:Mine-v0"):
                 make(task)
     assert "their_robots" not in sys.modules
 
