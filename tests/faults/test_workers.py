@@ -200,7 +200,7 @@ if __name__ == "__main__":  # the workers import what stands above this
     import sys
     import numpy as np
     from Enviroment.make import make_env
-    from tests.faults.faulty_env import BLOCK, FAULTY
+    from tests.support.faults.faulty_env import BLOCK, FAULTY
 
     env = make_env(FAULTY, 2, 0, blind=True, workers="process", n_workers=2)
     env.reset()
