@@ -188,9 +188,9 @@ BAD_FLAGS = {
     "--no_such_flag 1": "no_such_flag",
     "--algo ppo --tau 0.1": "tau",  # the other algorithm's
     "--total_timesteps many": "total_timesteps",
-    "--algo ppo --cnn nature": "--cnn nature is for tasks that are seen as frames",
+    "--algo ppo --cnn nature": "--cnn nature is for teachers that observe frames",
     "--algo ppo --total_timesteps 100": "one rollout",
-    "--algo sac --total_timesteps 100": "learning",
+    "--algo sac --total_timesteps 100": "learning_starts",
     "--gamma 1.5": "--gamma 1.5",
     "--algo ppo --batch_size 1601": "multiple",
     "--num_envs 0": "--num_envs 0",
