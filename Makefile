@@ -26,7 +26,7 @@ pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.gl ## the quick tests
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/.dev $(VENV)/.gl ## the tests that take longer
 	$(RUN) -m pytest -m slow $(ARGS)

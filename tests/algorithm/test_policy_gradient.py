@@ -312,7 +312,7 @@ def test_waiting_is_logged():
 @pytest.mark.parametrize(
     ("algorithm", "settings", "message"),
     [
-        (REINFORCE, {"gamma": 1.5}, "`gamma` 1.5 must lie in"),
+        (REINFORCE, {"gamma": 1.5}, "`gamma` 1.5 must be in"),
         (REINFORCE, {"learning_rate": 0.0}, "`learning_rate` 0.0 must be"),
         (REINFORCE, {"n_episodes": 0}, "`n_episodes` 0 must be at least 1"),
         (REINFORCE, {"max_grad_norm": 0.0}, "`max_grad_norm` 0.0 must be above 0"),
@@ -330,7 +330,7 @@ def test_bad_settings(algorithm: type[PolicyGradient], settings: dict[str, Any],
 
 def test_bad_settings_on_loading(tmp_path: Path):
     make(REINFORCE, Walk(3)).save(tmp_path / "model")
-    with pytest.raises(UserError, match="`gamma` -1 must lie in"):
+    with pytest.raises(UserError, match="`gamma` -1 must be in"):
         REINFORCE.load(tmp_path / "model", gamma=-1)
 
 

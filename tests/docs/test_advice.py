@@ -120,7 +120,7 @@ def test_python_reads_the_setting_and_the_command_line_the_flag(
         with pytest.raises(UserError, match=re.escape(flag)), fields_as_flags(FLAG_NAMES):
             make()
     typed = ["--PPD", "--gamma", "2"]
-    assert "--gamma 2.0 must lie in [0, 1]" in refusal(capsys, lambda: main("Pusher", typed))
+    assert "--gamma 2.0 must be in [0, 1]" in refusal(capsys, lambda: main("Pusher", typed))
 
 
 def test_every_flag_that_settings_are_translated_to_exists() -> None:

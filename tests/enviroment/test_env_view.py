@@ -163,7 +163,7 @@ def test_resets_that_change_the_state_and_no_pixel_are_told(n_envs: int) -> None
         for _ in range(8 // n_envs):
             env.reset()
     (warning,) = told
-    assert re.search(r"places (2, 3|3, 2) of the state", str(warning.message))
+    assert re.search(r"indices (2, 3|3, 2) of the state", str(warning.message))
 
 
 @pytest.mark.parametrize(("kind", "blind"), [("goal", False), ("still", True)])

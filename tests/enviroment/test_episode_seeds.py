@@ -77,7 +77,7 @@ def test_resuming_counts_episodes_and_stays_within_the_runs_own_seeds(
     assert state["episodes_begun"] == 3
     resumed = make_state_env("Reacher", 2, first)
     with pytest.warns(UserWarning, match="cannot be saved"):
-        obs = restore_env(resumed, state)
+        obs, _ = restore_env(resumed, state)
     # The seventh and eighth seed from `first` on: five are left of the range, then it begins anew.
     expected = make_state_env("Reacher", 2, BLOCK.start + 1).reset()
     np.testing.assert_array_equal(obs, expected)

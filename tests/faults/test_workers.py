@@ -156,7 +156,7 @@ def test_a_blocked_thread_is_named_with_its_place_and_does_not_block_close(relea
     message = rf"{WHERE} hangs in step: no answer for 1 s from .* environments 2 to 3, .*line \d+"
     with pytest.raises(WorkerError, match=message):
         do(env, BLOCK)
-    with pytest.warns(RuntimeWarning, match="environments 2 to 3 hangs. It is left behind"):
+    with pytest.warns(RuntimeWarning, match="environments 2 to 3 hangs. It keeps its resources"):
         env.close()
     env.close()
 
@@ -200,7 +200,7 @@ if __name__ == "__main__":  # the workers import what stands above this
     import sys
     import numpy as np
     from Enviroment.make import make_env
-    from tests.faults.faulty_env import BLOCK, FAULTY
+    from tests.support.faults.faulty_env import BLOCK, FAULTY
 
     env = make_env(FAULTY, 2, 0, blind=True, workers="process", n_workers=2)
     env.reset()

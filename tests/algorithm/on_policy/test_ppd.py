@@ -313,7 +313,7 @@ def test_teacher_of_another_task_is_refused() -> None:
         ({"kl_direction": "sideways"}, "not forward or reverse"),
         ({"n_steps": 0}, "at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
-        ({"gamma": 3.0}, r"`gamma` 3.0 must lie in \[0, 1\]"),
+        ({"gamma": 3.0}, r"`gamma` 3.0 must be in \[0, 1\]"),
         ({"gae_lambda": -1.0}, "`gae_lambda` -1.0"),
         ({"clip_range": 0.0}, "`clip_range` 0.0"),
         ({"ent_coef": float("nan")}, "`ent_coef` nan"),

@@ -82,7 +82,7 @@ def run(*flags: str) -> None:
 def test_cloning_and_dagger(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("--C_data", "--num_data", "120", "--output", "data")
     dataset_tools.main(["info", "data"])
-    assert "Own-v0, the state alone" in capsys.readouterr().out
+    assert "Own-v0, the state only" in capsys.readouterr().out
     assert not (own / "data" / "contact_sheet.png").exists()
     cloning = ("--dataset", "data", "--optimization_steps", "2")
     run("--BC_phase", *cloning, "--output", "clone", *SHORT)

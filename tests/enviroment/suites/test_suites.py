@@ -317,7 +317,7 @@ def test_what_is_not_there(coinrun):
         coinrun.get_attr("model")
     with pytest.raises(ValueError, match="expected one integer"):
         coinrun.step(np.zeros((2, 1)))
-    with pytest.raises(ValueError, match="must lie in 0 to 14"):
+    with pytest.raises(ValueError, match="must be in 0 to 14"):
         coinrun.step(np.array([0, 15]))
     env = make_games("CoinRun", 1, TRAIN)
     with pytest.raises(RuntimeError, match="reset before step"):
