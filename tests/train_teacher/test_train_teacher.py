@@ -254,7 +254,7 @@ def test_the_script_itself_ends_without_a_traceback(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert ended.returncode == 2
-    assert ended.stderr.strip() == "--gamma 2.0 must lie in [0, 1)."
+    assert ended.stderr.strip() == "--gamma 2.0 must be in [0, 1)."
 
 
 def test_a_folder_with_a_run_is_not_lost(tmp_path, capsys):
