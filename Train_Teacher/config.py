@@ -37,7 +37,7 @@ class PPOTeacherConfig:
     final_learning_rate: float = 2e-5  # final learning rate
     # Units of the hidden layers of actor and critic; on frames, of those after the CNN.
     net_arch: tuple[int, ...] = (256, 256)
-    activation: str = "ELU"  # activation: a class of torch.nn
+    activation: str = "ELU"  # activation function: a class of torch.nn
     # CNN on frames. impala: the paper's, one each for actor and critic; nature: SB3's, shared by
     # both and several times as fast.
     cnn: Literal["impala", "nature"] = "impala"
@@ -86,7 +86,7 @@ class SACTeacherConfig:
     learning_rate: float = 5e-4  # initial learning rate; decays linearly
     final_learning_rate: float = 5e-5  # final learning rate
     net_arch: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critics
-    activation: str = "ReLU"  # activation: a class of torch.nn
+    activation: str = "ReLU"  # activation function: a class of torch.nn
     norm_reward: bool = False  # divide rewards by the running std of the discounted return
 
     def __post_init__(self) -> None:

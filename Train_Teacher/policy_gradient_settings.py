@@ -18,7 +18,7 @@ class _Training:
     num_envs: int = 1  # number of parallel environments; an update waits for their longest episode
     learning_rate: float = 1e-3  # constant learning rate
     net_arch: tuple[int, ...] = (64, 64)  # units of the hidden layers of actor and critic
-    activation: str = "Tanh"  # activation: a class of torch.nn
+    activation: str = "Tanh"  # activation function: a class of torch.nn
     max_grad_norm: float = 1e6  # maximum norm of the gradient; the default clips nothing
 
     def check(self) -> None:

@@ -249,7 +249,7 @@ def test_the_look_of_a_camera_beside_gymnasiums_own(package: Path) -> None:
     ("flags", "message"),
     [
         (("--frame_sise", "32x32"), "--frame_sise"),
-        (("--frame_size", "32"), "no size"),
+        (("--frame_size", "32"), "'32' is invalid"),
         (("--frame_size", "8x8"), "between 16 and 1024"),
         (("--mode", "State"), "--mode State has none"),
         (("--PPD", "--alpha", "1"), "not use these flags"),
