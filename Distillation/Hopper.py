@@ -1,4 +1,4 @@
-"""Distil a teacher of the Hopper study: `--env CustomHopper-source`; `--help` lists environments and flags."""
+"""Distil a teacher of the Hopper study: `--env CustomHopper-source`; `--help` lists the flags."""
 
 from Distillation.suite_run import main_suite
 
