@@ -1,4 +1,4 @@
-"""The Atari suite, `--env Pong`; `--help` lists the environments, with `--env` the flags."""
+"""Distil a teacher of the Atari suite: `--env Pong`; `--help` lists environments and flags."""
 
 from Distillation.suite_run import main_suite
 

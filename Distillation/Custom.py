@@ -1,4 +1,4 @@
-"""A task of your own, `--env_id my_package:MyEnv-v0 --teacher BUNDLE`; `--help` lists the flags."""
+"""Distil a teacher of your own task: `--env_id my_package:MyEnv-v0 --teacher BUNDLE`."""
 
 from Distillation.custom_run import main_custom
 

@@ -1,4 +1,4 @@
-"""The domain study's Hoppers, `--env CustomHopper-source`; `--help` lists them, and the flags."""
+"""Distil a teacher of the Hopper study: `--env CustomHopper-source`; `--help` lists the flags."""
 
 from Distillation.suite_run import main_suite
 

@@ -1,4 +1,4 @@
-"""The MuJoCo suite, `--env Hopper`; `--help` lists the environments, with `--env` the flags."""
+"""Distil a teacher of the MuJoCo suite: `--env Hopper`; `--help` lists environments and flags."""
 
 from Distillation.suite_run import main_suite
 

@@ -1,4 +1,4 @@
-"""The Procgen suite, `--env Miner`; `--help` lists the environments, with `--env` the flags."""
+"""Distil a teacher of the Procgen suite: `--env Miner`; `--help` lists environments and flags."""
 
 from Distillation.suite_run import main_suite
 

@@ -1,4 +1,4 @@
-"""Pusher-v5: push a cylinder to a goal; `--help` lists the flags."""
+"""Distil a teacher of Pusher-v5: push a cylinder to a goal; `--help` lists the flags."""
 
 from Distillation.run import main
 

@@ -1,4 +1,4 @@
-"""Reacher-v5: bring the fingertip to a target; `--help` lists the flags."""
+"""Distil a teacher of Reacher-v5: move the fingertip to a target; `--help` lists the flags."""
 
 from Distillation.run import main
 

@@ -1,6 +1,4 @@
-"""`--look PNG`: what an environment shows itself, what a task's camera shows, and what its student
-gets of it.
-"""
+"""Draw a preview of a task's camera (`--look PNG`): rendered images and the student's frames."""
 
 from __future__ import annotations
 
@@ -22,31 +20,33 @@ from Enviroment.observations import FRAME
 from Enviroment.task import Task
 from Evaluation.video import draw_inset
 
-_HEIGHT = 480  # pixels, of what the camera shows
-_STEPS = (0, 5, 15, 30)  # env steps, with random actions, after which a picture is taken
+_HEIGHT = 480  # pixels of the camera's images
+_STEPS = (0, 5, 15, 30)  # env steps with random actions before each image
 
 
 def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
-    """Write four moments of one episode side by side: above, what `env.render()` shows, where the
-    environment has that; below, what the camera shows, with the student's own frame in a corner.
+    """Write four moments of an episode side by side.
+
+    The upper row shows `env.render()`, if available, the lower row the camera's view, with the
+    student's frame in a corner.
 
     Args:
-        blind: the student's frames are zeroed.
+        blind: zero the student's frames.
 
     Raises:
         UserError: the task has no camera, or the file cannot be written.
     """
-    wrong = f"--look {path} cannot be written. Name a .png file in a folder that is."
+    wrong = f"--look {path} cannot be written. Name a .png file in an existing folder."
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
         raise UserError(wrong)
     with contextlib.closing(make_env(task, 1, seed=0, workers="serial", blind=blind)) as env:
         env.action_space.seed(0)
         actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
-        # First, because Gymnasium takes its OpenGL context for the thread's only one.
+        # First, because Gymnasium assumes that its OpenGL context is the only one of the thread.
         above = _rendered(task, actions, env.get_attr("metadata")[0])
         below = np.hstack(_seen(task, env, actions))  # (H, 4 * W, 3)
         for _ in range(EPISODES - 1):
-            env.reset()  # and be warned where no pixel shows what resets change
+            env.reset()  # warns if no pixel shows what resets change
     rows = [below] if above is None else [_as_wide_as(below, above), below]
     if not cv2.imwrite(str(path), np.vstack(rows)[..., ::-1]):
         raise UserError(wrong)
@@ -58,10 +58,10 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
 def _rendered(
     task: Task, actions: np.ndarray, metadata: dict[str, Any] | None
 ) -> np.ndarray | None:
-    """What `env.render()` shows, side by side, (H, 4 * W, 3); None, with a word, if it cannot."""
+    """Return images of `env.render()` side by side, (H, 4 * W, 3); print why if None."""
     if "rgb_array" not in ((metadata or {}).get("render_modes") or ()):
         reason = 'its metadata["render_modes"] lists no "rgb_array".'
-        print(f"{task.env_id} has no env.render() to show beside: {reason}", file=sys.stderr)
+        print(f"{task.env_id} shows no env.render(): {reason}", file=sys.stderr)
         return None
     try:
         make: Any = gym.make(task.env_id, disable_env_checker=True, render_mode="rgb_array")
@@ -76,16 +76,16 @@ def _rendered(
                 if step in _STEPS:
                     pictures.append(env.render())
             return np.hstack([np.asarray(picture, np.uint8)[..., :3] for picture in pictures])
-    except Exception as error:  # of the user's own code, which may raise anything
+    except Exception as error:  # user code may raise anything
         reason = str(error).strip() or type(error).__name__
-        print(f"{task.env_id} has no env.render() to show beside: {reason}", file=sys.stderr)
+        print(f"{task.env_id} shows no env.render(): {reason}", file=sys.stderr)
         return None
 
 
 def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
-    """What the camera shows, each (H, W, 3), with the newest frame in the corner."""
+    """Return the camera's images, each (H, W, 3), with the newest frame in a corner."""
     h, w = task.frame_size
-    assert task.camera is not None  # `make_env` refuses tasks without
+    assert task.camera is not None  # `make_env` raises without a camera
     size = (_HEIGHT, _HEIGHT * w // h)
     pictures = []
     with contextlib.closing(Renderer(task.camera, *size, "reference", grayscale=False)) as renderer:
@@ -103,6 +103,6 @@ def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
 
 
 def _as_wide_as(row: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The other row of pictures, (H, W, 3), enlarged or made smaller to the width of this one."""
+    """Return `other`, a row of images (H, W, 3), resized to the width of `row`."""
     height = max(1, round(other.shape[0] * row.shape[1] / other.shape[1]))
     return cv2.resize(other, (row.shape[1], height), interpolation=cv2.INTER_AREA)

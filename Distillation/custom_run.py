@@ -1,4 +1,4 @@
-"""`Distillation/Custom.py`: the flags that tell a task, then those of every task's script."""
+"""`Distillation/Custom.py`: flags that define a task, in addition to those of all scripts."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
 from Distillation.camera_preview import write_preview
 from Distillation.flags.names import FLAG_NAMES
-from Distillation.flags.parse import parse_to_look
+from Distillation.flags.parse import parse_for_preview
 from Distillation.flags.tokens import typed
 from Distillation.run import main
 from Enviroment.custom import custom_task
 from Enviroment.task import Task
 
 _DESCRIPTION = """\
-Distil a teacher of your own MuJoCo environment, without editing this package. Everything else is
-as in the other scripts; with --env_id, --help lists those flags as well."""
+Distil a teacher of your own MuJoCo environment, without editing this package. All flags of the
+other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
-where pixels are seen from: the name of a body that the camera travels with, or any of distance=
-x= y= z= (what it looks at, in metres) azimuth= elevation= (degrees) track=BODY, separated by
-commas. What is left out is chosen so that the body fills the picture. Without --camera there are
-only students of the state"""
+camera of the frames: the name of a body to follow, or any of distance= x= y= z= (look-at point,
+metres) azimuth= elevation= (degrees) track=BODY, separated by commas. Defaults are chosen so that
+the body fills the image. Without --camera, only students of the state can be trained"""
 
 _PROPRIO = """\
-what of the state the robot's own joints tell, as ranges with the end left out: 0:17,20:22.
-Without it a student of pixels sees only pixels"""
+indices of proprioception in the state, as half-open ranges: 0:17,20:22. Without it, a student of
+frames observes only frames"""
 
 
 def main_custom(arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Bad input exits with code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with exit_with_message(), fields_as_flags(FLAG_NAMES):
         task, rest = _read_task(arguments)
@@ -45,10 +44,10 @@ def main_custom(arguments: Sequence[str] | None = None) -> None:
 
 
 def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
-    """The task and the other flags; None: `--help` or `--look` was all.
+    """Return the task and the remaining flags; None if `--help` or `--look` is complete.
 
     Raises:
-        UserError: there is no such environment, or a flag's text is wrong.
+        UserError: there is no such environment, or a flag has an invalid value.
     """
     parser = _parser()
     try:
@@ -62,7 +61,7 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
         if asks_help:
             return None, rest
         raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
-    # A module beside the user; last, so that no file there takes another module's place.
+    # Find modules in the working directory; last, so that they do not shadow others.
     sys.path.append(os.getcwd())
     task = custom_task(own.env_id, own.camera, own.proprio)
     if own.look is not None and not asks_help:
@@ -72,14 +71,14 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
 
 
 def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
-    """Draw what a student of these flags would see.
+    """Draw a preview of the observations of a student with these flags.
 
     Raises:
-        UserError: as `parse`; or the student would see nothing.
+        UserError: see `parse`; or the student observes no frames.
     """
-    flags = parse_to_look(task, rest)
+    flags = parse_for_preview(task, rest)
     if "mode" in typed(rest) and flags.student.mode == "State":
-        raise UserError("--look shows frames, and --mode State has none: leave one of them out.")
+        raise UserError("--look shows frames, and --mode State has none: leave out one of them.")
     task = dataclasses.replace(task, frame_size=flags.frame_size)
     write_preview(task, path, blind=flags.student.blind)
 
@@ -93,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         exit_on_error=False,
     )
     parser.add_argument(
-        "--env_id", metavar="ID", help="of Gymnasium; package:Id-v0 imports package"
+        "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
     )
     parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
     parser.add_argument("--proprio", metavar="RANGES", default="", help=_PROPRIO)
@@ -101,6 +100,6 @@ def _parser() -> argparse.ArgumentParser:
         "--look",
         metavar="PNG",
         type=Path,
-        help="only draw what env.render(), camera and student show, and end",
+        help="write a preview of env.render(), camera and student frames, and exit",
     )
     return parser

@@ -1,4 +1,4 @@
-"""What each method's flag builds: a student, and how it is to learn."""
+"""Create the student and the algorithm of the chosen method."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from Distillation.flags.resolve import Flags
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent
 from Distillation.starting.teacher_data import find_dataset
-from Distillation.starting.teaching import Teaching
+from Distillation.starting.teaching import TeacherSetup
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
@@ -35,57 +35,57 @@ from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy
 from Models.teacher.policy import Teacher
 
-_LOG_EVERY = 1_152  # env steps: a rollout of PPD
+_LOG_EVERY = 1_152  # env steps between logging points: one rollout of PPD
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What every method is built from."""
+    """Inputs of all methods."""
 
     task: Task  # with the frame size of this run
     flags: Flags
-    teaching: Teaching
+    teacher_setup: TeacherSetup
     device: torch.device
-    eval_env: VecEnv  # tells the student's spaces; never trained in
-    initial: InitialStudent | None = None  # whose weights the student begins with
+    eval_env: VecEnv  # defines the student's spaces; only for evaluation
+    initial: InitialStudent | None = None  # initial weights of the student
 
     @property
     def teacher(self) -> Teacher:
-        """Who teaches."""
-        return self.teaching.teacher
+        """Return the teacher."""
+        return self.teacher_setup.teacher
 
     @property
-    def notes(self) -> dict[str, Any]:
-        """What the run's configuration and its student say beside the flags."""
+    def provenance(self) -> dict[str, Any]:
+        """Return the entries on corruption and initial student for configuration and bundle."""
         begun = {} if self.initial is None else {"init_from_sha256": self.initial.sha256}
-        return {**self.teaching.notes, **begun}
+        return {**self.teacher_setup.corruption_record, **begun}
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A method that is ready to learn."""
+class ReadyMethod:
+    """A method that is ready to train."""
 
     model: OnPolicyStudent | BehaviouralCloning | DAgger
     learn: Callable[[BaseCallback], Any]
-    id_seed: int  # the first seed that it trains on
-    env: VecEnv | None  # that it trains in; the caller closes it
-    take_skill: Callable[[float], None] | None = None  # what wants to know the student's skill
+    id_seed: int  # first training seed
+    env: VecEnv | None  # training environments; the caller closes them
+    take_skill: Callable[[float], None] | None = None  # receives the student's skill
 
     @property
     def policy(self) -> StudentPolicy:
-        """The student."""
+        """Return the student."""
         assert isinstance(self.model.policy, StudentPolicy)
         return self.model.policy
 
 
-def make_learner(setting: Setting, run_folder: Path) -> Learner:
-    """The method that the flags name.
+def make_method(setting: Setting, run_folder: Path) -> ReadyMethod:
+    """Create the chosen method.
 
     Args:
-        run_folder: where cloning keeps its last and best students.
+        run_folder: folder for the last and the best student of cloning.
 
     Raises:
-        UserError: whatever does not fit: teacher, dataset, environment, BC run.
+        UserError: teacher, dataset, environment or BC run do not fit.
     """
     method = setting.flags.method.chosen
     if method.family == "on_policy":
@@ -97,7 +97,7 @@ def make_learner(setting: Setting, run_folder: Path) -> Learner:
 def make_student_env(
     task: Task, flags: Flags, n_envs: int, seed: int, *, stagger: bool = False
 ) -> VecEnv:
-    """Environments as this run's student sees them."""
+    """Create environments with the observations of this run's student."""
     threads, workers = flags.run.threads, flags.run.workers
     shared: dict[str, Any] = {
         "n_workers": None if threads is None else min(threads, n_envs),
@@ -109,7 +109,7 @@ def make_student_env(
     return make_env(task, n_envs, seed, blind=flags.student.blind, workers=workers, **shared)
 
 
-def _make_on_policy(setting: Setting) -> Learner:
+def _make_on_policy(setting: Setting) -> ReadyMethod:
     flags, training = setting.flags, setting.flags.training
     method = flags.method.chosen
     id_seed = seeds.training(training.run_index).start
@@ -117,13 +117,13 @@ def _make_on_policy(setting: Setting) -> Learner:
     inner = make_student_env(setting.task, flags, len(rows), id_seed, stagger=True)
     if len(rows) < training.num_envs:
         inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
-    # A critic that regresses to the teacher's values learns them in the task's own rewards.
+    # A critic that regresses to the teacher's values learns them in unnormalised rewards.
     own_rewards = not method.learns_rewards and setting.teacher.description.value_kind is not None
     env = VecNormalize(inner, norm_obs=False, norm_reward=not own_rewards, gamma=training.gamma)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
         "env": env,
-        # PPO alone has the teacher's normaliser and family of distributions, and no labels.
+        # PPO has no labels; it only uses the teacher's normaliser and family of distributions.
         "teacher": setting.teacher if method.has_teacher else None,
         "policy_kwargs": {
             **_policy_arguments(setting),
@@ -141,7 +141,7 @@ def _make_on_policy(setting: Setting) -> Learner:
             )
         schedule = flags.lambda_schedule()
         schedules: dict[str, Any] = {"learning_rate": flags.learning_rate_schedule(config)}
-        if schedule.kind != "constant":  # of PPD alone: the flags refuse it elsewhere
+        if schedule.kind != "constant":  # only with PPD, which the flags check
             schedules["distill_lambda"] = schedule
         model = method.load_algorithm()(**shared, config=config, **schedules)
         if setting.initial is not None:
@@ -150,18 +150,18 @@ def _make_on_policy(setting: Setting) -> Learner:
     except BaseException:
         env.close()
         raise
-    env.seed(id_seed)  # SB3 has just seeded it with the model's seed
-    # About as many env steps between logging points for every length of rollout.
+    env.seed(id_seed)  # SB3 has seeded it with the model's seed
+    # Keep the env steps between logging points about constant for all rollout lengths.
     interval = max(1, _LOG_EVERY // flags.rollout)
 
     def learn(callback: BaseCallback) -> None:
         model.learn(flags.total_timesteps, callback, log_interval=interval)
 
     take_skill = schedule.take_skill if schedule.kind == "skill" else None
-    return Learner(model, learn, id_seed, env, take_skill)
+    return ReadyMethod(model, learn, id_seed, env, take_skill)
 
 
-def _make_cloning(setting: Setting, checkpoints: Path) -> Learner:
+def _make_cloning(setting: Setting, checkpoints: Path) -> ReadyMethod:
     flags = setting.flags
     dataset = find_dataset(setting.task, flags, setting.teacher)
     model = BehaviouralCloning(
@@ -172,12 +172,12 @@ def _make_cloning(setting: Setting, checkpoints: Path) -> Learner:
         seeds.model(flags.training.run_index),
         flags.augmentation(),
     )
-    return Learner(
+    return ReadyMethod(
         model, lambda callback: model.learn(callback, checkpoints), seeds.DATASET.start, None
     )
 
 
-def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
+def _make_dagger(setting: Setting, checkpoints: Path) -> ReadyMethod:
     flags, task = setting.flags, setting.task
     seed = seeds.model(flags.training.run_index)
     first_seed = seeds.training(flags.training.run_index).start
@@ -186,7 +186,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
         run.check_teacher(setting.teacher.description)
         policy = run.student(setting.device)
-        set_random_seed(seed)  # as a fresh student does: rounds draw, too
+        set_random_seed(seed)  # as a new student does, because rounds draw random numbers
         split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher)
@@ -198,7 +198,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
             setting.teacher,
             None if dataset is None else TeacherSamples(dataset, blind=flags.student.blind),
             flags.clone(),
-            # The student acts as it is judged.
+            # The student acts as in evaluations.
             dataclasses.replace(flags.dagger(), deterministic=task.judged_by_mode),
             flags.replay(),
             seed=seed,
@@ -210,11 +210,12 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> Learner:
     except BaseException:
         env.close()
         raise
-    return Learner(model, lambda callback: model.learn(callback, checkpoints), first_seed, env)
+    return ReadyMethod(model, lambda callback: model.learn(callback, checkpoints), first_seed, env)
 
 
 def _fresh_student(setting: Setting) -> StudentPolicy:
-    set_random_seed(seeds.model(setting.flags.training.run_index))  # all: checkpoints hold them
+    # Seed all generators, because checkpoints store them.
+    set_random_seed(seeds.model(setting.flags.training.run_index))
     env = setting.eval_env
     policy = StudentPolicy(
         env.observation_space, env.action_space, lambda _: 0.0, **_policy_arguments(setting)
@@ -226,9 +227,9 @@ def _fresh_student(setting: Setting) -> StudentPolicy:
 
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
     space, joints = setting.eval_env.observation_space, setting.task.proprio_indices
-    assert isinstance(space, spaces.Dict)  # `make_student_env` makes no other
+    assert isinstance(space, spaces.Dict)  # `make_student_env` creates no other
     arguments: dict[str, Any] = {"config": _student_config(setting)}
-    if STATE in space.spaces:  # a game has none
+    if STATE in space.spaces:  # not in games
         mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
         for name, statistic in (("group_mean", mean), ("group_std", std)):
             arguments[name] = {STATE: statistic.tolist(), PROPRIO: statistic[joints].tolist()}
@@ -236,7 +237,7 @@ def _policy_arguments(setting: Setting) -> dict[str, Any]:
 
 
 def _student_config(setting: Setting) -> StudentConfig:
-    """The network: of --init_from, else the paper's of --size, else as the flags say."""
+    """Return the network: that of --init_from or of --size, otherwise that of the flags."""
     student, family = setting.flags.student, setting.teacher.description.family
     if setting.initial is not None:
         return setting.initial.config(critic_on_state=student.critic_on_state)

@@ -1,4 +1,4 @@
-"""What a finished run says: its best student on unseen seeds, a video, curves, a table."""
+"""Report a finished run: evaluation of the best student, video, curves and table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Common.commands.progress import progress_shown
 from Common.runs import run_folder
 from Common.runs.tracking import METRICS_FILE, RunTracker
 from Distillation.flags.resolve import Flags
-from Distillation.starting.teaching import Teaching
+from Distillation.starting.teaching import TeacherSetup
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import policy_act
@@ -30,36 +30,36 @@ def report(
     task: Task,
     flags: Flags,
     folder: Path,
-    teaching: Teaching,
+    teacher_setup: TeacherSetup,
     env: VecEnv,
     tracker: RunTracker,
     step: int,
 ) -> None:
-    """Evaluates the best student, as it was saved, on seeds that neither trained nor chose it.
+    """Evaluate the best saved student on evaluation seeds, and write the report.
 
-    Writes `evaluation.json`, `videos/student.mp4` and `curves.png`, and prints the table.
+    Write `evaluation.json`, `videos/student.mp4` and `curves.png`, and print the table.
 
     Args:
-        step: of the run's last logging point.
+        step: step of the last logging point.
     """
-    torch.manual_seed(seeds.model(0))  # what samples are drawn from
+    torch.manual_seed(seeds.model(0))  # for sampled actions
     student = load_student(folder / run_folder.STUDENT)
     act = policy_act(student, deterministic=task.judged_by_mode)
     n_episodes = flags.run.final_episodes
-    baselines = teaching.all_baselines(env, task, n_episodes)
+    baselines = teacher_setup.all_baselines(env, task, n_episodes)
     figures = evaluate_student(act, env, task, baselines, n_episodes)
     write_json(folder / run_folder.FIGURES_FILE, figures)
-    left = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
+    written = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
     if flags.run.video and (task.camera is not None or task.is_game):
         path = folder / run_folder.VIDEOS / "student.mp4"
         video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
         if video is not None:
             tracker.video("eval/video", video, step)
-            left["video"] = video
+            written["video"] = video
     curves = curves_or_warning(folder)
     if curves is not None:
-        left["curves"] = curves
+        written["curves"] = curves
     console = Console()
     console.print(figures_table(figures, task))
-    for what, path in left.items():
+    for what, path in written.items():
         console.print(f"{what:8} {path}", soft_wrap=True, highlight=False)

@@ -1,4 +1,4 @@
-"""Going on with a run: what its checkpoints hold, when they are written, what must be the same."""
+"""Write checkpoints of a run, and resume it from them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from Common.runs.packing import pack
 from Common.runs.run_folder import CHECKPOINTS, check_same_settings
 from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
 from Distillation.flags.in_force import comparable
-from Distillation.methods import Learner
+from Distillation.methods import ReadyMethod
 from Evaluation.evaluate.callbacks import EvaluationCallback
 
-# May be given anew with --resume. Files are known by their SHA-256, wherever they lie now.
+# Settings that may change on --resume. Input files are identified by SHA-256, not by path.
 MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.config", "run.device", "run.threads"),
     "run.workers",
@@ -34,29 +34,29 @@ MAY_DIFFER = (
     *("teaching.teacher", "training.init_from"),
 )
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
-_ALIKE = ("policy", "optimizer")  # of a learner's state, on every rank
-_FINISHED = "finished"  # in the folder of checkpoints, once the run has reported
+_SAME_ON_ALL_RANKS = ("policy", "optimizer")  # parts of a method's state
+_FINISHED = "finished"  # marker in the folder of checkpoints, written after the report
 
 
 class Checkpointer:
-    """What a learner calls at each boundary: it writes a checkpoint where one is due.
+    """Callback of a model at each boundary, which writes a checkpoint if one is due.
 
-    One is due at the first boundary, then whenever the learner's `work_done` has passed a multiple
-    of `every`, when `minutes` have gone by, when an evaluation has found a better student than any
-    before, and when a signal asks the run to stop. In a run of several ranks all of them call it:
-    rank 0 decides, and writes what each of them has of its own.
+    A checkpoint is due at the first boundary, whenever the model's `work_done` passes a multiple of
+    `every`, after `minutes`, after an evaluation with a new best student, and when a signal
+    requests a stop. With several ranks, all of them call it: rank 0 decides, and writes the states
+    of all ranks.
 
     Args:
-        tracker: None but on rank 0.
-        every: steps, as `work_done` counts them.
-        minutes: between two checkpoints at most.
-        clock: gives seconds.
+        tracker: None except on rank 0.
+        every: interval in units of `work_done`.
+        minutes: maximum minutes between two checkpoints.
+        clock: function that returns seconds.
     """
 
     def __init__(
         self,
         store: CheckpointStore,
-        learner: Learner,
+        method: ReadyMethod,
         evaluation: EvaluationCallback,
         tracker: RunTracker | None,
         signals: StopSignals,
@@ -65,36 +65,36 @@ class Checkpointer:
         minutes: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._learner, self._evaluation = store, learner, evaluation
+        self._store, self._method, self._evaluation = store, method, evaluation
         self._tracker, self._signals, self._clock = tracker, signals, clock
         self._every, self._seconds = every, 60 * minutes
-        self._machine = describe_machine(learner)
+        self._machine = describe_machine(method)
         self._saved_step, self._saved_at = -1, clock()
-        self._best_step = -1  # of the evaluation that the latest checkpoint knew as the best
+        self._best_step = -1  # step of the best evaluation in the latest checkpoint
 
     def __call__(self) -> None:
-        """Raises `Stopped`, once all is saved, if a signal asked for it, on whatever rank."""
-        # One that comes later waits for the next boundary.
+        """Write a checkpoint if due, and raise `Stopped` if a signal arrived on any rank."""
+        # A signal after this point is handled at the next boundary.
         each = distributed.gather((self._signals.requested, self._is_due()))
         asked = [number for number, _ in each if number is not None]
         is_due = bool(asked) or each[0][1]
-        if self._learner.model.work_done > self._saved_step and is_due:
+        if self._method.model.work_done > self._saved_step and is_due:
             self.save()
         if asked:
             self._signals.requested = signal.Signals(asked[0])
             self._signals.stop_if_requested()
 
     def save(self) -> None:
-        """Writes a checkpoint; there is one already where the run has not moved since.
+        """Write a checkpoint.
 
         Raises:
-            UserError: it cannot be written; the older ones stay.
+            UserError: it cannot be written. Older checkpoints are kept.
         """
-        step, learner = self._learner.model.work_done, self._learner.model.capture()
-        others = _states_of_other_ranks(learner)
+        step, state = self._method.model.work_done, self._method.model.capture()
+        others = _states_of_other_ranks(state)
         if self._tracker is not None:
             whole = {
-                "learner": learner,
+                "learner": state,
                 "evaluation": self._evaluation.capture(),
                 "generators": capture_generators(),
             }
@@ -106,13 +106,13 @@ class Checkpointer:
         self.begin_at(step)
 
     def begin_at(self, step: int) -> None:
-        """There is a checkpoint of this step, which is the present one."""
+        """Record that there is a checkpoint of the current step, `step`."""
         self._saved_step, self._saved_at = step, self._clock()
         self._best_step = self._evaluation.best_step
 
     def _is_due(self) -> bool:
         return (
-            self._learner.model.work_done // self._every > self._saved_step // self._every
+            self._method.model.work_done // self._every > self._saved_step // self._every
             or self._clock() - self._saved_at >= self._seconds
             or self._is_best()
         )
@@ -126,16 +126,15 @@ def find_checkpoint(
     store: CheckpointStore,
     config: Mapping[str, Any],
     teacher: str,
-    known_by: Mapping[str, str],
+    identifiers: Mapping[str, str],
 ) -> Checkpoint | None:
-    """The newest whole checkpoint of the run in a folder, which must be this run; None: it has
-    none yet.
+    """Return the newest undamaged checkpoint of a run; None if there is none yet.
 
     Args:
-        store: its checkpoints.
-        config: as `write_config` was given it.
-        teacher: SHA-256 of its weights.
-        known_by: `Teaching.known_by`; runs from before it do not say.
+        store: checkpoints of the run.
+        config: configuration of this run, which must match that of the folder.
+        teacher: SHA-256 of the teacher's weights.
+        identifiers: `TeacherSetup.identifiers`; old runs lack them.
 
     Raises:
         UserError: the run has another configuration, and what differs; every checkpoint of it is
@@ -146,51 +145,51 @@ def find_checkpoint(
         check_same_settings(
             *(folder, config),
             teacher_sha256=teacher,
-            teacher=known_by,
+            teacher=identifiers,
             may_differ=MAY_DIFFER,
             comparable=comparable,
         )
         found = store.to_resume()
     if len(set(distributed.gather(None if found is None else found.step))) > 1:
-        raise UserError(f"Not all ranks see the same checkpoints in {store.root}. Share the disk.")
+        raise UserError(f"The ranks find different checkpoints in {store.root}. Use a shared disk.")
     n_ranks = 1 if found is None else len(found.parts)
     if found is not None and n_ranks != distributed.world_size():
         raise UserError(
-            f"Checkpoint {found.path} is of a run of {n_ranks} ranks, and these are "
-            f"{distributed.world_size()}. Start {n_ranks}, or begin anew by --overwrite."
+            f"Checkpoint {found.path} is of a run of {n_ranks} ranks, not of "
+            f"{distributed.world_size()}. Start {n_ranks} ranks, or start over with --overwrite."
         )
     return found
 
 
-def restore(checkpoint: Checkpoint, learner: Learner, evaluation: EvaluationCallback) -> None:
-    """Puts learner, evaluation and random generators where they were. `learn` comes next.
+def restore(checkpoint: Checkpoint, method: ReadyMethod, evaluation: EvaluationCallback) -> None:
+    """Restore method, evaluation and random generators from a checkpoint, before `learn`.
 
     Raises:
-        UserError: the checkpoint does not fit them.
+        UserError: the checkpoint does not fit.
     """
     with checkpoint.fitting():
         state = checkpoint.unpacked(_STATE)
         if distributed.rank() > 0:
             own = checkpoint.unpacked(f"rank_{distributed.rank()}")
             state |= {**own, "learner": {**state["learner"], **own["learner"]}}
-        learner.model.restore(state["learner"])
+        method.model.restore(state["learner"])
         evaluation.restore(state["evaluation"])
         restore_generators(state["generators"])
-        differ = differences(checkpoint.values[_MACHINE], describe_machine(learner))
-    distributed.print_line(f"Going on from {checkpoint.path}.")
+        differ = differences(checkpoint.values[_MACHINE], describe_machine(method))
+    distributed.print_line(f"Resuming from {checkpoint.path}.")
     if differ:
-        distributed.print_line(f"Not to the bit: {'; '.join(differ)}.")
+        distributed.print_line(f"Results are not bit-for-bit reproducible: {'; '.join(differ)}.")
 
 
 def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[str, Tensor], Any]]:
-    """What ranks 1 and on have of their own, packed, by the name of their part of a checkpoint.
+    """Return the packed states of ranks 1 and above, by the name of their checkpoint part.
 
     Args:
-        learner: the learner's state, on this rank.
+        learner: state of the model on this rank.
     """
     if distributed.world_size() == 1:
         return {}
-    own = {name: value for name, value in learner.items() if name not in _ALIKE}
+    own = {name: value for name, value in learner.items() if name not in _SAME_ON_ALL_RANKS}
     tensors, values = pack({"learner": own, "generators": capture_generators()})
     all_values = distributed.gather(values)
     all_tensors = distributed.gather_bytes(safetensors.torch.save(tensors))
@@ -201,14 +200,14 @@ def _states_of_other_ranks(learner: Mapping[str, Any]) -> dict[str, tuple[dict[s
 
 
 def position(checkpoint: Checkpoint) -> dict[str, Any]:
-    """How far the record was, for `RunTracker`."""
+    """Return the position in the record, for `RunTracker`."""
     return checkpoint.values.get(_RECORD, {})
 
 
-def describe_machine(learner: Learner) -> dict[str, Any]:
-    """What the last bits of a result depend on beside the configuration."""
+def describe_machine(method: ReadyMethod) -> dict[str, Any]:
+    """Return what affects bit-for-bit reproducibility, in addition to the configuration."""
     return {
-        "device": str(learner.model.device),
+        "device": str(method.model.device),
         "threads": torch.get_num_threads(),
         "processor": torch.backends.cpu.get_cpu_capability(),
         "versions": package_versions(),
@@ -216,14 +215,14 @@ def describe_machine(learner: Learner) -> dict[str, Any]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in a folder has nothing left to do."""
+    """Return whether the run in a folder is finished."""
     return (folder / CHECKPOINTS / _FINISHED).is_file()
 
 
 def mark_finished(folder: Path) -> None:
-    """From now on `is_finished`.
+    """Mark the run in a folder as finished.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the marker cannot be written.
     """
     write_file(folder / CHECKPOINTS / _FINISHED, b"")

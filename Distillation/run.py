@@ -1,4 +1,4 @@
-"""One run: flags -> environments, teacher, student, algorithm -> run folder."""
+"""Run a method: from flags to a trained student in its run folder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from Common.files.locks import locked
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
-from Distillation.flags.in_force import settings_in_force
+from Distillation.flags.in_force import effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import default_values, parse
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
-from Distillation.flags.uses import without_effect
-from Distillation.methods import Learner, Setting, make_learner, make_student_env
+from Distillation.flags.uses import unused_flags_note
+from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
 from Distillation.report import report
 from Distillation.resume import (
     Checkpointer,
@@ -42,7 +42,7 @@ from Distillation.resume import (
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent, read_initial_student
 from Distillation.starting.teacher_data import collect_dataset
-from Distillation.starting.teaching import load_teaching
+from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
 from Enviroment.tasks import Task, get_task
@@ -59,16 +59,16 @@ def main(
     arguments: Sequence[str] | None = None,
     command: Sequence[str] | None = None,
 ) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr.
+    """Run the command. Bad input exits with code 2 and one message on stderr.
 
     Args:
-        task: its name, or a task that the registry does not have.
-        arguments: the flags; those of the command line if not given.
-        command: what was typed, where it is more than the task's script and the flags.
+        task: name of a registered task, or a task.
+        arguments: the flags; by default those of the command line.
+        command: the command as typed; by default the task's script with the flags.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     ending = exit_with_message(
-        "The same command with --resume goes on.",
+        "Continue with the same command and --resume.",
         print_error=distributed.print_error,
         print_stop=distributed.print_line,
     )
@@ -77,23 +77,23 @@ def main(
             task = get_task(task) if isinstance(task, str) else task
             script = ["python", *f"Distillation/{task.script}".split()]
             flags = parse(task, arguments)
-            if note := without_effect(flags, default_values(task, flags.method.name)):
+            if note := unused_flags_note(flags, default_values(task, flags.method.name)):
                 distributed.print_line(note)
             run(task, flags, command or [*script, *arguments])
-        except distributed.RankLostError:  # has spoken already
+        except distributed.RankLostError:  # has already printed its message
             sys.exit(EXIT_BAD_INPUT)
 
 
 def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
-    """Trains a student and reports on it, or with `--C_data` collects a dataset.
+    """Train a student and report on it, or collect a dataset with `--C_data`.
 
     Returns:
-        The run folder, or the dataset's.
+        The run folder, or the folder of the dataset.
 
     Raises:
-        UserError: before the first step and before anything is written, for whatever the flags
-            ask that cannot be done; later for numbers that are not finite and full disks.
-        Stopped: by SIGINT or SIGTERM, with a checkpoint if the training had begun.
+        UserError: the flags cannot be satisfied, before anything is written; or later, if numbers
+            are not finite or the disk is full.
+        Stopped: SIGINT or SIGTERM arrived. A checkpoint is written if training has begun.
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
@@ -102,20 +102,20 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         task = dataclasses.replace(task, frame_size=flags.frame_size)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         if flags.method.chosen.family == "collection":
-            teacher = load_teaching(task, flags, torch.device("cpu")).teacher
+            teacher = load_teacher_setup(task, flags, torch.device("cpu")).teacher
             return collect_dataset(task, flags, teacher)
         device = resolve_device(flags.run.device)
         default = Path(task.name) / flags.method.name / flags.run_name()
         folder = run_folder.locate(flags.run.output, default)
-        if distributed.is_first():  # which alone writes
+        if distributed.is_first():  # only rank 0 writes
             stack.enter_context(locked(folder))
             run_folder.check_free(
                 folder,
                 overwrite=flags.run.overwrite,
                 resume=flags.run.resume,
-                hint="Go on with it by --resume. ",
+                hint="Continue it with --resume. ",
             )
-        teaching = load_teaching(task, flags, device)
+        teaching = load_teacher_setup(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
@@ -126,58 +126,59 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
 
 
 def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: StopSignals) -> None:
-    """Trains from the beginning, or with `--resume` from the newest checkpoint, and reports."""
+    """Train from scratch, or with `--resume` from the newest checkpoint, and report."""
     config, sha256 = _configuration(setting), setting.teacher.description.sha256
     store = CheckpointStore(folder / run_folder.CHECKPOINTS, setting.flags.run.keep)
     found = None
     if setting.flags.run.resume:
-        found = find_checkpoint(folder, store, config, sha256, setting.teaching.known_by)
+        found = find_checkpoint(folder, store, config, sha256, setting.teacher_setup.identifiers)
         if is_finished(folder):
-            distributed.print_line(f"The run in {folder} is finished: nothing is left to do.")
+            distributed.print_line(f"The run in {folder} is finished: there is nothing to do.")
             return
         if found is None:
             distributed.print_line(f"{folder} has no checkpoint: it starts from the beginning.")
     with contextlib.ExitStack() as stack:
-        learner = make_learner(setting, folder)
-        if learner.env is not None:
-            stack.callback(learner.env.close)
-        evaluation = _make_evaluation(setting, folder, learner)
+        method = make_method(setting, folder)
+        if method.env is not None:
+            stack.callback(method.env.close)
+        evaluation = _make_evaluation(setting, folder, method)
         tracker = None
         if distributed.is_first():
             if found is None:
-                run_folder.clear(folder)  # from here on the folder holds a run
+                run_folder.clear(folder)  # from here on, the folder holds a run
                 write_config(
                     folder,
                     config,
                     teacher_sha256=sha256,
                     command=command,
-                    teacher=setting.teaching.known_by,
+                    teacher=setting.teacher_setup.identifiers,
                 )
             tracker = _make_tracker(setting, folder, config, found)
             stack.callback(tracker.close)
-        learner.model.set_logger(Logger(None, [] if tracker is None else [tracker]))
+        method.model.set_logger(Logger(None, [] if tracker is None else [tracker]))
         checkpointer = Checkpointer(
-            *(store, learner, evaluation, tracker, signals),
+            *(store, method, evaluation, tracker, signals),
             every=setting.flags.checkpoint_every,
             minutes=setting.flags.run.checkpoint_minutes,
         )
         if found is not None:
-            restore(found, learner, evaluation)
+            restore(found, method, evaluation)
             checkpointer.begin_at(found.step)
-        learner.model.on_boundary = checkpointer
+        method.model.on_boundary = checkpointer
         with signals.held():
-            learner.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
+            method.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
             checkpointer.save()
         if tracker is not None:
             report(
-                *(setting.task, setting.flags, folder, setting.teaching, setting.eval_env, tracker),
-                step=learner.model.num_timesteps,
+                *(setting.task, setting.flags, folder, setting.teacher_setup),
+                *(setting.eval_env, tracker),
+                step=method.model.num_timesteps,
             )
             mark_finished(folder)
 
 
 def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
-    """The flags with what the run takes over of another, and the student that it begins with."""
+    """Return the flags, completed from another run if given, and the initial student."""
     if flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None:
         return read_cloned_run(flags.cloning.folder_Dagger, task.name).flags(flags), None
     if flags.training.init_from is None:
@@ -188,12 +189,12 @@ def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
 
 
 def _configuration(setting: Setting) -> dict[str, Any]:
-    """What `config.json` says of the run."""
+    """Return the configuration for `config.json`."""
     names = {"task": setting.task.name, "method": setting.flags.method.name}
     own = describe_custom(setting.task)
-    groups = settings_in_force(setting.flags)
+    groups = effective_settings(setting.flags)
     groups["run"] |= {"device": str(setting.device), "threads": torch.get_num_threads()}
-    return {**groups, **names, **own, **setting.notes}
+    return {**groups, **names, **own, **setting.provenance}
 
 
 def _make_tracker(
@@ -209,39 +210,40 @@ def _make_tracker(
     )
 
 
-def _make_evaluation(setting: Setting, folder: Path, learner: Learner) -> EvaluationCallback:
-    """Evaluates during training, and keeps the student with the best validation return."""
-    task, flags, teaching = setting.task, setting.flags, setting.teaching
-    notes = {
+def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> EvaluationCallback:
+    """Create the callback that evaluates, and saves the student with the best return."""
+    task, flags, teaching = setting.task, setting.flags, setting.teacher_setup
+    description = {
         "task": task.name,
         **describe_custom(task),
         "frame_interval": task.frame_interval,
         "blind": flags.student.blind,
         "method": flags.method.name,
-        # So that `Evaluation.evaluate` repeats the figures of the bundle alone.
-        "id_seed": learner.id_seed,
+        # Allows `Evaluation.evaluate` to reproduce the results from the bundle alone.
+        "id_seed": method.id_seed,
         "threads": torch.get_num_threads(),
         "teacher": {
             "sha256": teaching.bundle.sha256,
             "min_std": setting.teacher.min_std,
             "identity": teaching.bundle.identity,
         },
-        **setting.notes,
+        **setting.provenance,
     }
 
     def save_best(stats: EpisodeStats) -> None:
-        figures = {"steps": learner.model.num_timesteps, **stats.summary("validation_")}
-        save_student(learner.policy, folder / run_folder.STUDENT, {**notes, "training": figures})
+        figures = {"steps": method.model.num_timesteps, **stats.summary("validation_")}
+        written = {**description, "training": figures}
+        save_student(method.policy, folder / run_folder.STUDENT, written)
 
-    can_tell = can_be_asked(setting.teacher, blind=flags.student.blind)
+    can_label = can_be_asked(setting.teacher, blind=flags.student.blind)
     return EvaluationCallback(
         setting.eval_env,
         task,
-        id_seed=learner.id_seed,
+        id_seed=method.id_seed,
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
         baselines={name: returns["validation"] for name, returns in teaching.baselines.items()},
-        teacher=policy_act(setting.teacher) if can_tell else None,
+        teacher=policy_act(setting.teacher) if can_label else None,
         save_best=save_best,
-        take_skill=learner.take_skill,
+        take_skill=method.take_skill,
     )

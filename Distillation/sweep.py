@@ -1,4 +1,4 @@
-"""Every run of a grid, here or on a cluster; docs/grids.md tells what a grid is."""
+"""Run a grid on this machine or on a cluster; docs/grids.md describes grids."""
 
 from Distillation.sweeps.tool import main
 

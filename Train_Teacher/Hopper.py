@@ -1,4 +1,4 @@
-"""Train a Hopper of the domain study, `--algo ppo --domain source`, or run all of it, `--study`."""
+"""Train a teacher of the Hopper study (`--algo ppo --domain source`), or run it all (`--study`)."""
 
 from Train_Teacher.study.command import main
 

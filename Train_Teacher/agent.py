@@ -1,4 +1,4 @@
-"""A fresh agent and its environments, from the settings alone."""
+"""Create an untrained agent and its environments from the settings."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ CLIP_OBSERVATION = 10.0  # standard deviations
 
 
 def make_teacher_env(task: Task, n_envs: int, seed: int) -> VecEnv:
-    """Environments as a teacher sees them: the state, or of a game its frames."""
+    """Create environments with the observations of a teacher: the state, or frames of games."""
     if task.is_game:
         return make_env(task, n_envs, seed)
     return make_state_env(task, n_envs, seed)
 
 
 def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
-    """`env` with running normalisation of states and, if the settings ask for it, rewards.
+    """Wrap `env` with running normalisation of states and, depending on the settings, of rewards.
 
-    Frames stay as they are, and all that the policy gradient methods see.
+    Frames are not normalised. With the policy gradient methods, nothing is normalised.
     """
     if not isinstance(config, SB3Config):
         return VecNormalize(
@@ -67,9 +67,9 @@ def _sees_frames(env: VecEnv) -> bool:
 def make_agent(
     config: TeacherConfig, env: VecNormalize, device: torch.device, seed: int
 ) -> PPO | SAC | PolicyGradient:
-    """An untrained agent.
+    """Return an untrained agent.
 
-    SB3 seeds `env` with `seed` as well: seed the environments anew before learning.
+    SB3 also seeds `env` with `seed`: seed the environments again before training.
     """
     if isinstance(config, SB3Config):
         return _sb3_agent(config, env, device, seed)
@@ -100,11 +100,11 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
     policy_kwargs: dict[str, Any] = {
         "net_arch": list(config.net_arch),
         "activation_fn": activation_class(config.activation),
-        # One kernel for all parameters: at this size the optimizer's own overhead is what costs.
+        # One kernel for all parameters: for small networks, the optimizer's overhead dominates.
         "optimizer_kwargs": {"fused": True},
     }
     if isinstance(config, PPOTeacherConfig):
-        # SB3's own default for PPO, which passing any optimizer_kwargs would drop.
+        # SB3's default for PPO, which is dropped if any optimizer_kwargs are passed.
         policy_kwargs["optimizer_kwargs"]["eps"] = 1e-5
         if _sees_frames(env):
             policy_kwargs |= _cnn(config, device)
@@ -133,7 +133,7 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
 
 
 def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:
-    """The convolutions that are asked for, and the hidden layers after them."""
+    """Return policy arguments for the CNN of the settings and the hidden layers after it."""
     connected, *rest = config.net_arch
     if config.cnn == "nature":
         return {

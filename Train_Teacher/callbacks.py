@@ -1,4 +1,4 @@
-"""Evaluation on validation seeds, and checkpoints, while an agent learns."""
+"""Evaluate on validation seeds and write checkpoints during training."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from Train_Teacher.checkpoint import Progress, find_best, save_best, save_checkp
 
 
 class EvaluateAndCheckpoint(BaseCallback):
-    """Every `every` env steps: deterministic episodes, `eval/*` metrics, a checkpoint.
+    """Evaluate the agent, log `eval/*` metrics and write a checkpoint every `every` env steps.
 
-    It acts between a gradient step and the next rollout, where the agent is whole: no rollout is
-    half collected, and the weights and the normaliser are the ones the next rollout starts with.
-    There it also ends the training, after a checkpoint, if a signal has asked for that.
+    The callback acts between a gradient step and the next rollout, where the agent's state is
+    complete: no rollout is in progress, and weights and normaliser are those of the next rollout.
+    If a signal has requested a stop, it ends the training there, after a checkpoint.
 
-    Beside what the agent logs it records `time/episodes` that ended, and `time/training_seconds`,
-    evaluations and checkpoints left out.
+    In addition to the agent's metrics, it logs `time/episodes` (finished episodes) and
+    `time/training_seconds` (without evaluations and checkpoints).
 
     Args:
-        env: separate from the training environments, not normalised.
-        folder: where the checkpoints go.
-        every: env steps.
-        episodes: the first so many validation seeds, the same ones each time.
-        start: counters of the checkpoint that the run goes on from.
-        tracker: what the agent logs to.
-        signals: held while the agent learns.
+        env: evaluation environments, not normalised.
+        folder: folder of the checkpoints.
+        every: interval in env steps.
+        episodes: number of validation episodes; their seeds are the same in each evaluation.
+        start: counters of the checkpoint to resume from.
+        tracker: logger of the agent.
+        signals: held during training.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class EvaluateAndCheckpoint(BaseCallback):
         self._first_episode = start.episodes
         self._finished = start.finished_episodes
         self._seconds = start.training_seconds
-        self._resumed_at = 0.0  # of the clock, when training last went on
+        self._resumed_at = 0.0  # clock time when training last continued
         self._saved_at = start.steps if start.evaluation else None
 
     def _on_training_start(self) -> None:
@@ -87,7 +87,7 @@ class EvaluateAndCheckpoint(BaseCallback):
         if due:
             self._evaluate_and_save()
         elif self._signals.requested is not None and self._saved_at != self.num_timesteps:
-            if self.logger.name_to_value:  # of the update just made
+            if self.logger.name_to_value:  # metrics of the last update
                 self.logger.dump(self.num_timesteps)
             self._save()
         self._signals.stop_if_requested()
@@ -115,15 +115,15 @@ class EvaluateAndCheckpoint(BaseCallback):
 
         mean_return = float(stats.returns.mean())
         if self._best is None or mean_return > self._best:
-            # Before the checkpoint, which a resumed run does not evaluate again.
+            # Before the checkpoint, because a resumed run does not repeat this evaluation.
             save_best(self._folder, self._task.name, self.model, mean_return)
             self._best = mean_return
         self._save()
 
     def _training_episodes(self) -> np.ndarray:
-        """How many each environment has begun since this process began, `(n_envs,)`."""
+        """Return the episodes that each environment has begun in this process, `(n_envs,)`."""
         env = self.training_env.unwrapped
-        assert isinstance(env, EpisodeVecEnv)  # `make_teacher_env` makes no other
+        assert isinstance(env, EpisodeVecEnv)  # `make_teacher_env` creates no other
         return env.episodes_begun
 
     def _save(self) -> None:
@@ -141,7 +141,7 @@ class EvaluateAndCheckpoint(BaseCallback):
 
 
 class TeacherProgressBar(ProgressBar):
-    """With SB3's own names of the training return and of PPO's KL."""
+    """Progress bar with SB3's names of the training return and of PPO's KL."""
 
     _SHOWN = (
         *(("return", "rollout/ep_rew_mean"), ("return", "rollout/ep_return")),
@@ -150,7 +150,7 @@ class TeacherProgressBar(ProgressBar):
 
 
 def normalised_act(agent: BaseAlgorithm, deterministic: bool = True) -> Act:
-    """The agent's actions in raw states, with its normaliser as it is now."""
+    """Return a function from raw states to the agent's actions, with its current normaliser."""
     normaliser = agent.get_vec_normalize_env()
     assert isinstance(normaliser, VecNormalize)
     return lambda obs: agent.predict(normaliser.normalize_obs(obs), deterministic=deterministic)[0]

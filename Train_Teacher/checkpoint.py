@@ -1,7 +1,7 @@
-"""What the checkpoints of a teacher's training hold; `CheckpointStore` writes and reads them.
+"""Contents of the checkpoints of a teacher's training, stored by `CheckpointStore`.
 
-checkpoints/step_000000400000/    to resume from, the two newest: agent, and SAC's replay buffer
-checkpoints/best/step_.../        the best teacher so far, as its bundle will have it
+checkpoints/step_000000400000/    the two newest, to resume from: agent and SAC's replay buffer
+checkpoints/best/step_.../        the best teacher so far, as in its bundle
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "do
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is at a checkpoint."""
+    """Progress of a run at a checkpoint."""
 
     steps: int  # env steps
-    updates: int  # as SB3 counts them: PPO epochs, gradient steps of the others
-    episodes: int  # started in the environment that started most
-    evaluation: dict[str, float]  # the last evaluation
-    record: dict[str, Any] | None = None  # `RunTracker.position`; None: nothing is recorded
+    updates: int  # as counted by SB3: epochs of PPO, gradient steps of the others
+    episodes: int  # maximum number of episodes started per environment
+    evaluation: dict[str, float]  # metrics of the last evaluation
+    record: dict[str, Any] | None = None  # `RunTracker.position`; None without a record
     finished_episodes: int = 0  # in all environments
     training_seconds: float = 0.0  # without evaluations and checkpoints
 
     def __post_init__(self) -> None:
         counts = (self.steps, self.updates, self.episodes, self.finished_episodes)
         if min(counts) < 0:
-            raise ValueError(f"steps, updates and episodes cannot be {counts}")
+            raise ValueError(f"Steps, updates and episodes cannot be negative: {counts}.")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Best:
 
 
 def save_checkpoint(folder: Path, agent: BaseAlgorithm, progress: Progress) -> Path:
-    """Write what the training resumes from, complete or not at all, and remove what is too old.
+    """Write a checkpoint atomically, and remove the oldest ones.
 
     Args:
         folder: the run's `checkpoints`.
@@ -69,7 +69,7 @@ def save_checkpoint(folder: Path, agent: BaseAlgorithm, progress: Progress) -> P
     Returns: the checkpoint's folder.
 
     Raises:
-        UserError: it cannot be written; the older ones stay.
+        UserError: it cannot be written. Older checkpoints are kept.
     """
     parts = {_AGENT: pack(_capture(agent))}
     if isinstance(agent, SAC):
@@ -81,15 +81,15 @@ def save_checkpoint(folder: Path, agent: BaseAlgorithm, progress: Progress) -> P
 
 
 def find_newest(folder: Path) -> tuple[Checkpoint, Progress] | None:
-    """Return the newest undamaged checkpoint; None: there is none at all yet.
+    """Return the newest undamaged checkpoint; None if there are no checkpoints.
 
     Raises:
-        UserError: there are some, and none can be used.
+        UserError: there are checkpoints, but all are damaged or of an older format.
     """
     if any(folder.glob("step_*/model.zip")):
         raise UserError(
             f"The checkpoints in {folder} are of an older format: the version that wrote them, "
-            f"named in {CONFIG_FILE}, can resume them. Here, start over by `overwrite`."
+            f"named in {CONFIG_FILE}, can resume them. Here, start over with `overwrite`."
         )
     found = CheckpointStore(folder).to_resume()
     if found is None:
@@ -99,10 +99,10 @@ def find_newest(folder: Path) -> tuple[Checkpoint, Progress] | None:
 
 
 def restore(checkpoint: Checkpoint, agent: BaseAlgorithm, progress: Progress) -> None:
-    """Put a checkpoint into a fresh agent made from the same settings.
+    """Restore a checkpoint into a new agent with the same settings.
 
     Raises:
-        UserError: it does not fit the agent.
+        UserError: the checkpoint does not fit the agent.
     """
     with checkpoint.fitting():
         state = checkpoint.unpacked(_AGENT)
@@ -122,10 +122,10 @@ def restore(checkpoint: Checkpoint, agent: BaseAlgorithm, progress: Progress) ->
 
 
 def save_best(folder: Path, task: str, agent: BaseAlgorithm, mean_return: float) -> None:
-    """Write the teacher that the agent is now, in place of the best one before.
+    """Save the current agent as the best teacher, replacing the previous one.
 
     Raises:
-        UserError: it cannot be written; the one before stays.
+        UserError: it cannot be written. The previous one is kept.
     """
     teacher = Teacher.from_sb3(agent, task=task)
     description = asdict(teacher.description)
@@ -134,10 +134,10 @@ def save_best(folder: Path, task: str, agent: BaseAlgorithm, mean_return: float)
 
 
 def find_best(folder: Path) -> Best | None:
-    """Return the best teacher so far; None: there is none, or it is damaged, which is printed.
+    """Return the best teacher so far; None if there is none or it is damaged (with a warning).
 
     Raises:
-        UserError: it is of another version.
+        UserError: it was written by another version.
     """
     found = _best_store(folder).newest()
     if found is None:
@@ -153,7 +153,7 @@ def _best_store(folder: Path) -> CheckpointStore:
     return CheckpointStore(folder / "best", keep=1)
 
 
-# -- what an agent is made of ------------------------------------------------------------------
+# -- state of an agent -------------------------------------------------------------------------
 
 
 def _capture(agent: BaseAlgorithm) -> dict[str, Any]:
@@ -176,12 +176,12 @@ def _statistics(agent: BaseAlgorithm) -> Iterator[tuple[str, RunningMeanStd]]:
 
 
 def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
-    """What SB3 draws from beside the global ones: SAC's first actions."""
+    """Return SB3's generators beside the global ones: that of SAC's first actions."""
     return {"actions": agent.action_space.np_random}
 
 
 def _capture_replay(agent: SAC) -> dict[str, Any]:
-    """The rows that are filled, which are the buffer's own memory: (steps, num_envs, ...)."""
+    """Return views of the filled rows, `(steps, num_envs, ...)`, without copies."""
     buffer = agent.replay_buffer
     assert buffer is not None
     rows = {name: getattr(buffer, name)[: buffer.size()] for name in _REPLAY_ARRAYS}

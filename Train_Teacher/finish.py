@@ -1,4 +1,4 @@
-"""The end of a teacher's run: the bundle of its best checkpoint, with baselines, video, curves."""
+"""Finish a teacher's run: bundle of the best checkpoint, baselines, video and curves."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def finish(
     command: list[str],
     tracker: RunTracker,
 ) -> None:
-    """Writes `folder/teacher`, `videos/` and `curves.png`, and prints what came out.
+    """Write `folder/teacher`, `videos/` and `curves.png`, and print a summary.
 
-    What is measured is the bundle's own teacher, not the agent that it was made from.
+    The metrics are those of the teacher in the bundle, not of the SB3 agent.
 
     Args:
-        best: what becomes the teacher.
-        command: of this process; that of a run that was resumed is in its `config.json`.
+        best: the best teacher.
+        command: command of this process; that of a resumed run is in its `config.json`.
     """
     description = replace(
         best.description,
@@ -80,7 +80,7 @@ def finish(
         for policy, by_seeds in results.items()
     }
     description = replace(description, baselines=baselines)
-    notes = _notes(task, run, best.steps, results)
+    notes = _bundle_notes(task, run, best.steps, results)
     save_teacher(folder / "teacher", best.tensors, description, notes)
 
     logger = Logger(None, [tracker])
@@ -120,12 +120,12 @@ def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
 
 
 def _teacher_act(task: Task, teacher: Teacher, seed: int) -> Act:
-    torch.manual_seed(seed)  # what samples are drawn from
+    torch.manual_seed(seed)  # for sampled actions
     return policy_act(teacher, deterministic=task.judged_by_mode)
 
 
 def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
-    """What to type to make this teacher: the first command, then the one that went further."""
+    """Return the commands that reproduce this teacher: the first one, then an extension."""
     resumed = command_line(command)
     if not run.resume:
         return resumed
@@ -136,8 +136,8 @@ def _whole_command(folder: Path, run: TeacherRun, command: list[str]) -> str:
     return began["command"] if same_total else f"{began['command']} && {resumed}"
 
 
-def _notes(task: Task, run: TeacherRun, steps: int, results: Results) -> dict[str, Any]:
-    """For people: how the teacher was made, on which seeds it was measured, how far it got."""
+def _bundle_notes(task: Task, run: TeacherRun, steps: int, results: Results) -> dict[str, Any]:
+    """Return documentation for the bundle: settings, seeds and metrics."""
     n_episodes = run.baseline_episodes
     return {
         "settings": asdict(run.settings),
@@ -156,8 +156,8 @@ def _notes(task: Task, run: TeacherRun, steps: int, results: Results) -> dict[st
 
 def _observation(task: Task) -> dict[str, str]:
     if task.is_game:
-        return {"frame": f"uint8, as EnvPool's {task.env_id} draws it, newest last"}
-    return {"state": f"raw float32, as Gymnasium's {task.env_id} gives it"}
+        return {"frame": f"uint8 frames of EnvPool's {task.env_id}, newest last"}
+    return {"state": f"raw float32 observations of Gymnasium's {task.env_id}"}
 
 
 def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
@@ -190,7 +190,7 @@ def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
 
 
 def _record(task: Task, teacher: Teacher, folder: Path, steps: int) -> Path | None:
-    """The video; None, after one warning, where it cannot be drawn: the teacher is there anyhow."""
+    """Record a video and return its path; print a warning and return None if impossible."""
     path = folder / "videos" / f"step_{steps:012d}.mp4"
     try:
         env = make_env(task, 1, seeds.VALIDATION.start)

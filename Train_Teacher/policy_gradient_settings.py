@@ -1,4 +1,4 @@
-"""Settings of the teachers that REINFORCE and the actor-critic of the Hopper study train."""
+"""Settings of the teachers trained with REINFORCE and the actor-critic of the Hopper study."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from Models.networks.layers import activation_class
 
 @dataclass(frozen=True)
 class _Training:
-    """What the algorithms' own settings leave open. They see raw states and rewards."""
+    """Settings in addition to those of the algorithms, which use raw states and rewards."""
 
-    total_timesteps: int = 500_000  # env steps, all environments together
-    num_envs: int = 1  # training environments; more wait for the longest episode
-    learning_rate: float = 1e-3  # constant: a flag is no schedule
-    net_arch: tuple[int, ...] = (64, 64)  # units of the hidden layers, actor and critic each
-    activation: str = "Tanh"  # a class of torch.nn
-    max_grad_norm: float = 1e6  # of all gradients together; so large, it clips nothing
+    total_timesteps: int = 500_000  # env steps in total
+    num_envs: int = 1  # number of parallel environments; an update waits for their longest episode
+    learning_rate: float = 1e-3  # constant learning rate
+    net_arch: tuple[int, ...] = (64, 64)  # units of the hidden layers of actor and critic
+    activation: str = "Tanh"  # activation function: a class of torch.nn
+    max_grad_norm: float = 1e6  # maximum norm of the gradient; the default clips nothing
 
     def check(self) -> None:
-        """Raises UserError."""
+        """Raise UserError if a setting is invalid."""
         for name in ("total_timesteps", "num_envs"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} {getattr(self, name)} must be at least 1.")
-        if not math.isfinite(self.max_grad_norm):  # JSON, which bundles hold, has no infinity
-            raise UserError("--max_grad_norm must be finite; 1e6 clips nothing either.")
+        if not math.isfinite(self.max_grad_norm):  # JSON, the format of bundles, has no infinity
+            raise UserError("--max_grad_norm must be finite. To disable clipping, use 1e6.")
         if not self.net_arch or min(self.net_arch) < 1:
             raise UserError("--net_arch needs at least one hidden layer of at least one unit.")
         activation_class(self.activation)
@@ -35,7 +35,7 @@ class _Training:
 
 @dataclass(frozen=True)
 class ReinforceTeacherConfig(_Training, ReinforceConfig):
-    """REINFORCE; the study's baselines are 0 and 20."""
+    """REINFORCE. The study uses the baselines 0 and 20."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +44,7 @@ class ReinforceTeacherConfig(_Training, ReinforceConfig):
 
 @dataclass(frozen=True)
 class ActorCriticTeacherConfig(_Training, ActorCriticConfig):
-    """The actor-critic; the study's is one-step."""
+    """Actor-critic. The study uses the one-step form."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

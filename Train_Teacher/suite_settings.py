@@ -1,8 +1,8 @@
-"""The settings of the PPD paper's teachers, as the defaults for the tasks of its suites.
+"""Default settings of the suites' teachers, from the PPD paper.
 
 Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), table of hyperparameters:
-PPO, a constant learning rate, rewards normalised. Its teachers are the only PPO agents here whose
-learning rate does not fall.
+PPO with normalised rewards and a constant learning rate (the other PPO teachers here use linear
+decay).
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _PAPER = PPOTeacherConfig(
     activation="ReLU",
     norm_reward=True,
 )
-_ATARI = replace(_PAPER, net_arch=(256,))  # after an IMPALA-CNN
+_ATARI = replace(_PAPER, net_arch=(256,))  # after the IMPALA-CNN
 _PROCGEN = replace(_ATARI, total_timesteps=30_000_000, n_steps=512)
-# Of the MuJoCo suite, these two have the rollouts and the entropy bonus of Atari.
+# These two of the MuJoCo suite use the rollout length and the entropy bonus of Atari.
 _LIKE_ATARI = ("Swimmer", "Hopper")
 _MUJOCO = replace(_PAPER, n_steps=512, ent_coef=0.0)
 
-# Not the paper's: SB3's own settings, with a gradient step for each env step.
+# Not from the paper: SB3's defaults, with one gradient step per env step.
 _SAC = SACTeacherConfig(
     total_timesteps=1_000_000,
     num_envs=8,
@@ -54,28 +54,28 @@ _SAC = SACTeacherConfig(
 
 
 def default_algo(task: Task) -> Algo:
-    """The algorithm without `--algo`: the paper's teachers are PPO agents."""
+    """Return the default of `--algo`: PPO for the suites, as in the paper."""
     return "ppo" if task.suite else "sac"
 
 
 def default_run(task: Task, algo: Algo) -> TeacherRun:
-    """What `Train_Teacher/<task's script> --algo <algo>` does where no flag says otherwise.
+    """Return the default flags of a task and an algorithm.
 
     Raises:
-        UserError: the algorithm cannot act in this task.
+        UserError: the algorithm does not support this task.
     """
     if not task.suite:
         return TeacherRun(algo=algo, settings=default_settings(task.name, algo))
-    # Episodes have up to 1,000 steps, or many more in Atari: rarer and shorter evaluations keep
-    # their share of the time below a tenth.
-    every = 250_000 if algo in ("ppo", "sac") else 25_000  # of far shorter trainings
+    # Episodes have up to 1,000 steps, in Atari many more: fewer and shorter evaluations keep their
+    # share of the time below a tenth.
+    every = 250_000 if algo in ("ppo", "sac") else 25_000  # the others train far shorter
     return TeacherRun(algo=algo, settings=_settings(task, algo), eval_every=every, eval_episodes=20)
 
 
 def _settings(task: Task, algo: Algo) -> TeacherConfig:
     if algo != "ppo" and task.is_game:
-        why = "SAC has no discrete actions" if algo == "sac" else f"{algo} sees no frames here"
-        raise UserError(f"{why}, as {task.name} needs: --algo ppo.")
+        why = "SAC does not support discrete actions" if algo == "sac" else f"{algo} has no CNN"
+        raise UserError(f"{why}, which {task.name} requires. Use --algo ppo.")
     if algo == "sac":
         return _SAC
     if algo != "ppo":

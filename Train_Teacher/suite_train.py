@@ -1,4 +1,4 @@
-"""The scripts that serve a whole suite: `--env` names the task, the rest are the task's flags."""
+"""Scripts of a suite: `--env` chooses the task, all other flags are those of the task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from Train_Teacher.train import main
 
 
 def main_suite(suite: Suite, arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Bad input exits with code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with exit_with_message():
         task, rest = choose_task("Train_Teacher", suite, arguments)

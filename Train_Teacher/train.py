@@ -1,5 +1,4 @@
-"""Trains a state teacher with SB3's SAC or PPO, or with the study's REINFORCE or actor-critic, and
-ends with its bundle.
+"""Train a teacher with SB3's SAC or PPO, or the study's REINFORCE or actor-critic, and save it.
 
 `python Train_Teacher/<Task>.py --algo {sac,ppo,reinforce,actor_critic}`; `--help` lists every flag.
 """
@@ -38,16 +37,16 @@ from Train_Teacher.finish import finish
 from Train_Teacher.suite_settings import default_algo, default_run
 
 _EVALUATION_ENVS = 10
-# rollouts; episodes; updates, of an episode each
+# in rollouts (PPO), episodes (SAC), and updates of one episode each (others)
 _LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
-# Of the settings that lower floors name.
+# Flags of the settings that messages of the lower packages name.
 _FLAG_NAMES = {
     **{f.name: f.name for kind in (TeacherRun, *SETTINGS.values()) for f in fields(kind)},
     "n_envs": "num_envs",
     "folder": "output",
 }
 _FRESH = Progress(steps=0, updates=0, episodes=0, evaluation={})
-# May be given anew with --resume; everything else decides what the run is.
+# Settings that may change on --resume.
 _MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.device", "run.threads", "run.wandb"),
     *("run.video", "run.baseline_episodes", "run.settings.total_timesteps"),
@@ -55,9 +54,9 @@ _MAY_DIFFER = (
 
 
 def main(task_name: str, arguments: list[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Bad input exits with code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    ending = exit_with_message("The same command with --resume goes on.")
+    ending = exit_with_message("Continue with the same command and --resume.")
     with ending, fields_as_flags(_FLAG_NAMES):
         run = parse(task_name, arguments)
         task = get_task(task_name)
@@ -66,26 +65,26 @@ def main(task_name: str, arguments: list[str] | None = None) -> None:
 
 
 def parse(task_name: str, arguments: list[str]) -> TeacherRun:
-    """The flags; those of the settings default to what suits the task and algorithm.
+    """Return the flags, with defaults that depend on task and algorithm.
 
     Raises:
-        UserError: the algorithm is not for the task; or values that contradict each other.
+        UserError: the algorithm does not support the task, or values contradict each other.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
     task = get_task(task_name)
-    # The algorithm decides which further flags there are, so it is read first.
+    # Read the algorithm first, because it determines the other flags.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--algo", default=default_algo(task))
     given = first.parse_known_args(arguments)[0].algo
-    algo: Algo = given if given in SETTINGS else "sac"  # of another one tyro says what there is
+    algo: Algo = given if given in SETTINGS else "sac"  # tyro rejects unknown ones
     sees = "frames" if task.is_game else "the state"
     run = tyro.cli(
         TeacherRun[SETTINGS[algo]],
         args=arguments,
         prog=f"Train_Teacher/{task.script}",
         description=(
-            f"Train a {task_name} teacher that sees {sees}. The settings below are those of "
-            f"--algo {algo}; add --help to another --algo for its own."
+            f"Train a {task_name} teacher that observes {sees}. The settings below are those of "
+            f"--algo {algo}; use --help with another --algo for its settings."
         ),
         default=default_run(task, algo),
         config=(tyro.conf.OmitArgPrefixes,),
@@ -94,26 +93,25 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
     settings = run.settings
     if isinstance(settings, PPOTeacherConfig) and settings.cnn != "impala" and not task.is_game:
         raise UserError(
-            f"--cnn {settings.cnn} is for tasks that are seen as frames; a teacher of "
-            f"{task_name} sees the state and has no CNN."
+            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task_name} "
+            "observes the state and has no CNN."
         )
     return run
 
 
 def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
-    """Trains, or goes on, up to the run's total, and writes the bundle.
+    """Train a teacher, or resume its training, and write the bundle.
 
-    Returns: the run folder, whose `teacher/` is the bundle.
+    Returns: the run folder, with the bundle in `teacher/`.
 
     Raises:
-        UserError: before any work, for whatever the flags ask that cannot be done; later for full
-            disks.
-        Stopped: by SIGINT or SIGTERM, with a checkpoint if the training had begun.
+        UserError: the flags cannot be satisfied, before any work; or later, if the disk is full.
+        Stopped: SIGINT or SIGTERM arrived. A checkpoint is written if training has begun.
     """
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         if task.is_game:
-            load_envpool(task)  # or its error comes before the folder is made
+            load_envpool(task)  # raises before the folder is created
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
@@ -128,24 +126,24 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         if found is None:
             if run.resume:
                 print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
-            run_folder.clear(folder)  # from here on the folder holds a run
+            run_folder.clear(folder)  # from here on, the folder holds a run
             write_config(folder, config, teacher_sha256=None, command=command)
         tracker = _make_tracker(task, run, folder, config, found)
         stack.callback(tracker.close)
         if found is None or found[1].steps < run.settings.total_timesteps:
             _learn(task, run, checkpoints, device, found, tracker, signals)
-        else:  # the kill may have come before the last one was pruned
+        else:  # the run may have been killed before pruning
             CheckpointStore(checkpoints).prune(found[0].step)
         best = find_best(checkpoints)
         if best is None:
-            raise UserError(f"{folder} has no undamaged best checkpoint. Train anew.")
+            raise UserError(f"{folder} has no undamaged best checkpoint. Train again.")
         finish(task, run, folder, best, command, tracker)
     return folder
 
 
 def _check_folder(folder: Path, run: TeacherRun, config: dict[str, Any]) -> None:
-    """Raises UserError where a run would be lost, or mixed with another."""
-    hint = "Go on with it by `resume`. "
+    """Raise UserError if a run would be overwritten or mixed with another."""
+    hint = "Continue it with `resume`. "
     run_folder.check_free(folder, overwrite=run.overwrite, resume=run.resume, hint=hint)
     if run.resume and (folder / CONFIG_FILE).is_file():
         run_folder.check_same_settings(folder, config, teacher_sha256=None, may_differ=_MAY_DIFFER)
@@ -177,7 +175,7 @@ def _learn(
     tracker: RunTracker,
     signals: StopSignals,
 ) -> None:
-    """Learns from the checkpoint `found`, or from the beginning, up to the run's total."""
+    """Train from the checkpoint `found`, or from scratch, up to the run's total."""
     settings = run.settings
     start = _FRESH if found is None else found[1]
     env = normalise(make_teacher_env(task, settings.num_envs, 0), settings)
@@ -194,7 +192,7 @@ def _learn(
         )
         with signals.held():
             agent.learn(
-                # SB3 adds the steps already made, so its schedules see the same total as before.
+                # SB3 adds the completed steps, so that its schedules use the same total as before.
                 settings.total_timesteps - agent.num_timesteps,
                 callback=CallbackList([watch, TeacherProgressBar()]),
                 log_interval=_LOG_EVERY[run.algo],
@@ -206,6 +204,6 @@ def _learn(
 
 
 def _first_seed(run: TeacherRun, start: Progress) -> int:
-    """Past every episode that the run has already started, in any environment."""
+    """Return the first seed after those of all episodes that the run has started."""
     block = seeds.teacher_training(run.run_index)
     return seeds.further(block.start, start.episodes * run.settings.num_envs)

@@ -1,1 +1,1 @@
-"""The command line: flags, their defaults per suite, and what they resolve to."""
+"""Command-line flags: declaration, defaults per suite, parsing and resolution."""

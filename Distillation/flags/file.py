@@ -1,4 +1,4 @@
-"""`--config FILE`: flags from a YAML or JSON file."""
+"""Read flags from a YAML or JSON file (`--config FILE`)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from Common.files.yaml_file import read_mapping
 
 
 def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
-    """Flags and their values, which are what YAML makes of them: the parser judges them.
+    """Return the flags of a file and their YAML values, which the parser checks later.
 
     Args:
-        known: every flag.
+        known: names of all flags.
 
     Raises:
-        UserError: the file cannot be read, is no mapping, or names what is no flag.
+        UserError: the file cannot be read, is not a mapping, or contains an unknown flag.
     """
     values = read_mapping(
         path,
@@ -27,9 +27,9 @@ def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
         holds="flags and their values, `mode: State`",
     )
     if unknown := [_with_hint(str(name), known) for name in values if name not in known]:
-        raise UserError(f"{path} names what is no flag: {', '.join(unknown)}.")
+        raise UserError(f"{path}: there is no flag: {', '.join(unknown)}.")
     if "config" in values:
-        raise UserError(f"{path}: config would be a file within a file. Write its flags here.")
+        raise UserError(f"{path}: --config cannot be nested. Write the flags of that file here.")
     return values
 
 

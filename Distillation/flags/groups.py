@@ -1,8 +1,8 @@
-"""The flags of every task's script, in their groups; `Distillation.flags.resolve` resolves them.
+"""The command-line flags of the task scripts, by group (resolved by `Distillation.flags.resolve`).
 
-Each flag is declared here once: its type, its default (of the algorithm's own settings where it is
-one of them), its unit and help in the comment, and which methods take it. A method names in
-`Algorithm.method_registry` the options that it takes.
+Each flag is declared once: its type, the methods that accept it, its default (taken from the
+algorithm's config where there is one), and in the comment its help text with the unit. Each method
+lists the options that it accepts in `Algorithm.method_registry`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ BetaSchedule = Literal["zero", "constant", "linear", "exponential"]
 ModeAlpha = Literal["constant", "linear", "dynamic_mean", "dynamic_max"]
 
 
-# Both spellings are understood; runs and bundles have the first.
+# Both spellings are accepted; runs and bundles store the first.
 _OTHER_SPELLINGS = {mode.replace("Impaala", "Impala"): mode for mode in MODES}
 
 
 def canonical_mode(text: str) -> str:
-    """Return a mode as runs and bundles spell it: `ImpalaSmall` is `ImpaalaSmall`."""
+    """Return the stored spelling of a mode, such as `ImpaalaSmall` for `ImpalaSmall`."""
     return _OTHER_SPELLINGS.get(text, text)
 
 
@@ -52,12 +52,12 @@ _MODE_FLAG = PrimitiveConstructorSpec(
 
 @dataclass(frozen=True)
 class Takes:
-    """Which methods take a flag: those with one of these options; every method where it is none."""
+    """The methods that accept a flag: those with one of these options, or all without options."""
 
     options: tuple[str, ...] = ()
 
     def methods(self) -> tuple[str, ...]:
-        """Return the names of those methods."""
+        """Return the names of these methods."""
         return tuple(
             method.name
             for method in METHODS.values()
@@ -83,11 +83,11 @@ TEACHER = Takes(("teacher",))
 
 @dataclass(frozen=True)
 class ChosenMethod:
-    """Which method; give exactly one."""
+    """Method. Give exactly one."""
 
     @property
     def name(self) -> str:
-        """Raises UserError unless exactly one method is given."""
+        """Return the name of the method. Raise UserError unless exactly one is given."""
         chosen = [name for name, given in dataclasses.asdict(self).items() if given]
         if len(chosen) != 1:
             methods = ", ".join(f"--{name}" for name in METHODS)
@@ -97,18 +97,18 @@ class ChosenMethod:
 
     @property
     def chosen(self) -> Method:
-        """What the registry knows of it. Raises UserError unless exactly one method is given."""
+        """Return the registered method. Raise UserError unless exactly one is given."""
         return METHODS[self.name]
 
     def refuse(self, option: str, fitting: tuple[str, ...], hint: str = "") -> None:
-        """Refuses an option that the chosen method would pass over in silence.
+        """Check that the chosen method supports an option.
 
         Args:
-            fitting: the methods that it is for.
+            fitting: names of the methods that support the option.
             hint: what to do instead.
 
         Raises:
-            UserError: the method is none of them.
+            UserError: the chosen method does not support it.
         """
         for name, given in dataclasses.asdict(self).items():
             if given and name not in fitting:
@@ -119,7 +119,7 @@ class ChosenMethod:
 if TYPE_CHECKING:
 
     class MethodFlags(ChosenMethod):
-        """A switch for each method of the registry."""
+        """One switch per registered method."""
 
         def __init__(self, **given: bool) -> None: ...
 
@@ -138,144 +138,153 @@ else:
 
 @dataclass(frozen=True)
 class StudentFlags:
-    """What the student sees, and with what network."""
+    """Observations and network of the student."""
 
-    # the network: an MLP on the state, or an IMPALA-CNN on frames
+    # network: an MLP on the state, or an IMPALA-CNN on frames
     mode: Annotated[str, _MODE_FLAG, STUDENT] = "State"
-    # the paper's network for the task's suite, in place of --mode's
+    # use the paper's network for the task's suite instead of --mode
     size: Annotated[Size, STUDENT] = ""
-    frame_size: Annotated[str, EVERY] = "64x64"  # pixels, height x width
-    pooling: Annotated[int, STUDENT] = 3  # side of the grid that the CNN's features are averaged to
-    # of its actions, before the tanh of a SAC teacher's student
+    frame_size: Annotated[str, EVERY] = "64x64"  # HEIGHTxWIDTH in pixels
+    pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
+    # initial log std of the actions (with a SAC teacher: before tanh)
     init_log_std: Annotated[float, STUDENT] = -1.6
-    critic_on_state: Annotated[bool, STUDENT] = False  # the critic sees the state during training
-    # zero the frames, in training and evaluation: the baseline of skill
+    critic_on_state: Annotated[bool, STUDENT] = False  # give the critic the state in training
+    # zero all frames: the baseline of the skill metric
     blind: Annotated[bool, STUDENT] = False
 
     def check_size(self) -> None:
-        """Refuses settings of a network where `size` names the whole of it. Raises UserError."""
+        """Raise UserError if `size` is combined with settings of the network."""
         plain = StudentFlags()
         for name in ("pooling", "init_log_std"):
             if self.size and getattr(self, name) != getattr(plain, name):
                 raise UserError(
-                    f"--size {self.size} names the paper's whole network: leave out --{name}."
+                    f"--size {self.size} sets the whole network of the paper: leave out --{name}."
                 )
 
 
 @dataclass(frozen=True)
 class TrainingFlags:
-    """How it learns."""
+    """Training of the student."""
 
-    # begin with this student: a run folder, or a bundle
+    # start from this student: run folder or bundle
     init_from: Annotated[Path | None, INITIAL] = None
-    total_timesteps: Annotated[int, ROLLOUTS] = 350_000  # env steps, all environments together
-    # gradient steps, as the budget instead of env steps
+    total_timesteps: Annotated[int, ROLLOUTS] = 350_000  # env steps in total
+    # gradient steps; replaces --total_timesteps as the budget
     optimization_steps: Annotated[int | None, STUDENT] = None
-    num_envs: Annotated[int, ENVIRONMENTS] = 18  # environments
-    # env steps a rollout, each; default 64, in the distillations 5
+    num_envs: Annotated[int, ENVIRONMENTS] = 18  # number of parallel environments
+    # env steps per rollout and environment; default: 64 (PPD, PPO), 5 (others)
     num_steps: Annotated[int | None, ROLLOUTS] = None
-    # passes over a rollout; the distillations make one
+    # epochs per rollout
     num_epochs: Annotated[int, EPOCHS] = PPDConfig.n_epochs
-    # samples; default 256, in cloning 128; distillations take all
+    # samples per minibatch; default: 256 (PPD, PPO), 128 (cloning)
     batch_size: Annotated[int | None, MINIBATCHES] = None
-    # default 1e-3; in the distillations 2e-3
+    # initial learning rate; default: 2e-3 (distillations), 1e-3 (others)
     learning_rate: Annotated[float | None, STUDENT] = None
-    learning_rate_schedule: Annotated[LrSchedule, ROLLOUTS] = "linear"  # falling, or staying
-    # of the linear one; default 5% of the first
+    learning_rate_schedule: Annotated[LrSchedule, ROLLOUTS] = "linear"  # linear decay or constant
+    # final learning rate of linear decay; default: 5% of the initial one
     final_learning_rate: Annotated[float | None, ROLLOUTS] = None
-    PPD_parameter: Annotated[float, LAMBDA] = 5.0  # lambda, the weight of the KL to the teacher
-    # forward: KL(teacher || student)
+    PPD_parameter: Annotated[float, LAMBDA] = 5.0  # lambda: weight of the KL to the teacher
+    # forward: KL(teacher || student); reverse: KL(student || teacher)
     kl_direction: Annotated[Literal["forward", "reverse"], KL] = "forward"
-    lambda_schedule: Annotated[LambdaKind, LAMBDA] = "constant"  # what lambda follows
-    # at the end (linear), or at the teacher's skill (skill)
+    lambda_schedule: Annotated[LambdaKind, LAMBDA] = "constant"  # schedule of lambda
+    # lambda at the end of training (linear) or at skill 1 (skill)
     final_lambda: Annotated[float, LAMBDA] = 0.5
-    # off: a gradient through the KL's importance weight (paper)
+    # detach the KL's importance weight; the paper does not
     detach_ratio: Annotated[bool, LAMBDA] = PPDConfig.detach_ratio
-    gamma: Annotated[float, ROLLOUTS] = PPDConfig.gamma  # discount
-    gae_lambda: Annotated[float, ROLLOUTS] = PPDConfig.gae_lambda
-    clip_range: Annotated[float, EPOCHS] = 0.2  # of the probability ratio
+    gamma: Annotated[float, ROLLOUTS] = PPDConfig.gamma  # discount factor
+    gae_lambda: Annotated[float, ROLLOUTS] = PPDConfig.gae_lambda  # lambda of GAE
+    clip_range: Annotated[float, EPOCHS] = 0.2  # clipping range of the probability ratio
     ent_coef: Annotated[float, ROLLOUTS] = PPDConfig.ent_coef  # weight of the entropy bonus
-    critic_warmup: Annotated[int, ROLLOUTS] = 0  # env steps in which the critic alone learns
-    # pixels that frames are shifted by, each way, while learning
+    critic_warmup: Annotated[int, ROLLOUTS] = 0  # env steps that train only the critic
+    # augmentation: maximum random shift of frames in pixels
     random_shift: Annotated[int, STUDENT] = 0
-    # share of samples that lose frames or joints while learning
+    # augmentation: share of samples without frames or without proprioception
     modality_dropout: Annotated[float, STUDENT] = 0.0
-    run_index: Annotated[int, EVERY] = 0  # 0 to 5: which seeds
+    run_index: Annotated[int, EVERY] = 0  # index of the seeds, 0 to 5
 
 
 @dataclass(frozen=True)
 class CloningFlags:
     """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
 
-    num_data: Annotated[int, COLLECTION] = 100_000  # env steps to collect
-    # while collecting, in half ranges of an action; games: a share
+    num_data: Annotated[int, COLLECTION] = 100_000  # number of env steps to collect
+    # std of noise on actions, in half action ranges; games: share of random actions
     behaviour_noise: Annotated[float, NOISE] = 0.0
-    # 5k, 10k, 50k, 100k, any count of env steps, or a folder; DAgger: none
+    # 5k, 10k, 50k, 100k, any number of env steps, or a folder; DAgger: also none
     dataset: Annotated[str, LABELS] = "100k"
-    collect_missing: Annotated[bool, LABELS] = False  # collect the dataset if it is not there
-    # to the teacher's action or distribution
+    collect_missing: Annotated[bool, LABELS] = False  # collect the dataset if missing
+    # loss to the teacher's action (NLL, MSE) or distribution (KL)
     loss_type: Annotated[Literal["NLL", "KL", "MSE"], LABELS] = "NLL"
-    # how strongly samples of a large loss are preferred; 0: uniform
+    # prioritisation of samples by their loss; 0: uniform sampling
     alpha: Annotated[float, LABELS] = 0.0
-    mode_alpha: Annotated[ModeAlpha, LABELS] = "constant"
-    folder_Dagger: Annotated[Path | None, ROUNDS] = None  # the BC run that DAgger goes on from
-    rounds: Annotated[int, ROUNDS] = 5  # of DAgger
-    # env steps a round; best whole episodes of every environment
+    mode_alpha: Annotated[ModeAlpha, LABELS] = "constant"  # schedule of alpha
+    folder_Dagger: Annotated[Path | None, ROUNDS] = None  # BC run folder that DAgger continues
+    rounds: Annotated[int, ROUNDS] = 5  # number of DAgger rounds
+    # env steps per round; preferably whole episodes of all environments
     round_env_steps: Annotated[int, ROUNDS] = 3_600
-    round_gradient_steps: Annotated[int, ROUNDS] = 1_000  # gradient steps a round
-    beta_schedule: Annotated[BetaSchedule, ROUNDS] = "zero"  # teacher's share
+    round_gradient_steps: Annotated[int, ROUNDS] = 1_000  # gradient steps per round
+    beta_schedule: Annotated[BetaSchedule, ROUNDS] = "zero"  # schedule of the teacher's share
 
 
 @dataclass(frozen=True)
 class TeacherFlags:
-    """Who teaches."""
+    """Teacher."""
 
-    # bundle, or run with one; default: Results/<task>/teachers/sac
+    # bundle or teacher run; default: Results/<task>/teachers/sac
     teacher: Annotated[Path | None, EVERY] = None
-    # deviation of the noise on each of its parameters (paper: 0.05)
+    # std of noise on all parameters of the teacher (paper: 0.05)
     corrupt_teacher: Annotated[float, TEACHER] = 0.0
-    # floor of its deviation: SAC's can vanish, and the KL explode
+    # lower bound of the teacher's std, which limits the KL
     min_teacher_std: Annotated[float, TEACHER] = 0.2
 
 
 @dataclass(frozen=True)
 class RunFlags:
-    """Where it runs, and what it leaves behind."""
+    """Execution and output of the run."""
 
     # run folder; default: Results/<task>/<method>/<run name>
     output: Annotated[Path | None, EVERY] = None
-    overwrite: Annotated[bool, STUDENT] = False  # delete the run that the folder holds
+    overwrite: Annotated[bool, STUDENT] = False  # delete an existing run in the folder
     device: Annotated[str, STUDENT] = "auto"  # auto, cpu, cuda or cuda:N
-    # of torch and of the environments; default: one a core
+    # threads of torch and the environments; default: one per core
     threads: Annotated[int | None, EVERY] = None
-    # who steps and draws the environments: process pays where a step is mostly Python
+    # run environments in threads, or in processes if a step is mostly Python code
     workers: Annotated[Literal["thread", "process"], EVERY] = "thread"
-    wandb: Annotated[Literal["offline", "online", "disabled"], STUDENT] = "offline"
-    # go on with the run, or the dataset, that the folder holds
+    wandb: Annotated[Literal["offline", "online", "disabled"], STUDENT] = "offline"  # W&B mode
+    # resume the run or dataset in the folder
     resume: Annotated[bool, EVERY] = False
-    # default 25000 env steps; in cloning 1000 gradient steps
+    # interval of checkpoints; default: 25000 env steps; cloning: 1000 gradient steps
     checkpoint_every: Annotated[int | None, STUDENT] = None
-    checkpoint_minutes: Annotated[float, STUDENT] = 5.0  # minutes between checkpoints at most
-    keep: Annotated[int, STUDENT] = 2  # checkpoints: the newest ones, beside the best
-    # default 25000 env steps; in cloning 1000 gradient steps
+    checkpoint_minutes: Annotated[float, STUDENT] = 5.0  # maximum minutes between checkpoints
+    # number of newest checkpoints to keep, in addition to the best
+    keep: Annotated[int, STUDENT] = 2
+    # interval of evaluations; default: 25000 env steps; cloning: 1000 gradient steps
     eval_every: Annotated[int | None, STUDENT] = None
-    # episodes an evaluation, on training seeds (ID) and others (OD) each
+    # episodes per evaluation, each on training (ID) and validation seeds (OD)
     eval_episodes: Annotated[int, STUDENT] = 20
-    # evaluation episodes at the end, on seeds that chose nothing
+    # episodes of the final evaluation, on evaluation seeds
     final_episodes: Annotated[int, STUDENT] = 50
-    video: Annotated[bool, STUDENT] = True  # off: no episode is recorded at the end
-    # YAML or JSON file of flags; the command line goes before it
+    video: Annotated[bool, STUDENT] = True  # record a video of an evaluation episode at the end
+    # YAML or JSON file of flags; the command line takes precedence
     config: Annotated[Path | None, EVERY] = None
 
 
 def flag_values(groups: DataclassInstance) -> dict[str, Any]:
-    """Every flag's value by its name, of a dataclass of groups such as `Flags`."""
+    """Return the values of all flags by name.
+
+    Args:
+        groups: a dataclass of groups, such as `Flags`.
+    """
     parts = (getattr(groups, field.name) for field in dataclasses.fields(groups))
     return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
 
 
 def flag_methods(groups: type[DataclassInstance]) -> dict[str, tuple[str, ...]]:
-    """Return the methods that take each flag but the methods' own, of a dataclass of groups."""
+    """Return the methods that accept each flag, without the switches of the methods.
+
+    Args:
+        groups: a dataclass of groups, such as `Flags`.
+    """
     taken: dict[str, tuple[str, ...]] = {}
     for group in get_type_hints(groups, include_extras=True).values():
         for name, hint in get_type_hints(group, include_extras=True).items():

@@ -1,4 +1,4 @@
-"""What a run's flags come to: those of its method, with what was in force in place of a default."""
+"""Determine the effective settings of a run: its method's flags, with defaults resolved."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ _GROUPS = {
     if field.name != "method"
 }
 
-_OF_THE_NETWORK = ("pooling", "init_log_std")
+_NETWORK_FLAGS = ("pooling", "init_log_std")
 
 
-def settings_in_force(flags: Flags) -> dict[str, dict[str, Any]]:
-    """Return the flags by group, as `config.json` holds them: flags of other methods are left out,
-    a default that depends on the method has its value, and what is not there is not named.
+def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:
+    """Return the flags by group, in the form of `config.json`.
+
+    Flags of other methods and flags without a value are left out. Defaults that depend on the
+    method are resolved.
     """
     method, resolved = flags.method.name, _resolved(flags)
     groups = {}
@@ -37,29 +39,31 @@ def settings_in_force(flags: Flags) -> dict[str, dict[str, Any]]:
 
 
 def _is_used(flag: str, method: str, flags: Flags) -> bool:
-    """Whether the flag decides anything. A run that begins with another student cannot be given
-    its network, and has it.
+    """Return whether the flag has an effect.
+
+    The network flags count as used with `--init_from`, where the initial student sets them.
     """
-    is_taken_over = flag in _OF_THE_NETWORK and flags.training.init_from is not None
+    is_taken_over = flag in _NETWORK_FLAGS and flags.training.init_from is not None
     return is_taken_over or not why_unused(flag, method, flags)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run's configuration says, as JSON, in the form in which two can be compared.
+    """Return a run's configuration in a normalised form for comparisons.
 
     Args:
-        config: of a `config.json`, of this version or of 0.1, which kept all flags as given.
+        config: configuration of a `config.json`, of this version or of 0.1, which stored all flags
+            as given.
 
     Raises:
-        KeyError, TypeError, UserError: it is not a configuration of this version's flags.
+        KeyError, TypeError, UserError: the configuration does not match the flags of this version.
     """
     groups = {name: kind(**config[name]) for name, kind in _GROUPS.items()}
     flags = UncheckedFlags(method=MethodFlags(**{config["method"]: True}), **groups)
-    return {**config, **settings_in_force(flags)}
+    return {**config, **effective_settings(flags)}
 
 
 def _resolved(flags: Flags) -> dict[str, Any]:
-    """The flags whose default depends on the method."""
+    """Return the values of flags whose default depends on the method."""
     values: dict[str, Any] = {
         "eval_every": flags.eval_every,
         "checkpoint_every": flags.checkpoint_every,

@@ -1,4 +1,4 @@
-"""The flag of each setting that lower floors know by another name, for their messages."""
+"""Map settings of the lower packages to their flags, for error messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from Distillation.flags.resolve import Flags
 
 FLAG_NAMES = {
     **{flag: flag for flag in flag_values(Flags())},
-    **{flag: flag for flag in ("env_id", "camera", "proprio")},  # Custom.py's
+    **{flag: flag for flag in ("env_id", "camera", "proprio")},  # of Custom.py
     "n_envs": "num_envs",
     "n_steps": "num_steps",
     "n_epochs": "num_epochs",

@@ -1,4 +1,4 @@
-"""The command line of every task's script: from words, and a file's, to `Flags`."""
+"""Parse the command line of the task scripts and the `--config` file into `Flags`."""
 
 from __future__ import annotations
 
@@ -17,57 +17,59 @@ from Distillation.flags.groups import StudentFlags, flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags, UncheckedFlags
 from Distillation.flags.suite_defaults import check_task, suite_defaults
-from Distillation.flags.tokens import said_in_a_line, tokens, typed
+from Distillation.flags.tokens import parser_error_as_user_error, tokens, typed
 from Distillation.flags.uses import check_uses
-from Distillation.starting.cloned_run import check_kept
+from Distillation.starting.cloned_run import check_inherited_flags
 from Enviroment.tasks import Task
 
 _DESCRIPTIONS = {
     "gymnasium": (
-        "Turn a {} teacher that sees the simulator's state into a student that sees rendered "
-        "frames and its own joints."
+        "Distil a {} teacher that observes the simulator's state into a student that observes "
+        "rendered frames and proprioception."
     ),
-    "envpool": "Turn a {} teacher into a student that sees the same frames.",
+    "envpool": "Distil a {} teacher into a student that observes the same frames.",
 }
 
 
 @fields_as_flags(FLAG_NAMES)
 def parse(task: Task, arguments: Sequence[str]) -> Flags:
-    """The flags of a command line, over those of its `--config` file, over the defaults.
+    """Return the flags of a command line.
+
+    The command line takes precedence over the `--config` file, and the file over the defaults.
 
     Raises:
-        UserError: the file cannot be read, names flags that do not exist or gives them values
-            that they do not take; values contradict each other; or flags would change nothing.
+        UserError: the file cannot be read, or contains unknown flags or invalid values; values
+            contradict each other; or flags would have no effect.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
     file = _config_file(arguments)
     values = {} if file is None else read_flag_file(file, flag_values(UncheckedFlags()))
     named = typed(arguments)
     of_file = {name for name in METHODS if values.get(name) is True and f"no_{name}" not in named}
-    defaults = begun = _defaults(task, of_file | named.intersection(METHODS))
+    defaults = base = _defaults(task, of_file | named.intersection(METHODS))
     if file is not None:
         try:
             words = tokens(values, flag_values(defaults))
-            begun = said_in_a_line(lambda: _read(task, words, defaults))
+            base = parser_error_as_user_error(lambda: _read(task, words, defaults))
         except UserError as error:
             raise UserError(f"--config {file}: {error}") from error
-    # What a file has switched, the command line can switch back.
-    parsed = _read(task, arguments, begun, both_sides=file is not None)
-    # First: a number that is not used cannot be a wrong one.
+    # The command line can reverse switches of the file.
+    parsed = _read(task, arguments, base, both_sides=file is not None)
+    # Check this first, so that unused flags are reported as unused, not as invalid.
     check_uses(parsed, flag_values(defaults))
     flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
     check_task(task, flags)
     given = {name.removeprefix("no_") for name in named}
     given |= {name for name, value in values.items() if value is not None}
-    check_kept(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
+    check_inherited_flags(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
     return flags
 
 
-def parse_to_look(task: Task, arguments: Sequence[str]) -> Flags:
-    """The flags of a command line that may have no method yet, to show what its student would see.
+def parse_for_preview(task: Task, arguments: Sequence[str]) -> Flags:
+    """Return the flags of a command line that may lack a method, for a preview of frames.
 
     Raises:
-        As `parse`.
+        UserError, SystemExit: see `parse`.
     """
     if _config_file(arguments) is not None or typed(arguments).intersection(METHODS):
         return parse(task, arguments)
@@ -75,12 +77,12 @@ def parse_to_look(task: Task, arguments: Sequence[str]) -> Flags:
 
 
 def default_values(task: Task, method: str) -> dict[str, Any]:
-    """Every flag's default for a task and a method."""
+    """Return the defaults of all flags for a task and a method."""
     return flag_values(_defaults(task, (method,)))
 
 
 def _defaults(task: Task, methods: Collection[str]) -> Flags:
-    """As settings of the paper differ between methods, those of the methods asked for."""
+    """Return the defaults for the given methods (the paper's settings depend on the method)."""
     h, w = task.frame_size
     groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
     return UncheckedFlags(**groups)
@@ -95,11 +97,11 @@ def _config_file(arguments: Sequence[str]) -> Path | None:
 def _read(
     task: Task, arguments: Sequence[str], defaults: Flags, *, both_sides: bool = False
 ) -> Flags:
-    """Flags as tyro reads them, unchecked as `defaults` are.
+    """Return the flags parsed by tyro, without further checks.
 
     Args:
-        both_sides: of each switch there are `--video` and `--no_video`, and not only the one that
-            is not its default.
+        both_sides: accept both `--video` and `--no_video`, not only the side that differs from
+            the default.
     """
     switches = () if both_sides else (tyro.conf.FlagCreatePairsOff,)
     return tyro.cli(

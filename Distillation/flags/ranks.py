@@ -1,4 +1,4 @@
-"""The flags of a run by torchrun, as each of its ranks takes them."""
+"""Adapt the flags of a torchrun run to each rank."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from Distillation.flags.resolve import Flags
 
 
 def flags_of_rank(flags: Flags) -> Flags:
-    """The flags with this rank's GPU and its share of the machine's cores. Numbers of environments
-    and samples stay those of the whole run. Without torchrun nothing is changed.
+    """Return the flags with this rank's GPU and its share of the CPU cores.
+
+    Numbers of environments and samples remain those of the whole run. Without torchrun, the flags
+    are returned unchanged.
 
     Raises:
-        UserError: the method has no form for several ranks, or what is to be dealt out to them
-            cannot be dealt out evenly.
+        UserError: the method does not support several ranks, or environments or samples cannot be
+            divided evenly among them.
     """
     if world_size() == 1:
         return flags

@@ -1,4 +1,4 @@
-"""The flags of every task's script together, and what they resolve to."""
+"""All flags of a task script, and the configurations that they resolve to."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from Distillation.flags.groups import (
 )
 from Enviroment import seeds
 
-# Settings of the algorithms whose flags have other names.
+# Settings of the algorithms whose flags have different names.
 _FLAG_OF = {"n_steps": "num_steps", "n_epochs": "num_epochs", "distill_lambda": "PPD_parameter"}
-_FINAL_SHARE = 0.05  # of the learning rate, at the end
+_FINAL_SHARE = 0.05  # final learning rate, relative to the initial one
 
 
 @dataclass(frozen=True)
 class Flags:
-    """All of them, as groups."""
+    """All flags, by group."""
 
     method: MethodFlags = field(default_factory=MethodFlags)
     student: StudentFlags = field(default_factory=StudentFlags)
@@ -55,15 +55,15 @@ class Flags:
             self._check_rollouts()
         self.student.check_size()
         check_device(self.run.device)
-        seeds.training(self.training.run_index)  # raises for an index that has no seeds
-        self.frame_size  # noqa: B018 - raises if it is no size
+        seeds.training(self.training.run_index)  # raises if the index has no seeds
+        self.frame_size  # noqa: B018 - raises if invalid
         configurations = (self.clone, self.dagger, self.replay, self.augmentation)
         for configuration in configurations:
-            configuration()  # each checks itself
+            configuration()  # raises if invalid
         self.lambda_schedule()
 
     def _check_counts(self) -> None:
-        """Refuses counts below 1, and amounts that are none."""
+        """Check counts and amounts."""
         training, run, teaching = self.training, self.run, self.teaching
         counts = ("num_envs", "num_epochs", "batch_size", "total_timesteps", "num_steps")
         for group, names in (
@@ -86,25 +86,25 @@ class Flags:
                     raise UserError(f"--{name} {value} must be a number and not below 0.")
 
     def _check_together(self) -> None:
-        """Refuses flags that contradict each other."""
+        """Check that flags do not contradict each other."""
         training = self.training
         if self.run.resume and self.run.overwrite:
             raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
         if self.student.blind and self.student.mode == "State":
-            raise UserError("--blind zeroes the frames, and --mode State sees none.")
+            raise UserError("--blind zeroes the frames, and --mode State has none.")
         if (
             training.learning_rate_schedule == "constant"
             and training.final_learning_rate is not None
         ):
             raise UserError(
-                "--final_learning_rate is where --learning_rate_schedule linear ends; the "
-                "constant one has none. Give only one of them."
+                "--final_learning_rate requires --learning_rate_schedule linear. Give only one of "
+                "--final_learning_rate and --learning_rate_schedule constant."
             )
         if training.init_from is not None and self.student.size:
-            raise UserError("--init_from has a network already: leave out --size.")
+            raise UserError("--init_from sets the network: leave out --size.")
 
     def _check_rollouts(self) -> None:
-        """Refuses a budget that is none, of a method that learns from rollouts."""
+        """Check the budget of a method that learns from rollouts."""
         if self.total_timesteps < self.rollout:
             raise UserError(
                 f"--total_timesteps {self.total_timesteps} is below one rollout of "
@@ -116,29 +116,29 @@ class Flags:
 
     @property
     def frame_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
+        """Return height and width in pixels."""
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", self.student.frame_size)
         if match is None:
             raise UserError(
-                f"--frame_size {self.student.frame_size!r} is no size. Give HEIGHTxWIDTH in "
+                f"--frame_size {self.student.frame_size!r} is invalid. Give HEIGHTxWIDTH in "
                 "pixels, such as 64x128."
             )
         return int(match[1]), int(match[2])
 
     @property
     def _chosen_family(self) -> str | None:
-        """The chosen method's; None where not exactly one is given, which is refused later."""
+        """Return the family of the chosen method; None unless exactly one method is given."""
         given = [name for name in METHODS if getattr(self.method, name)]
         return METHODS[given[0]].family if len(given) == 1 else None
 
     @property
     def eval_every(self) -> int:
-        """Steps between evaluations: env steps, or in cloning gradient steps."""
+        """Return the interval of evaluations in env steps (cloning: gradient steps)."""
         return self.run.eval_every or self._interval
 
     @property
     def checkpoint_every(self) -> int:
-        """Steps between checkpoints: env steps, or in cloning gradient steps."""
+        """Return the interval of checkpoints in env steps (cloning: gradient steps)."""
         return self.run.checkpoint_every or self._interval
 
     @property
@@ -147,12 +147,12 @@ class Flags:
 
     @property
     def rollout(self) -> int:
-        """Env steps a rollout, all environments together."""
+        """Return the env steps per rollout of all environments."""
         return self.training.num_envs * self.on_policy().n_steps
 
     @property
     def total_timesteps(self) -> int:
-        """The budget in env steps; a budget in gradient steps is whole rollouts of them."""
+        """Return the budget in env steps; a budget in gradient steps is rounded up to rollouts."""
         t = self.training
         if t.optimization_steps is None:
             return t.total_timesteps
@@ -161,31 +161,30 @@ class Flags:
         return math.ceil(t.optimization_steps / each) * self.rollout
 
     def learning_rate_schedule(self, config: OnPolicyConfig) -> Schedule:
-        """From the configured rate to the final one, or staying, along the progress that remains
-        (1 to 0).
-        """
+        """Return the learning rate as a function of the remaining progress (1 to 0)."""
         first = config.learning_rate
         assert isinstance(first, float)  # flags are numbers
         return LinearSchedule(first, self.final_learning_rate(first), end_fraction=1.0)
 
     def final_learning_rate(self, first: float) -> float:
-        """Where the learning rate that begins at `first` ends."""
+        """Return the final learning rate for the initial one `first`."""
         if self.training.learning_rate_schedule == "constant":
             return first
-        return _given(self.training.final_learning_rate, _FINAL_SHARE * first)
+        return _or_default(self.training.final_learning_rate, _FINAL_SHARE * first)
 
     def lambda_schedule(self) -> LambdaSchedule:
-        """What PPD's lambda follows. It keeps the skill that it was told: one for each run."""
+        """Return a new schedule of PPD's lambda. It is stateful: create one per run."""
         t = self.training
         return LambdaSchedule(t.PPD_parameter, t.final_lambda, t.lambda_schedule)
 
     def augmentation(self) -> AugmentationConfig:
-        """What updates change of the student's observations."""
+        """Return the configuration of augmentation."""
         return AugmentationConfig(self.training.random_shift, self.training.modality_dropout)
 
     def on_policy(self) -> OnPolicyConfig:
-        """The settings of the chosen method, which learns from rollouts: its flags where they are
-        given, else its own defaults.
+        """Return the configuration of the chosen on-policy method.
+
+        Flags that are not given take the method's defaults.
         """
         method = self.method.chosen
         values, taken = flag_values(self), flag_methods(Flags)
@@ -197,17 +196,17 @@ class Flags:
         return method.load_config()(**{**settings, **method.settings})
 
     def clone(self) -> CloningConfig:
-        """The configuration of learning from labels."""
+        """Return the configuration of cloning."""
         t = self.training
         return CloningConfig(
             loss_type=self.cloning.loss_type,
             gradient_steps=t.optimization_steps or CloningConfig.gradient_steps,
             batch_size=t.batch_size or CloningConfig.batch_size,
-            learning_rate=_given(t.learning_rate, CloningConfig.learning_rate),
+            learning_rate=_or_default(t.learning_rate, CloningConfig.learning_rate),
         )
 
     def dagger(self) -> DaggerConfig:
-        """The configuration of DAgger's rounds."""
+        """Return the configuration of DAgger's rounds."""
         c = self.cloning
         return DaggerConfig(
             rounds=c.rounds,
@@ -217,11 +216,11 @@ class Flags:
         )
 
     def replay(self) -> ReplayConfig:
-        """Which samples cloning prefers."""
+        """Return the configuration of sampling in cloning."""
         return ReplayConfig(alpha=self.cloning.alpha, mode_alpha=self.cloning.mode_alpha)
 
     def run_name(self) -> str:
-        """A name that tells runs apart: what most often differs between them."""
+        """Return a run name of the settings that most often differ between runs."""
         s, t = self.student, self.training
         parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
@@ -240,13 +239,11 @@ class Flags:
 
 
 class UncheckedFlags(Flags):
-    """Flags that need not fit each other: the command line may still change them, or they are a
-    part of those of an earlier run.
-    """
+    """Flags without checks: defaults that the command line may change, or flags of old runs."""
 
     def __post_init__(self) -> None:
         pass
 
 
-def _given(value: float | None, default: float) -> float:
+def _or_default(value: float | None, default: float) -> float:
     return default if value is None else value

@@ -1,8 +1,7 @@
-"""The settings of the PPD paper, as the defaults of the flags for the tasks of its suites; and
-what such a task cannot do.
+"""Default flags for the suites, from the PPD paper, and checks of flags against the task.
 
 Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), table of hyperparameters.
-What it leaves open, or what evaluation costs, says so.
+Comments mark settings that the paper does not specify.
 """
 
 from __future__ import annotations
@@ -24,17 +23,16 @@ from Enviroment.task import Suite, Task
 from Models.distributions import DiagGaussian
 from Models.networks.paper import paper_student
 
-# Swimmer's and Hopper's teachers and students share a shorter horizon; so do the study's Hoppers.
+# The paper uses a shorter horizon for Swimmer and Hopper; the tasks of the Hopper study follow.
 _SHORT_HORIZON = ("Swimmer", "Hopper")
 
-# The paper's evaluations are of a finished student; these are how often one looks in between.
-# Episodes are up to 1,000 env steps: 10 each on ID and OD seeds, 20 times in 2M steps, play a
-# fifth of what is trained on.
+# Evaluations during training, which the paper does not specify. Episodes have up to 1,000 env
+# steps: 20 evaluations of 10 ID and 10 OD episodes cost up to a fifth of the 2M training steps.
 _EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
-# Atari is deterministic after at most 30 first steps of doing nothing: without random actions a
-# teacher would have some thirty different episodes. Procgen's can be stuck without.
+# Atari is deterministic after at most 30 initial no-ops: without random actions, a dataset would
+# have about thirty different episodes. A Procgen teacher can get stuck without them.
 _GAME_NOISE = 0.1  # share of random actions
-# Methods that ask no teacher while they act.
+# Methods that do not query a teacher during rollouts.
 _NOT_LABELLED_LIVE = tuple(
     name for name, m in LEARNERS.items() if not m.has_teacher or not m.labels_live
 )
@@ -42,18 +40,18 @@ _FINAL_EPISODES: dict[Suite, int] = {"procgen": 200}
 
 
 def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
-    """Groups of flags by their name in `Flags`; none for a task without a suite.
+    """Return groups of default flags by their name in `Flags`; empty for a task without a suite.
 
     Args:
-        methods: flags of the methods that were asked for. Datasets and cloning are not the
-            paper's, and learn as they do elsewhere.
+        methods: names of the given methods. Datasets and cloning are not part of the paper and
+            keep their general defaults.
     """
     if not task.suite:
         return {}
     groups: dict[str, Any] = {
         "student": _student(task),
-        # Its teachers are PPO agents, used as they are; far below their deviations, this floor
-        # is for SAC's, which can vanish.
+        # The paper's PPO teachers are used unchanged: their std lies far above this bound, which
+        # is for SAC teachers, whose std can vanish.
         "teaching": TeacherFlags(min_teacher_std=0.01),
     }
     if not methods or _any(methods, lambda method: method.family == "on_policy"):
@@ -70,7 +68,7 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
 
 def _student(task: Task) -> StudentFlags:
     h, w = task.frame_size
-    frames_alone = task.is_game  # a game has no state to show
+    frames_alone = task.is_game  # a game has no state
     return StudentFlags(mode="ImpaalaMid" if frames_alone else "State", frame_size=f"{h}x{w}")
 
 
@@ -91,10 +89,10 @@ def _training(task: Task, methods: Collection[str]) -> TrainingFlags:
 
 
 def check_task(task: Task, flags: Flags) -> None:
-    """Refuses what the task does not have.
+    """Check that the task supports the flags.
 
     Raises:
-        UserError: says what, and what to give instead.
+        UserError: the task lacks a state or a camera, or does not support an option.
     """
     method, student = flags.method, flags.student
     sees_state = student.mode == "State"
@@ -106,22 +104,22 @@ def check_task(task: Task, flags: Flags) -> None:
             )
         if sees_state:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
-        if student.blind:  # what is labelled live would be labelled by a blind teacher
+        if student.blind:  # a blind teacher cannot label rollouts
             method.refuse(
-                f"--blind of {task.name}, whose teacher needs its frames,", _NOT_LABELLED_LIVE
+                f"--blind of {task.name}, whose teacher needs the frames,", _NOT_LABELLED_LIVE
             )
     elif task.camera is None and not sees_state:
         raise UserError(
-            f"{task.name} has no camera for --mode {student.mode}. Give one by --camera where "
-            "there is that flag, or train a student of the state: --mode State."
+            f"{task.name} has no camera for --mode {student.mode}. Give --camera (Custom.py), or "
+            "train a student of the state with --mode State."
         )
     if student.size:
         of_state = paper_student(task.suite, student.size, DiagGaussian.family).mode == "State"
         if sees_state != of_state:
             raise UserError(
-                f"--size {student.size} is the paper's network on "
-                f"{'the state' if of_state else 'frames'} in this suite, and --mode "
-                f"{student.mode} sees something else. Leave out one of them."
+                f"--size {student.size} is a network on "
+                f"{'the state' if of_state else 'frames'} in this suite, which contradicts --mode "
+                f"{student.mode}. Leave out one of them."
             )
 
 

@@ -1,4 +1,4 @@
-"""Flags that nobody typed, of a file or a grid, as the scripts' own parser reads them."""
+"""Convert flags of a file or a grid into command-line arguments for the parser."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 def tokens(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[str, ...]:
-    """Flags and their values as a command line has them; None is a flag's default.
+    """Return command-line arguments for flags; a value of None stands for the default.
 
     Args:
-        values: as YAML has them.
-        defaults: of every flag, for the task and the method.
+        values: YAML values by flag.
+        defaults: default values of all flags for the task and the method.
 
     Raises:
-        UserError: a switch is neither true nor false, or another flag is; or there are several
-            values. All else is the parser's to judge.
+        UserError: a switch has a value other than true or false, another flag has such a value,
+            or a flag has several values. The parser checks everything else.
     """
     given = [(flag, value) for flag, value in values.items() if value is not None]
     return tuple(token for flag, value in given for token in _tokens(flag, value, defaults[flag]))
@@ -33,42 +33,41 @@ def _tokens(flag: str, value: Any, default: Any) -> tuple[str, ...]:
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise UserError(f"--{flag} is a switch: give true or false, not {value!r}.")
-        # Of a switch there is only the side that is not its default.
+        # The parser only accepts the side of a switch that differs from the default.
         return () if value == default else (f"--{'' if value else 'no_'}{flag}",)
     if isinstance(value, bool):
         raise UserError(
-            f"--{flag} is no switch, to be {str(value).lower()}. YAML reads yes, no, on and off "
-            "so, too: put what is a name in quotes."
+            f"--{flag} is no switch and cannot be {str(value).lower()}. YAML also reads yes, no, "
+            "on and off as true or false: put such names in quotes."
         )
     return (f"--{flag}", str(value))
 
 
 def typed(arguments: Sequence[str]) -> set[str]:
-    """The flags of a command line, without dashes in front; - is _, as the parser takes it."""
+    """Return the flags in `arguments`, without leading dashes and with _ for -."""
     return {a.partition("=")[0][2:].replace("-", "_") for a in arguments if a.startswith("--")}
 
 
-def said_in_a_line(read: Callable[[], T]) -> T:
-    """What `read`, a call of the parser, returns.
+def parser_error_as_user_error(read: Callable[[], T]) -> T:
+    """Return the result of `read`, a call of the parser.
 
     Raises:
-        UserError: what the parser has against the flags, where it would have ended the process
-            with a page of help.
+        UserError: the parser rejected the flags. It would have exited with a page of help.
     """
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             return read()
     except SystemExit as error:
-        raise UserError(_in_a_line(said.getvalue())) from error
+        raise UserError(_error_text(stderr.getvalue())) from error
 
 
-def _in_a_line(box: str) -> str:
-    """What tyro says of a mistake, without the frame that it draws and its help text."""
+def _error_text(box: str) -> str:
+    """Return the error message of tyro in one line, without box and help text."""
     lines = [line.strip(" \t│╭╰╮╯─-") for line in box.splitlines()]
-    told = []
+    message = []
     for line in filter(None, lines):
         if line.startswith(("For full helptext", "Argument helptext", "Perhaps you meant")):
             break
-        told.append(line)
-    return " ".join(told[1:] or told)  # the first is a title
+        message.append(line)
+    return " ".join(message[1:] or message)  # the first line is a title

@@ -1,1 +1,1 @@
-"""What a run starts from: a teacher, another run's student, a dataset."""
+"""Inputs of a run: the teacher, an initial student, a cloned run, datasets."""

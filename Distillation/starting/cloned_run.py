@@ -1,4 +1,4 @@
-"""A finished run of behavioural cloning, as DAgger goes on from it."""
+"""Read a finished run of behavioural cloning, which DAgger continues."""
 
 from __future__ import annotations
 
@@ -25,89 +25,93 @@ from Models.student.policy import StudentPolicy
 from Models.teacher.description import TeacherDescription
 
 METHOD = "BC_phase"
-_LEARNED_FROM = ("dataset", "loss_type")  # what DAgger keeps beside the student
+_KEPT_FLAGS = ("dataset", "loss_type")  # with the student's flags
 
 
 @dataclass(frozen=True)
 class ClonedRun:
-    """What its run folder says."""
+    """The contents of its run folder."""
 
     folder: Path
     config: dict[str, Any]  # the run's flags, by group, as resolved
     teacher_sha256: str
-    teacher_identity: str | None  # None: the run is from before there was one
+    teacher_identity: str | None  # None: the run predates identities
 
     def student(self, device: torch.device | str) -> StudentPolicy:
-        """The run's best student."""
+        """Return the best student of the run."""
         return load_student(self.folder / run_folder.STUDENT, device)
 
     def flags(self, given: Flags) -> Flags:
-        """The flags of a DAgger run that goes on from this one: the student, its dataset and how
-        it learns are this run's; what DAgger does and where it runs are as `given`.
+        """Return the flags of a DAgger run that continues this run.
+
+        The flags of student, dataset and loss are those of this run, all others are as `given`.
         """
         missing = {"cloning", "student"} - self.config.keys()
-        if missing or not self.config["cloning"].keys() >= set(_LEARNED_FROM):
-            raise UserError(f"{self.folder / CONFIG_FILE} lacks what the student learned from.")
+        if missing or not self.config["cloning"].keys() >= set(_KEPT_FLAGS):
+            raise UserError(f"{self.folder / CONFIG_FILE} lacks the student's dataset or loss.")
         cloned = self.config["cloning"]
-        cloning = replace(given.cloning, **{name: cloned[name] for name in _LEARNED_FROM})
+        cloning = replace(given.cloning, **{name: cloned[name] for name in _KEPT_FLAGS})
         student = typed(StudentFlags, self.config["student"], "student")
         return replace(given, student=student, cloning=cloning)
 
-    def check_kept(self, values: Mapping[str, Any], given: Collection[str]) -> None:
-        """Refuses flags that were given and are not what this run keeps, which takes their place.
+    def check_inherited_flags(self, values: Mapping[str, Any], given: Collection[str]) -> None:
+        """Check that the given flags agree with those that this run sets.
 
         Args:
-            values: of all flags.
-            given: names of those that the user gave.
+            values: values of all flags.
+            given: names of the flags that the user gave.
 
         Raises:
-            UserError: prints both values of each.
+            UserError: they differ; the message lists both values of each flag.
         """
         student = [field.name for field in dataclasses.fields(StudentFlags)]
         kept = {**self.config.get("cloning", {}), **self.config.get("student", {})}
         differ = [
-            f"\n  --{name} {values[name]}, and it has {kept[name]}"
-            for name in (*_LEARNED_FROM, *student)
+            f"\n  --{name} {values[name]}, but the run has {kept[name]}"
+            for name in (*_KEPT_FLAGS, *student)
             if name in given and name in kept and not _same(name, values[name], kept[name])
         ]
         if differ:
             raise UserError(
-                f"--folder_Dagger {self.folder} keeps its student, dataset and loss, so leave "
-                f"these out:{''.join(differ)}"
+                f"--folder_Dagger {self.folder} sets student, dataset and loss. Leave these flags "
+                f"out:{''.join(differ)}"
             )
 
     def check_teacher(self, given: TeacherDescription) -> None:
-        """Refuses a teacher that is not the one that was cloned.
+        """Check that the teacher is the cloned one.
 
         Raises:
-            UserError: prints both hashes.
+            UserError: it is another one; the message lists both hashes.
         """
         cloned = (self.teacher_sha256, self.teacher_identity or given.identity)
         if cloned != (given.sha256, given.identity):
             raise UserError(
-                f"The student in {self.folder} was cloned from another teacher (weights, all):\n"
+                f"The student in {self.folder} was cloned from another teacher (SHA-256, "
+                "identity):\n"
                 f"  cloned: {', '.join(cloned)}\n  given:  {given.sha256}, {given.identity}\n"
-                "Give that one by --teacher."
+                "Give the cloned teacher with --teacher."
             )
 
 
-def check_kept(
+def check_inherited_flags(
     folder: Path | None, task_name: str, values: Mapping[str, Any], given: Collection[str]
 ) -> None:
-    """As `ClonedRun.check_kept`, of the run in a folder. Where none is, who wants it says so.
+    """Check flags against the run in a folder (see `ClonedRun.check_inherited_flags`).
+
+    Without a run in the folder, nothing is checked: reading it raises later.
 
     Raises:
-        UserError: flags are not what the run keeps, or it cannot be read.
+        UserError: flags differ from those of the run, or the run cannot be read.
     """
     if folder is not None and (folder / CONFIG_FILE).is_file():
-        read_cloned_run(folder, task_name).check_kept(values, given)
+        read_cloned_run(folder, task_name).check_inherited_flags(values, given)
 
 
 def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
-    """The BC run in a folder, from its `config.json`; its name tells nothing.
+    """Return the BC run in a folder, from its `config.json`.
 
     Raises:
-        UserError: there is none, it is garbled, or it is a run of another task or method.
+        UserError: there is no run, it is damaged, or it is of another task or method.
     """
     path = folder / CONFIG_FILE
     script = script_of(task_name)
@@ -120,9 +124,7 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         check_configuration(path, data)
         typed(StudentFlags, config.get("student", {}), "student")
         cloning = typed(dict[str, Any], config.get("cloning", {}), "cloning")
-        typed_fields(
-            CloningFlags, {name: cloning[name] for name in _LEARNED_FROM if name in cloning}
-        )
+        typed_fields(CloningFlags, {name: cloning[name] for name in _KEPT_FLAGS if name in cloning})
     except OSError as error:
         reason = f"{path}: {error.strerror}"
         raise UserError(f"--folder_Dagger {folder} is no run ({reason}). {remedy}") from error
@@ -132,14 +134,14 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         ) from error
     if task != task_name or method != METHOD:
         raise UserError(
-            f"--folder_Dagger {folder} holds a run of {task} by {method}, not one of {task_name} "
-            f"by {METHOD}. {remedy}"
+            f"--folder_Dagger {folder} holds a run of {task} by {method}, not of {task_name} by "
+            f"{METHOD}. {remedy}"
         )
     return ClonedRun(folder, config, sha256, identity)
 
 
 def _same(name: str, one: Any, other: Any) -> bool:
-    """Whether two values of a flag mean the same: a dataset has several names."""
+    """Return whether two values of a flag are equivalent (a dataset has several names)."""
     if name != "dataset" or "none" in (one, other):
         return one == other
     counts = parse_count(str(one)), parse_count(str(other))

@@ -1,4 +1,4 @@
-"""The student that a run begins with: `--init_from`."""
+"""Read the initial student of a run (`--init_from`)."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from Models.student.policy import StudentConfig, StudentPolicy
 
 @dataclass(frozen=True)
 class InitialStudent:
-    """A trained student, and what its bundle says of it."""
+    """A trained student and the description of its bundle."""
 
-    given: Path  # by the flag
+    given: Path  # value of the flag
     policy: StudentPolicy
     sha256: str
     task: str
     blind: bool
-    has_critic: bool  # that knows returns as PPO's does, in normalised rewards
+    has_critic: bool  # a critic of returns in normalised rewards, as PPO's
 
     def config(self, *, critic_on_state: bool) -> StudentConfig:
-        """The network of a student that goes on from this one."""
+        """Return the configuration of a student that continues this one."""
         return replace(self.policy.config, critic_on_state=critic_on_state)
 
     def flags(self, given: Flags) -> Flags:
-        """The flags of a run that goes on from it: the network is this student's.
+        """Return the flags of a run that continues this student, with its network.
 
         Raises:
-            UserError: the run is of another task, or its student would see something else; names
-                both, and the flag that makes them one.
+            UserError: the observations of the run's student differ; the message names both, and
+                the flag to change.
         """
         self._check_fits(given)
         config = self.policy.config
@@ -47,10 +47,10 @@ class InitialStudent:
         return replace(given, student=replace(given.student, **network))
 
     def check_task(self, task: str) -> None:
-        """Refuses a student of another task.
+        """Check that the student is of the given task.
 
         Raises:
-            UserError: names both.
+            UserError: it is of another one.
         """
         self._compare("task", self.task, task, f"Run `python Distillation/{script_of(self.task)}`.")
 
@@ -58,9 +58,9 @@ class InitialStudent:
         mode, given_mode = self.policy.config.mode, flags.student.mode
         if mode in MODES:
             self._compare("mode", mode, given_mode, f"Give --mode {mode}.")
-        elif given_mode == "State":  # of the paper's smaller student of games there is no --mode
+        elif given_mode == "State":  # the paper's smaller student of games has no --mode
             self._compare(
-                "mode", mode, given_mode, "Give any other --mode: the network is its own."
+                "mode", mode, given_mode, "Give any other --mode: the student sets the network."
             )
         if mode == "State":
             return
@@ -70,7 +70,7 @@ class InitialStudent:
         self._compare("frame size", size, given, f"Give --frame_size {size}.")
         sight = {True: "blind", False: "seeing"}
         hint = "Give --blind." if self.blind else "Leave out --blind."
-        self._compare("sight", sight[self.blind], sight[flags.student.blind], hint)
+        self._compare("view", sight[self.blind], sight[flags.student.blind], hint)
 
     def _compare(self, what: str, its: str, of_run: str, hint: str) -> None:
         if its != of_run:
@@ -80,8 +80,10 @@ class InitialStudent:
             )
 
     def give_weights(self, policy: StudentPolicy) -> None:
-        """Copies the weights. A critic stays as it is where this one's sees something else, is in
-        the units of a distillation, or was left out of its bundle.
+        """Copy the weights into a policy.
+
+        The critic is not copied if its observations differ, if it estimates values of a
+        distillation, or if the bundle has none.
 
         Raises:
             UserError: the networks differ.
@@ -95,15 +97,15 @@ class InitialStudent:
             policy.load_state_dict(weights)
         except RuntimeError as error:
             raise UserError(
-                f"--init_from {self.given}: its weights do not fit this run's student: {error}"
+                f"--init_from {self.given}: the weights do not fit this run's student: {error}"
             ) from error
 
 
 def read_initial_student(given: Path) -> InitialStudent:
-    """The student of a run folder, or of a bundle's.
+    """Return the student of a run folder or a bundle.
 
     Raises:
-        UserError: there is none, it is damaged, or it does not say of which task it is.
+        UserError: there is no student, it is damaged, or its bundle names no task.
     """
     folder = bundle_folder(given, "student")
     try:
@@ -112,8 +114,8 @@ def read_initial_student(given: Path) -> InitialStudent:
         raise UserError(f"--init_from {given}: {error}") from error
     if "task" not in description:
         raise UserError(
-            f"--init_from {given}: {folder / 'student.json'} names no task. Give the folder of a "
-            "run, or the bundle that a run left in its folder."
+            f"--init_from {given}: {folder / 'student.json'} names no task. Give a run folder, or "
+            "the bundle in a run folder."
         )
     blind = _was_blind(folder, description)
     return InitialStudent(
@@ -129,11 +131,11 @@ def read_initial_student(given: Path) -> InitialStudent:
 def _was_blind(bundle: Path, description: dict[str, Any]) -> bool:
     if "blind" in description:
         return description["blind"]
-    # Older bundles do not say; the configuration of their run does, where it is still beside them.
+    # Older bundles lack this entry. Read it from the configuration of their run, if present.
     path = bundle.parent / CONFIG_FILE
     try:
         return read_json(path)["config"]["student"]["blind"]
     except FileNotFoundError:
-        return False  # a published bundle: none of a blind student was
+        return False  # a published bundle, none of which is of a blind student
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} does not describe a run ({error!r}).") from error

@@ -1,4 +1,4 @@
-"""Teacher datasets, as the scripts collect and find them."""
+"""Collect and find teacher datasets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from Models.teacher.policy import Teacher
 
 
 def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
-    """`--C_data`: collects, or goes on; returns the dataset's folder."""
+    """Collect or resume a dataset (`--C_data`) and return its folder."""
     num_data = flags.cloning.num_data
     folder = dataset_folder(task, num_data)
     if flags.run.output is not None:
@@ -27,11 +27,12 @@ def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
 
 
 def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
-    """The dataset that `--dataset` names; with `--collect_missing` it is collected first, or what
-    a stopped process left of that to do.
+    """Return the dataset of `--dataset`.
+
+    With `--collect_missing`, a missing or incomplete dataset is collected first.
 
     Raises:
-        UserError: it is not there, damaged, or of another task, frame size or teacher.
+        UserError: the dataset is missing, damaged, or of another task, frame size or teacher.
     """
     name = flags.cloning.dataset
     num_data = parse_count(name)
@@ -42,18 +43,18 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
     try:
         folder = resolve_dataset(task, name)
     except UserError as error:
-        if num_data is None:  # where to collect is known for counts alone
+        if num_data is None:  # only datasets given by their size can be collected
             raise
         raise UserError(f"{error} Or add --collect_missing.") from error
     dataset = TeacherDataset.open(folder, task)
-    check_content(folder)  # a few tenths of a second for 100k steps; the training takes minutes
+    check_content(folder)  # a few tenths of a second for 100k steps
     _check_teacher(dataset, teacher)
     return dataset
 
 
 def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
-    """Refuses a dataset whose labels are not what this teacher would say."""
-    asked = dataset.manifest.recipe.teacher  # empty of all this in what was imported
+    """Raise UserError unless the labels of the dataset are those of this teacher."""
+    asked = dataset.manifest.recipe.teacher  # empty for imported datasets
     theirs, ours = asked.get("sha256"), teacher.description.sha256
     acts_alike = asked.get(IDENTITY) in (None, teacher.description.identity)
     if theirs not in (None, ours) or not acts_alike:
@@ -80,8 +81,8 @@ def _collect(
 
     collect(
         task,
-        # Datasets are labelled on the CPU, whatever the device that learns from them: by a copy,
-        # because `to` moves the teacher itself.
+        # Datasets are always labelled on the CPU, by a copy, because `to` moves the teacher in
+        # place.
         TeacherLabeller(copy.deepcopy(teacher).to("cpu")),
         folder,
         num_data,

@@ -1,4 +1,4 @@
-"""Who teaches in a run: the teacher of a bundle, or an imperfect copy of it."""
+"""Load the teacher of a run, optionally with noise on its parameters."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from Models.teacher.shipped import default_teacher
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """The teacher, and what its student is measured against."""
+class TeacherSetup:
+    """The teacher, and the baselines of its student."""
 
-    teacher: Teacher  # with the noise of --corrupt_teacher, where it is given
-    bundle: TeacherDescription  # of the teacher as its bundle has it, always without
+    teacher: Teacher  # with the noise of --corrupt_teacher, if given
+    bundle: TeacherDescription  # of the teacher without noise
 
     @property
     def baselines(self) -> Baselines:
-        """Skill 1 is the teacher without noise, whoever taught."""
+        """Return the baselines of the bundle: skill 1 is the teacher without noise."""
         return self.bundle.baselines
 
     @property
-    def known_by(self) -> dict[str, str]:
-        """What must be the same when a run goes on, beside the weights: all that the teacher acts
-        and values by, and the returns that the student is measured against.
+    def identifiers(self) -> dict[str, str]:
+        """Return hashes that must match on resume, in addition to that of the weights.
+
+        They cover everything that determines the teacher's actions and values, and the baselines.
         """
         return {
             "identity": self.teacher.description.identity,
@@ -41,8 +42,8 @@ class Teaching:
         }
 
     @property
-    def notes(self) -> dict[str, Any]:
-        """What a run's configuration and its student say of the noise; empty without."""
+    def corruption_record(self) -> dict[str, Any]:
+        """Return the record of the noise for configuration and bundle; empty without noise."""
         d = self.teacher.description
         if d is self.bundle:
             return {}
@@ -50,11 +51,12 @@ class Teaching:
         return {"corruption": {**noise, "uncorrupted_sha256": self.bundle.sha256}}
 
     def all_baselines(self, env: VecEnv, task: Task, n_episodes: int) -> Baselines:
-        """The bundle's baselines, and what it lacks, played for here on the first evaluation
-        seeds: the return of a teacher with noise, `corrupted_teacher`, or of one without that was
-        never measured on this task, `teacher`.
+        """Return the bundle's baselines, with the return of this run's teacher.
+
+        If the bundle lacks it, it is measured on the first evaluation seeds: as `corrupted_teacher`
+        for a teacher with noise, otherwise as `teacher`.
         """
-        name = "corrupted_teacher" if self.notes else "teacher"
+        name = "corrupted_teacher" if self.corruption_record else "teacher"
         if name in self.baselines:
             return self.baselines
         act = policy_act(self.teacher, deterministic=task.judged_by_mode)
@@ -62,15 +64,15 @@ class Teaching:
         return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}
 
 
-def load_teaching(task: Task, flags: Flags, device: torch.device) -> Teaching:
-    """The teacher that the flags name, with the noise that they ask for.
+def load_teacher_setup(task: Task, flags: Flags, device: torch.device) -> TeacherSetup:
+    """Return the teacher of the flags, with their noise.
 
     Raises:
-        UserError: there is no such bundle, it is damaged, or has such noise already.
+        UserError: there is no such bundle, it is damaged, or its teacher already has noise.
     """
     folder = flags.teaching.teacher or default_teacher(task.name)
     teacher = adopt(Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std), task)
     bundle, sigma = teacher.description, flags.teaching.corrupt_teacher
     if sigma:
         teacher = corrupt(teacher, sigma, seeds.model(flags.training.run_index))
-    return Teaching(teacher, bundle)
+    return TeacherSetup(teacher, bundle)

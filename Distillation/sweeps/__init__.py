@@ -1,1 +1,1 @@
-"""Grids of runs, here or on a cluster."""
+"""Grids of runs, on this machine or on a cluster."""

@@ -1,4 +1,4 @@
-"""What a sweep shows: a live table of its runs, or a line an event, and a table at the end."""
+"""Show the progress of a sweep: a live table or one line per event, and a final table."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from Evaluation.metrics import METRICS
 State = Literal["waiting", "running", "again", "done", "done before", "failed", "stopped"]
 _STYLES = {"running": "cyan", "done": "green", "done before": "green", "failed": "red bold"}
 _SHOWN_FIRST = ("running", "failed", "again", "stopped", "done", "done before", "waiting")
-_OTHER_LINES = 8  # of a terminal, that the live table leaves free
-_TAIL = 8192  # bytes at the end of the metrics, in which the last step is looked for
-_MARGIN = 90  # characters of a reason that a line shows
+_OTHER_LINES = 8  # lines of the terminal that the live table leaves free
+_TAIL = 8192  # bytes at the end of the metrics that are searched for the last step
+_MAX_REASON = 90  # shown characters of a reason
 
 
 @dataclass
@@ -36,20 +36,20 @@ class _Line:
     folder: Path
     state: State = "waiting"
     attempts: int = 0
-    seconds: float = 0.0  # of all attempts of this sweep
+    seconds: float = 0.0  # over all attempts of this sweep
     started: float = 0.0
     failure: str = ""
     log: Path | None = None
 
 
 class Board:
-    """An `Common.commands.jobs.Watcher` for people.
+    """Display of a sweep (a `Common.commands.jobs.Watcher`).
 
     Args:
-        folders: the run folder of each run, by its name, in the order of the table.
-        done: names of those that were done before.
-        console: where to.
-        clock: gives seconds.
+        folders: run folders by run name, in the order of the table.
+        done: names of runs that were done before.
+        console: output.
+        clock: function that returns seconds.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Board:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """The live table while the block lasts, on a terminal."""
+        """Show the live table within the context, on a terminal."""
         if not self._is_live:
             yield
             return
@@ -80,29 +80,29 @@ class Board:
             yield
 
     def started(self, job: Job) -> None:
-        """An attempt began."""
+        """Record the start of an attempt."""
         line = self._lines[job.name]
         line.state, line.started, line.log = "running", self._clock(), job.log
         line.attempts += 1
         again = f" (attempt {line.attempts})" if line.attempts > 1 else ""
-        self._say(f"started  {job.name}{again}")
+        self._print(f"started  {job.name}{again}")
 
     def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
-        """An attempt ended."""
+        """Record the end of an attempt."""
         line = self._lines[ended.job.name]
         line.seconds += self._clock() - line.started
         if ended.failure is None:
             line.state = "done"
-            self._say(f"done     {ended.job.name} in {line.seconds:.0f} s  {self._counts()}")
+            self._print(f"done     {ended.job.name} in {line.seconds:.0f} s  {self._counts()}")
             return
         line.state = "stopped" if stopped else "again" if again else "failed"
         last = ended.job.last_line()
         line.failure = f"{ended.failure}: {last}" if last else ended.failure
-        later = ", another attempt comes" if again else ""
-        self._say(f"{line.state:8} {ended.job.name} {line.failure[:_MARGIN]}{later}")
+        later = ", will be retried" if again else ""
+        self._print(f"{line.state:8} {ended.job.name} {line.failure[:_MAX_REASON]}{later}")
 
     def failures(self) -> list[str]:
-        """The runs that did not end, what they said last, and where their logs are."""
+        """Return one text per failed run: its last line of output and its log."""
         return [
             f"{name}: {line.failure}\n  log {line.log}"
             for name, line in self._lines.items()
@@ -110,7 +110,7 @@ class Board:
         ]
 
     def final_table(self) -> Table:
-        """State, time and figures of every run."""
+        """Return a table of all runs with state, time and results."""
         table = Table(title=self._counts(), title_justify="left", box=SIMPLE)
         table.add_column("run", overflow="fold")
         for name in ("state", "attempts", "seconds", "return", "ratio", "skill"):
@@ -118,10 +118,10 @@ class Board:
         for name, line in self._lines.items():
             seconds = line.seconds or _trained_seconds(line)
             cells = (str(line.attempts or ""), f"{seconds:.0f}" if seconds else "")
-            table.add_row(escape(name), _styled(line.state), *cells, *_figures(line.folder))
+            table.add_row(escape(name), _styled_state(line.state), *cells, *_figures(line.folder))
         return table
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         if not self._is_live:
             self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
@@ -134,7 +134,7 @@ class Board:
         table = Table(box=None)
         for name in ("run", "state", "attempt", "seconds", "step"):
             table.add_column(name, justify="left" if name in ("run", "state") else "right")
-        # What runs or went wrong comes first: of a large grid not all fits.
+        # Running and failed runs first, because a large grid does not fit the terminal.
         lines = sorted(self._lines.items(), key=lambda item: _SHOWN_FIRST.index(item[1].state))
         room = max(3, self._console.height - _OTHER_LINES)
         now = self._clock()
@@ -142,18 +142,19 @@ class Board:
             seconds = line.seconds + (now - line.started if line.state == "running" else 0.0)
             step = _last_step(line.folder) if line.state == "running" else ""
             cells = (str(line.attempts or ""), f"{seconds:.0f}" if seconds else "", step)
-            table.add_row(escape(name), _styled(line.state), *cells)
+            table.add_row(escape(name), _styled_state(line.state), *cells)
         rest = [Text(f"... and {len(lines) - room} more")] if len(lines) > room else []
         return Group(Text(self._counts()), table, *rest)
 
 
-def _styled(state: State) -> Text:
+def _styled_state(state: State) -> Text:
     return Text(state, style=_STYLES.get(state, ""))
 
 
 def _figures(folder: Path) -> tuple[str, str, str]:
-    """Return, its ratio to the teacher's and skill of a run, as far as they are known and mean
-    anything: a ratio of returns below 0 does not.
+    """Return the return, the ratio to the teacher and the skill of a run, as far as known.
+
+    The ratio is left out for negative returns, where it has no meaning.
     """
     figures = _read_json(folder / FIGURES_FILE)
     value, teacher = figures.get("return"), figures.get("teacher_return")
@@ -167,7 +168,7 @@ def _figures(folder: Path) -> tuple[str, str, str]:
 
 
 def _trained_seconds(line: _Line) -> float:
-    """What a run that was done before has measured of itself."""
+    """Return the recorded training time of a run that was done before."""
     if line.state != "done before" or not (line.folder / METRICS_FILE).is_file():
         return 0.0
     points = read_metrics(line.folder)
@@ -175,7 +176,7 @@ def _trained_seconds(line: _Line) -> float:
 
 
 def _last_step(folder: Path) -> str:
-    """Of the metrics, from the end of the file alone: it is read every second."""
+    """Return the last step, read from the end of the metrics because it is polled."""
     try:
         with (folder / METRICS_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL))
@@ -185,7 +186,7 @@ def _last_step(folder: Path) -> str:
     for text in reversed(lines):
         try:
             return f"{parse_json(text)['step']:,}"
-        except (ValueError, KeyError, TypeError):  # cut in two, at either end
+        except (ValueError, KeyError, TypeError):  # a truncated line at either end
             continue
     return ""
 

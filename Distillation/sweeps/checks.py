@@ -1,4 +1,4 @@
-"""Whether the runs of a grid can be done: asked of the scripts' own parser, before any starts."""
+"""Check all runs of a grid with the parser of the scripts, before any run starts."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from Common.runs.tracking import CONFIG_FILE
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
-from Distillation.flags.tokens import said_in_a_line
-from Distillation.flags.uses import UselessFlagsError
+from Distillation.flags.tokens import parser_error_as_user_error
+from Distillation.flags.uses import UnusedFlagsError
 from Distillation.resume import MAY_DIFFER
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import read_initial_student
-from Distillation.sweeps.grid import Grid, Planned
+from Distillation.sweeps.grid import Grid, PlannedRun
 from Enviroment.dataset.reader import resolve_dataset
 from Enviroment.task import Task
 from Models.teacher.description import TeacherDescription
@@ -34,24 +34,24 @@ from Models.teacher.shipped import default_teacher
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_EXAMPLES = 2  # of the runs that have a mistake in common
-# Checked value by value, so that a parse (0.1 s) serves all seeds and teachers.
+_EXAMPLES = 2  # number of runs listed per error
+# Checked separately, so that one parse (0.1 s) serves all seeds and teachers.
 _PER_RUN = ("run_index", "teacher")
 
 
 class GridError(UserError):
-    """All mistakes of a grid."""
+    """All errors of a grid."""
 
     def __init__(self, source: Path, problems: Iterable[str]) -> None:
         lines = "\n".join(f"  - {problem}" for problem in problems)
-        super().__init__(f"The grid {source} cannot be run; nothing was started:\n{lines}")
+        super().__init__(f"The grid {source} has errors; no run was started:\n{lines}")
 
 
 def check_grid(grid: Grid) -> None:
-    """Refuses a grid with mistakes.
+    """Check a grid.
 
     Raises:
-        GridError: lists them all, each once, with the runs that have it.
+        GridError: the grid has errors; the message lists each once with the runs concerned.
     """
     runs_of: dict[str, list[str]] = {}
     checks = _Checks()
@@ -59,21 +59,21 @@ def check_grid(grid: Grid) -> None:
         for problem in checks.problems(run, grid.output / run.name):
             runs_of.setdefault(problem, []).append(run.name)
     count = len(grid.runs)
-    problems = [*grid.problems, *(_told(text, names, count) for text, names in runs_of.items())]
+    problems = [*grid.problems, *(_with_runs(*item, count) for item in runs_of.items())]
     if problems:
         raise GridError(grid.source, problems)
 
 
 class _Checks:
-    """The checks of one grid; what many runs have in common is looked at once."""
+    """Checks of one grid, which cache what runs have in common."""
 
     def __init__(self) -> None:
-        self._parse = _remembering(_parse)
-        self._read_teacher = _remembering(_read_teacher)
-        self._check_dataset = _remembering(resolve_dataset)
+        self._parse = _cached(_parse)
+        self._read_teacher = _cached(_read_teacher)
+        self._check_dataset = _cached(resolve_dataset)
 
-    def problems(self, run: Planned, folder: Path) -> list[str]:
-        """The mistakes of a run; those of its teacher and folder once its flags have none."""
+    def problems(self, run: PlannedRun, folder: Path) -> list[str]:
+        """Return the errors of a run. Teacher and folder are checked once the flags are valid."""
         flags, problems = self._flags(run)
         try:
             teacher = self._read_teacher(_teacher(run), run.task.name)
@@ -84,9 +84,11 @@ class _Checks:
             problems.append(str(error))
         return problems
 
-    def _flags(self, run: Planned) -> tuple[Flags | None, list[str]]:
-        """As the parser understands them. It stops at a first mistake, so that flags which it
-        complains of are left out, one by one, until it has no more to say.
+    def _flags(self, run: PlannedRun) -> tuple[Flags | None, list[str]]:
+        """Return the parsed flags and the errors.
+
+        The parser stops at the first error. To find all errors, rejected flags are left out one by
+        one.
         """
         problems: list[str] = []
         left_out: list[str] = [*_PER_RUN]
@@ -94,20 +96,20 @@ class _Checks:
             try:
                 flags = self._parse(run.task, run.arguments(*left_out))
                 break
-            except UselessFlagsError as error:
+            except UnusedFlagsError as error:
                 problems.append(
-                    f"{error}\nMethods that use them can have a block of their own under `grids`."
+                    f"{error}\nGive the methods that use them a block of their own under `grids`."
                 )
                 left_out += error.flags
             except UserError as error:
                 problems.append(str(error))
                 named = re.findall(r"--(\w+)", str(error))
-                blamed = next((n for n in named if n in run.settings and n not in left_out), None)
-                if blamed is None:
+                rejected = next((n for n in named if n in run.settings and n not in left_out), None)
+                if rejected is None:
                     return None, problems
-                left_out.append(blamed)
+                left_out.append(rejected)
         try:
-            return _completed(flags, run), problems
+            return _with_run_values(flags, run), problems
         except UserError as error:
             return None, [*problems, str(error)]
 
@@ -116,7 +118,7 @@ class _Checks:
         dataclasses.replace(task, frame_size=flags.frame_size)
         if task.is_game and importlib.util.find_spec("envpool") is None:
             raise UserError(
-                f"{task.name} is played by EnvPool, which is not installed. Install it: "
+                f"{task.name} requires EnvPool, which is not installed. Install it: "
                 "pip install -e '.[suites]'"
             )
         if flags.training.init_from is not None:
@@ -126,14 +128,14 @@ class _Checks:
         chosen = flags.method.chosen
         if chosen.takes("rounds") and flags.cloning.folder_Dagger is not None:
             cloned = read_cloned_run(flags.cloning.folder_Dagger, task.name)
-            if not flags.teaching.corrupt_teacher:  # or the run compares another hash
+            if not flags.teaching.corrupt_teacher:  # otherwise the run compares the hash with noise
                 cloned.check_teacher(teacher)
             flags = cloned.flags(flags)
         if chosen.takes("labels") and flags.cloning.dataset != "none":
             self._check_dataset(task, flags.cloning.dataset)
 
     def _check_folder(
-        self, run: Planned, flags: Flags, folder: Path, teacher: TeacherDescription
+        self, run: PlannedRun, flags: Flags, folder: Path, teacher: TeacherDescription
     ) -> None:
         run_folder.locate(folder, Path())
         if (folder / CONFIG_FILE).is_file():
@@ -142,15 +144,15 @@ class _Checks:
             run_folder.check_free(folder)
 
     def _check_same(
-        self, run: Planned, flags: Flags, folder: Path, teacher: TeacherDescription
+        self, run: PlannedRun, flags: Flags, folder: Path, teacher: TeacherDescription
     ) -> None:
-        """Refuses to take a run of other settings for this one."""
+        """Raise UserError if the folder holds a run with other settings."""
         path = folder / CONFIG_FILE
         try:
             written = read_json(path)
             command = shlex.split(written["command"])
             identity = written.get("teacher", {}).get("identity")
-            taught_by = (
+            teacher_sha256 = (
                 written["config"]
                 .get("corruption", {})
                 .get("uncorrupted_sha256", written["teacher_sha256"])
@@ -158,22 +160,22 @@ class _Checks:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} does not describe a run ({error!r}). Delete it.") from error
         script = script_of(run.task)
-        was = self._parse(run.task, tuple(command[len(script) + 1 :]))
-        differ = differences(_described(was), _described(flags), MAY_DIFFER)
-        if taught_by != teacher.sha256:
-            differ.append(f"teacher_sha256: {taught_by} and {teacher.sha256}")
-        # That of a teacher with noise is of the noise, too: the run itself compares it.
+        written_flags = self._parse(run.task, tuple(command[len(script) + 1 :]))
+        differ = differences(_described(written_flags), _described(flags), MAY_DIFFER)
+        if teacher_sha256 != teacher.sha256:
+            differ.append(f"teacher_sha256: {teacher_sha256} and {teacher.sha256}")
+        # The identity of a teacher with noise includes the noise: the run itself compares it.
         elif not flags.teaching.corrupt_teacher and identity not in (None, teacher.identity):
             differ.append(f"the teacher's identity: {identity} and {teacher.identity}")
         if differ:
             raise UserError(
-                f"the folder of the run holds one with other settings ({'; '.join(differ)}). "
+                f"the run folder holds a run with other settings ({'; '.join(differ)}). "
                 "Delete it, or name another `output`."
             )
 
 
-def _remembering(function: Callable[P, T]) -> Callable[P, T]:
-    """A function that is called once for the same arguments, also where it raises UserError."""
+def _cached(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache the results of a function, including UserErrors."""
 
     @functools.cache
     def outcome(*args: P.args, **kwargs: P.kwargs) -> T | UserError:
@@ -192,12 +194,12 @@ def _remembering(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def script_of(task: Task) -> tuple[str, ...]:
-    """The script of a task from the repository's root, with what chooses the task."""
+    """Return the path of a task's script, with the arguments that choose the task."""
     return tuple(f"Distillation/{task.script}".split())
 
 
 def _parse(task: Task, arguments: tuple[str, ...]) -> Flags:
-    return said_in_a_line(lambda: parse(task, arguments))
+    return parser_error_as_user_error(lambda: parse(task, arguments))
 
 
 def _described(flags: Flags) -> dict[str, Any]:
@@ -205,7 +207,7 @@ def _described(flags: Flags) -> dict[str, Any]:
 
 
 def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:
-    """Raises UserError where there is no teacher of that task."""
+    """Return the description of a teacher. Raise UserError if it is of another task."""
     description = Teacher.load(folder).description
     if description.task and description.task != task_name:
         raise UserError(
@@ -216,15 +218,15 @@ def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:
 
 
 @fields_as_flags(FLAG_NAMES)
-def _completed(flags: Flags, run: Planned) -> Flags:
-    """With what differs between runs that were parsed together.
+def _with_run_values(flags: Flags, run: PlannedRun) -> Flags:
+    """Return the flags with the seed and the teacher of the run.
 
     Raises:
         UserError: the index has no seeds.
     """
     index = run.settings["run_index"]
     if not isinstance(index, int) or isinstance(index, bool):
-        raise UserError(f"seeds: {index!r} is no whole number.")
+        raise UserError(f"seeds: {index!r} is no integer.")
     teacher = run.settings.get("teacher")
     teaching = {"teacher": None if teacher is None else Path(teacher)}
     return dataclasses.replace(
@@ -234,12 +236,12 @@ def _completed(flags: Flags, run: Planned) -> Flags:
     )
 
 
-def _teacher(run: Planned) -> Path:
+def _teacher(run: PlannedRun) -> Path:
     given = run.settings.get("teacher")
     return default_teacher(run.task.name) if given is None else Path(given)
 
 
-def _told(problem: str, runs: list[str], count: int) -> str:
+def _with_runs(problem: str, runs: list[str], count: int) -> str:
     text = problem.replace("\n", "\n    ")
     if len(runs) == count and count > 1:
         return f"{text} (every run)"

@@ -1,4 +1,4 @@
-"""Grids of runs: a YAML file -> for each combination one command with a run folder of its own."""
+"""Read grids of runs: one command and run folder per combination of a YAML file's values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from Enviroment.task import Task
 from Enviroment.tasks import TASKS
 
 _SETTINGS = ("output", "threads", "retries", "resources", "grids")
-# Axes with a key of their own: the flag, and how a value is told in the name of a run.
+# Axes with a key of their own: the flag, and the format of its values in run names.
 _AXES = {
     "modes": ("mode", "{}"),
     "sizes": ("size", "{}"),
@@ -33,35 +33,35 @@ _AXES = {
     "seeds": ("run_index", "run{}"),
 }
 _BLOCK = ("name", "tasks", "methods", *_AXES, "teacher_seeds", "axes", "flags")
-# What is the grid's to say, and where.
+# Flags that a grid sets otherwise, and how.
 _NOT_A_FLAG = {
-    "teacher": "Name teachers under `teachers`.",
-    "run_index": "Name indices under `seeds`.",
-    "threads": "Give `threads` of the whole grid.",
-    "output": "Give `output` of the whole grid: each run has a folder below it.",
-    "config": "Write what that file says under `flags`.",
-    **dict.fromkeys(("resume", "overwrite"), "Runs that were cut short go on by themselves."),
-    "collect_missing": "Runs at the same time would all collect it: collect it first, by --C_data.",
-    **dict.fromkeys(METHODS, "Name methods under `methods`."),
+    "teacher": "List teachers under `teachers`.",
+    "run_index": "List indices under `seeds`.",
+    "threads": "Give `threads` at the top level.",
+    "output": "Give `output` at the top level: each run has a folder below it.",
+    "config": "Write the flags of that file under `flags`.",
+    **dict.fromkeys(("resume", "overwrite"), "Interrupted runs resume automatically."),
+    "collect_missing": "Parallel runs would all collect it: collect it first, with --C_data.",
+    **dict.fromkeys(METHODS, "List methods under `methods`."),
 }
-_MAX_RUNS = 10_000  # of a grid
+_MAX_RUNS = 10_000  # per grid
 _SEED_FIELD = "{teacher_seed}"
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run of a grid."""
 
     task: Task
     method: str
-    settings: Mapping[str, Any]  # flag -> value; None: its default
-    name: str  # of its folder, below the grid's
+    settings: Mapping[str, Any]  # flag -> value; None: default
+    name: str  # path of its folder below the grid's
 
     def arguments(self, *left_out: str) -> tuple[str, ...]:
-        """The flags as a command line has them.
+        """Return the command-line arguments.
 
         Raises:
-            UserError: one of a value that no flag of its kind takes.
+            UserError: a flag has a value of the wrong type.
         """
         given = {flag: value for flag, value in self.settings.items() if flag not in left_out}
         return (f"--{self.method}", *tokens(given, default_values(self.task, self.method)))
@@ -69,27 +69,27 @@ class Planned:
 
 @dataclass(frozen=True)
 class Grid:
-    """What a grid's file says; `Distillation.sweeps.checks` asks the scripts' parser about it."""
+    """The contents of a grid file; `Distillation.sweeps.checks` checks the runs."""
 
     source: Path
     output: Path  # holds the folders of its runs
-    threads: int  # of each run
-    retries: int  # of a run that fails
-    cpus: float  # that Ray reserves for each run
+    threads: int  # per run
+    retries: int  # per failed run
+    cpus: float  # reserved by Ray per run
     gpus: float
-    runs: tuple[Planned, ...]
-    problems: tuple[str, ...] = ()  # mistakes in the file, a line each
+    runs: tuple[PlannedRun, ...]
+    problems: tuple[str, ...] = ()  # errors in the file, one per line
 
 
 def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Grid:
-    """The grid of a file.
+    """Return the grid of a file.
 
     Args:
-        changes: keys of a grid, or flags, with values that take the place of the file's.
-        output: takes the place of the file's.
+        changes: keys of a grid or flags, with values that replace those of the file.
+        output: replaces the output of the file.
 
     Raises:
-        UserError: the file cannot be read, is no grid at all, or two outputs would take its place.
+        UserError: the file cannot be read or is not a grid, or the output is given twice.
     """
     content = read_mapping(
         path,
@@ -98,7 +98,7 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
         holds="keys and values, such as `tasks: Pusher`",
     )
     if output is not None and "output" in changes:
-        raise UserError("--output and --set output both name the folder: give only one.")
+        raise UserError("--output and --set output both set the folder: give only one.")
     problems: list[str] = []
     if "grids" in changes:
         problems.append("--set cannot change `grids`. Change its blocks in the file.")
@@ -109,7 +109,7 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
         known = (*_SETTINGS, *_BLOCK) if keys is content else _BLOCK
         problems += [f"{where}{_unknown('key', key, known)}" for key in keys if key not in known]
     shared = {key: content[key] for key in content if key in _BLOCK}
-    runs: list[Planned] = []
+    runs: list[PlannedRun] = []
     for block in blocks:
         combinations = _Block(_merged(shared, block, changes), problems)
         if len(runs) + combinations.count() > _MAX_RUNS:
@@ -118,8 +118,8 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
                 f"than {_MAX_RUNS:,} runs. List fewer values, or make several grids."
             )
         runs += combinations.runs()
-    problems += _twice(runs)
-    # A whole comparison of seed 0 comes before anything of seed 1.
+    problems += _duplicates(runs)
+    # Complete the comparison on seed 0 before starting seed 1.
     runs.sort(key=lambda run: str(run.settings["run_index"]).zfill(3))
     changed = {**content, **changes}
     settings = _settings(changed, problems)
@@ -132,17 +132,17 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
 
 
 class _Block:
-    """One block of a grid, what all blocks share included: the product of its axes.
+    """One block of a grid, including the shared keys: the product of its axes.
 
     Args:
-        problems: mistakes are added to it.
+        problems: list to which errors are added.
     """
 
     def __init__(self, keys: Mapping[str, Any], problems: list[str]) -> None:
         self._keys, self._problems = keys, problems
 
     def count(self) -> int:
-        """How many combinations there are at most, without making one."""
+        """Return an upper bound of the number of combinations, without creating them."""
         keys = self._keys
         given = [keys.get("tasks"), keys.get("methods"), *(keys.get(key) for key in _AXES)]
         further = keys.get("axes")
@@ -154,8 +154,8 @@ class _Block:
             for values in given
         )
 
-    def runs(self) -> Iterator[Planned]:
-        """Every combination."""
+    def runs(self) -> Iterator[PlannedRun]:
+        """Yield one run per combination."""
         fixed, axes = self._fixed(), self._axes()
         for flag in fixed.keys() & axes.keys():
             self._problems.append(f"{flag} is given twice: under `flags`, and as an axis.")
@@ -169,7 +169,7 @@ class _Block:
             words = [_plain(label)] if label is not None else []
             words += [word for _, word in values if word]
             name = f"{task.name}/{method}/{'_'.join(words)}"
-            yield Planned(task, method, settings, name)
+            yield PlannedRun(task, method, settings, name)
 
     def _tasks(self) -> Iterator[Task]:
         for name in _values(self._keys.get("tasks")):
@@ -203,18 +203,18 @@ class _Block:
         return given
 
     def _axes(self) -> dict[str, list[tuple[Any, str]]]:
-        """Each flag with its values, and what the names of runs say of each."""
+        """Return the values of each flag, with their texts in run names."""
         axes: dict[str, list[tuple[Any, str]]] = {}
         for key, (flag, form) in _AXES.items():
             if key == "seeds":
-                axes |= self._further_axes(axes)  # a name ends with the seed
+                axes |= self._further_axes(axes)  # the seed comes last in names
             given = self._teachers() if key == "teachers" else self._keys.get(key)
             if key == "seeds" and given is None:
                 given = 0
             if given is None:
                 continue
             pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
-            pairs = [(_spelled(flag, word), _spelled(flag, v)) for word, v in pairs]
+            pairs = [(_canonical(flag, word), _canonical(flag, v)) for word, v in pairs]
             axes[flag] = [(v, form.format(_plain(word))) for word, v in pairs]
             if not axes[flag]:
                 self._problems.append(f"{key} has no values.")
@@ -224,20 +224,20 @@ class _Block:
         axes = {}
         for flag, given in self._mapping("axes").items():
             if flag in known:
-                self._problems.append(f"axes: {flag} has a key of its own, which is given too.")
+                self._problems.append(f"axes: {flag} has a key of its own, which is also given.")
             elif self._is_flag(flag, "axes"):
-                values = [_spelled(flag, value) for value in _values(given)]
+                values = [_canonical(flag, value) for value in _values(given)]
                 axes[flag] = [(v, f"{flag}{_plain(v)}") for v in values]
                 if not axes[flag]:
                     self._problems.append(f"axes: {flag} has no values.")
         return axes
 
     def _teachers(self) -> dict[str, str] | None:
-        """Paths by the word that names them: the last part of a path, unless the grid gives one."""
+        """Return teacher paths by name: the grid's name, or the last part of the path."""
         given, seeds = self._keys.get("teachers"), _values(self._keys.get("teacher_seeds"))
         if given is None:
             if seeds:
-                self._problems.append(f"teacher_seeds fill {_SEED_FIELD} in `teachers`: name them.")
+                self._problems.append(f"teacher_seeds replace {_SEED_FIELD}: list `teachers`.")
             return None
         paths = given.items() if isinstance(given, dict) else ((None, p) for p in _values(given))
         teachers: dict[str, str] = {}
@@ -278,62 +278,62 @@ class _Block:
 def _merged(
     shared: Mapping[str, Any], block: Mapping[str, Any], changes: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A block over what all blocks share, and changes over both; flags and axes one by one."""
+    """Merge shared keys, a block and changes, in rising precedence; flags and axes one by one."""
     merged = {**shared, **block}
     for key in ("flags", "axes"):
         parts = [part[key] for part in (shared, block) if part.get(key) is not None]
         wrong = [part for part in parts if not isinstance(part, dict)]
-        # One that holds no flags stays as it is, so that it is told of.
+        # Keep an invalid value, so that it is reported.
         merged[key] = (
             wrong[0] if wrong else dict(itertools.chain.from_iterable(map(dict.items, parts)))
         )
     flags = {k: v for k, v in changes.items() if k not in _BLOCK and k not in _SETTINGS}
     if flags and isinstance(merged["flags"], dict):
         merged["flags"] |= flags
-    if flags and isinstance(merged["axes"], dict):  # a flag that is changed is no axis any more
+    if flags and isinstance(merged["axes"], dict):  # a changed flag is no longer an axis
         merged["axes"] = {k: values for k, values in merged["axes"].items() if k not in flags}
     return {**merged, **{key: value for key, value in changes.items() if key in _BLOCK}}
 
 
 def _settings(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
-    """Threads, retries and resources; where one is wrong, its default."""
+    """Return threads, retries and resources, with defaults in place of invalid values."""
     counts = {"threads": (1, 1), "retries": (1, 0)}  # default, least
     settings: dict[str, Any] = {}
     for name, (default, least) in counts.items():
         value = settings[name] = given.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            problems.append(f"{name}: {value!r} is no whole number of {least} or more.")
+            problems.append(f"{name}: {value!r} is no integer of at least {least}.")
             settings[name] = default
     resources = given.get("resources") or {}
     if not isinstance(resources, dict):
-        problems.append("resources: give `{cpus: 1, gpus: 0.25}`, for each run.")
+        problems.append("resources: give `{cpus: 1, gpus: 0.25}`, per run.")
         resources = {}
     known = {"cpus": settings["threads"], "gpus": 0}
     problems += [f"resources: {_unknown('key', k, known)}" for k in resources if k not in known]
     for name, default in known.items():
         value = settings[name] = resources.get(name, default)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        # Ray shares one processor or GPU out in parts, and several only as whole ones.
+        # Ray supports fractions of a single CPU or GPU, and only whole ones above that.
         if not number or not value >= 0 or (value > 1 and value != int(value)):
-            problems.append(f"resources: {name}: {value!r} is neither 0 to 1 nor a whole number.")
+            problems.append(f"resources: {name}: {value!r} is neither in [0, 1] nor an integer.")
     return settings
 
 
-def _twice(runs: Iterable[Planned]) -> list[str]:
-    seen: dict[str, Planned] = {}
+def _duplicates(runs: Iterable[PlannedRun]) -> list[str]:
+    seen: dict[str, PlannedRun] = {}
     problems = []
     for run in runs:
         if seen.setdefault(run.name, run) is not run:
             same = seen[run.name].settings == run.settings
             problems.append(
-                f"{run.name} comes twice: "
-                + ("name each value once." if same else "give one of the blocks a `name`.")
+                f"{run.name} appears twice: "
+                + ("list each value once." if same else "give one of the blocks a `name`.")
             )
     return problems
 
 
-def _spelled(flag: str, value: Any) -> Any:
-    """The one spelling of a value that has two."""
+def _canonical(flag: str, value: Any) -> Any:
+    """Return the stored spelling of a value."""
     return canonical_mode(value) if flag == "mode" and isinstance(value, str) else value
 
 
@@ -344,14 +344,14 @@ def _values(given: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> str:
-    """A value as part of a folder's name."""
+    """Return a value as part of a folder name."""
     text = "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
     text = _last_part(text) if "/" in text else text
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text)
 
 
 def _last_part(path: str) -> str:
-    # "Results/Pusher/teachers/ppo" -> "ppo"; "{task}" stands for what the folders above say.
+    # "Results/Pusher/teachers/ppo" -> "ppo"; "{task}" is in the folders above.
     return Path(path.replace("{task}", "")).name
 
 

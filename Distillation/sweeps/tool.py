@@ -1,4 +1,4 @@
-"""`python Distillation/sweep.py GRID.yaml`: every run of a grid that is not done yet."""
+"""`python Distillation/sweep.py GRID.yaml`: run all unfinished runs of a grid."""
 
 from __future__ import annotations
 
@@ -26,49 +26,49 @@ from Common.places import ROOT
 from Distillation.resume import is_finished
 from Distillation.sweeps.board import Board
 from Distillation.sweeps.checks import check_grid, script_of
-from Distillation.sweeps.grid import Grid, Planned, read_grid
+from Distillation.sweeps.grid import Grid, PlannedRun, read_grid
 
 _FILE_WIDTH = 160  # characters
-_EXIT_FAILED = 1  # some run did not end
+_EXIT_FAILED = 1  # a run failed
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
 class SweepFlags:
-    """Run every combination of a grid that is not done yet; docs/grids.md tells what a grid is.
+    """Run all unfinished combinations of a grid; docs/grids.md describes grids.
 
-    Runs that were cut short go on. The exit code is 1 if a run failed, 2 if nothing was started.
+    Interrupted runs are resumed. The exit code is 1 if a run failed, 2 if no run was started.
     """
 
     grid: Annotated[Path, tyro.conf.Positional]  # YAML file
-    output: Path | None = None  # folder of the runs; default: the grid's, or Results/sweeps/<file>
-    set: tuple[str, ...] = ()  # KEY=VALUE: keys of the grid but grids, or flags, for the file's
-    dry_run: bool = False  # check the grid and print its commands
-    jobs: int | None = None  # runs at the same time; default: cores / threads; on Ray what fits
-    ray: bool = False  # start Ray on this machine and run there
-    ray_address: str | None = None  # HOST:PORT of a Ray cluster to run on
+    output: Path | None = None  # folder of the runs; default: the grid's or Results/sweeps/<file>
+    set: tuple[str, ...] = ()  # KEY=VALUE: replace keys of the grid (except grids) or flags
+    dry_run: bool = False  # only check the grid and print its commands
+    jobs: int | None = None  # parallel runs; default: cores / threads; on Ray as many as fit
+    ray: bool = False  # run on a Ray cluster started on this machine
+    ray_address: str | None = None  # run on the Ray cluster at HOST:PORT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command. Bad input ends it with exit code 2 and all that is wrong on stderr."""
-    ending = exit_with_message("The same command goes on where it was.")
+    """Run the command. Bad input exits with code 2 and all errors on stderr."""
+    ending = exit_with_message("Continue with the same command.")
     with ending, fields_as_flags({"folder": "output", "ray_address": "ray_address"}):
         flags = tyro.cli(
             SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
             config=(tyro.conf.FlagCreatePairsOff,),
         )  # fmt: skip
-        # Into a file or a pipe without the width of a terminal, which nobody reads it in.
+        # Use a fixed width for files and pipes.
         console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
         sys.exit(sweep(flags, console))
 
 
 def sweep(flags: SweepFlags, console: Console) -> int:
-    """Runs a grid; returns the exit code.
+    """Run a grid and return the exit code.
 
     Raises:
-        UserError: before anything is started: all mistakes of the grid; Ray does not answer;
-            another process runs this grid.
-        Stopped: by SIGINT or SIGTERM, once the runs have written their checkpoints.
+        UserError: the grid has errors, Ray does not answer, or another process runs this grid.
+            No run was started.
+        Stopped: SIGINT or SIGTERM arrived. All runs have written their checkpoints.
     """
     if flags.jobs is not None and flags.jobs < 1:
         raise UserError(f"--jobs {flags.jobs} must be at least 1.")
@@ -95,7 +95,9 @@ def _run(grid: Grid, flags: SweepFlags, console: Console) -> int:
     board = Board(folders, done, console)
     jobs = [_job(grid, run) for run in grid.runs if run.name not in done]
     if jobs:
-        workers = _workers(grid, flags)  # before the signals: Ray takes SIGTERM for itself
+        workers = _workers(
+            grid, flags
+        )  # before StopSignals, because Ray installs its own SIGTERM handler
         with StopSignals() as signals, signals.held():
             try:
                 with board.shown():
@@ -127,7 +129,7 @@ def _workers(grid: Grid, flags: SweepFlags) -> Workers:
     return LocalWorkers(flags.jobs or max(1, cores // grid.threads))
 
 
-def _job(grid: Grid, run: Planned) -> Job:
+def _job(grid: Grid, run: PlannedRun) -> Job:
     return Job(
         run.name,
         (sys.executable, *_arguments(grid, run, ROOT)),
@@ -136,15 +138,15 @@ def _job(grid: Grid, run: Planned) -> Job:
     )
 
 
-def _arguments(grid: Grid, run: Planned, root: Path) -> tuple[str, ...]:
-    """A run's script, below `root`, and its flags: one command, however often it is given."""
+def _arguments(grid: Grid, run: PlannedRun, root: Path) -> tuple[str, ...]:
+    """Return the script below `root` and the flags of a run, the same for every attempt."""
     script, *chosen = script_of(run.task)
     placed = ("--output", str(grid.output / run.name), "--threads", str(grid.threads), "--resume")
     return (str(root / script), *chosen, *run.arguments(), *placed)
 
 
 def _changes(given: Sequence[str]) -> dict[str, Any]:
-    """`--set seeds=[0,1] num_envs=8`, as the grid's file would have it."""
+    """Parse `--set seeds=[0,1] num_envs=8` into keys and values of a grid file."""
     changes = {}
     for text in given:
         key, equals, value = text.partition("=")

@@ -1,7 +1,7 @@
-"""`Train_Teacher/Hopper.py`: one training of the domain study, all of it, or its students' part.
+"""`Train_Teacher/Hopper.py`: train one teacher of the domain study, or run the whole study.
 
-`--algo ppo --domain source --udr` trains; `--study` and `--students` lead to
-`Train_Teacher.study.study` and `Train_Teacher.study.students`.
+`--algo ppo --domain source --udr` trains one teacher; `--study` runs `Train_Teacher.study.study`,
+`--students` runs `Train_Teacher.study.students`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SCRIPT = "Train_Teacher/Hopper.py"
 FlagsT = TypeVar("FlagsT")
 
 _HELP = f"""python {_SCRIPT} --algo ppo|sac|reinforce|actor_critic --domain source|target [--udr]
-    trains one policy; with --help the flags of the algorithm follow
+    train one policy; add --help for the flags of the algorithm
 python {_SCRIPT} --study --help
-    trains and tests all of the domain study, and draws its figures 1 to 3
+    train and test all policies of the domain study, and draw figures 1 to 3
 python {_SCRIPT} --students --help
-    figures 4 to 6 and table 3, from finished runs of Distillation/Hopper.py"""
+    draw figures 4 to 6 and write table 3, from finished runs of Distillation/Hopper.py"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The whole command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Bad input exits with code 2 and one message on stderr."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with exit_with_message("The same command goes on."):
+    with exit_with_message("Continue with the same command."):
         if "--study" in arguments:
             flags = _flags(StudyFlags, arguments, "--study")
             sys.exit(run_study(flags))
@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The task that `--domain` and `--udr` name, and the arguments without them.
+    """Return the task of `--domain` and `--udr`, and the remaining arguments.
 
-    Returns: no name where `--env` is there, which names the task itself; then it stays in the rest.
+    Returns: None and all arguments if `--env` names the task.
 
     Raises:
-        UserError: there is no such domain, or none at all; or `--udr` where it means nothing.
+        UserError: the domain is missing or unknown, or `--udr` has no meaning.
     """
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--domain")
@@ -73,13 +73,11 @@ def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         if {"-h", "--help"} & set(rest):
             print(_HELP)
             sys.exit(0)
-        raise UserError(f"{_SCRIPT} needs --domain source or --domain target. Or --study.")
+        raise UserError(f"{_SCRIPT} needs --domain source, --domain target or --study.")
     if known.domain not in ("source", "target"):
-        raise UserError(f"--domain {known.domain} is none of the study's: give source or target.")
+        raise UserError(f"--domain {known.domain} is unknown: give source or target.")
     if known.udr and known.domain == "target":
-        raise UserError(
-            "--udr randomises the source, to do well in the target unseen: --domain source --udr."
-        )
+        raise UserError("--udr randomises the source domain: give --domain source --udr.")
     return f"CustomHopper-{known.domain}" + ("-udr" if known.udr else ""), rest
 
 

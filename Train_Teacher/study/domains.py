@@ -1,4 +1,4 @@
-"""The domain study's outcome: returns across domains, curves, time; as JSON, as a table."""
+"""Results of the domain study: returns across domains, curves and times, as JSON and table."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ NAMES = {
     "ppo": "PPO",
     "sac": "SAC",
 }
-# Seconds an episode, of the study; with or without a baseline is not told apart there.
+# Seconds per episode in the study, which does not distinguish REINFORCE's baselines.
 PAPER_SECONDS = {"reinforce": 5.4e-2, "reinforce_20": 5.4e-2, "actor_critic": 1.6e-1, "ppo": 1.2e-3}
-# The algorithms' own names of one thing: the mean return of the last 100 training episodes.
+# The algorithms' keys of the mean return of the last 100 training episodes.
 _TRAINING_RETURN = ("rollout/ep_rew_mean", "rollout/ep_return")
 _EPISODES, _SECONDS = "time/episodes", "time/training_seconds"
 
 
 @dataclass(frozen=True)
-class Learning:
+class FinishedTraining:
     """A finished training."""
 
     algo: str
@@ -47,43 +47,43 @@ class Learning:
     def _points(self) -> list[dict[str, Any]]:
         points = [p for p in read_metrics(self.folder) if {_EPISODES, _SECONDS} <= p.keys()]
         if not points:
-            raise UserError(f"{self.folder} logged no {_EPISODES}. Train it anew.")
+            raise UserError(f"{self.folder} has no {_EPISODES}. Train it again.")
         return points
 
     def curve(self, x: str) -> Curve | None:
-        """The return of training episodes, the policy acting with its noise.
+        """Return the curve of training returns (sampled actions); None without points.
 
         Args:
-            x: a key of `metrics.jsonl`: "step" or "time/episodes".
+            x: key of the x-axis, a key of `metrics.jsonl`: "step" or "time/episodes".
         """
         known: dict[float, float] = {}
         for point in self._points:
             value = next((point[key] for key in _TRAINING_RETURN if key in point), None)
             if value is not None:
-                known[float(point[x])] = float(value)  # of several at one place the last
+                known[float(point[x])] = float(value)  # keep the last of several
         if not known:
             return None
-        # It is finished, as `figures` tell `mean_curve`; which they are is not asked there.
+        # Empty `figures` mark the run as finished for `mean_curve`, which does not read them.
         run = Run(self.folder, {}, None, "", figures={})
         places = sorted(known)
         return Curve(run, np.array(places), np.array([known[at] for at in places]))
 
     @property
     def seconds_per_episode(self) -> float:
-        """Of training, evaluations and checkpoints left out."""
+        """Return the training time per episode, without evaluations and checkpoints."""
         last = self._points[-1]
         return last[_SECONDS] / max(last[_EPISODES], 1)
 
     @property
     def milliseconds_per_step(self) -> float:
-        """The same for an env step: episodes get longer as a policy learns."""
+        """Return the training time per env step; episodes get longer as a policy learns."""
         last = self._points[-1]
         return 1e3 * last[_SECONDS] / last["step"]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """An algorithm trained in one domain and tested in one: the mean return of each seed."""
+    """Mean test returns of an algorithm per seed, for a training and a test domain."""
 
     algo: str
     name: str  # "source -> target"
@@ -91,38 +91,38 @@ class Transfer:
 
     @cached_property
     def estimate(self) -> Estimate:
-        """The mean over seeds, and its bootstrap interval."""
+        """Return the mean over seeds with its bootstrap interval."""
         return estimate({"": self.returns}, lambda scores: scores.mean(axis=-1))
 
 
 @dataclass(frozen=True)
 class Study:
-    """All of it."""
+    """Results of the whole study."""
 
-    learnings: Sequence[Learning]
+    trainings: Sequence[FinishedTraining]
     transfers: Sequence[Transfer]
     test_episodes: int
-    env_steps: dict[str, int]  # of each algorithm's trainings
+    env_steps: dict[str, int]  # per training of each algorithm
 
     @property
     def algos(self) -> list[str]:
         return list(self.env_steps)
 
     def seconds_per_episode(self, algo: str) -> float:
-        """The mean over the trainings in the source."""
+        """Return the mean time per episode over the trainings in the source."""
         return float(np.mean([t.seconds_per_episode for t in self.in_source(algo)]))
 
     def milliseconds_per_step(self, algo: str) -> float:
-        """The mean over the trainings in the source."""
+        """Return the mean time per env step over the trainings in the source."""
         return float(np.mean([t.milliseconds_per_step for t in self.in_source(algo)]))
 
-    def in_source(self, algo: str) -> list[Learning]:
-        """The trainings without UDR in the source."""
-        return [t for t in self.learnings if (t.algo, t.domain) == (algo, "source")]
+    def in_source(self, algo: str) -> list[FinishedTraining]:
+        """Return the trainings in the source without UDR."""
+        return [t for t in self.trainings if (t.algo, t.domain) == (algo, "source")]
 
 
 def write_numbers(study: Study, folder: Path) -> None:
-    """Writes `study.json` and `table.md`.
+    """Write `study.json` and `table.md`.
 
     Raises:
         UserError: they cannot be written, or a training's record is missing or damaged.
@@ -132,7 +132,7 @@ def write_numbers(study: Study, folder: Path) -> None:
 
 
 def describe(study: Study) -> dict[str, Any]:
-    """`study.json`."""
+    """Return the contents of `study.json`."""
     return {
         "test_episodes": study.test_episodes,
         "first_test_seed": seeds.EVALUATION.start,
@@ -154,7 +154,7 @@ def describe(study: Study) -> dict[str, Any]:
 
 
 def table(study: Study) -> Iterator[str]:
-    """`table.md`, its lines."""
+    """Yield the lines of `table.md`."""
     by_place = {(t.algo, t.name): t for t in study.transfers}
     names = list(dict.fromkeys(t.name for t in study.transfers))
     yield f"Mean return of {study.test_episodes} test episodes, over seeds (95% interval)"
@@ -167,29 +167,29 @@ def table(study: Study) -> Iterator[str]:
         )
     n = [len(by_place[algo, names[0]].returns) for algo in study.algos]
     yield markdown_row("seeds", *map(str, n))
-    yield markdown_row("env steps of a training", *(f"{study.env_steps[a]:,}" for a in study.algos))
+    yield markdown_row("env steps per training", *(f"{study.env_steps[a]:,}" for a in study.algos))
     yield ""
-    yield "Time of training, without evaluations"
+    yield "Training time without evaluations"
     yield ""
     yield markdown_row("", *(NAMES[algo] for algo in study.algos))
     yield markdown_row(*["---"] * (len(study.algos) + 1))
     each = [f"{study.seconds_per_episode(algo):.1e}" for algo in study.algos]
-    yield markdown_row("seconds an episode", *each)
+    yield markdown_row("seconds per episode", *each)
     paper = [PAPER_SECONDS.get(algo) for algo in study.algos]
     yield markdown_row(
-        "seconds an episode, paper", *("" if p is None else f"{p:.1e}" for p in paper)
+        "seconds per episode, paper", *("" if p is None else f"{p:.1e}" for p in paper)
     )
     steps = [f"{study.milliseconds_per_step(algo):.3f}" for algo in study.algos]
-    yield markdown_row("milliseconds an env step", *steps)
+    yield markdown_row("milliseconds per env step", *steps)
 
 
 def markdown_row(*cells: str) -> str:
-    """A line of a table."""
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
 def with_interval(value: Estimate, form: str) -> str:
-    """`12.0 (11.0 to 13.0)`."""
+    """Return an estimate with its interval, such as `12.0 (11.0 to 13.0)`."""
     if value.low is None or value.high is None:
         return format(value.value, form)
     return f"{value.value:{form}} ({value.low:{form}} to {value.high:{form}})"

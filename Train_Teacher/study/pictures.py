@@ -1,4 +1,4 @@
-"""The figures of the Hopper study. Colours are the colour-blind's; markers and places tell too."""
+"""Figures of the Hopper study, with a colour-blind palette, and markers or positions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _BAR_COLORS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, GRAY)
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a panel: an estimate, and the values that it is of."""
+    """One bar of a panel: an estimate and its values."""
 
     label: str
     values: Sequence[float]
@@ -40,9 +40,9 @@ class Bar:
 
 
 def draw_study(study: Study, folder: Path) -> list[Path]:
-    """Draws figures 1 to 3 into a folder; a figure whose algorithms were not run is left out.
+    """Draw figures 1 to 3 into a folder. Figure 1 is left out if REINFORCE was not run.
 
-    Returns: the files.
+    Returns: paths of the files.
 
     Raises:
         UserError: a file cannot be written, or a training's record is missing or damaged.
@@ -50,19 +50,19 @@ def draw_study(study: Study, folder: Path) -> list[Path]:
     files = []
     reinforce = [algo for algo in study.algos if algo.startswith("reinforce")]
     if reinforce:
-        figure = draw_learning(study, reinforce, log=False)
+        figure = draw_training_returns(study, reinforce, log=False)
         files.append(write_picture(figure, folder / "figure1_reinforce.png"))
-    figure = draw_learning(study, study.algos, log=True)
+    figure = draw_training_returns(study, study.algos, log=True)
     files.append(write_picture(figure, folder / "figure2_algorithms.png"))
     files.append(write_picture(draw_transfers(study), folder / "figure3_domain_transfer.png"))
     return files
 
 
-def draw_learning(study: Study, algos: Sequence[str], *, log: bool) -> Figure:
-    """The training return in the source, over env steps and over episodes.
+def draw_training_returns(study: Study, algos: Sequence[str], *, log: bool) -> Figure:
+    """Draw the training return in the source over env steps and over episodes.
 
     Args:
-        log: both axes, where algorithms differ by orders of magnitude.
+        log: use logarithmic axes, for algorithms that differ by orders of magnitude.
     """
     figure = Figure(figsize=(2 * _PANEL_INCHES[0], _PANEL_INCHES[1]), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
@@ -105,7 +105,7 @@ def _draw_curves(axes: Axes, algo: str, curves: Sequence[Curve]) -> None:
 
 
 def draw_transfers(study: Study) -> Figure:
-    """What training in one domain is worth in another: a panel an algorithm, a bar a pair."""
+    """Draw the test returns: one panel per algorithm, one bar per pair of domains."""
     panels: Mapping[str, list[Bar]] = {
         NAMES[algo]: [
             Bar(t.name.replace(" -> ", "\n\u2192 "), t.returns, t.estimate)
@@ -116,13 +116,13 @@ def draw_transfers(study: Study) -> Figure:
     }
     title = (
         f"Return of {study.test_episodes} test episodes: trained in \u2192 tested in "
-        "(mean over seeds, 95%; a dot a seed)"
+        "(mean over seeds, 95%; one dot per seed)"
     )
     return draw_bars(panels, title)
 
 
 def draw_bars(panels: Mapping[str, Sequence[Bar]], title: str) -> Figure:
-    """A panel for each name, each with its own scale, from 0."""
+    """Draw one bar panel per name, each with its own scale from 0."""
     width = max(3.6 * len(panels), 2 * _PANEL_INCHES[0])
     figure = Figure(figsize=(width, _PANEL_INCHES[1]), layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -141,7 +141,7 @@ def draw_bars(panels: Mapping[str, Sequence[Bar]], title: str) -> Figure:
         axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
         _finish(axes)
         axes.tick_params(axis="x", length=0)
-    all_axes[0].set_ylabel("return of an episode", fontsize=9)
+    all_axes[0].set_ylabel("return per episode", fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -1,8 +1,8 @@
-"""The Hopper study's students, from finished runs: figures 4 to 6, table 3.
+"""Results of the Hopper study's students, from finished runs: figures 4 to 6 and table 3.
 
 `python Train_Teacher/Hopper.py --students RUNS... --output DIR` writes students.json, students.md,
-figure4_sizes.png, figure5_test_return.png and, for each size of which there are runs of several
-lambdas, figure6_lambda_<size>.png.
+figure4_sizes.png, figure5_test_return.png, and figure6_lambda_<size>.png per size with runs of
+several lambdas.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 
 from Common.errors import UserError
 from Common.files.durable import write_file
+from Evaluation.metrics import METRICS
 from Evaluation.plots.__main__ import draw_comparison, make_groups
-from Evaluation.plots.curves import METRICS
 from Evaluation.plots.picture import write_picture
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats.estimates import Estimate, estimate
@@ -28,47 +28,47 @@ from Evaluation.tool import note, write_json
 from Train_Teacher.study.domains import markdown_row, with_interval
 from Train_Teacher.study.pictures import Bar, draw_bars
 
-# Test reward of the study's PPD students, and of their teacher.
+# Test returns of the study's PPD students and their teacher.
 PAPER = {"teacher": 3399.49, "smaller": 3374.59, "same": 3391.71, "larger": 3397.43}
 _METHODS = ("PPD", "PPO")
-_STUDIED = ("size", "PPD_parameter")  # flags that its figures compare
+_STUDIED = ("size", "PPD_parameter")  # flags that the figures compare
 
 
 @dataclass(frozen=True)
 class StudentsFlags:
-    """Figures 4 to 6 and table 3 of the Hopper study. The runs are of one task and one teacher, by
-    --PPD or --PPO, and of one of the study's sizes.
+    """Draw figures 4 to 6 and write table 3 of the Hopper study. The runs must be of one task and
+    one teacher, by --PPD or --PPO, and of the study's sizes.
     """
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
-    output: Path  # folder that the figures and the table are written to
-    distill_lambda: float = 1.0  # of the PPD runs in figures 4 and 5 and in the table
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders with runs
+    output: Path  # output folder
+    distill_lambda: float = 1.0  # lambda of the PPD runs in figures 4 and 5 and the table
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ by their seeds alone."""
+    """Runs that only differ by their seeds."""
 
     method: str
     size: str
-    distill_lambda: float | None  # None: PPO has none
+    distill_lambda: float | None  # None for PPO
     runs: tuple[Run, ...]
 
     def estimate(self, figure: Callable[[Run], float]) -> Estimate:
-        """The mean of a figure over the runs, and its bootstrap interval."""
+        """Return the mean of a metric over the runs with its bootstrap interval."""
         return estimate({"": self.values(figure)}, lambda scores: scores.mean(axis=-1))
 
     def values(self, figure: Callable[[Run], float]) -> list[float]:
-        """A figure of each run."""
+        """Return a metric of each run."""
         return [figure(run) for run in self.runs]
 
 
 def show_students(flags: StudentsFlags) -> None:
-    """Writes all of it.
+    """Write all figures and tables.
 
     Raises:
-        UserError: there are no such runs, they are of several tasks or teachers, differ by more
-            than method, size, lambda and seed, or a file cannot be written.
+        UserError: there are no such runs, they are of several tasks or teachers, they differ by
+            more than method, size, lambda and seed, or a file cannot be written.
     """
     if not flags.runs:
         raise UserError("Give run folders of Distillation/Hopper.py, or folders of them.")
@@ -76,10 +76,10 @@ def show_students(flags: StudentsFlags) -> None:
     groups = group_runs(runs)
     shown = [g for g in groups if g.distill_lambda in (None, flags.distill_lambda)]
     if not any(group.method == "PPD" for group in shown):
-        there = sorted({g.distill_lambda for g in groups if g.distill_lambda is not None})
+        available = sorted({g.distill_lambda for g in groups if g.distill_lambda is not None})
         raise UserError(
             f"No PPD run here has --distill_lambda {flags.distill_lambda:g}; there are "
-            f"{', '.join(f'{value:g}' for value in there) or 'none at all'}."
+            f"{', '.join(f'{value:g}' for value in available) or 'none'}."
         )
     swept = [g for g in groups if len(_lambdas(groups, g.size)) > 1 and g.method == "PPD"]
     write_json(flags.output / "students.json", _describe(groups))
@@ -90,7 +90,7 @@ def show_students(flags: StudentsFlags) -> None:
         of_size = [group for group in swept if group.size == size]
         pictures[f"figure6_lambda_{size}.png"] = _curves(of_size)
     if not swept:
-        note("figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter.")
+        note("figure 6 is left out: it needs PPD runs of one size with several --PPD_parameter.")
     for name, figure in pictures.items():
         write_picture(figure, flags.output / name)
     names = ", ".join(["students.json", "students.md", *pictures])
@@ -98,49 +98,49 @@ def show_students(flags: StudentsFlags) -> None:
 
 
 def choose_runs(runs: Sequence[Run]) -> list[Run]:
-    """The finished runs of the study's methods and sizes; says on stderr which are left out.
+    """Return the finished runs of the study's methods and sizes. Print the others to stderr.
 
     Raises:
-        UserError: there is none, or they are of several tasks or teachers.
+        UserError: there is none, or the runs are of several tasks or teachers.
     """
     chosen = []
     for run in runs:
-        reason = _unfit(run)
+        reason = _reason_to_skip(run)
         if reason is None:
             chosen.append(run)
         else:
             note(f"left out: {run.folder} {reason}.")
     if not chosen:
-        raise UserError("No run here is a finished one by --PPD or --PPO with --size.")
+        raise UserError("There is no finished run by --PPD or --PPO with --size.")
     for what, values in (
         ("tasks", {run.task: run.folder for run in chosen}),
         ("teachers", {run.teacher_sha256: run.folder for run in chosen if run.method == "PPD"}),
     ):
         if len(values) > 1:
             lines = "\n".join(f"  {str(value)[:16]}: {folder}" for value, folder in values.items())
-            raise UserError(f"These runs are of several {what}; name those of one:\n{lines}")
+            raise UserError(f"The runs are of several {what}. Name those of one:\n{lines}")
     return chosen
 
 
-def _unfit(run: Run) -> str | None:
+def _reason_to_skip(run: Run) -> str | None:
     if run.method not in _METHODS:
         return f"is by {run.method}"
     if run.config["student"].get("size") not in SIZES:
-        return f"is of none of the sizes {', '.join(SIZES)}"
+        return f"has none of the sizes {', '.join(SIZES)}"
     if run.figures is None:
-        return "was cut short, or is under way"
+        return "was cut short or is still running"
     if "teacher_return" not in run.figures and run.method == "PPD":
-        return "does not know its teacher's return"
+        return "has no teacher return"
     if run.config["training"].get("lambda_schedule", "constant") != "constant":
-        return "has a lambda that changes"
+        return "has a lambda schedule"
     return None
 
 
 def group_runs(runs: Sequence[Run]) -> list[Group]:
-    """By method, size and lambda, in the paper's order.
+    """Group runs by method, size and lambda, in the paper's order.
 
     Raises:
-        UserError: runs of a method differ by more than that and their seeds.
+        UserError: runs of a method differ by other flags.
     """
     groups: dict[tuple[str, str, float | None], list[Run]] = {}
     for run in runs:
@@ -158,8 +158,7 @@ def _check_alike(method: str, rows: Sequence[Row]) -> None:
         if flag not in _STUDIED and len(examples) > 1:
             folders = ", ".join(map(str, list(examples.values())[:2]))
             raise UserError(
-                f"Runs by {method} would stand side by side, and differ by {flag}: {folders}. "
-                "Name those of one kind."
+                f"Runs by {method} differ by {flag}: {folders}. Name runs with the same value."
             )
 
 
@@ -168,13 +167,13 @@ def _lambdas(groups: Sequence[Group], size: str) -> set[float | None]:
 
 
 def student_return(run: Run) -> float:
-    """Of the best student, on evaluation seeds."""
+    """Return the mean return of the best student on evaluation seeds."""
     assert run.figures is not None  # `choose_runs`
     return run.figures["return"]
 
 
 def teacher_return(run: Run) -> float:
-    """On the same seeds."""
+    """Return the mean return of the teacher on the same seeds."""
     assert run.figures is not None  # `choose_runs`
     return run.figures["teacher_return"]
 
@@ -185,11 +184,11 @@ def _ratio(run: Run) -> float:
 
 def _curves(groups: Sequence[Group]) -> Figure:
     runs = [run for group in groups for run in group.runs]
-    figure, remarks = draw_comparison(
+    figure, messages = draw_comparison(
         make_groups(rows_of(runs)), ["env_steps"], [METRICS["return"]]
     )
-    for remark in remarks:
-        note(remark)
+    for message in messages:
+        note(message)
     return figure
 
 
@@ -221,7 +220,9 @@ def _describe(groups: Sequence[Group]) -> dict[str, Any]:
                 "runs": [str(run.folder) for run in group.runs],
                 "returns": group.values(student_return),
                 "return": asdict(group.estimate(student_return)),
-                "ratio_to_teacher": asdict(group.estimate(_ratio)) if _knows(group) else None,
+                "ratio_to_teacher": (
+                    asdict(group.estimate(_ratio)) if _has_teacher_return(group) else None
+                ),
                 "env_steps": [run.last("time/env_steps") for run in group.runs],
             }
             for group in groups
@@ -229,17 +230,17 @@ def _describe(groups: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def _knows(group: Group) -> bool:
-    """Whether all of its runs know what their teacher, or for PPO the one beside, returns."""
+def _has_teacher_return(group: Group) -> bool:
+    """Return whether all runs have the return of a teacher."""
     return all("teacher_return" in (run.figures or {}) for run in group.runs)
 
 
 def table(shown: Sequence[Group], swept: Sequence[Group]) -> Iterator[str]:
-    """`students.md`, its lines.
+    """Yield the lines of `students.md`.
 
     Args:
-        shown: of one lambda, and PPO.
-        swept: PPD by size and lambda.
+        shown: groups of PPD with one lambda, and of PPO.
+        swept: groups of PPD by size and lambda.
     """
     teacher = next(teacher_return(run) for g in shown if g.method == "PPD" for run in g.runs)
     yield "Mean return of test episodes, over seeds (95% interval of the mean)"
@@ -266,7 +267,7 @@ def _line(group: Group, *, with_paper: bool = True) -> str:
         str(len(group.runs)),
         f"{steps:,.0f}",
         with_interval(group.estimate(student_return), ".1f"),
-        with_interval(group.estimate(_ratio), ".3f") if _knows(group) else "",
+        with_interval(group.estimate(_ratio), ".3f") if _has_teacher_return(group) else "",
     ]
     if with_paper:
         cells.append(f"{PAPER[group.size]:.1f}" if group.method == "PPD" else "")

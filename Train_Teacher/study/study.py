@@ -1,8 +1,8 @@
-"""`Train_Teacher/Hopper.py --study`: trainings in every domain, tests across them, figures, table.
+"""`Train_Teacher/Hopper.py --study`: train in all domains, test across them, draw and tabulate.
 
-OUTPUT/runs/<algorithm>/<domain>_<seed>/   run folders, with the policies' bundles in teacher/
-OUTPUT/logs/                               what each of them printed
-OUTPUT/tests/                              the returns of each test
+OUTPUT/runs/<algorithm>/<domain>_<seed>/   run folders with the bundles in teacher/
+OUTPUT/logs/                               output of the trainings
+OUTPUT/tests/                              returns of the tests
 OUTPUT/study.json table.md figure1_*.png figure2_*.png figure3_*.png
 """
 
@@ -34,7 +34,7 @@ from Train_Teacher.study.config import TRANSFERS, StudyFlags, Training
 from Train_Teacher.study.domains import (
     STUDY_FILE,
     TABLE_FILE,
-    Learning,
+    FinishedTraining,
     Study,
     Transfer,
     write_numbers,
@@ -43,30 +43,30 @@ from Train_Teacher.study.pictures import draw_study
 from Train_Teacher.train import parse
 
 _SCRIPT = ROOT / "Train_Teacher" / "Hopper.py"
-_ENVS = 10  # of a test
+_ENVS = 10  # parallel environments per test
 _MAX_JSON = 2**22  # bytes
 
 
 def run_study(flags: StudyFlags) -> int:
-    """Trains what is not trained yet, tests what is not tested yet, and writes the study.
+    """Run the unfinished trainings and tests, and write the results.
 
-    Returns: the exit code, 1 where a training failed; then there is no study.
+    Returns: the exit code; 1 without results if a training failed.
 
     Raises:
-        UserError: before any work, for settings that a training would refuse.
-        Stopped: by SIGINT or SIGTERM, its trainings with it, each with a checkpoint.
+        UserError: the settings of a training are invalid, before any work.
+        Stopped: SIGINT or SIGTERM arrived. All trainings have written a checkpoint.
     """
     trainings = flags.trainings()
     totals = {t.name: parse(t.task.name, t.flags).settings.total_timesteps for t in trainings}
     output = run_folder.locate(flags.output, Path())
     with StopSignals() as signals, locked(output):
         missing = [t for t in trainings if not is_finished(t, totals[t.name])]
-        print(f"{len(trainings)} trainings, {len(trainings) - len(missing)} of them finished.")
+        print(f"{len(trainings)} trainings, {len(trainings) - len(missing)} already finished.")
         failed = train_all(missing, flags.jobs, signals)
         if failed:
             lines = "\n".join(f"  {t.name}: {t.log}" for t in failed)
-            print(f"These trainings failed, their logs say why:\n{lines}", file=sys.stderr)
-            print("The same command tries them again.", file=sys.stderr)
+            print(f"These trainings failed; see their logs:\n{lines}", file=sys.stderr)
+            print("Repeat the command to retry them.", file=sys.stderr)
             return 1
         torch.set_num_threads(1)
         study = _measure(flags, trainings, totals)
@@ -84,12 +84,12 @@ def _measure(flags: StudyFlags, trainings: Sequence[Training], totals: dict[str,
         for name, (trained, tested) in TRANSFERS.items()
         if (group := [t for t in trainings if (t.algo, t.domain) == (algo, trained)])
     ]
-    learnings = [Learning(t.algo, t.domain, t.seed, t.folder) for t in trainings]
-    return Study(learnings, transfers, n, {t.algo: totals[t.name] for t in trainings})
+    finished = [FinishedTraining(t.algo, t.domain, t.seed, t.folder) for t in trainings]
+    return Study(finished, transfers, n, {t.algo: totals[t.name] for t in trainings})
 
 
 def is_finished(training: Training, total_timesteps: int) -> bool:
-    """Whether the run got to its end: the bundle of all its steps was written and measured."""
+    """Return whether the run is finished: trained to the end, with an evaluated bundle."""
     if not (training.folder / METRICS_FILE).is_file():
         return False
     points = read_metrics(training.folder)
@@ -101,25 +101,25 @@ def is_finished(training: Training, total_timesteps: int) -> bool:
 
 
 def train_all(trainings: Sequence[Training], jobs: int, signals: StopSignals) -> list[Training]:
-    """Runs trainings in at most so many processes; a run folder that holds one goes on.
+    """Run trainings in at most `jobs` processes, and resume those already in their run folder.
 
-    Returns: those that failed.
+    Returns: the failed trainings.
 
     Raises:
-        Stopped: once a signal came and all processes have ended.
+        Stopped: a signal arrived and all processes have ended.
     """
-    told = _Told()
+    progress = _PrintedProgress()
     with signals.held():
         run_jobs(
-            *([job_of(training) for training in trainings], LocalWorkers(jobs), told),
+            *([job_of(training) for training in trainings], LocalWorkers(jobs), progress),
             retries=0,
             stops=lambda: signals.requested is not None,
         )
-    return [training for training in trainings if training.name in told.failed]
+    return [training for training in trainings if training.name in progress.failed]
 
 
 def job_of(training: Training) -> Job:
-    """The process that trains, in one thread."""
+    """Return the job of a training, with one thread."""
     resumes = (training.folder / CONFIG_FILE).is_file()
     where = ("--env", training.task.name)
     command = [sys.executable, str(_SCRIPT), *where, *training.flags, "--threads", "1"]
@@ -131,34 +131,34 @@ def job_of(training: Training) -> Job:
     )
 
 
-class _Told:
-    """Prints a line when a training begins and ends, and keeps which of them failed."""
+class _PrintedProgress:
+    """Print the start and the end of each training, and record failures."""
 
     def __init__(self) -> None:
         self.failed: set[str] = set()
 
     def started(self, job: Job) -> None:
-        print(f"begins   {job.name}", flush=True)
+        print(f"started  {job.name}", flush=True)
 
     def ended(self, ended: Ended, *, again: bool, stopped: bool) -> None:
         fails = ended.failure is not None and not stopped
         if fails:
             self.failed.add(ended.job.name)
-        print(f"{'FAILED' if fails else 'ends':8} {ended.job.name}", flush=True)
+        print(f"{'FAILED' if fails else 'ended':8} {ended.job.name}", flush=True)
 
 
 def play_tests(training: Training, domain: str, n_episodes: int) -> list[float]:
-    """The returns of a finished training's policy on the first evaluation seeds.
+    """Return the returns of a trained policy's mode on the first evaluation seeds.
 
-    It acts by its mode. They are kept in a file, which counts as long as the policy is the same.
+    They are cached in a file, which is valid as long as the policy is unchanged.
     """
     teacher = Teacher.load(training.folder / TEACHER)
     path, sha256 = training.test_file(domain), teacher.description.sha256
     identity = teacher.description.identity
-    kept = _read_test(path)
-    is_same = (kept.get("teacher_sha256"), kept.get("identity", identity)) == (sha256, identity)
-    if is_same and len(kept["returns"]) >= n_episodes:
-        return kept["returns"]
+    cached = _read_test(path)
+    is_same = (cached.get("teacher_sha256"), cached.get("identity", identity)) == (sha256, identity)
+    if is_same and len(cached["returns"]) >= n_episodes:
+        return cached["returns"]
     env = make_state_env(f"CustomHopper-{domain}", min(_ENVS, n_episodes), 0)
     try:
         stats = run_episodes(
@@ -179,4 +179,4 @@ def _read_test(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged: {error}. Delete it, to test anew.") from error
+        raise UserError(f"{path} is damaged: {error}. Delete it to repeat the test.") from error

@@ -18,7 +18,12 @@ from tests.support.tiny_teacher import tiny_teacher
 
 
 def write_run(folder: Path, **config: Any) -> None:
-    settings = {"task": "Pusher", "method": "BC_phase", "training": {"batch_size": 64}, **config}
+    settings = {
+        "task": "Pusher",
+        "method": "BC_phase",
+        "training": {"batch_size": 64, "run_index": 0},
+        **config,
+    }
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text(json.dumps({"config": settings, "teacher_sha256": "abc"}))
 

@@ -52,7 +52,7 @@ def test_values_are_of_the_flags_types(file: Path, text: str) -> None:
         ("PPD: 'no'", ("--PPD is a switch", "'no'")),
         ("blind: 1", ("--blind is a switch",)),
         ("output: no", ("--output is no switch", "in quotes")),
-        ("config: more.yaml", ("config would be a file within a file",)),
+        ("config: more.yaml", ("--config cannot be nested",)),
         ("gama: 1", ("gama (did you mean gamma?)",)),
         ("3: 1", ("no flag: 3",)),
     ],

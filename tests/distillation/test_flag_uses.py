@@ -13,7 +13,7 @@ from Common.errors import UserError
 from Distillation.flags.groups import flag_values
 from Distillation.flags.parse import default_values, parse
 from Distillation.flags.resolve import Flags
-from Distillation.flags.uses import USES, UselessFlagsError, without_effect
+from Distillation.flags.uses import USES, UnusedFlagsError, unused_flags_note
 from Enviroment.tasks import TASKS
 
 
@@ -53,7 +53,7 @@ def test_the_table_has_every_flag() -> None:
     ],
 )
 def test_what_changes_nothing_is_refused(command: str, useless: str) -> None:
-    with pytest.raises(UselessFlagsError) as error:
+    with pytest.raises(UnusedFlagsError) as error:
         flags(command)
     assert set(error.value.flags) == set(useless.split())
     for flag in useless.split():
@@ -85,7 +85,7 @@ def test_flags_of_the_whole_toolkit_are_no_mistake(method: str) -> None:
         " --eval_every 9 --checkpoint_every 9 --keep 3"
     )
     parsed = flags(command)
-    note = without_effect(parsed, default_values(TASKS["Pusher"], method))
+    note = unused_flags_note(parsed, default_values(TASKS["Pusher"], method))
     for flag in ("device", "wandb", "run_index", "overwrite", "video", "eval_every", "keep"):
         assert (f"--{flag}" in note) == (method == "C_data")
     assert "--threads" not in note  # datasets are drawn in so many
@@ -114,7 +114,7 @@ def test_settings_of_the_paper_are_nobodys_mistake() -> None:
     for task in ("Hopper", "Atlantis"):
         for method in METHODS:
             assert flags(f"--{method}", task).method.name == method
-    with pytest.raises(UselessFlagsError, match="--PPD_parameter: only with --PPD"):
+    with pytest.raises(UnusedFlagsError, match="--PPD_parameter: only with --PPD"):
         flags("--PPO --PPD_parameter 5", "Hopper")  # Pusher's default, and not Hopper's
 
 
@@ -147,7 +147,7 @@ def test_numbers_with_which_nothing_is_learned(command: str, message: str) -> No
         flags(command)
 
 
-# -- what DAgger keeps of the run that it goes on from ---------------------------------------------
+# -- what DAgger keeps of the run that it continues -----------------------------------------------
 
 
 @pytest.fixture
@@ -165,13 +165,13 @@ def cloned(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("--loss_type NLL", "--loss_type NLL, and it has MSE"),  # although it is the default
-        ("--mode State", "--mode State, and it has ImpaalaSmall"),
-        ("--dataset 100k", "--dataset 100k, and it has 50k"),
+        ("--loss_type NLL", "--loss_type NLL, but the run has MSE"),  # although it is the default
+        ("--mode State", "--mode State, but the run has ImpaalaSmall"),
+        ("--dataset 100k", "--dataset 100k, but the run has 50k"),
         ("--dataset none", "--dataset none"),
         ("--dataset some/folder", "--dataset some/folder"),
-        ("--frame_size 64x64", "--frame_size 64x64, and it has 16x16"),
-        ("--mode ImpaalaSmall --blind", "--blind True, and it has False"),
+        ("--frame_size 64x64", "--frame_size 64x64, but the run has 16x16"),
+        ("--mode ImpaalaSmall --blind", "--blind True, but the run has False"),
     ],
 )
 def test_dagger_overwrites_nothing_that_was_given(cloned: Path, given: str, message: str) -> None:
@@ -187,5 +187,5 @@ def test_what_is_said_again_is_no_mistake(cloned: Path, given: str) -> None:
 def test_a_file_of_flags_overwrites_nothing_either(cloned: Path, tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("Dagger_phase: true\nloss_type: KL\n")
-    with pytest.raises(UserError, match="--loss_type KL, and it has MSE"):
+    with pytest.raises(UserError, match="--loss_type KL, but the run has MSE"):
         flags(f"--config {file} --folder_Dagger {cloned}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from Distillation.flags.in_force import comparable, settings_in_force
+from Distillation.flags.in_force import comparable, effective_settings
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
 from Enviroment.tasks import TASKS
@@ -22,7 +22,7 @@ def parsed(*arguments: str) -> Flags:
 
 
 def in_force(*arguments: str) -> dict[str, Any]:
-    groups = settings_in_force(parsed(*arguments))
+    groups = effective_settings(parsed(*arguments))
     return {name: value for group in groups.values() for name, value in group.items()}
 
 
@@ -79,7 +79,7 @@ def test_nothing_of_other_methods_and_no_null_is_there() -> None:
 )
 def test_configurations_of_both_versions_compare_alike(arguments: tuple[str, ...]) -> None:
     flags = parsed(*arguments)
-    now = as_json({**settings_in_force(flags), "method": flags.method.name, "task": "Pusher"})
+    now = as_json({**effective_settings(flags), "method": flags.method.name, "task": "Pusher"})
     assert comparable(now) == now
     assert comparable(of_version_01(flags)) == now
     other = comparable(of_version_01(parsed(*arguments, "--frame_size", "32x32")))

@@ -343,7 +343,7 @@ def last(points: list[dict[str, Any]], key: str) -> float:
             "is above --PPD_parameter 0.1",
         ),
         (("--PPO", "--lambda_schedule", "linear"), "--lambda_schedule: only with --PPD"),
-        (("--Sdistillation", "--lambda_schedule", "skill"), "--Sdistillation has no use for"),
+        (("--Sdistillation", "--lambda_schedule", "skill"), "--Sdistillation does not use"),
         (("--PPD", "--corrupt_teacher", "-0.1"), "--corrupt_teacher -0.1"),
         (("--PPD", "--corrupt_teacher", "nan"), "--corrupt_teacher nan"),
         (("--PPO", "--corrupt_teacher", "0.05"), "PPO has no teacher"),
@@ -351,7 +351,7 @@ def last(points: list[dict[str, Any]], key: str) -> float:
         (("--PPD", "--random_shift", "2", *SHORT), "does not work in mode State"),
         (("--PPD", "--modality_dropout", "0.1", *SHORT), "does not work in mode State"),
         (("--PPD", "--modality_dropout", "1", "--mode", "ImpaalaSmall"), "modality_dropout 1"),
-        (("--C_data", "--random_shift", "2"), "--C_data has no use for"),
+        (("--C_data", "--random_shift", "2"), "--C_data does not use"),
     ],
 )
 def test_options_that_cannot_be_done_are_explained(

@@ -98,7 +98,7 @@ def test_the_flags_of_a_command_in_a_sentence_exist(mention: Command):
     [
         ("make pushr", "no pushr"),
         ("python Distillation/Pusher.py --PPD --no_such_flag 1", "no_such_flag"),
-        ("python Distillation/Pusher.py --PPD --blind", "--mode State sees none"),
+        ("python Distillation/Pusher.py --PPD --blind", "--mode State has none"),
         ("python Distillation/Pushr.py --PPD", "There is no Distillation/Pushr.py"),
         ("python Train_Teacher/Pusher.py --algo ppo --tau 1", "tau"),
         ("python Distillation/MuJoCo.py --env Hoper --PPD", "Did you mean Hopper"),

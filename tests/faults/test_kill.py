@@ -176,7 +176,7 @@ def test_a_signal_ends_the_run_in_order(name, code, flags, tmp_path, uninterrupt
     arguments = flags("PPD", tmp_path / "run")
     child = run_in_child(name, 700, arguments)
     assert child.returncode == code, child.stderr
-    assert "The same command with --resume goes on" in child.stderr
+    assert "Continue with the same command and --resume" in child.stderr
     assert "Traceback" not in child.stderr
     main("Pusher", [*arguments, "--resume"])
     assert outcome(tmp_path / "run") == uninterrupted("PPD")
@@ -187,4 +187,4 @@ def test_a_second_signal_ends_it_at_once(flags, tmp_path):
     child = run_in_child("SIGTERM,SIGTERM", 700, arguments)
     assert child.returncode == -signal.SIGTERM
     assert "A second signal stops it at once" in child.stderr
-    assert "--resume goes on" not in child.stderr
+    assert "same command and --resume" not in child.stderr

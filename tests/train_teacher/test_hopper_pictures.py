@@ -12,8 +12,8 @@ from tests.support.run_folders import write_run
 from Train_Teacher.study import domains as hopper_domains
 from Train_Teacher.study import students as hopper_students
 from Train_Teacher.study.command import main
-from Train_Teacher.study.domains import Learning, Study, Transfer
-from Train_Teacher.study.pictures import draw_learning, draw_study
+from Train_Teacher.study.domains import FinishedTraining, Study, Transfer
+from Train_Teacher.study.pictures import draw_study, draw_training_returns
 
 
 def refused(capsys, *arguments):
@@ -34,8 +34,10 @@ def write_learning(folder, returns, key="rollout/ep_rew_mean"):
 
 @pytest.fixture
 def study(tmp_path):
-    learnings = [
-        Learning(algo, "source", seed, write_learning(tmp_path / f"{algo}{seed}", returns, key))
+    trainings = [
+        FinishedTraining(
+            algo, "source", seed, write_learning(tmp_path / f"{algo}{seed}", returns, key)
+        )
         for algo, key in (("ppo", "rollout/ep_rew_mean"), ("reinforce", "rollout/ep_return"))
         for seed, returns in enumerate(([10, 20, 40], [20, 40, 60]))
     ]
@@ -44,7 +46,7 @@ def study(tmp_path):
         for algo in ("ppo", "reinforce")
         for name, returns in (("source -> target", (100.0, 300.0)), ("target -> target", (5.0,)))
     ]
-    return Study(learnings, transfers, 200, {"ppo": 3000, "reinforce": 3000})
+    return Study(trainings, transfers, 200, {"ppo": 3000, "reinforce": 3000})
 
 
 def test_seconds_an_episode_and_a_step(study):
@@ -54,11 +56,11 @@ def test_seconds_an_episode_and_a_step(study):
 
 
 def test_curves_over_steps_and_over_episodes(study):
-    by_step, by_episode = (study.learnings[2].curve(x) for x in ("step", "time/episodes"))
+    by_step, by_episode = (study.trainings[2].curve(x) for x in ("step", "time/episodes"))
     np.testing.assert_array_equal(by_step.x, [1000, 2000, 3000])
     np.testing.assert_array_equal(by_episode.x, [10, 20, 30])
     np.testing.assert_array_equal(by_step.y, [10, 20, 40])
-    (axes, _) = draw_learning(study, ["ppo"], log=False).axes
+    (axes, _) = draw_training_returns(study, ["ppo"], log=False).axes
     mean = axes.get_lines()[-1]
     np.testing.assert_array_equal(mean.get_ydata(), [15, 30, 50])
 
@@ -67,8 +69,8 @@ def test_the_table_has_means_over_seeds_and_the_papers_seconds(study):
     text = "\n".join(hopper_domains.table(study))
     assert "| source -> target | 200.0 (100.0 to 300.0) | 200.0 (100.0 to 300.0) |" in text
     assert "| target -> target | 5.0 | 5.0 |" in text
-    assert "| seconds an episode | 2.0e-01 | 2.0e-01 |" in text
-    assert "| seconds an episode, paper | 1.2e-03 | 5.4e-02 |" in text
+    assert "| seconds per episode | 2.0e-01 | 2.0e-01 |" in text
+    assert "| seconds per episode, paper | 1.2e-03 | 5.4e-02 |" in text
 
 
 def test_every_figure_is_a_picture(study, tmp_path):

@@ -88,7 +88,7 @@ def test_the_other_algorithms_train_in_the_target(algo, tmp_path):
 
 BAD_INPUT = {
     "--algo ppo --domain target --udr": "randomises the source",
-    "--algo ppo --domain moon": "--domain moon is none",
+    "--algo ppo --domain moon": "--domain moon is unknown",
     "--algo ppo": "needs --domain",
     "--algo ppo --domain": "expected one argument",
     "--algo td3 --domain source": "td3",

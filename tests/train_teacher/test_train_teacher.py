@@ -188,9 +188,9 @@ BAD_FLAGS = {
     "--no_such_flag 1": "no_such_flag",
     "--algo ppo --tau 0.1": "tau",  # the other algorithm's
     "--total_timesteps many": "total_timesteps",
-    "--algo ppo --cnn nature": "--cnn nature is for tasks that are seen as frames",
+    "--algo ppo --cnn nature": "--cnn nature is for teachers that observe frames",
     "--algo ppo --total_timesteps 100": "one rollout",
-    "--algo sac --total_timesteps 100": "learning",
+    "--algo sac --total_timesteps 100": "learning_starts",
     "--gamma 1.5": "--gamma 1.5",
     "--algo ppo --batch_size 1601": "multiple",
     "--num_envs 0": "--num_envs 0",
@@ -254,7 +254,7 @@ def test_the_script_itself_ends_without_a_traceback(tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert ended.returncode == 2
-    assert ended.stderr.strip() == "--gamma 2.0 must lie in [0, 1)."
+    assert ended.stderr.strip() == "--gamma 2.0 must be in [0, 1)."
 
 
 def test_a_folder_with_a_run_is_not_lost(tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_a_signal_ends_the_training_in_order(
         stop_at(patch, 250, number)
         assert exit_code("Pusher", flags(algo, TOTAL, folder)) == code
     said = capsys.readouterr().err
-    assert f"Stopped by {number.name}. The same command with --resume goes on." in said
+    assert f"Stopped by {number.name}. Continue with the same command and --resume." in said
     newest = max((folder / "checkpoints").glob("step_*"))
     assert newest.name == f"step_{saved:012d}"
     main("Pusher", flags(algo, TOTAL, folder, "--resume"))

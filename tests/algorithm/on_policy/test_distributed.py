@@ -188,7 +188,7 @@ def test_a_rank_that_ends_ends_the_run_and_resume_goes_on_to_the_bit(
 
     resumed = torchrun(*program, "never", "0", *short(teacher, folder), "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stderr.count("Going on from") == 1
+    assert resumed.stderr.count("Resuming from") == 1
     assert outcome(folder) == outcome(whole)
     assert own_states(folder) == own_states(whole)
 

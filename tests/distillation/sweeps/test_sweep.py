@@ -113,11 +113,11 @@ def test_ctrl_c_stops_the_runs_in_order_and_the_same_command_goes_on(grid_file, 
     driver.send_signal(signal.SIGINT)
     _, told = driver.communicate(timeout=120)
     assert driver.returncode == 130, told
-    assert "The same command goes on where it was." in told
+    assert "Continue with the same command." in told
     log = folder.with_name("State_t_run0.log").read_text()
-    assert "Stopped by SIGTERM. The same command with --resume goes on." in log
+    assert "Stopped by SIGTERM. Continue with the same command and --resume." in log
     assert not (folder / "evaluation.json").exists()
     assert any(checkpoints.glob("step_*"))
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert (folder / "evaluation.json").exists()
-    assert f"Going on from {checkpoints}" in folder.with_name("State_t_run0.log").read_text()
+    assert f"Resuming from {checkpoints}" in folder.with_name("State_t_run0.log").read_text()

@@ -221,19 +221,19 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "no method 'Sdistilation'. Did you mean Sdistillation",
         "C_data makes no student",
         "--PPD_parameter: only with --PPD",
-        "Methods that use them can have a block of their own under `grids`",
+        "Give the methods that use them a block of their own under `grids`",
         "invalid choice 'Impala' for argument '--mode'",
         "--run_index 9 is outside 0 to 5",
         "There is no teacher at /nowhere/ppo",
-        "threads: 0 is no whole number",
-        "retries: 'many' is no whole number",
+        "threads: 0 is no integer",
+        "retries: 'many' is no integer",
         "resources: there is no key 'gpu'. Did you mean gpus",
         "resources: gpus: 1.5",
         "no flag 'total_timestep'. Did you mean total_timesteps",
         "flags: output is set otherwise",
         "--num_envs 0 must be at least 1. (every run)",
         "flags: gamma has one value",
-        "axes: run_index is set otherwise. Name indices under `seeds`",
+        "axes: run_index is set otherwise. List indices under `seeds`",
         "no flag 'clip_rang'. Did you mean clip_range",
     ):
         assert told.count(mistake) == 1, (mistake, told)
@@ -257,11 +257,11 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        ("seeds: [0, 0]", "run0 comes twice: name each value once"),
+        ("seeds: [0, 0]", "run0 appears twice: list each value once"),
         ("grids: [{}, {flags: {gamma: 0.9}}]", "give one of the blocks a `name`"),
         ("grids: [{output: x}]", "grids: there is no key 'output'"),
         ("seeds: []", "seeds has no values"),
-        ("seeds: [x]", "seeds: 'x' is no whole number"),
+        ("seeds: [x]", "seeds: 'x' is no integer"),
         ("teacher_seeds: [1]", "lacks {teacher_seed}"),
         ("lambda: 1\nflags: {PPD_parameter: 2}", "PPD_parameter is given twice"),
         ("lambda: 1\naxes: {PPD_parameter: [2]}", "PPD_parameter has a key of its own"),
@@ -274,7 +274,7 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
         ("flags: {blind: 3}", "--blind is a switch: give true or false, not 3"),
         ("flags: {device: off}", "--device is no switch"),
         ("axes: {alpha: [{a: 1}]}", "--alpha has one value"),
-        ("flags: {kl_direction: reverse}\nmethods: [PPD, PPO]", "--PPO has no use for these"),
+        ("flags: {kl_direction: reverse}\nmethods: [PPD, PPO]", "--PPO does not use these"),
     ],
 )
 def test_each_mistake_of_a_grid(more, told, ready, tmp_path):

@@ -249,10 +249,10 @@ def test_the_look_of_a_camera_beside_gymnasiums_own(package: Path) -> None:
     ("flags", "message"),
     [
         (("--frame_sise", "32x32"), "--frame_sise"),
-        (("--frame_size", "32"), "no size"),
+        (("--frame_size", "32"), "'32' is invalid"),
         (("--frame_size", "8x8"), "between 16 and 1024"),
         (("--mode", "State"), "--mode State has none"),
-        (("--PPD", "--alpha", "1"), "no use for these flags"),
+        (("--PPD", "--alpha", "1"), "not use these flags"),
     ],
 )
 def test_the_look_obeys_the_other_flags(
@@ -268,7 +268,7 @@ def test_the_look_obeys_the_other_flags(
 
 def test_the_look_of_what_cannot_render_itself(capsys: pytest.CaptureFixture[str]) -> None:
     write_preview(bare_task(), Path("look.png"))
-    assert "no env.render() to show beside: " in capsys.readouterr().err
+    assert "shows no env.render(): " in capsys.readouterr().err
     picture = cv2.imread("look.png")
     assert picture is not None
     assert picture.shape == (480, 4 * 480, 3)

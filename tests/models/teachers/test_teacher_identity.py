@@ -93,7 +93,7 @@ def test_a_run_does_not_go_on_with_a_teacher_that_was_changed(
     del config["teacher"]
     path.write_text(json.dumps(config))
     pusher(*flags, "--resume")
-    assert "nothing is left to do" in capsys.readouterr().err
+    assert "there is nothing to do" in capsys.readouterr().err
 
 
 def test_a_student_knows_its_teacher_again(own_teacher: Path, pusher: Callable[..., Path]) -> None:

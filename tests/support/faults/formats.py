@@ -160,7 +160,7 @@ def configuration_of_a_cloned_run(folder: Path, run: Path) -> Format:
 
     def read() -> None:
         cloned = read_cloned_run(copied, "Pusher")
-        cloned.check_kept({"dataset": "5k", "mode": "State"}, ())
+        cloned.check_inherited_flags({"dataset": "5k", "mode": "State"}, ())
         cloned.flags(given)
 
     return _json(copied / "config.json", read)
