@@ -24,7 +24,7 @@ from Common.files.durable import write_file
 from Enviroment.action_range import action_range
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
 from Evaluation.evaluate.subject import Subject, open_subject
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 from Models.student.bundle import WEIGHTS_FILE, save_student
 from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
 
@@ -121,7 +121,7 @@ def export_subject(subject: Subject, format_: Format, path: Path) -> Path:
     write_file(path, content)
     print(f"Written to {path} ({len(content) / 1e6:.2f} MB). {said}")
     if subject.blind:
-        note("This student was trained blind: give it frames of zeros.")
+        print_note("This student was trained blind: give it frames of zeros.")
     return path
 
 

@@ -32,7 +32,7 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
 from Evaluation.plots.robustness_picture import draw_robustness
 from Evaluation.tool import run_tool, write_json
@@ -93,7 +93,7 @@ DISTURBANCES = (
 
 
 @dataclass(frozen=True)
-class RobustnessFlags(TaughtFlags):
+class RobustnessFlags(TeacherFlags):
     """How a student bears light, a shifted camera, lost frames and sensor noise."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP
@@ -112,7 +112,7 @@ def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
         UserError: there is no student, or it sees no frames.
     """
     episodes = flags.seed_range(default=20)
-    subject, baselines = open_seeing(flags, episodes)
+    subject, baselines = open_frame_student(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     result: dict[str, Any] = {"episodes": len(episodes), "first_seed": episodes.start}

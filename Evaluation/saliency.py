@@ -59,7 +59,7 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
         )
     seed = flags.seed_range(default=1).start
     subject = open_subject(flags.run, flags.env_id)
-    subject.check_sees()
+    subject.check_uses_frames()
     with torch_threads(flags.threads or subject.threads):
         obs = _play(subject, seed)
         gradients = saliency(subject.student, obs)

@@ -59,7 +59,7 @@ class SideBySideFlags:
     """Film the teacher and students on the same episode, beside each other."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or students' bundles
-    teacher: Path | None = None  # bundle, or run with one; default: who taught the first run
+    teacher: Path | None = None  # bundle, or run with one; default: the teacher of the first run
     no_teacher: bool = False  # show students alone
     names: tuple[str, ...] = ()  # one for each of RUNS; default: method and size
     seed: int = seeds.EVALUATION.start  # of the episode
@@ -147,13 +147,13 @@ def _players(flags: SideBySideFlags) -> list[Player]:
         raise UserError(f"{task.name} has no camera, so there is nothing to film.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]
-    taught = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)
-    if taught is None:
+    reference = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)
+    if reference is None:
         return students
-    if taught.teacher.description.task != task.name:
-        raise UserError(f"The teacher is of {taught.teacher.description.task}, not {task.name}.")
-    name = "Teacher with noise" if taught.is_corrupted else "Teacher"
-    act = policy_act(taught.teacher, deterministic=task.judged_by_mode)
+    if reference.teacher.description.task != task.name:
+        raise UserError(f"The teacher is of {reference.teacher.description.task}, not {task.name}.")
+    name = "Teacher with noise" if reference.is_corrupted else "Teacher"
+    act = policy_act(reference.teacher, deterministic=task.judged_by_mode)
     if task.is_game:
         sees = _sees_frames(task)
         return [Player(name, sees, act, task, lambda: make_env(task, 1, flags.seed)), *students]

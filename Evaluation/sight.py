@@ -32,7 +32,7 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
 from Evaluation.tool import run_tool, write_json
 
@@ -50,7 +50,7 @@ VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
 
 
 @dataclass(frozen=True)
-class SightFlags(TaughtFlags):
+class SightFlags(TeacherFlags):
     """Is sight used? The same episodes with frames zeroed, frozen, or of another episode."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP
@@ -72,7 +72,7 @@ def measure_sight(flags: SightFlags) -> dict[str, Any]:
     episodes = flags.seed_range(default=20)
     if len(episodes) < 2:
         raise UserError("Frames of another episode need at least 2 episodes.")
-    subject, baselines = open_seeing(flags, episodes)
+    subject, baselines = open_frame_student(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     variants = compare(stats, baselines)

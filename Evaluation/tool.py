@@ -31,7 +31,7 @@ def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], objec
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Says on stderr what is left out, or not as usual, and why."""
     print_line(f"Note: {text}")
 

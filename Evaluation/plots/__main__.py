@@ -32,7 +32,7 @@ from Evaluation.plots.picture import write_picture
 from Evaluation.plots.run_curves import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from Evaluation.runs import Run, find_runs
 from Evaluation.table import Row, rows_of
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 
 _FORMATS = (".png", ".pdf", ".svg")
 _PANEL_INCHES = (5.6, 3.9)
@@ -96,7 +96,7 @@ def plot_runs(flags: PlotFlags) -> None:
     figure, remarks = draw_comparison(groups, flags.x, [metric_of(m) for m in flags.metric])
     write_picture(figure, flags.output, dpi=150)
     for remark in remarks:
-        note(remark)
+        print_note(remark)
     print(f"curves   {flags.output}")
 
 

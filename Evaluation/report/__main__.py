@@ -16,7 +16,7 @@ from Common.files.durable import publishing, remove, writing
 from Evaluation.report.entries import find_entries
 from Evaluation.report.page import MEDIA, Page, render_page
 from Evaluation.report.rows import make_rows
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 
 PAGE = "index.html"
 _MAX_PAGE = 2**28  # bytes
@@ -57,7 +57,7 @@ def write_report(flags: ReportFlags) -> None:
         (folder / PAGE).write_text(text, encoding="utf-8")
         remove(output)  # the older report, now that the new one is whole
     for problem in dict.fromkeys(page.problems):
-        note(problem)
+        print_note(problem)
     print(f"page     {flags.output / PAGE}")
 
 
