@@ -11,7 +11,7 @@ import pytest
 from Common.errors import UserError
 from Enviroment.tasks import TASKS
 from Evaluation import linear_probe
-from Evaluation.linear_probe import ProbeFlags, Steps, held_out_r2, hidden_places, judge, probe
+from Evaluation.linear_probe import ProbeFlags, Steps, held_out_r2, hidden_indices, judge, probe
 from tests.support.tiny_dataset import collect_tiny
 
 PUSHER = TASKS["Pusher"]
@@ -59,11 +59,11 @@ def test_units_do_not_matter():
     assert r2 == pytest.approx(of_scaled)
 
 
-def test_hidden_places_are_those_outside_proprioception():
-    assert hidden_places(PUSHER, 23) == [17, 18, 19, 20, 21, 22]
+def test_hidden_indices_are_those_outside_proprioception():
+    assert hidden_indices(PUSHER, 23) == [17, 18, 19, 20, 21, 22]
     everything = dataclasses.replace(PUSHER, proprio=((0, 23),))
     with pytest.raises(UserError, match="all of the state"):
-        hidden_places(everything, 23)
+        hidden_indices(everything, 23)
 
 
 def test_any_part_of_what_tells_success_is_a_reason_to_warn():
