@@ -52,7 +52,7 @@ _METRIC_HELP = (
     f"{', '.join(CURVES)}, or a key of metrics.jsonl such as train/pg_loss; "
     "one row of the figure each"
 )
-_CUT = "end of a run that was interrupted or is in progress"
+_CUT = "end of a run that was cut short or is in progress"
 
 
 @dataclass(frozen=True)

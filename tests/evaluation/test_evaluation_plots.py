@@ -315,7 +315,7 @@ def test_the_figure_tells_means_single_runs_and_cut_ones_apart(tmp_path):
         "BC, Small (1 run)",
         "PPD, Small (2 runs)",
         "PPO, Small (0 runs)",
-        "the end of a run that was cut short, or is under way",
+        "end of a run that was cut short or is in progress",
     ]
     assert [text.get_text() for text in figure.axes[0].texts] == ["teacher"]
 
@@ -347,7 +347,7 @@ def test_a_figure_of_runs_is_written(tmp_path, suffix, capsys):
         ({"x": ("seconds",)}, "against seconds"),
         ({"output": "out.gif"}, "ends in .png, .pdf, .svg"),
         ({"output": "no/out.png"}, "folder that exists"),
-        ({"runs": "nowhere"}, "is no folder"),
+        ({"runs": "nowhere"}, "is not a folder"),
         ({"runs": "."}, "of several:\n.*Reacher.*\n.*Pusher"),
     ],
 )

@@ -187,7 +187,7 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
 
 def test_a_student_of_the_state_cannot_be_blind(pusher: Callable[..., Path]):
     folder = pusher("--PPD", "--mode", "State")
-    with pytest.raises(UserError, match="reads the state and sees no frames"):
+    with pytest.raises(UserError, match="observes the state instead of frames"):
         evaluate(EvaluateFlags(folder, episodes=1, blind=True))
 
 
@@ -271,7 +271,7 @@ def test_bad_input_ends_with_exit_code_2_and_says_why(run: Path, tmp_path, monke
     (tmp_path / "empty").mkdir()
     assert "There is no student" in said(str(tmp_path / "empty"))
     assert "--threads 0" in said(str(run), "--threads", "0")
-    assert "none of evaluation, validation" in said(str(run), "--seeds", "test")
+    assert "not one of evaluation, validation" in said(str(run), "--seeds", "test")
     assert "There is no teacher" in said(str(run), "--teacher", str(tmp_path / "nobody"))
     shutil.rmtree(run / "student")
     assert "cut short before its first evaluation" in said(str(run))
@@ -298,7 +298,7 @@ def test_a_missing_teacher_leaves_out_what_needs_it(
     gone = str(tmp_path / "gone")
     change(run / "config.json", lambda config: config["config"]["teaching"].update(teacher=gone))
     assert find_teacher(open_subject(run), None) is None
-    assert "What needs a teacher is left out" in capsys.readouterr().err
+    assert "Omitting figures that need a teacher" in capsys.readouterr().err
     figures = evaluate(EvaluateFlags(run, episodes=2))
     assert "teacher_return" not in figures
     assert "teacher_return" in written(run)  # what was known is not lost

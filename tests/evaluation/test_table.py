@@ -90,9 +90,9 @@ def test_both_forms_hold_every_cell(tmp_path):
 
 
 def test_what_holds_no_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="No run of a student"):
+    with pytest.raises(UserError, match="No student's run found"):
         find_runs([tmp_path])
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         find_runs([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="it is not a run folder"):
         read_run(tmp_path)
