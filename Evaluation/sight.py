@@ -38,7 +38,7 @@ from Evaluation.tool import run_tool, write_json
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
-_BLIND = "another, of proprioception only"
+_BLIND = "another, of proprioception alone"
 # Functions that make a new perturbation per evaluation, since some have state.
 VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
     _AS_IT_IS: lambda: unperturbed,

@@ -288,7 +288,7 @@ def test_a_teacher_of_another_task_is_refused_by_name(run: Path, tmp_path):
 def test_a_student_of_other_frames_than_the_tasks_is_refused(run: Path):
     subject = open_subject(run)
     changed = dataclasses.replace(subject, task=dataclasses.replace(subject.task, stack=2))
-    with pytest.raises(UserError, match=r"reads frame \(4, 16, 16\)"):
+    with pytest.raises(UserError, match=r"expects frame \(4, 16, 16\)"):
         changed.make_env(1)
 
 

@@ -82,7 +82,7 @@ def test_without_a_distance_all_that_varies_has_to_be_told():
     assert not judge(task, {17: 0.95, 18: 0.3})[0]
     assert judge(task, {19: None}) == (
         False,
-        "Nothing outside proprioception varies: there is nothing to be seen.",
+        "Nothing outside proprioception varies, so there is nothing to see.",
     )
 
 
@@ -110,7 +110,7 @@ def test_of_a_dataset_the_first_step_of_each_episode_counts(tmp_path, monkeypatc
     monkeypatch.setattr(
         linear_probe, "held_out_r2", lambda s, f, t: seen.append(s) or real(s, f, t)
     )
-    monkeypatch.setattr(linear_probe, "_EPISODES_A_FEATURE", 1)
+    monkeypatch.setattr(linear_probe, "_EPISODES_PER_FEATURE", 1)
     result = probe(ProbeFlags(dataset=folder))
     assert result["task"] == "Reacher"
     assert result["steps"] == result["episodes"] == len(seen[0].states)
@@ -121,7 +121,7 @@ def test_of_a_dataset_the_first_step_of_each_episode_counts(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (ProbeFlags(), "Name a --task, or a --dataset"),
+        (ProbeFlags(), "Give a --task or a --dataset"),
         (ProbeFlags(task="Pushr"), "Did you mean Pusher"),
         (ProbeFlags(task="Pong"), "Pong has no proprioception"),
         (ProbeFlags(task="Pusher", episodes=3), "--episodes 3 must be at least 4"),
@@ -135,5 +135,5 @@ def test_what_cannot_be_probed_is_said(flags, said):
 
 def test_a_dataset_of_few_episodes_tells_nothing(tmp_path):
     folder = collect_tiny(tmp_path / "data", 60)
-    with pytest.raises(UserError, match="episodes, too few to tell: 12 at least"):
+    with pytest.raises(UserError, match="episodes, but the probe needs at least 12"):
         probe(ProbeFlags(dataset=folder))
