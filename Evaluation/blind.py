@@ -1,8 +1,7 @@
 """`python -m Evaluation.blind RUN`: write R_blind, the zero of skill, into a teacher's bundle.
 
-RUN is a run of `Distillation/<Task>.py --PPD --blind`: a student trained like any other, but with
-its frames zeroed. Its return on each evaluation seed is kept beside the teacher's, so that
-whoever has the bundle can tell skill.
+RUN is a run of `Distillation/<Task>.py --PPD --blind`: a student trained with its frames zeroed.
+Its returns are stored in the bundle beside the teacher's, so that skill can be computed.
 """
 
 from __future__ import annotations
@@ -25,23 +24,26 @@ from Models.teacher.shipped import default_teacher
 
 @dataclass(frozen=True)
 class BlindFlags:
-    """Measure a blind student, and write its returns into its teacher's bundle."""
+    """Evaluate a blind student, and write its returns into its teacher's bundle."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
     teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
-    episodes: int = 100  # on the validation and on the evaluation seeds each
+    episodes: int = 100  # on validation seeds, and as many on evaluation seeds
 
 
 def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
-    """The returns by seeds, as they were written.
+    """Evaluate a blind student and write its returns.
+
+    Returns:
+        The returns as written, by block of seeds.
 
     Raises:
         UserError: the run is not blind, or had another teacher.
     """
     run = read_run(flags.run)
     if not run.config["student"].get("blind"):
-        raise UserError(f"{flags.run} is no blind run: its student saw frames. Train with --blind.")
+        raise UserError(f"{flags.run} is not a blind run. Train a student with --blind.")
     subject = open_subject(flags.run, flags.env_id)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
@@ -63,7 +65,10 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     returns = {name: s.returns.round(4).tolist() for name, s in stats.items()}
     record_baseline(folder, "blind", returns)
     for name, s in stats.items():
-        print(f"blind on {flags.episodes} {name} seeds: {s.returns.mean():.2f}, in {folder}")
+        print(
+            f"Return of blind on {flags.episodes} {name} seeds: {s.returns.mean():.2f}, "
+            f"written to {folder}"
+        )
     return returns
 
 

@@ -1,6 +1,6 @@
-"""`python -m Evaluation.export RUN --format onnx --output FILE`: the student for a robot.
+"""`python -m Evaluation.export RUN --format onnx --output FILE`: export a student for deployment.
 
-One file that needs no part of this package: see docs/deploy.md.
+The file does not depend on this package: see docs/deploy.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from Common.files.durable import write_file
 from Enviroment.action_range import action_range
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
 from Evaluation.evaluate.subject import Subject, open_subject
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 from Models.student.bundle import WEIGHTS_FILE, save_student
 from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
 
@@ -33,8 +33,8 @@ FILE_NAMES: dict[Format, str] = {"onnx": "student.onnx", "torchscript": "student
 METADATA_FILE = "metadata.json"  # among TorchScript's extra files
 INSTALL = "pip install -e '.[export]'"
 _CHECKED = 32  # observations
-# How far an ONNX file may be from the student in float32: of the actions' range; of discrete
-# actions the share that differ, where two are as good but for rounding.
+# Maximum deviation of an ONNX file from the student in float32: relative to the actions' range, or
+# the share of discrete actions that differ because rounding breaks ties.
 _TOLERANCE, _TIES = 1e-4, 0.1
 # Observations of each group in order, `(B, ...)` -> actions `(B, ...)`.
 Runner = Callable[[list[np.ndarray]], np.ndarray]
@@ -42,28 +42,26 @@ Runner = Callable[[list[np.ndarray]], np.ndarray]
 
 @dataclass(frozen=True)
 class ExportFlags:
-    """Write the deployed student to one file: frame stack and proprioception in, action out.
+    """Write the deployed student to one file, from frame stack and proprioception to action.
 
-    The most probable action, in the environment's units. Before the file is there, its actions
-    are compared to the student's. `--format bundle` writes a folder for this package instead: the
-    student's bundle without its critic.
+    The action is the most probable one, in the environment's units. Before the file is written, its
+    actions are compared with the student's. `--format bundle` writes a folder for this package
+    instead, the student's bundle without its critic.
     """
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    # onnx computes in float32; torchscript as the student, to the bit; bundle is the student's own
+    # onnx computes in float32; torchscript matches the student bit-for-bit; bundle: without critic
     format: Format | Literal["bundle"]
-    output: Path  # the file; of a bundle the folder
-    overwrite: bool = False  # replace what is there
+    output: Path  # the file, or the folder of a bundle
+    overwrite: bool = False  # replace an existing file
 
 
 def export(flags: ExportFlags) -> Path:
-    """Writes the file, or the bundle's folder.
-
-    Returns: its path.
+    """Write the file, or the bundle's folder, and return its path.
 
     Raises:
-        UserError: there is no student, it is damaged, the file is there already or cannot be
-            written, or a package is missing.
+        UserError: there is no student, it is damaged, the file exists or cannot be written, or a
+            package is missing.
     """
     if flags.format == "bundle":
         return _export_bundle(flags)
@@ -77,15 +75,15 @@ def export(flags: ExportFlags) -> Path:
 def _check_free(path: Path, overwrite: bool) -> None:
     if os.path.lexists(path) and not overwrite:
         raise UserError(
-            f"{path} is there already. Replace it by --overwrite, or name another --output."
+            f"{path} already exists. Add --overwrite to replace it, or choose another --output."
         )
 
 
 def _export_bundle(flags: ExportFlags) -> Path:
-    """What others need to run the student, or to train it on: all but its critic."""
+    """Write the student's bundle without its critic, for inference or further training."""
     folder = flags.output
     if os.path.lexists(folder) and not folder.is_dir():
-        raise UserError(f"--output {folder} is no folder. Name one for the bundle's two files.")
+        raise UserError(f"--output {folder} is not a folder. Name one for the bundle's two files.")
     subject = open_subject(flags.run)
     if folder.resolve() == subject.bundle.resolve():
         raise UserError(f"--output {folder} is the bundle itself: its critic would be lost.")
@@ -93,22 +91,22 @@ def _export_bundle(flags: ExportFlags) -> Path:
     _check_free(weights, flags.overwrite)
     save_student(subject.student, folder, subject.description, critic=False)
     less = (subject.bundle / WEIGHTS_FILE).stat().st_size - (size := weights.stat().st_size)
-    print(f"Written to {folder} ({size / 1e6:.2f} MB, {less / 1e6:.2f} MB of critic left out).")
+    print(f"Written to {folder} ({size / 1e6:.2f} MB, without {less / 1e6:.2f} MB of the critic).")
     return folder
 
 
 def check_format(format_: Format) -> None:
-    """Raises UserError where what the format needs is not installed."""
+    """Raise UserError if packages that the format needs are not installed."""
     if format_ == "onnx":
         for package in ("onnx", "onnxruntime"):
             _onnx(package)
 
 
 def export_subject(subject: Subject, format_: Format, path: Path) -> Path:
-    """Writes a student's file, replacing an older one, and says how far it is from the student.
+    """Write a student's file, replacing an existing one, and print its deviation.
 
     Raises:
-        UserError: as `export`, but for the file that is there already.
+        UserError: as `export`, except for existing files.
     """
     about = describe(subject, format_)
     if format_ == "onnx":
@@ -117,23 +115,23 @@ def export_subject(subject: Subject, format_: Format, path: Path) -> Path:
     else:
         content = to_torchscript(subject.student, {METADATA_FILE: json.dumps(about, indent=1)})
         run = _torchscript_runner(content)
-    said = _check(subject, format_, run)
+    deviation = _check(subject, format_, run)
     write_file(path, content)
-    print(f"Written to {path} ({len(content) / 1e6:.2f} MB). {said}")
+    print(f"Written to {path} ({len(content) / 1e6:.2f} MB). {deviation}")
     if subject.blind:
-        note("This student was trained blind: give it frames of zeros.")
+        print_note("This student was trained blind. Give it frames of zeros.")
     return path
 
 
 def describe(subject: Subject, format_: Format) -> dict[str, str]:
-    """What whoever deploys the file must know. Values are JSON, but for plain names and numbers.
+    """Return the metadata for deployment. Values are JSON, except plain names and numbers.
 
     Returns:
         `task`, `student_sha256` of the bundle, `family` of its distribution, `inputs` in order
         with type and shape (without the batch), `output` with the actions' bounds or number,
-        `precision` of the convolutions in the file; where there are frames, `frame_stack`,
-        `frame_interval` in env steps, `frame_channels` and `camera`; where there is
-        proprioception, `proprio`: ranges of the task's state.
+        `precision` of the convolutions in the file; with frames, `frame_stack`, `frame_interval`
+        in env steps, `frame_channels` and `camera`; with proprioception, `proprio`, ranges of the
+        task's state.
     """
     task, student = subject.task, subject.student
     shapes = {name: list(space.shape or ()) for name, space in subject.groups.items()}
@@ -162,19 +160,20 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
         if subject.blind:
             about["blind"] = "true"
     else:
-        about["precision"] = "float32"  # nothing is convolved
+        about["precision"] = "float32"  # no convolutions
     if PROPRIO in inputs:
         about["proprio"] = json.dumps(task.proprio)
     return about
 
 
 def _check(subject: Subject, format_: Format, run: Runner) -> str:
-    """Asks the file and the student for actions in random observations.
+    """Compare the file's actions with the student's on random observations.
 
-    Returns: in words, how far they are from each other.
+    Returns:
+        A sentence with the maximum deviation.
 
     Raises:
-        UserError: farther than rounding explains.
+        UserError: the deviation exceeds that of rounding.
     """
     student = subject.student
     space = student.observation_space
@@ -189,22 +188,24 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     is_box = isinstance(student.action_space, spaces.Box)
     limit = 0.0 if same is None else _TOLERANCE if is_box else _TIES
     far = _distance(actions, reference, student.action_space)
-    if not far <= limit:  # what is no number is not within it
+    if not far <= limit:  # also if it is NaN
         raise UserError(
-            f"Nothing is written: the {format_} file's actions are {far:.2g} of their range from "
-            f"the student's, and rounding explains {limit:.2g}. Please report this student."
+            f"The file was not written: the {format_} actions deviate from the student's by "
+            f"{far:.2g} of their range, but rounding explains {limit:.2g}. Please report this "
+            "student."
         )
     if same is None:
-        return "Its actions are the student's to the bit."
+        return "Its actions match the student's bit-for-bit."
     apart = _distance(actions, own, student.action_space)
     what = "of the actions' range" if is_box else "of the actions differ"
     precision = student.precision if FRAME in subject.groups else "float32"
-    return f"Its float32 against the student's {precision}: at most {apart:.1g} {what}."
+    return f"Deviation of float32 from the student's {precision}: at most {apart:.1g} {what}."
 
 
 def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:
-    """Largest difference over the range of actions, or where there is none over the largest of `b`,
-    at least 1; of discrete actions, the share that differ.
+    """Return the largest difference relative to the range of actions, or the share that differ.
+
+    Unbounded actions are compared relative to the largest of `b`, at least 1.
     """
     if isinstance(space, spaces.Box):
         width, largest = action_range(space), np.abs(b).max(axis=0)
@@ -246,13 +247,13 @@ def _onnx(package: Literal["onnx", "onnxruntime"]) -> Any:
         return import_module("onnx") if package == "onnx" else import_module("onnxruntime")
     except ImportError as error:
         raise UserError(
-            f"--format onnx needs {package}, which is not installed. `{INSTALL}` installs it; "
-            "torchscript needs nothing more."
+            f"--format onnx needs {package}, which is not installed. Install it by `{INSTALL}`, or "
+            "use torchscript, which needs no further packages."
         ) from error
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run_tool(ExportFlags, "Evaluation.export", export)
 
 

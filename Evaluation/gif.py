@@ -1,4 +1,4 @@
-"""A video as a GIF that a README can show."""
+"""Convert videos to GIFs for a README."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from Common.files.durable import write_file
 
 MAX_BYTES = 2_000_000
 _FPS = 10
-_SHRINK = 0.85  # of the width, until the file is small enough
+_SHRINK = 0.85  # factor of the width per attempt, until the file is small enough
 _NARROWEST = 240  # pixels
 
 
 def write_gif(video: Path, path: Path, width: int, max_bytes: int = MAX_BYTES) -> int:
-    """Writes the video as a GIF, as wide as fits into `max_bytes`; returns the width in pixels.
+    """Write the video as a GIF of at most `max_bytes`, and return its width in pixels.
 
     Args:
-        width: pixels, the widest to try.
+        width: maximum width in pixels.
 
     Raises:
-        UserError: even the narrowest GIF is too large, or it cannot be made.
+        UserError: even the narrowest GIF is too large, or the conversion fails.
     """
     content = b""
     while width >= _NARROWEST:
@@ -33,13 +33,13 @@ def write_gif(video: Path, path: Path, width: int, max_bytes: int = MAX_BYTES) -
             return width
         width = int(width * _SHRINK)
     raise UserError(
-        f"{video} does not fit into a GIF of {max_bytes:,} bytes: {_NARROWEST} pixels wide it has "
-        f"{len(content):,}. Show fewer players, or a shorter episode."
+        f"{video} does not fit into a GIF of {max_bytes:,} bytes: at {_NARROWEST} pixels width it "
+        f"has {len(content):,}. Show fewer players, or a shorter episode."
     )
 
 
 def _convert(video: Path, width: int) -> bytes:
-    # A palette of the whole video, and only what has changed from one picture to the next.
+    # One palette for the whole video; only changed rectangles are stored per picture.
     graph = (
         f"fps={_FPS},scale={width}:-2:flags=lanczos,split[a][b];"
         "[a]palettegen=stats_mode=diff[p];[b][p]paletteuse=dither=bayer:bayer_scale=4:"
@@ -49,5 +49,6 @@ def _convert(video: Path, width: int) -> bytes:
     command += ["-filter_complex", graph, "-f", "gif", "-"]
     made = subprocess.run(command, capture_output=True, check=False)
     if made.returncode != 0:
-        raise UserError(f"No GIF of {video}: {made.stderr.decode(errors='replace').strip()}")
+        message = made.stderr.decode(errors="replace").strip()
+        raise UserError(f"{video} cannot be converted to a GIF: {message}")
     return made.stdout

@@ -1,7 +1,7 @@
-"""`python -m Evaluation.linear_probe --task T`: does proprioception tell what is to be seen?
+"""`python -m Evaluation.linear_probe --task T`: test whether proprioception predicts the state.
 
-Frames are worth something where they alone tell where things are. If a linear map of the `proprio`
-group gives the object's position, a student can go blind and still do well; then the group holds
+Frames are needed only if they are the only source of some of the state. If a linear map of the
+`proprio` group predicts the object's position, a blind student can succeed, and the group holds
 too much.
 """
 
@@ -25,25 +25,25 @@ from Enviroment.tasks import Task, get_task
 from Evaluation.evaluate.episodes import Obs, random_policy, run_episodes
 from Evaluation.tool import run_tool, write_json
 
-# R^2 from which proprioception counts as telling. What holds a position tells all of it; random
-# swings of Reacher's arm alone tell 0.5 of where the target lies from the fingertip.
+# R^2 from which proprioception counts as predictive. If it holds a position, R^2 is 1; random
+# motion of Reacher's arm alone predicts the vector from fingertip to target with R^2 0.5.
 THRESHOLD = 0.9
 _RIDGE = 1e-3  # of the standardised features' variance
 _HELD_OUT = 0.25  # of the episodes
 _MIN_EPISODES = 4  # of random actions
-_EPISODES_A_FEATURE = 2  # of a dataset, which has one step of each
-_CONSTANT = 1e-6  # a deviation in units of the state, below which nothing varies
+_EPISODES_PER_FEATURE = 2  # of a dataset, which provides one step per episode
+_CONSTANT = 1e-6  # deviations below, in units of the state, count as constant
 
 
 @dataclass(frozen=True)
 class ProbeFlags:
-    """Predict the rest of the state from proprioception by ridge regression, and warn if it works.
+    """Predict the rest of the state from proprioception by ridge regression; warn if it succeeds.
 
-    With --task random actions are played. With --dataset the first step of each episode decides:
-    later the teacher's arm is where the object is, because the teacher knew.
+    With --task, random actions are played. With --dataset, only the first step of each episode is
+    used: later, the arm's position reveals the object's, which the teacher knows.
     """
 
-    task: str | None = None  # its name; with --dataset that of the dataset
+    task: str | None = None  # name of the task; default: that of --dataset
     dataset: Path | None = None  # folder of a teacher's dataset, instead of random actions
     episodes: int = 100  # of random actions
     output: Path | None = None  # JSON
@@ -51,25 +51,25 @@ class ProbeFlags:
 
 @dataclass(frozen=True)
 class Steps:
-    """States of whole episodes: `(steps, state_dim)`, and the episode's number of each."""
+    """States `(steps, state_dim)` and their episode indices `(steps,)`."""
 
     states: np.ndarray
     episodes: np.ndarray
 
 
 def probe(flags: ProbeFlags) -> dict[str, Any]:
-    """Prints the table and the verdict; with `--output` writes them.
+    """Fit the probe, print the table and the verdict, and write them to `--output`.
 
     Returns:
-        `verdict`, `warn`, `task`, `episodes`, `steps` and `r2`: by the place in the state, what
-        share of a number's variance in held-out episodes is predicted; None where it is constant.
+        `verdict`, `warn`, `task`, `episodes`, `steps` and `r2`: by index of the state, the share of
+        the variance in held-out episodes that is predicted; None if it is constant.
 
     Raises:
-        UserError: neither task nor dataset is given, the task has no proprioception beside what
-            is to be seen, or there are too few episodes.
+        UserError: neither task nor dataset is given, the task does not have both proprioception and
+            other state, or there are too few episodes.
     """
     task, steps = _first_steps(flags) if flags.dataset is not None else _random_steps(flags)
-    hidden = hidden_places(task, steps.states.shape[1])
+    hidden = hidden_indices(task, steps.states.shape[1])
     r2 = dict(zip(hidden, held_out_r2(steps, task.proprio_indices, hidden), strict=True))
     warn, verdict = judge(task, r2)
     result = {
@@ -88,25 +88,25 @@ def probe(flags: ProbeFlags) -> dict[str, Any]:
 
 
 def _first_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
-    """Of each episode of a dataset, before the teacher's arm can follow what the teacher knows."""
+    """Return the first step of each episode of a dataset, before the teacher's knowledge shows."""
     task = None if flags.task is None else get_task(flags.task)
     dataset = TeacherDataset.open(flags.dataset, task)  # pyright: ignore[reportArgumentType]
     _check_proprio(dataset.task)
-    needed = _EPISODES_A_FEATURE * len(dataset.task.proprio_indices)
+    needed = _EPISODES_PER_FEATURE * len(dataset.task.proprio_indices)
     if dataset.n_episodes < needed:
-        hint = f" `--task {dataset.task.name}` alone plays random actions instead."
+        hint = f" Or use `--task {dataset.task.name}` without a dataset for random actions."
         raise UserError(
-            f"{flags.dataset} has {dataset.n_episodes} episodes, too few to tell: {needed} at "
-            f"least.{'' if dataset.task.custom else hint}"
+            f"{flags.dataset} has {dataset.n_episodes} episodes, but the probe needs at least "
+            f"{needed}.{'' if dataset.task.custom else hint}"
         )
     states = dataset.read(dataset.starts[:-1], [STATE])[STATE]
     return dataset.task, Steps(states, np.arange(dataset.n_episodes))
 
 
 def _random_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
-    """Of random actions, which know nothing."""
+    """Return all steps of episodes with random actions, which are independent of the state."""
     if flags.task is None:
-        raise UserError("Name a --task, or a --dataset.")
+        raise UserError("Give a --task or a --dataset.")
     task = get_task(flags.task)
     _check_proprio(task)
     if flags.episodes < _MIN_EPISODES:
@@ -128,11 +128,11 @@ def _random_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
 
 def _check_proprio(task: Task) -> None:
     if not task.proprio:
-        raise UserError(f"{task.name} has no proprioception: there is nothing to predict from.")
+        raise UserError(f"{task.name} has no proprioception to predict from.")
 
 
-def hidden_places(task: Task, state_dim: int) -> list[int]:
-    """Places of the state that are no proprioception.
+def hidden_indices(task: Task, state_dim: int) -> list[int]:
+    """Return the indices of the state outside proprioception.
 
     Raises:
         UserError: there are none.
@@ -146,17 +146,17 @@ def hidden_places(task: Task, state_dim: int) -> list[int]:
 def held_out_r2(
     steps: Steps, features: Sequence[int] | np.ndarray, targets: Sequence[int]
 ) -> list[float | None]:
-    """R^2 of a ridge regression in episodes that it was not fitted to, for each target.
+    """Return R^2 of a ridge regression on held-out episodes, per target.
 
-    min_W |Y - X W|^2 / N + ridge |W|^2, with X standardised and Y centred on the episodes that
-    fit; R^2 = 1 - |Y - X W|^2 / |Y - mean Y|^2 on the others. Whole episodes are held out, since
-    the steps of one are too alike to be on both sides.
+    min_W |Y - X W|^2 / N + ridge |W|^2, with X standardised and Y centred on the training episodes;
+    R^2 = 1 - |Y - X W|^2 / |Y - mean Y|^2 on the held-out episodes. Whole episodes are held out,
+    since steps of one episode are correlated.
 
     Args:
-        features, targets: places in the state.
+        features, targets: indices of the state.
 
     Returns:
-        One a target; None where it does not vary on both sides.
+        One value per target; None if the target is constant in either part.
     """
     order = np.random.default_rng(0).permutation(np.unique(steps.episodes))
     held_out = np.isin(steps.episodes, order[: round(_HELD_OUT * len(order))])
@@ -178,26 +178,26 @@ def held_out_r2(
 
 
 def judge(task: Task, r2: dict[int, float | None]) -> tuple[bool, str]:
-    """Whether to warn, and a line for people.
+    """Return whether to warn, and the verdict as text.
 
-    Where the task says what success is told by (for Pusher the object and its goal), any of that
-    which is predicted is a reason; else all that varies outside proprioception has to be.
+    If the task defines which part of the state determines success (for Pusher, object and goal), it
+    warns if any of it is predicted; otherwise if all that varies outside proprioception is.
     """
     known = {place: value for place, value in r2.items() if value is not None}
     if not known:
-        return False, "Nothing outside proprioception varies: there is nothing to be seen."
-    decisive = {place: known[place] for place in known.keys() & _places_of_success(task)}
+        return False, "Nothing outside proprioception varies, so there is nothing to see."
+    decisive = {place: known[place] for place in known.keys() & _success_indices(task)}
     place = max(decisive, key=decisive.__getitem__, default=min(known, key=known.__getitem__))
     how = f"proprioception predicts state[{place}] with R^2 {known[place]:.2f}"
     if known[place] >= THRESHOLD:
         return True, (
-            f"WARNING: {how}, so frames may not be needed. Take out of the task's `proprio` what "
-            "gives it away, or measure what is left to see by a blind student (--blind)."
+            f"WARNING: {how}, so frames may not be needed. Remove the predictive ranges from the "
+            "task's `proprio`, or measure the benefit of frames by a blind student (--blind)."
         )
-    return False, f"Frames are needed: {how}, which is too little."
+    return False, f"Frames are needed: {how}, below {THRESHOLD}."
 
 
-def _places_of_success(task: Task) -> set[int]:
+def _success_indices(task: Task) -> set[int]:
     if task.distance is None:
         return set()
     ranges = [task.distance.a, *([] if task.distance.b is None else [task.distance.b])]
@@ -208,9 +208,9 @@ def _table(task: Task, r2: dict[int, float | None], n_episodes: int) -> Table:
     table = Table(title=f"{task.name}: predicted from proprioception, {n_episodes} episodes")
     table.add_column("outside proprioception")
     table.add_column("R^2, held out", justify="right")
-    success = _places_of_success(task)
+    success = _success_indices(task)
     for place, value in r2.items():
-        name = f"state[{place}]" + (" (tells success)" if place in success else "")
+        name = f"state[{place}]" + (" (determines success)" if place in success else "")
         table.add_row(name, "constant" if value is None else f"{value:.3f}")
     return table
 

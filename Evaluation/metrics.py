@@ -1,6 +1,6 @@
-"""Every figure of a student, declared once: its names, unit and format, and where it is read.
+"""Declare every figure of a student once: its names, unit, format and source.
 
-Tables, learning curves, the report and the table at the end of a run read this list. To add a
+Tables, learning curves, the report and the table at the end of a run use this list. To add a
 figure, measure it and declare it here.
 """
 
@@ -14,35 +14,35 @@ from typing import Any, Literal
 
 from Evaluation.runs import SECONDS, SKILL, Run
 
-# In front of figures on seeds that the student was trained on, and in its teacher's states.
+# Prefixes of figures on training seeds, and of figures in the teacher's states.
 ID, TEACHER_STATES = "id_", "teacher_states_"
-ENDS = ("_low", "_high")  # behind a figure, of its 95% interval
+ENDS = ("_low", "_high")  # suffixes of the ends of a figure's 95% interval
 
 Place = Literal["table", "report"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a student. It is read from an evaluation's figures, else by `of_run`."""
+    """A figure of a student, read by `of_run` if given, else from an evaluation's figures."""
 
-    key: str  # of the command line
-    title: str  # of a column or a row
+    key: str  # name on the command line
+    title: str  # title of columns and rows
     form: str = ".3f"
     unit: str = ""
-    axis: str = ""  # title of an axis, where that has room for a longer one
+    axis: str = ""  # longer title for axes; default: `title`
 
-    evaluated: str = ""  # key of evaluation.json; may hold `*`, where the task names the rest
+    evaluated: str = ""  # key of evaluation.json, may be a pattern with `*`
     of_run: Callable[[Run], float | None] | None = None
-    columns: tuple[Place, ...] = ()  # the tables of runs that have a column of it
-    has_interval: bool = True  # the report's column shows it; a cost has none
+    columns: tuple[Place, ...] = ()  # tables of runs with a column of it
+    has_interval: bool = True  # whether the report shows an interval; not for costs
     more_is_better: bool = True
-    table_form: str = ""  # in `Evaluation.table`, if it differs: for spreadsheets
+    table_form: str = ""  # format in `Evaluation.table`, if it differs
 
-    logged: str = ""  # key of metrics.jsonl; may hold `*`, likewise
-    comparable: bool = True  # between methods; else only a run's own curves show it
+    logged: str = ""  # key of metrics.jsonl, may be a pattern with `*`
+    comparable: bool = True  # between methods; otherwise shown only in the curves of single runs
     teacher: str | float | None = None  # the teacher's level: a logged key, or a number
-    log: bool = False  # drawn so if every value is above zero
-    lowest: float = -math.inf  # values below are cut off where they are drawn
+    log: bool = False  # log scale, if all values are above zero
+    lowest: float = -math.inf  # lower limit of axes
 
     @property
     def heading(self) -> str:
@@ -56,11 +56,11 @@ class Metric:
         return f"{title} [{self.unit}]" if self.unit else title
 
     def written(self, value: float) -> str:
-        """Return a value as tables show it, without the unit."""
+        """Return a value formatted for tables, without the unit."""
         return format(value, self.form)
 
     def evaluated_key(self, figures: Mapping[str, Any]) -> str | None:
-        """Return where an evaluation on unseen seeds holds this figure; None: nowhere."""
+        """Return the key of this figure in an evaluation on unseen seeds, or None."""
         unseen = sorted(key for key in figures if not key.startswith(ID))
         return next((key for key in unseen if fnmatchcase(key, self.evaluated)), None)
 
@@ -77,7 +77,7 @@ class Metric:
 
 
 def number(figures: Any, key: str | None) -> float | None:
-    """Return a finite number of an object; None where there is none, or no object."""
+    """Return a finite number of a mapping; None if it is missing or not a finite number."""
     value = figures.get(key) if isinstance(figures, Mapping) else None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -85,7 +85,7 @@ def number(figures: Any, key: str | None) -> float | None:
 
 
 def by_columns(place: Place) -> tuple[Metric, ...]:
-    """Return the figures that a table of runs has columns of, in their order."""
+    """Return the figures that are columns of a table of runs, in order."""
     return tuple(metric for metric in METRICS.values() if place in metric.columns)
 
 
@@ -107,11 +107,11 @@ def _minutes_to(skill: float) -> Callable[[Run], float | None]:
 
 
 _TABLES: tuple[Place, ...] = ("table", "report")
-_LEVELS = (0.90, 0.95)  # of skill, whose time is told
+_LEVELS = (0.90, 0.95)  # levels of skill for the time to reach them
 
 
 def _cost(key: str, title: str, form: str, of_run: Callable[[Run], float | None]) -> Metric:
-    """Return a column of both tables for what learning took."""
+    """Return a figure of the costs of training, with a column in both tables."""
     return Metric(
         key, title, form, columns=_TABLES, of_run=of_run, has_interval=False, more_is_better=False
     )
@@ -128,14 +128,14 @@ METRICS: dict[str, Metric] = {
             columns=_TABLES,
             logged=SKILL,
             teacher=1.0,
-            lowest=-0.5,  # an untrained student's -7 would flatten what matters
+            lowest=-0.5,  # an untrained student's -7 would flatten the rest
         ),
         Metric("ratio", "ratio to the teacher", evaluated="ratio", columns=("report",)),
         Metric(
             "return",
             "return",
             ".2f",
-            axis="return of an episode",
+            axis="return per episode",
             evaluated="return",
             columns=_TABLES,
             logged="eval/od_return",
@@ -225,5 +225,5 @@ METRICS: dict[str, Metric] = {
         Metric("bytes", "weights", ",.0f", unit="bytes", evaluated="bytes", more_is_better=False),
     )
 }
-# What curves of several runs show.
+# Figures for curves of several runs.
 CURVES = {key: metric for key, metric in METRICS.items() if metric.logged and metric.comparable}

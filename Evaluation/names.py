@@ -1,4 +1,4 @@
-"""What runs are called where people read of them: in legends, tables and videos."""
+"""Name runs in legends, tables and videos."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from Evaluation.table import Row
 
 _SIZE_PREFIX = "Impaala"
 _TITLES = 3  # of a row: task, method, mode
-_UNSAID = ("None", "False", "")  # values of a flag that was not given
+_OFF_VALUES = ("None", "False", "")  # values of flags that were not given
 
 
 @dataclass(frozen=True)
 class RowName:
-    """One experiment's name, in parts."""
+    """The name of an experiment, in parts."""
 
     method: str
     size: str
-    settings: tuple[str, ...]  # what tells it from others of this method and size
+    settings: tuple[str, ...]  # flags that differ from others of this method and size
 
     def __str__(self) -> str:
         return ", ".join((self.method, self.size, *self.settings))
 
 
 def size_name(student: Mapping[str, Any]) -> str:
-    """Of the `student` group of a configuration: Small, Mid, Big, or the paper's, or State."""
+    """Return the size in a `student` configuration: Small, Mid, Big, State or the paper's."""
     return str(student.get("size") or str(student.get("mode", "")).removeprefix(_SIZE_PREFIX))
 
 
 def name_rows(rows: Sequence[Row]) -> list[RowName]:
-    """Short names that differ: a flag is named where rows of one task, method and mode differ by
-    it. Flags that are off are not, and of paths only as many of the last parts as tell them apart.
+    """Return short, distinct names.
+
+    A name includes the flags by which rows of the same task, method and mode differ, except flags
+    that are off. Paths are shortened to the fewest last parts that distinguish them.
     """
     alike: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -46,7 +48,7 @@ def name_rows(rows: Sequence[Row]) -> list[RowName]:
         settings = tuple(
             _setting(flag, value, values)
             for flag, value in list(row.names.items())[_TITLES:]
-            if flag != "size" and value not in _UNSAID
+            if flag != "size" and value not in _OFF_VALUES
             if len(values := {peer.names[flag] for peer in peers}) > 1
         )
         names.append(RowName(method_title(run.method), size_name(run.config["student"]), settings))
@@ -60,7 +62,7 @@ def _setting(flag: str, value: str, values: Collection[str]) -> str:
 
 
 def _end_of(path: str, paths: Collection[str]) -> str:
-    """The last parts of a path, as few as no other of these paths ends in."""
+    """Return the fewest last parts of a path that no other of these paths ends in."""
     parts = PurePath(path).parts
     others = [PurePath(other).parts for other in paths if other != path]
     for n in range(1, len(parts)):

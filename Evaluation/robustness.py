@@ -1,7 +1,7 @@
-"""`python -m Evaluation.robustness RUN`: how much goes wrong before a student does.
+"""`python -m Evaluation.robustness RUN`: measure a student's robustness to perturbations.
 
-Light, the camera's place, lost frames and sensor noise, each alone and ever stronger, on the same
-episodes.
+Applies brightness, camera shift, dropped frames and sensor noise, separately and at increasing
+levels, to the same episodes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
 from Evaluation.plots.robustness_picture import draw_robustness
 from Evaluation.tool import run_tool, write_json
@@ -42,14 +42,14 @@ ROBUSTNESS_FILE, ROBUSTNESS_PICTURE = "robustness.json", "robustness.png"
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One way to go wrong, from harmless to hopeless."""
+    """A type of perturbation with its levels."""
 
     name: str
     unit: str
-    group: str  # that it changes
-    none: float  # the level at which nothing changes
-    levels: tuple[float, ...]  # rising, `none` among them
-    make: Callable[[Subject, float], Perturbation]  # anew for each evaluation
+    group: str  # the perturbed observation group
+    none: float  # the level without effect
+    levels: tuple[float, ...]  # ascending, including `none`
+    make: Callable[[Subject, float], Perturbation]  # called once per evaluation
 
 
 def _brightness(subject: Subject, factor: float) -> Perturbation:
@@ -93,26 +93,26 @@ DISTURBANCES = (
 
 
 @dataclass(frozen=True)
-class RobustnessFlags(TaughtFlags):
-    """How a student bears light, a shifted camera, lost frames and sensor noise."""
+class RobustnessFlags(TeacherFlags):
+    """Measure robustness to brightness, camera shift, dropped frames and sensor noise."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP
     output: Path | None = None  # folder; default: RUN/diagnostics
 
 
 def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
-    """Plays every level, prints a table, writes robustness.json and robustness.png.
+    """Evaluate every level, print a table, and write robustness.json and robustness.png.
 
     Returns:
-        `episodes`, `first_seed`, the returns of teacher and blind student on these seeds where
-        they are known, and `curves`: by name the `unit`, and `levels`, each with its `level`,
-        `EpisodeStats.summary`, and `skill` where it is known.
+        `episodes`, `first_seed`, the returns of teacher and blind student on these seeds, if known,
+        and `curves`: by name the `unit` and the `levels`, each with its `level`,
+        `EpisodeStats.summary` and, if known, `skill`.
 
     Raises:
-        UserError: there is no student, or it sees no frames.
+        UserError: there is no student, or it does not observe frames.
     """
     episodes = flags.seed_range(default=20)
-    subject, baselines = open_seeing(flags, episodes)
+    subject, baselines = open_frame_student(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     result: dict[str, Any] = {"episodes": len(episodes), "first_seed": episodes.start}
@@ -128,7 +128,7 @@ def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
 
 
 def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeStats]]:
-    """Each level of each disturbance; what changes nothing is played once for all."""
+    """Evaluate each level of each disturbance; the unperturbed level is evaluated only once."""
     env = subject.make_env(len(episodes))
 
     def play(perturb: Perturbation) -> EpisodeStats:

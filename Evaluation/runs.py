@@ -1,4 +1,4 @@
-"""Finished runs, read from their folders: what they were, what they cost, how they ended."""
+"""Read runs from their folders: configuration, metrics and figures."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from Common.files.typed_json import typed
 from Common.runs.run_folder import FIGURES_FILE
 from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 
-FEWEST_EPISODES = 5  # of an evaluation that takes part where runs are compared
+FEWEST_EPISODES = 5  # of an evaluation that is used to compare runs
 SKILL = "eval/od_skill"  # of the student, on validation seeds
 SECONDS = "time/seconds"
 
-# What is read of a configuration; older versions lack some of it, or have null there.
+# Types of the values that are read; older versions lack some of them, or wrote null.
 _DESCRIBED: dict[str, Any] = {
     **dict.fromkeys(("teacher_sha256", "command", "git_sha"), str),
     "teacher": dict[str, str],
@@ -27,7 +27,7 @@ _DESCRIBED: dict[str, Any] = {
 }
 _CONFIGURED: dict[str, Any] = {
     "task": str,
-    "method": str | dict[str, Any],  # an object in the oldest versions, which tools leave out
+    "method": str | dict[str, Any],  # an object in the oldest versions, which tools omit
     "student": {"mode": str, "size": str, "blind": bool},
     "training": {
         **dict.fromkeys(("run_index", "batch_size", "num_epochs"), int),
@@ -41,14 +41,14 @@ _CONFIGURED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. What it does not hold, because it was cut short, is None."""
+    """A run folder. Values that an interrupted run lacks are None."""
 
     folder: Path
     config: Mapping[str, Any]  # the flags, by group, with `task` and `method`
     teacher_sha256: str | None
     command: str
     figures: Mapping[str, float] | None  # on evaluation seeds, of the best student
-    teacher_identity: str | None = None  # None: the run is from before there was one
+    teacher_identity: str | None = None  # None in old runs
 
     @property
     def task(self) -> str:
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def is_barely_evaluated(self) -> bool:
-        """Whether its figures are over so few episodes that luck decides them."""
+        """Whether its figures are over too few episodes to be compared."""
         episodes = (self.figures or {}).get("episodes")
         return isinstance(episodes, int | float) and episodes < FEWEST_EPISODES
 
@@ -78,15 +78,14 @@ class Run:
         return read_metrics(self.folder)
 
     def last(self, metric: str) -> float | None:
-        """The last value that was logged of a metric."""
+        """Return the last logged value of a metric."""
         values = (point[metric] for point in reversed(self.metrics) if metric in point)
         return next(values, None)
 
     def seconds_to(self, skill: float) -> float | None:
-        """Seconds of training, evaluations included, until an evaluation found this skill.
+        """Return the seconds of training, including evaluations, until this skill was reached.
 
-        An evaluation has the time of the logging point that it is part of, or of the next one:
-        never too early.
+        An evaluation has the time of its logging point, or of the next point with a time.
         """
         reached = False
         for point in self.metrics:
@@ -97,15 +96,15 @@ class Run:
 
 
 def read_run(folder: Path | str) -> Run:
-    """The run of a folder.
+    """Read the run of a folder.
 
     Raises:
-        UserError: the folder holds no run of a student, or its files are damaged.
+        UserError: the folder is not a student's run, or its files are damaged.
     """
     folder = Path(folder)
     described = _read_json(folder / CONFIG_FILE)
     if described is None:
-        raise UserError(f"{folder} holds no {CONFIG_FILE}, so it is no run folder.")
+        raise UserError(f"{folder} is not a run folder: it has no {CONFIG_FILE}.")
     config = described.get("config")
     if not isinstance(config, dict) or not {"task", "method", "student"} <= config.keys():
         raise UserError(f"{folder / CONFIG_FILE} does not describe a student's run.")
@@ -121,10 +120,10 @@ def read_run(folder: Path | str) -> Run:
 
 
 def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
-    """Refuse a run's description whose values have other types than a run writes.
+    """Check the types of the values of a run's description.
 
     Raises:
-        UserError: names the first.
+        UserError: a value has the wrong type.
     """
     config = described["config"]
     try:
@@ -153,27 +152,27 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
 
 
 def find_runs(folders: Sequence[Path | str]) -> list[Run]:
-    """The runs in and below some folders, sorted by path; each once.
+    """Return the runs in and below folders, sorted by path, without duplicates.
 
     Raises:
-        UserError: a folder does not exist, or no run of a student is in any of them.
+        UserError: a folder does not exist, or none of them holds a student's run.
     """
     found: dict[Path, Run] = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
+            raise UserError(f"{folder} is not a folder. Give run folders, or folders of them.")
         paths = list(_run_folders(folder))
         for path in tracked(paths, len(paths), "runs"):
             found.setdefault(path.resolve(), read_run(path))
     if not found:
         names = ", ".join(map(str, folders))
-        raise UserError(f"No run of a student is in {names}: {CONFIG_FILE} is nowhere there.")
+        raise UserError(f"No student's run found in {names}: there is no {CONFIG_FILE}.")
     return [found[path] for path in sorted(found)]
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob(CONFIG_FILE)):
-        # Teachers and datasets have a config.json too, but no method that made a student.
+        # Teachers and datasets have a config.json too, but no method.
         if (path.parent / METRICS_FILE).is_file() and _describes_student(path):
             yield path.parent
 

@@ -1,8 +1,8 @@
-"""`python -m Evaluation.saliency RUN`: which pixels an action hangs on, over an episode's frames.
+"""`python -m Evaluation.saliency RUN`: show which pixels actions depend on during an episode.
 
-The length of the gradient of the mean action with respect to each pixel (Simonyan et al. 2014).
-It tells where a small change would change the action, not what the student understands; noise
-is part of it.
+Computes the norm of the gradient of the mean action with respect to each pixel (Simonyan et al.
+2014). It shows where small changes affect the action, not what the student understands, and is
+noisy.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from Models.distributions import DiagGaussian, Distribution
 from Models.student.policy import StudentPolicy
 
 SALIENCY_VIDEO, SALIENCY_PICTURE = "saliency.mp4", "saliency.png"
-_BATCH = 16  # observations, so that a long episode fits into memory
-_BRIGHTEST = 99.5  # percentile of an episode's gradients that gets the full colour
-_GAME_FPS = 30  # of tasks that have no speed of their own
+_BATCH = 16  # observations, limits memory for long episodes
+_BRIGHTEST = 99.5  # percentile of an episode's gradients shown in full colour
+_GAME_FPS = 30  # for tasks without a speed
 
 
 @dataclass(frozen=True)
 class SaliencyFlags(SubjectFlags):
-    """Show which pixels a student's actions hang on, as a video and a picture."""
+    """Show which pixels a student's actions depend on, as a video and a picture."""
 
-    episodes: int | None = None  # of which the first alone is played
+    episodes: int | None = None  # only the first is played
     output: Path | None = None  # folder; default: RUN/diagnostics
 
 
 def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
-    """Plays one episode, and writes saliency.mp4 and saliency.png.
+    """Play one episode, and write saliency.mp4 and saliency.png.
 
     Returns:
         Their paths.
 
     Raises:
-        UserError: there is no student, it sees no frames, more than one episode is asked for, or
-            the files cannot be written.
+        UserError: there is no student, it does not observe frames, more than one episode is given,
+            or the files cannot be written.
     """
     if flags.episodes not in (None, 1):
         raise UserError(
@@ -59,7 +59,7 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
         )
     seed = flags.seed_range(default=1).start
     subject = open_subject(flags.run, flags.env_id)
-    subject.check_sees()
+    subject.check_uses_frames()
     with torch_threads(flags.threads or subject.threads):
         obs = _play(subject, seed)
         gradients = saliency(subject.student, obs)
@@ -75,7 +75,7 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
 
 
 def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
-    """What the student saw in the episode of a seed: `(steps, ...)` of each group."""
+    """Return the student's observations in the episode of a seed: `(steps, ...)` per group."""
     act = subject.act()
     seen: list[Mapping[str, np.ndarray]] = []
 
@@ -93,17 +93,17 @@ def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
 
 
 def saliency(student: StudentPolicy, obs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """How strongly the action hangs on each pixel of an observation.
+    """Return how strongly the action depends on each pixel of an observation.
 
     sqrt(sum_a sum_c (d out_a / d frame_c)^2), over the outputs a and the channels c of the stack;
-    out is the mean of a Gaussian's raw action, and of discrete actions the log-probability of the
-    most probable ones.
+    out is the mean of a Gaussian's raw action, or the log-probability of the most probable discrete
+    actions.
 
     Args:
-        obs: the groups that the student reads, `(B, ...)`.
+        obs: the groups that the student observes, `(B, ...)`.
 
     Returns:
-        `(B, H, W)`, per step of a pixel's 0 to 255.
+        `(B, H, W)`, for pixel values from 0 to 255.
     """
     parts = [slice(at, at + _BATCH) for at in range(0, len(obs[FRAME]), _BATCH)]
     return np.concatenate(
@@ -119,28 +119,28 @@ def _saliency(student: StudentPolicy, obs: dict[str, Tensor]) -> np.ndarray:
     outputs = _outputs(student.distribution({**obs, FRAME: frames}))  # (B, A)
     squares = torch.zeros_like(frames)
     for i in range(outputs.shape[1]):
-        # An observation's output hangs on its own frames alone, so the sum keeps them apart.
+        # Each output depends only on its own observation, so the sum does not mix gradients.
         (gradient,) = torch.autograd.grad(outputs[:, i].sum(), frames, retain_graph=True)
         squares += gradient.square()
     return squares.sum(dim=1).sqrt().numpy()  # (B, H, W)
 
 
 def _outputs(dist: Distribution) -> Tensor:
-    """What the gradients are of, `(B, A)`."""
+    """Return the outputs to differentiate, `(B, A)`."""
     if isinstance(dist, DiagGaussian):
         return dist.mean
     return dist.log_prob(dist.mode())[:, None]
 
 
 def newest_frames(stacks: np.ndarray, task: Task) -> np.ndarray:
-    """`(T, stack * channels, H, W)` -> `(T, H, W, 3)`."""
+    """Return the newest frame of each stack: `(T, stack * channels, H, W)` -> `(T, H, W, 3)`."""
     if task.grayscale:
         return np.repeat(stacks[:, -1, :, :, None], 3, axis=3)
     return stacks[:, -3:].transpose(0, 2, 3, 1)
 
 
 def _scaled(gradients: np.ndarray) -> np.ndarray:
-    """To [0, 1], alike over the whole episode."""
+    """Scale gradients to [0, 1] by one factor for the whole episode."""
     top = np.percentile(gradients, _BRIGHTEST)
     return np.clip(gradients / max(float(top), 1e-12), 0, 1)
 

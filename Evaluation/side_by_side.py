@@ -1,7 +1,6 @@
-"""`python -m Evaluation.side_by_side RUNS...`: teacher and students on one seed, beside each other.
+"""`python -m Evaluation.side_by_side RUNS...`: film teacher and students on one seed.
 
-A file `<name>.json` beside the video says what is in it and by which command, so that the report
-page can show it.
+A file `<name>.json` beside the video describes its content and command, for the report.
 """
 
 from __future__ import annotations
@@ -46,22 +45,22 @@ from Evaluation.video import (
 
 _MODULE = "Evaluation.side_by_side"
 _SEES_STATE = "sees the simulator's state"
-_MOST = 6  # players that fit beside each other
+_MAX_PLAYERS = 6  # that fit next to each other
 _HEIGHTS = (64, 1080)  # pixels
 _GAP = 4  # pixels between pictures
-_LINGER = 1.5  # seconds in which the last picture stays
+_LINGER = 1.5  # seconds for which the last picture is shown
 _GROUND, _TEXT, _QUIET = (24, 24, 24), (255, 255, 255), (178, 178, 178)
 _FONT = cv2.FontFace("sans")
 
 
 @dataclass(frozen=True)
 class SideBySideFlags:
-    """Film the teacher and students on the same episode, beside each other."""
+    """Film the teacher and students side by side on the same episode."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or students' bundles
-    teacher: Path | None = None  # bundle, or run with one; default: who taught the first run
-    no_teacher: bool = False  # show students alone
-    names: tuple[str, ...] = ()  # one for each of RUNS; default: method and size
+    teacher: Path | None = None  # bundle, or run with one; default: the teacher of the first run
+    no_teacher: bool = False  # show only students
+    names: tuple[str, ...] = ()  # one per run; default: method and size
     seed: int = seeds.EVALUATION.start  # of the episode
     env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
     height: int = 360  # pixels of each picture
@@ -71,17 +70,17 @@ class SideBySideFlags:
 
 @dataclass(frozen=True)
 class Player:
-    """Who acts, in which task, and what is written above it."""
+    """A policy with its environment and its title in the video."""
 
     name: str
-    sees: str
+    observes: str  # second line of the title
     act: Act
-    task: Task  # with the frames that it sees
+    task: Task  # with the player's frame size
     make_env: Callable[[], VecEnv]
 
 
 def film(flags: SideBySideFlags) -> None:
-    """Writes the video and its description, and the GIF if asked.
+    """Write the video, its description and, if requested, the GIF.
 
     Raises:
         UserError: a run or the given teacher is missing, tasks differ, or a flag is out of range.
@@ -119,55 +118,57 @@ def _check(flags: SideBySideFlags) -> None:
     if flags.seed < 0:
         raise UserError(f"--seed {flags.seed}: seeds start at 0.")
     if not _HEIGHTS[0] <= flags.height <= _HEIGHTS[1]:
-        raise UserError(f"--height {flags.height} lies outside {_HEIGHTS[0]} to {_HEIGHTS[1]}.")
-    if not 1 <= len(flags.runs) <= _MOST:
-        raise UserError(f"Name 1 to {_MOST} runs, not {len(flags.runs)}.")
+        raise UserError(f"--height {flags.height} is outside {_HEIGHTS[0]} to {_HEIGHTS[1]}.")
+    if not 1 <= len(flags.runs) <= _MAX_PLAYERS:
+        raise UserError(f"Name 1 to {_MAX_PLAYERS} runs, not {len(flags.runs)}.")
     if flags.names and len(flags.names) != len(flags.runs):
         raise UserError(f"--names has {len(flags.names)} names for {len(flags.runs)} runs.")
     for name, path, suffix in (("output", flags.output, ".mp4"), ("gif", flags.gif, ".gif")):
         if path is None:
             continue
         if path.suffix.lower() != suffix:
-            raise UserError(f"--{name} {path}: the name ends in {suffix}.")
+            raise UserError(f"--{name} {path}: the name must end in {suffix}.")
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise UserError(f"--{name} {path}: name a file in a folder that exists.")
     described = flags.output.with_suffix(".json")
     if described.exists() and not flags.output.exists():
-        raise UserError(f"{described} would be written over. Name another --output.")
+        raise UserError(f"{described} would be overwritten. Name another --output.")
 
 
 def _players(flags: SideBySideFlags) -> list[Player]:
     subjects = [open_subject(path, flags.env_id) for path in flags.runs]
     tasks = {subject.task.name: subject.folder for subject in subjects}
     if len(tasks) > 1:
-        each = ", ".join(f"{path} is of {task}" for task, path in tasks.items())
-        raise UserError(f"A video shows one task: {each}.")
+        each = ", ".join(f"{path} has {task}" for task, path in tasks.items())
+        raise UserError(f"A video shows a single task, but {each}.")
     task = subjects[0].task
     if task.camera is None and not task.is_game:
-        raise UserError(f"{task.name} has no camera, so there is nothing to film.")
+        raise UserError(f"{task.name} has no camera and cannot be filmed.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]
-    taught = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)
-    if taught is None:
+    reference = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)
+    if reference is None:
         return students
-    if taught.teacher.description.task != task.name:
-        raise UserError(f"The teacher is of {taught.teacher.description.task}, not {task.name}.")
-    name = "Teacher with noise" if taught.is_corrupted else "Teacher"
-    act = policy_act(taught.teacher, deterministic=task.judged_by_mode)
+    if reference.teacher.description.task != task.name:
+        raise UserError(
+            f"The teacher is for {reference.teacher.description.task}, not {task.name}."
+        )
+    name = "Teacher with noise" if reference.is_corrupted else "Teacher"
+    act = policy_act(reference.teacher, deterministic=task.judged_by_mode)
     if task.is_game:
-        sees = _sees_frames(task)
-        return [Player(name, sees, act, task, lambda: make_env(task, 1, flags.seed)), *students]
+        observes = _sees_frames(task)
+        return [Player(name, observes, act, task, lambda: make_env(task, 1, flags.seed)), *students]
     return [Player(name, _SEES_STATE, act, task, lambda: make_state_env(task, 1, 0)), *students]
 
 
 def _student(subject: Subject, name: str) -> Player:
-    sees, feels = _SEES_STATE, PROPRIO in subject.groups
+    observes, has_proprio = _SEES_STATE, PROPRIO in subject.groups
     if FRAME in subject.groups:
-        sees = _sees_frames(subject.task) + (" and its joints" if feels else "")
+        observes = _sees_frames(subject.task) + (" and its joints" if has_proprio else "")
     if subject.blind:
-        sees = "sees nothing" + (", feels its joints" if feels else "")
+        observes = "sees nothing" + (", feels its joints" if has_proprio else "")
     act = policy_act(subject.student, deterministic=subject.task.judged_by_mode)
-    return Player(name, sees, act, subject.task, lambda: subject.make_env(1))
+    return Player(name, observes, act, subject.task, lambda: subject.make_env(1))
 
 
 def _sees_frames(task: Task) -> str:
@@ -176,13 +177,13 @@ def _sees_frames(task: Task) -> str:
 
 
 def _name(subject: Subject) -> str:
-    notes = subject.description
-    size = size_name(notes["config"] if subject.run is None else subject.run.config["student"])
-    return f"{method_title(str(notes.get('method', 'student')))}, {size}".rstrip(", ")
+    described = subject.description
+    size = size_name(described["config"] if subject.run is None else subject.run.config["student"])
+    return f"{method_title(str(described.get('method', 'student')))}, {size}".rstrip(", ")
 
 
 def _distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Names that occur twice get their folder's added."""
+    """Append the folder's name to duplicate names."""
     return [
         f"{name} ({folder.resolve().name})" if names.count(name) > 1 else name
         for name, folder in zip(names, folders, strict=True)
@@ -190,7 +191,7 @@ def _distinct(names: Sequence[str], folders: Sequence[Path]) -> list[str]:
 
 
 def _play(player: Player, seed: int) -> Played:
-    torch.manual_seed(seeds.model(0))  # what samples are drawn from
+    torch.manual_seed(seeds.model(0))  # the generator of sampled actions
     env = player.make_env()
     try:
         return play(player.act, env, player.task, seed)
@@ -201,7 +202,7 @@ def _play(player: Player, seed: int) -> Played:
 def _pictures(
     players: Sequence[Player], episodes: Sequence[Played], seed: int, height: int
 ) -> Generator[np.ndarray, None, None]:
-    """Pictures `(H, W, 3)` of all players, until the last of them has ended, and a while more."""
+    """Yield pictures `(H, W, 3)` of all players, until shortly after the last episode ends."""
     height -= height % 2
     task = players[0].task
     longest = max(len(drawn_steps(len(episode.rewards), task)) for episode in episodes)
@@ -221,7 +222,7 @@ def _pictures(
 def _column(
     player: Player, episode: Played, pictures: Iterator[np.ndarray]
 ) -> Iterator[np.ndarray]:
-    """One player's pictures, each below its title; the last one for ever."""
+    """Yield one player's pictures, each below its title, and repeat the last one forever."""
     returns = [0.0, *np.cumsum(episode.rewards)]
     panel = np.zeros((0, 0, 3), np.uint8)
     steps = drawn_steps(len(episode.rewards), player.task)
@@ -233,7 +234,7 @@ def _column(
 
 
 def _title(player: Player, width: int, so_far: float, *, ended: bool) -> np.ndarray:
-    """A bar `(56, width, 3)`: name, return so far, and what the player sees."""
+    """Return a bar `(56, width, 3)` with the name, the return so far and the observations."""
     large, small = (18, 14) if width >= 300 else (14, 11)
     bar = np.full((56, width, 3), _GROUND, np.uint8)
     total = f"return {so_far:.1f}".replace("-", "\u2212")
@@ -244,7 +245,7 @@ def _title(player: Player, width: int, so_far: float, *, ended: bool) -> np.ndar
     while name and _text_width(name, large, 600) > room:
         name = name[:-2] + "\u2026" if len(name) > 2 else ""
     cv2.putText(bar, name, (10, 24), _TEXT, _FONT, large, 600)
-    cv2.putText(bar, player.sees, (10, 45), _QUIET, _FONT, small, 400)
+    cv2.putText(bar, player.observes, (10, 45), _QUIET, _FONT, small, 400)
     return bar
 
 

@@ -1,9 +1,9 @@
-"""`python -m Evaluation.sight RUN`: does a student use what it sees?
+"""`python -m Evaluation.sight RUN`: test whether a student uses its frames.
 
-The same episodes are played with what it sees taken away or made false. A student that has
-learned to do without (proprioception may tell more than one thinks: `Evaluation.linear_probe`)
-does not notice. Beside it stands another student, which was trained on proprioception alone (a run
-with `--blind`), where the teacher's bundle has its returns.
+The same episodes are played with frames removed or replaced. The return of a student that learned
+to ignore them does not change, e.g. because proprioception predicts the rest of the state (see
+`Evaluation.linear_probe`). For comparison, the results include a student trained on proprioception
+only (a run with `--blind`), if the teacher's bundle has its returns.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TaughtFlags, open_seeing
+from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
 from Evaluation.tool import run_tool, write_json
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
 _BLIND = "another, of proprioception alone"
-# Made anew for each evaluation: some remember an episode.
+# Functions that make a new perturbation per evaluation, since some have state.
 VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
     _AS_IT_IS: lambda: unperturbed,
     "frames zeroed": lambda: on_group(FRAME, np.zeros_like),
@@ -50,29 +50,30 @@ VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
 
 
 @dataclass(frozen=True)
-class SightFlags(TaughtFlags):
-    """Is sight used? The same episodes with frames zeroed, frozen, or of another episode."""
+class SightFlags(TeacherFlags):
+    """Test whether sight is used: repeat episodes with frames zeroed, frozen or swapped."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP
     output: Path | None = None  # JSON; default: RUN/diagnostics/sight.json
 
 
 def measure_sight(flags: SightFlags) -> dict[str, Any]:
-    """Prints the table and the verdict, and writes them.
+    """Measure the use of sight, print the table and the verdict, and write the results.
 
     Returns:
-        `verdict`, `used`, `episodes`, `first_seed` and `variants`: for each `EpisodeStats.summary`,
-        `drop` (by how much the return falls; on the same seeds, with `drop_low` and `drop_high`,
-        its 95% interval) and, where it is known, `skill`. Of the blind student, where it is
-        known, the same but for what only playing tells.
+        `verdict`, `used`, `episodes`, `first_seed` and `variants`: for each,
+        `EpisodeStats.summary`, `drop` (decrease of the return on the same seeds, with its 95%
+        interval `drop_low` and `drop_high`) and, if known, `skill`. For the blind student, if
+        known, only the figures that follow from its returns.
 
     Raises:
-        UserError: there is no student, or it sees no frames; or fewer than 2 episodes.
+        UserError: there is no student, it does not observe frames, or there are fewer than 2
+            episodes.
     """
     episodes = flags.seed_range(default=20)
     if len(episodes) < 2:
         raise UserError("Frames of another episode need at least 2 episodes.")
-    subject, baselines = open_seeing(flags, episodes)
+    subject, baselines = open_frame_student(flags, episodes)
     with torch_threads(flags.threads or subject.threads):
         stats = _play(subject, episodes)
     variants = compare(stats, baselines)
@@ -86,7 +87,7 @@ def measure_sight(flags: SightFlags) -> dict[str, Any]:
     }
     path = flags.output or subject.diagnostics / SIGHT_FILE
     write_json(path, result)
-    Console().print(_table(variants, f"What is seen, on {describe_seeds(episodes)}"))
+    Console().print(_table(variants, f"Use of sight on {describe_seeds(episodes)}"))
     print(f"{verdict}\nWritten to {path}")
     return result
 
@@ -110,11 +111,11 @@ def _play(subject: Subject, episodes: range) -> dict[str, EpisodeStats]:
 def compare(
     stats: Mapping[str, EpisodeStats], baselines: Mapping[str, np.ndarray]
 ) -> dict[str, dict[str, float]]:
-    """Figures of each variant, beside those of the student as it is.
+    """Return the figures of each variant, compared with the unperturbed student.
 
     Args:
-        stats: `as it is` among them, on the same seeds.
-        baselines: returns on these seeds; skill is told where those of teacher and blind are known.
+        stats: statistics by variant on the same seeds, including `as it is`.
+        baselines: returns on these seeds; with those of teacher and blind, skill is included.
     """
     variants = {name: of.summary() for name, of in stats.items()}
     returns = {name: of.returns for name, of in stats.items()}  # (episodes,) each
@@ -134,15 +135,16 @@ def compare(
 
 
 def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
-    """Whether sight is used, and a line for people.
+    """Return whether sight is used, and the verdict as text.
 
-    Frames of another episode decide: they look like those of training, and only what they tell is
-    wrong. Black ones look like nothing that was ever seen, and alone they could upset anyone.
+    The decision is by frames of another episode: they are in the distribution of training, but
+    their content is wrong. Zeroed frames are out of distribution, which can lower the return of a
+    student that ignores content.
     """
     other, as_it_is = variants[_SHUFFLED], variants[_AS_IT_IS]
     used = other["drop_low"] > 0
     fall = (
-        f"with another episode's frames the return falls by {other['drop']:.2f} "
+        f"with frames of another episode the return falls by {other['drop']:.2f} "
         f"(95%: {other['drop_low']:.2f} to {other['drop_high']:.2f})"
     )
     if "skill" in other:
@@ -150,8 +152,8 @@ def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
     if used:
         return True, f"Sight is used: {fall}."
     return False, (
-        f"Sight is not shown to be used: {fall}. Play more --episodes; or frames may not be "
-        "needed, which `python -m Evaluation.linear_probe` tells."
+        f"Sight is not shown to be used: {fall}. Use more --episodes, or check by "
+        "`python -m Evaluation.linear_probe` whether frames are needed."
     )
 
 

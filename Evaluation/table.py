@@ -1,4 +1,4 @@
-"""`python -m Evaluation.table RUNS...`: runs side by side, those that differ by seed together."""
+"""`python -m Evaluation.table RUNS...`: compare runs in a table, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
+from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Evaluation.metrics import Metric, by_columns
 from Evaluation.runs import Run, find_runs
 from Evaluation.tool import run_tool
 
-# What does not make two runs another experiment.
+# Flags that may differ between runs of one experiment.
 _SEED_FLAGS = {"run_index"}
-# Where and how it ran, what has a column, and a noise that depends on the seed: its size is a flag.
+# Groups that do not define an experiment: the place of the run, values with columns of their own,
+# and noise that depends on the seed (its size is a flag).
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
-_METHODS_OWN = ("training", "cloning")  # groups of flags on how a method learns
-_OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that name one
+_METHODS_OWN = ("training", "cloning")  # groups of flags that depend on the method
+_OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that refer to another run
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-# A number, with what `_cell` says of several runs; or the sign that there is none.
+# A cell of `_cell`: a number, possibly with an interval and a count of runs, or a dash.
 _NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _FIGURE = re.compile(
     rf"-|{_NUMBER}(?: \({_NUMBER} to {_NUMBER}\))?(?:, \d+ of \d+ runs)?", re.ASCII
@@ -34,7 +36,7 @@ _FIGURE = re.compile(
 
 @dataclass(frozen=True)
 class TableFlags:
-    """Compare runs on the evaluation seeds. Runs that differ by run_index alone share a row."""
+    """Compare runs on evaluation seeds. Runs that differ only by run_index share a row."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
     format: Literal["markdown", "csv"] = "markdown"
@@ -42,25 +44,25 @@ class TableFlags:
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: the same flags, one run or more."""
+    """One experiment: one or more runs with the same flags."""
 
     names: Mapping[str, str]  # task, method, mode, and the flags that differ between the rows
     runs: tuple[Run, ...]
 
     def values(self, metric: Metric) -> list[float]:
-        """A figure of each run that has it."""
+        """Return a figure of each run that has it."""
         return [value for run in self.runs if (value := metric.of(run)) is not None]
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """Groups runs by their flags, seeds apart. Flags that are alike everywhere are not named.
+    """Group runs by their flags other than seeds. Rows are named by the flags that differ.
 
     Raises:
         UserError: a run's configuration is of an older version.
     """
     for run in runs:
         if not isinstance(run.method, str):
-            raise UserError(f"{run.folder} was written by an older version. Leave it out.")
+            raise UserError(f"{run.folder} was written by an older version. Omit it.")
     flags = [_experiment(run) for run in runs]
     differing = _differing(runs, flags)
     groups: dict[tuple[str, ...], list[Run]] = {}
@@ -75,8 +77,9 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 
 def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The flags that tell experiments apart. How a method learns differs between methods anyway,
-    so that is compared among the runs of one task and method.
+    """Return the flags that differ between experiments.
+
+    Flags that depend on the method are compared only between runs of the same task and method.
     """
     values: dict[tuple[str, ...], set[str]] = {}
     names = {name for of_run in flags for name in of_run}
@@ -97,22 +100,25 @@ def _experiment(run: Run) -> dict[str, Any]:
     for group, values in run.config.items():
         if group not in _NOT_THE_EXPERIMENT and isinstance(values, Mapping):
             flags |= {n: v for n, v in values.items() if n not in _SEED_FLAGS and n != "mode"}
-    flags.pop("teacher", None)  # a path; the hash tells teachers apart
+    flags.pop("teacher", None)  # a path; teachers are identified by their hash
     for name in _OTHER_RUNS & {n for n, path in flags.items() if path}:
-        # A run that began with the one of its own seed: `bc_0` and `bc_1` are one experiment.
+        # Runs that started from the run of their own seed, `bc_0` and `bc_1`, are one experiment.
         flags[name] = re.sub(rf"(?<!\d){run.run_index}$", "", str(flags[name]))
     return flags
 
 
 def table(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """A dictionary of cells a row. Of several runs: their mean and, in brackets, the lowest and
-    the highest. A level that not every run reached says how many did.
+    """Return a dictionary of cells per row.
+
+    Several runs are shown as their mean and, in brackets, the minimum and maximum. If only some
+    runs have a figure, the cell includes their number.
     """
     cells = []
     for row in rows_of(runs):
         finished = sum(run.figures is not None for run in row.runs)
         cut = len(row.runs) - finished
-        line = {**row.names, "runs": f"{finished}" + (f" (+{cut} cut short)" if cut else "")}
+        names = {**row.names, "method": method_title(row.names["method"])}
+        line = {**names, "runs": f"{finished}" + (f" (+{cut} cut short)" if cut else "")}
         for metric in by_columns("table"):
             form = metric.table_form or metric.form
             line[metric.heading] = _cell(row.values(metric), len(row.runs), form)
@@ -131,7 +137,7 @@ def _cell(values: list[float], n_runs: int, form: str) -> str:
 
 
 def as_markdown(cells: Sequence[Mapping[str, str]]) -> str:
-    """A table for a README."""
+    """Return the cells as a Markdown table."""
     titles = list(cells[0])
     lines = [titles, ["---"] * len(titles), *([line[t] for t in titles] for line in cells)]
     return "".join("| " + " | ".join(map(_markdown_cell, line)) + " |\n" for line in lines)
@@ -142,8 +148,9 @@ def _markdown_cell(text: str) -> str:
 
 
 def as_csv(cells: Sequence[Mapping[str, str]]) -> str:
-    """The same for a spreadsheet, which computes no cell: an apostrophe goes before those that it
-    would take for a formula.
+    """Return the cells as CSV.
+
+    Cells that a spreadsheet would evaluate as a formula get a leading apostrophe.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -160,13 +167,13 @@ def _plain(text: str) -> str:
 
 
 def show_table(flags: TableFlags) -> None:
-    """Prints it."""
+    """Print the table."""
     cells = table(find_runs(flags.runs))
     print(as_csv(cells) if flags.format == "csv" else as_markdown(cells), end="")
 
 
 def main() -> None:
-    """The command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Invalid input ends it with exit code 2 and one message on stderr."""
     run_tool(TableFlags, "Evaluation.table", show_table)
 
 

@@ -1,4 +1,4 @@
-"""What the command-line tools of this folder have in common."""
+"""Run command-line tools, print notes and write JSON."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 
 
 def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
-    """The command `python -m <module>`.
+    """Run the command `python -m <module>`, with progress on stderr.
 
-    Bad input ends it with exit code 2 and one message on stderr, which shows its progress, too.
+    Invalid input ends it with exit code 2 and one message on stderr.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags):
         do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
 
 
-def note(text: str) -> None:
-    """Says on stderr what is left out, or not as usual, and why."""
+def print_note(text: str) -> None:
+    """Print a note on stderr, e.g. on what is omitted and why."""
     print_line(f"Note: {text}")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replaces a JSON file, and makes the folders above it.
+    """Write a JSON file atomically, and create its parent folders.
 
     Raises:
-        ValueError: it holds NaN or infinity, which JSON has not.
-        UserError: it cannot be written.
+        ValueError: the value holds NaN or infinity, which JSON does not support.
+        UserError: the file cannot be written.
     """
     write_file(path, json.dumps(value, indent=1, allow_nan=False).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Videos of single episodes: what happens, and in a corner what the student sees of it."""
+"""Record videos of single episodes, with the student's frames in a corner."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act
 
 _WIDTHS = (240, 1280)  # pixels, of the video
-_INSET_SHARE = 3  # the inset is a third as high as the video ...
-_BORDER = 2  # pixels, of white around it
-_MARGIN = 10  # pixels between it and the video's edges
-_GAME_FPS = {"atari": 60, "procgen": 15}  # env steps a second, as people play them
-_FPS = 30  # env steps a second where neither environment nor simulation tells
-_MOST_FPS = 60  # pictures a second; drawing is what a video costs
+_INSET_SHARE = 3  # the inset's height is one third of the video's
+_BORDER = 2  # pixels of white around the inset
+_MARGIN = 10  # pixels between the inset and the video's edges
+_GAME_FPS = {"atari": 60, "procgen": 15}  # env steps per second at human speed
+_FPS = 30  # env steps per second if neither environment nor simulation defines them
+_MAX_FPS = 60  # pictures per second; rendering dominates the time to make a video
 
 
 @dataclass(frozen=True)
 class Recording:
-    """An episode, and its video if one could be made."""
+    """An episode, and its video if recording succeeded."""
 
     path: Path | None
-    episode_return: float  # NaN where it could not be played
+    episode_return: float  # NaN if it could not be played
     length: int  # env steps
 
 
@@ -48,16 +48,16 @@ def record_video(
 ) -> Recording:
     """Play the episode of `seed` and write it to `path` as an H.264 mp4 at the task's own speed.
 
-    The episode is played in `env`, where the student sees what it always sees, and then once more
-    in Gymnasium's environment, where it is drawn in reference quality. If anything of it fails,
-    whatever it is, there is one warning and no file: the run goes on.
+    The episode is played in `env` with the student's usual observations, and then repeated in
+    Gymnasium's environment, which renders in reference quality. If any step fails, there is one
+    warning and no file, and the run continues.
 
     Args:
         act: the policy.
-        env: worker 0 plays. Its episodes in progress are dropped. The newest frame goes into the
-            corner; without frames (State mode) the corner stays empty.
-        path: ends in `.mp4`; an older file is replaced when the new one is complete.
-        height: pixels; the width has the proportions of the task's frames.
+        env: environments, of which worker 0 plays. Episodes in progress are discarded. The newest
+            frame is shown in the corner, except in State mode.
+        path: path ending in `.mp4`; an existing file is replaced once the new one is complete.
+        height: height in pixels; the width follows from the aspect ratio of the task's frames.
     """
     path = Path(path)
     recording = Recording(None, math.nan, 0)
@@ -77,22 +77,22 @@ def record_video(
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         what = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        warnings.warn(f"No video {path.name}: {what}", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"Cannot record {path.name}: {what}", RuntimeWarning, stacklevel=2)
         return recording
     return dataclasses.replace(recording, path=path)
 
 
 @dataclass(frozen=True)
 class Played:
-    """An episode that was played and not drawn yet."""
+    """A played episode, not yet rendered."""
 
-    actions: list[np.ndarray]  # one a step
-    rewards: list[float]  # one a step
-    views: list[np.ndarray]  # what the student saw, one more than steps; empty in State mode
+    actions: list[np.ndarray]  # one per step
+    rewards: list[float]  # one per step
+    views: list[np.ndarray]  # the student's frames, one more than steps; empty in State mode
 
 
 def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
-    """Plays the episode of `seed` in worker 0; nothing is drawn but what a student sees."""
+    """Play the episode of `seed` in worker 0, rendering only the student's observations."""
     played = Played([], [], [])
     env.seed(seed)
     obs: Any = env.reset()
@@ -114,7 +114,7 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
 
 
 def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
-    """`(stack [* 3], H, W)` -> `(H, W, 3)`."""
+    """Return the newest frame of a stack: `(stack [* 3], H, W)` -> `(H, W, 3)`."""
     if task.grayscale:
         return np.repeat(stack[-1][..., None], 3, axis=2)
     return stack[-3:].transpose(1, 2, 0).copy()
@@ -123,16 +123,16 @@ def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
 def episode_pictures(
     played: Played, task: Task, seed: int, size: tuple[int, int]
 ) -> Generator[np.ndarray, None, None]:
-    """The episode's pictures `(H, W, 3)` in reference quality, one of each of `drawn_steps`.
+    """Yield the episode's pictures `(H, W, 3)` in reference quality, one per step of `drawn_steps`.
 
-    Of a game they are the frames that were played from, enlarged.
+    Pictures of games are the observed frames, enlarged.
 
     Args:
-        size: pixels, `(W, H)`.
+        size: `(W, H)` in pixels.
 
     Raises:
-        RuntimeError: Gymnasium's rewards differ from those of the episode that was played.
-        UserError: the task has no camera, or the machine no usable OpenGL.
+        RuntimeError: Gymnasium's rewards differ from those of the played episode.
+        UserError: the task has no camera, or the machine has no usable OpenGL.
     """
     width, height = size
     drawn = drawn_steps(len(played.actions), task)
@@ -140,7 +140,7 @@ def episode_pictures(
         yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
     if task.camera is None:
-        raise UserError(f"{task.name} has no camera, so its episodes cannot be drawn.")
+        raise UserError(f"{task.name} has no camera, so its episodes cannot be rendered.")
     with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         with contextlib.closing(
@@ -156,37 +156,39 @@ def episode_pictures(
 
 
 def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:
-    """`(h, w, 3)` -> `(H, W, 3)`, by the nearest pixel."""
+    """Enlarge a frame by nearest neighbour: `(h, w, 3)` -> `(H, W, 3)`."""
     rows = np.arange(height) * view.shape[0] // height
     columns = np.arange(width) * view.shape[1] // width
-    return np.ascontiguousarray(view[rows][:, columns])  # as ffmpeg takes it
+    return np.ascontiguousarray(view[rows][:, columns])  # required by ffmpeg
 
 
 def _check_repeated(seed: int, step: int, reward: float, repeated: float) -> None:
     if not np.isclose(repeated, reward, rtol=1e-4, atol=1e-5):
         raise RuntimeError(
-            f"step {step} of seed {seed} gave the reward {reward} when it was played, "
-            f"but {repeated} when it was repeated to be drawn"
+            f"step {step} of seed {seed} had reward {reward} when played, "
+            f"but {repeated} when repeated for rendering"
         )
 
 
 def video_fps(task: Task) -> float:
-    """Pictures a second, for the task's own speed."""
-    return _steps_a_second(task) / _steps_a_picture(task)
+    """Return the pictures per second for the task's own speed."""
+    return _steps_per_second(task) / _steps_per_picture(task)
 
 
 def drawn_steps(length: int, task: Task) -> list[int]:
-    """Which of an episode's moments 0 to `length` are drawn: its start, its end, and of those
-    between all, or every second or third where steps are shorter than a screen can show.
+    """Return which of an episode's steps 0 to `length` are rendered.
+
+    These are its start, its end and, between them, all steps, or every n-th if there are more per
+    second than the video shows.
     """
-    return [*range(0, length, _steps_a_picture(task)), length]
+    return [*range(0, length, _steps_per_picture(task)), length]
 
 
-def _steps_a_picture(task: Task) -> int:
-    return math.ceil(_steps_a_second(task) / _MOST_FPS)
+def _steps_per_picture(task: Task) -> int:
+    return math.ceil(_steps_per_second(task) / _MAX_FPS)
 
 
-def _steps_a_second(task: Task) -> float:
+def _steps_per_second(task: Task) -> float:
     if task.is_game:
         return _GAME_FPS[task.suite]
     with contextlib.closing(make_simulation(task)) as env:
@@ -195,7 +197,7 @@ def _steps_a_second(task: Task) -> float:
 
 
 def _simulated_fps(env: gym.Env) -> int:
-    """Env steps a second of simulated time, of an environment that does not say."""
+    """Measure env steps per second of simulated time, for environments without `render_fps`."""
     env.reset(seed=0)
     before = env.get_wrapper_attr("data").time
     env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
@@ -210,14 +212,14 @@ def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:
 
 
 def draw_inset(picture: np.ndarray, view: np.ndarray) -> None:
-    """Put what the student sees, in a thin white border, into the picture's lower left corner.
+    """Draw the student's frame, with a thin white border, into the picture's lower left corner.
 
-    Pixels stay squares (nearest neighbour), so one sees how little the student gets.
+    Scaling is by nearest neighbour, so that the student's resolution is visible.
 
     Args:
-        picture: `(H, W, 3)`, drawn into.
-        view: `(h, w, 3)`; enlarged by a whole factor to about a third of the picture's height,
-            and made smaller only if it is higher than that.
+        picture: `(H, W, 3)`, modified in place.
+        view: `(h, w, 3)`, enlarged by an integer factor to about a third of the picture's height,
+            or reduced if it is higher than that.
     """
     height = picture.shape[0] // _INSET_SHARE
     scale = max(1, height // view.shape[0]) if view.shape[0] <= height else height / view.shape[0]
@@ -233,18 +235,18 @@ def draw_inset(picture: np.ndarray, view: np.ndarray) -> None:
 
 
 def video_width(task: Task, height: int) -> int:
-    """Pixels, for the proportions of the task's frames; even, as H.264 needs it."""
+    """Return the width in pixels for the aspect ratio of the task's frames, even as in H.264."""
     frame_height, frame_width = task.frame_size
     width = round(height * frame_width / frame_height)
     return min(max(width, _WIDTHS[0]), _WIDTHS[1]) // 2 * 2
 
 
 def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: float, path: Path) -> None:
-    """Write pictures `(H, W, 3)` as H.264 that browsers can play; `size` is (W, H), even."""
+    """Write pictures `(H, W, 3)` as H.264 for browsers; `size` is (W, H), both even."""
     encoder = imageio_ffmpeg.write_frames(
         str(path),
         size,
-        fps=fps,  # pyright: ignore[reportArgumentType]  it takes floats
+        fps=fps,  # pyright: ignore[reportArgumentType]  floats are valid
         codec="libx264",
         quality=6,  # x264's CRF 20
         macro_block_size=2,  # 16, the default, would stretch most sizes

@@ -1,12 +1,12 @@
-"""Behavioural cloning: this project's loop against a plain PyTorch one with a DataLoader.
+"""Compare this project's loop of behavioural cloning with a plain PyTorch DataLoader loop.
 
 Usage: python benchmarks/cloning.py [--rounds 5] [--threads 2] [--precisions float32]
 
 All learn from the same memory-mapped dataset, with the same weights, batches, loss, schedule and
-precision, and the curves of their losses must agree; in float32, and in bfloat16 where the
-processor has it, which is what `--BC_phase` takes there. They take turns, so that what else the
-machine does falls on all alike; ratios are of the same round. The second rival has our layout of
-memory (channels last) too: what is left of the ratio is the way the batches come.
+precision, and their loss curves must agree. Precisions are float32 and, if the CPU supports it,
+bfloat16, the default of `--BC_phase` there. The loops alternate, so that other load on the machine
+affects all of them; ratios are within a round. The second rival also has our memory layout
+(channels last), so that its ratio measures only data loading.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher
 from Models.teacher.shipped import default_teacher
 
-TARGET = 2.0  # times as many samples a second as the plain loop
-DATA_SHARE = 0.1  # of a step, at most
+TARGET = 2.0  # times the samples per second of the plain loop
+DATA_SHARE = 0.1  # maximum share of a step
 OURS, PLAIN = "ours", "DataLoader, contiguous"
-# Of 1 + |loss|, over the first round. Layouts of memory round otherwise, and training makes more of
-# it from step to step, so that later on only the mean of a round is compared.
+# Relative to 1 + |loss|, in the first round. Memory layouts affect rounding, and training amplifies
+# the difference, so that later only the means of rounds are compared.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
 _TOLERANCE_OF_MEANS = 0.05
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: `--BC_phase` as it comes."""
+    """Settings of the benchmark; the defaults are those of `--BC_phase`."""
 
     mode: str = "ImpaalaSmall"
     precisions: tuple[str, ...] = tuple(
@@ -60,13 +60,13 @@ class Settings:
     num_data: int = 20_000  # env steps in the dataset
     batch_size: int = 128  # samples
     rounds: int = 5
-    steps: int = 40  # gradient steps a round, of each
+    steps: int = 40  # gradient steps per round and loop
     loader_workers: int = 2
     threads: int = len(os.sched_getaffinity(0))
 
 
 class _Curve(KVWriter):
-    """Keeps the loss of every step, and how long it waited for its batch."""
+    """Records the loss of every step, and its share of time for data loading."""
 
     def __init__(self) -> None:
         self.losses: list[float] = []
@@ -77,11 +77,11 @@ class _Curve(KVWriter):
         self.data_shares.append(key_values["time/data_share"])
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class _StopAfter(BaseCallback):
-    """Ends a round."""
+    """Ends a round after some steps."""
 
     def __init__(self, n_steps: int) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class _StopAfter(BaseCallback):
 
 
 class Ours:
-    """The project's loop, which goes on where it stopped."""
+    """The project's loop, which continues where it stopped."""
 
     def __init__(
         self, student: StudentPolicy, dataset: TeacherDataset, config: CloningConfig
@@ -103,13 +103,13 @@ class Ours:
         self._model.set_logger(Logger(None, [self.curve]))
 
     def learn(self, n_steps: int) -> list[float]:
-        """Some gradient steps; the loss before each."""
+        """Run gradient steps, and return the loss before each."""
         self._model.learn(_StopAfter(n_steps))
         return self.curve.losses[-n_steps:]
 
 
 def main(settings: Settings) -> None:
-    """Collects a dataset, measures every contender in every round, and prints what came out."""
+    """Collect a dataset, measure every contender in every round, and print the results."""
     torch.set_num_threads(settings.threads)
     with tempfile.TemporaryDirectory() as folder:
         teacher = Teacher.load(default_teacher("Pusher"), min_std=0.2)
@@ -122,10 +122,10 @@ def main(settings: Settings) -> None:
 
 
 def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig) -> None:
-    """One round to warm up, then the others in turn."""
+    """Measure the contenders alternately, after one round for warm-up."""
     n_steps = settings.steps * (settings.rounds + 1)
     config = CloningConfig(
-        gradient_steps=n_steps + 1,  # the end of all steps would be one of validation
+        gradient_steps=n_steps + 1,  # avoids the validation after the last step
         batch_size=settings.batch_size,
         held_out=0.0,
         log_every=1,
@@ -153,11 +153,11 @@ def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig)
     check_curves(settings, losses, _TOLERANCE[network.precision])
     report(settings, {name: values[1:] for name, values in speeds.items()})
     share = statistics.mean(ours.curve.data_shares[settings.steps :])
-    print(f"share of a step of ours that waits for its batch: {share:.1%} (below {DATA_SHARE:.0%})")
+    print(f"share of our steps spent on data loading: {share:.1%} (target: below {DATA_SHARE:.0%})")
 
 
 def make_student(dataset: TeacherDataset, network: StudentConfig) -> StudentPolicy:
-    """A student of random weights for the dataset's task."""
+    """Return a student with random weights for the dataset's task."""
     env = make_env(dataset.task, 1, 0)
     spaces = env.observation_space, env.action_space
     env.close()
@@ -166,14 +166,14 @@ def make_student(dataset: TeacherDataset, network: StudentConfig) -> StudentPoli
 
 
 def same_batches(dataset: TeacherDataset, config: CloningConfig) -> list[np.ndarray]:
-    """The indices that our loop draws with seed 0, for all its steps."""
+    """Return the indices that our loop draws with seed 0 in all its steps."""
     draws = PrioritisedReplay(len(dataset), ReplayConfig(), seed=0)
     draws.add(len(dataset), new=False)
     return [draws.draw(config.batch_size).indices for _ in range(config.gradient_steps)]
 
 
 def check_curves(settings: Settings, losses: dict[str, list[float]], tolerance: float) -> None:
-    """Fails unless everybody's loss falls alike."""
+    """Assert that the loss curves of all contenders agree."""
     ours = np.array(losses[OURS]).reshape(-1, settings.steps)  # (rounds, steps)
     print(f"loss: {ours[0, 0]:.3f} at first, {ours[-1].mean():.3f} in the last round")
     for name in losses.keys() - {OURS}:
@@ -184,8 +184,8 @@ def check_curves(settings: Settings, losses: dict[str, list[float]], tolerance: 
         assert first <= tolerance, f"{name} differs by {first:.2g} in the first round"
         assert later <= _TOLERANCE_OF_MEANS, f"{name}: the mean of a round differs by {later:.2g}"
         print(
-            f"apart from {name}: {first:.2g} of 1 + |loss| in the first round's steps, "
-            f"{later:.2g} in the rounds' means"
+            f"deviation from {name}: {first:.2g} of 1 + |loss| in the steps of the first round, "
+            f"{later:.2g} in the means of rounds"
         )
 
 
@@ -196,7 +196,7 @@ def report(settings: Settings, speeds: dict[str, list[float]]) -> None:
     )
     for name, values in speeds.items():
         ratios = [own / theirs for own, theirs in zip(speeds[OURS], values, strict=True)]
-        line = f"{name:28}{statistics.median(values):10.0f} samples a second"
+        line = f"{name:28}{statistics.median(values):10.0f} samples per second"
         if name != OURS:
             spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
             line += f"; ours {statistics.median(ratios):.2f} times as fast ({spread})"

@@ -1,11 +1,11 @@
-"""Collecting a dataset: this project against Gymnasium's `env.render()` and SB3's `predict`.
+"""Compare our collection of datasets with Gymnasium's `env.render()` and SB3's `predict`.
 
 Usage: python benchmarks/collection.py [--rounds 5] [--threads 2]
 
-Ours is the whole of `--C_data` with the shipped teacher: environments are made, shards are written
-and hashed. The rival is measured with Mesa's threads as it finds them and switched off, and the
-ratio counts against whichever of the two is faster. All take turns, so that what else the machine
-does falls on all alike; ratios are of the same round.
+Ours is the complete `--C_data` with the shipped teacher, including making environments, and writing
+and hashing shards. The rival is measured with the default number of Mesa threads and without Mesa
+threads; the ratio is to the faster of the two. All alternate, so that other load on the machine
+affects all of them; ratios are within a round.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher
 from Models.teacher.shipped import default_teacher
 
-TARGET = 30.0  # times as many env steps a second
+TARGET = 30.0  # times the env steps per second
 _RIVAL = Path(__file__).parent / "rivals" / "gymnasium_collection.py"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured, in frames of the task's default size."""
+    """Settings of the benchmark; frames have the task's default size."""
 
     task: str = "Pusher"
     rounds: int = 5
-    num_data: int = 20_000  # env steps a round, ours
-    rival_steps: int = 100  # env steps a round
-    rival_size: int = 480  # pixels that the rival renders, each way
+    num_data: int = 20_000  # env steps per round, ours
+    rival_steps: int = 100  # env steps per round
+    rival_size: int = 480  # width and height in pixels that the rival renders
     threads: int = len(os.sched_getaffinity(0))
 
 
 class Rival:
-    """A process that collects with Gymnasium and SB3 when told to."""
+    """A process that collects with Gymnasium and SB3 on request."""
 
     def __init__(
         self, settings: Settings, task: Task, teacher: Teacher, mesa_threads: str | None
@@ -63,10 +63,10 @@ class Rival:
             env=environment,
         )
         self._steps = settings.rival_steps
-        self.measure()  # waits for the start, and warms up
+        self.measure()  # waits for the start and warms up
 
     def measure(self) -> float:
-        """Seconds an env step."""
+        """Return seconds per env step."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{self._steps}\n")
@@ -74,7 +74,7 @@ class Rival:
         return float(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate()  # its input ends, and so does it
+        self._process.communicate()  # closes its input, which ends it
 
 
 class Ours:
@@ -85,7 +85,7 @@ class Ours:
         self._labeller = TeacherLabeller(teacher)
 
     def measure(self) -> float:
-        """Seconds an env step."""
+        """Return seconds per env step."""
         num_data = self._settings.num_data
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -99,7 +99,7 @@ class Ours:
             return (time.perf_counter() - start) / num_data
 
     def close(self) -> None:
-        """Nothing is kept between rounds."""
+        """Do nothing."""
 
 
 def main(settings: Settings) -> None:
@@ -122,10 +122,10 @@ def main(settings: Settings) -> None:
 def report(settings: Settings, task: Task, seconds: dict[str, list[float]]) -> None:
     """Print the medians over the rounds, with the range of the ratios."""
     h, w = task.frame_size
-    print(f"{settings.task}, {h}x{w} frames (the rival renders {settings.rival_size} each way),")
-    print(f"{settings.rounds} rounds, {settings.threads} threads of ours, {os.cpu_count()} cores")
+    print(f"{settings.task}, {h}x{w} frames (the rival renders {settings.rival_size} squared),")
+    print(f"{settings.rounds} rounds, {settings.threads} threads (ours), {os.cpu_count()} cores")
     for name, times in seconds.items():
-        print(f"{name:28}{1 / statistics.median(times):10.0f} env steps a second")
+        print(f"{name:28}{1 / statistics.median(times):10.0f} env steps per second")
     *gymnasium, ours = seconds.values()
     ratios = [min(theirs) / own for *theirs, own in zip(*gymnasium, ours, strict=True)]
     verdict = "reached" if statistics.median(ratios) >= TARGET else "missed"

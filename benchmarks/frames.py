@@ -1,11 +1,11 @@
-"""Environment steps with a frame: this project's environments against Gymnasium's `env.render()`.
+"""Compare env steps with a frame in this project's environments and with `env.render()`.
 
 Usage: python benchmarks/frames.py [--n-envs 18] [--frame-size 64 128] [--rounds 7]
 
-Every contender lives through the whole run and is measured once a round, in turn, so that what
-else the machine does falls on all of them alike. Ratios are of the same round. Gymnasium runs in
-a process of its own, with Mesa's threads as it finds them and switched off; the ratio counts
-against whichever of the two is faster.
+All contenders exist during the whole run and are measured alternately, once per round, so that
+other load on the machine affects all of them. Ratios are within a round. Gymnasium runs in a
+separate process, with the default number of Mesa threads and without Mesa threads; the ratio is to
+the faster of the two.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _SERVE = "--serve-gymnasium"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     task: str = "Pusher"
     n_envs: int = 18
     frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
     rounds: int = 7
-    steps: int = 60  # vectorised env steps a round
-    gymnasium_steps: int = 30  # env steps a round
+    steps: int = 60  # vectorised env steps per round
+    gymnasium_steps: int = 30  # env steps per round
 
 
 class Gymnasium:
-    """A process that steps and renders one plain Gymnasium environment when told to."""
+    """A process that steps and renders one plain Gymnasium environment on request."""
 
     def __init__(self, settings: Settings, env_id: str, mesa_threads: str | None) -> None:
         height, width = settings.frame_size
@@ -60,10 +60,10 @@ class Gymnasium:
             env=environment,
         )
         self._steps = settings.gymnasium_steps
-        self.measure()  # waits for the start, and warms up
+        self.measure()  # waits for the start and warms up
 
     def measure(self) -> float:
-        """Seconds a step with its frame."""
+        """Return seconds per step with its frame."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{self._steps}\n")
@@ -71,11 +71,11 @@ class Gymnasium:
         return float(self._process.stdout.readline())
 
     def close(self) -> None:
-        self._process.communicate()  # its input ends, and so does it
+        self._process.communicate()  # closes its input, which ends it
 
 
 def serve_gymnasium(env_id: str, height: int, width: int) -> None:
-    """Answer each number of steps on standard input with the seconds that one took."""
+    """For each number of steps on standard input, run them and print the seconds per step."""
     env = gym.make(
         env_id, disable_env_checker=True, render_mode="rgb_array", height=height, width=width
     )
@@ -103,7 +103,7 @@ class Ours:
         self.measure()  # warms up
 
     def measure(self) -> float:
-        """Seconds a step of one environment with its frame."""
+        """Return seconds per step of one environment with its frame."""
         start = time.perf_counter()
         for _ in range(self._steps):
             self._env.step(self._actions)
@@ -134,20 +134,20 @@ def main(settings: Settings) -> None:
 def report(settings: Settings, seconds: dict[str, list[float]]) -> None:
     """Print the medians over the rounds, with the range of the ratios."""
     height, width = settings.frame_size
-    print(f"{settings.task}, {height}x{width}, {settings.n_envs} environments of ours,", end=" ")
+    print(f"{settings.task}, {height}x{width}, {settings.n_envs} environments (ours),", end=" ")
     print(f"{settings.rounds} rounds, {os.cpu_count()} cores")
     gymnasium = [min(pair) for pair in zip(*list(seconds.values())[:2], strict=True)]
-    print(f"{'':28}{'ms a step + frame':>18}{'times gymnasium':>18}   range")
+    print(f"{'':28}{'ms per step + frame':>20}{'times gymnasium':>18}   range")
     medians = {}
     for name, times in seconds.items():
         ratios = [theirs / ours for theirs, ours in zip(gymnasium, times, strict=True)]
         medians[name] = statistics.median(ratios)
         milliseconds = statistics.median(times) * 1e3
         spread = f"{min(ratios):.1f} to {max(ratios):.1f}"
-        print(f"{name:28}{milliseconds:18.3f}{medians[name]:18.1f}   {spread}")
+        print(f"{name:28}{milliseconds:20.3f}{medians[name]:18.1f}   {spread}")
     best = max(medians, key=lambda name: medians[name])
     verdict = "reached" if medians[best] >= TARGET else "missed"
-    print(f"Target {TARGET:.0f} times: {verdict}, with {best} ({medians[best]:.1f}).")
+    print(f"Target of {TARGET:.0f} times: {verdict}, by {best} ({medians[best]:.1f}).")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""PPD on Hopper-v5 from state, against a loop that recomputes everything, and SB3's own PPO.
+"""Compare PPD on Hopper-v5 from state with a loop that recomputes everything, and with SB3's PPO.
 
 Usage: python benchmarks/hopper.py [--rounds 9] [--threads 2]
 
-All three learn with the network, the environments and the settings of the paper, in one process.
-They take turns, so that what else the machine does falls on all alike; ratios are of the same
-round. The teacher is an SB3 PPO with random weights: what it says costs the same.
+All three learn with the network, environments and settings of the paper, in one process. They
+alternate, so that other load on the machine affects all of them; ratios are within a round. The
+teacher is an SB3 PPO with random weights, which has the same costs as a trained one.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from torch import nn
 
 from Algorithm import ProximalPolicyDistillation
 
-TARGETS = {"recomputing loop": 1.5, "SB3's PPO": 1.0}  # how many times as fast we are
+TARGETS = {"recomputing loop": 1.5, "SB3's PPO": 1.0}  # how many times as fast ours is
 OURS = "this project's PPD"
 _LAMBDA = 5.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured: the paper's settings on MuJoCo, its largest student."""
+    """Settings of the benchmark: those of the paper on MuJoCo, with its largest student."""
 
     rounds: int = 9
-    rollouts: int = 2  # a round, of each contestant
+    rollouts: int = 2  # per round and contestant
     n_envs: int = 18
-    n_steps: int = 64  # env steps a rollout, each environment
+    n_steps: int = 64  # env steps per rollout and environment
     batch_size: int = 512  # samples
     n_epochs: int = 4
     student: tuple[int, ...] = (512, 512)  # units of the hidden layers
@@ -47,7 +47,7 @@ class Settings:
 
 
 class Contestant:
-    """A loop, kept alive between rounds."""
+    """A loop that persists between rounds."""
 
     def __init__(self, model: OnPolicyAlgorithm, settings: Settings) -> None:
         self._model = model
@@ -55,7 +55,7 @@ class Contestant:
         self.measure()  # warms up
 
     def measure(self) -> dict[str, float]:
-        """Seconds an env step: the whole loop, and the environments' part of it."""
+        """Return seconds per env step: of the whole loop and of the environments."""
         env = self._model.env
         assert isinstance(env, TimedVecEnv)
         env.seconds = 0.0
@@ -66,7 +66,7 @@ class Contestant:
 
 
 def contestants(settings: Settings) -> dict[str, Contestant]:
-    """The three, by name."""
+    """Return the three contestants by name."""
     teacher = PPO("MlpPolicy", _env(1), policy_kwargs=_network(settings.teacher), device="cpu")
     common: dict[str, Any] = {
         "n_steps": settings.n_steps,
@@ -107,7 +107,7 @@ def main(settings: Settings) -> None:
     ]
     print(f"Hopper-v5, {settings.n_envs} environments, [{', '.join(map(str, settings.student))}],")
     print(f"{settings.threads} threads, {settings.rounds} rounds; medians\n")
-    print(f"{'':22}{'env steps/s':>12}{'us a step':>12}{'environments':>14}{'the rest':>10}")
+    print(f"{'':22}{'env steps/s':>12}{'us per step':>12}{'environments':>14}{'the rest':>10}")
     for name in loops:
         whole = statistics.median(r[name]["whole"] for r in rounds)
         inside = statistics.median(r[name]["environments"] for r in rounds)

@@ -1,10 +1,10 @@
-"""The whole PPD loop against one that works as an earlier Pusher toolkit's does.
+"""Compare the whole PPD loop with one that works as in an earlier Pusher toolkit.
 
 Usage: python benchmarks/ppd.py [--frame-size 64 128] [--rounds 3]
 
-Both learn Pusher with the same encoder, heads, environments, minibatches, epochs and threads, and
-take turns, so that what else the machine does falls on both. The rival collects fewer steps a
-rollout, which changes nothing in its cost of an env step but spares minutes.
+Both learn Pusher with the same encoder, heads, environments, minibatches, epochs and threads. They
+alternate, so that other load on the machine affects both. The rival collects fewer steps per
+rollout, which saves minutes without changing its cost per env step.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ _RIVAL = Path(__file__).parent / "rivals" / "original_loop.py"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """Settings of the benchmark."""
 
     mode: str = "ImpaalaSmall"
     frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
     n_envs: int = 18
-    n_steps: int = 64  # env steps a rollout, each environment
+    n_steps: int = 64  # env steps per rollout and environment
     batch_size: int = 256  # samples
     n_epochs: int = 4
     rounds: int = 3
-    rival_steps: int = 16  # env steps a rollout of the rival, each environment
+    rival_steps: int = 16  # env steps of the rival per rollout and environment
     threads: int = len(os.sched_getaffinity(0))
 
 
 class TimedVecEnv(VecEnvWrapper):
-    """Adds up the seconds that stepping and drawing take."""
+    """Sums the seconds of stepping and rendering."""
 
     def __init__(self, env: VecEnv) -> None:
         super().__init__(env)
@@ -72,7 +72,7 @@ class TimedVecEnv(VecEnvWrapper):
 
 
 class Ours:
-    """This project's loop, kept alive between rounds."""
+    """This project's loop, which persists between rounds."""
 
     def __init__(self, settings: Settings) -> None:
         task = replace(get_task("Pusher"), frame_size=settings.frame_size)
@@ -95,10 +95,10 @@ class Ours:
             seed=0,
             device="cpu",
         )
-        self.model.learn(self.rollout_size)  # to warm up
+        self.model.learn(self.rollout_size)  # warm-up
 
     def measure(self) -> dict[str, float]:
-        """Seconds an env step: the whole loop, and its parts."""
+        """Return seconds per env step: of the whole loop and of its parts."""
         self.env.seconds = 0.0
         started = time.perf_counter()
         self.model.learn(self.rollout_size, reset_num_timesteps=False)
@@ -106,7 +106,7 @@ class Ours:
         rollout, update = self.model._rollout_seconds, self.model._update_seconds
         parts = {
             "whole": whole,
-            "step and draw the environments": self.env.seconds,
+            "step and render environments": self.env.seconds,
             "act, store, advantages": rollout - self.env.seconds,
             "update": update,
             "teacher and logging": whole - rollout - update,
@@ -115,7 +115,7 @@ class Ours:
 
 
 def measure_rival(settings: Settings) -> dict[str, float]:
-    """Seconds an env step of the original's loop: the whole, the rollout, the update."""
+    """Return seconds per env step of the original's loop: whole, rollout and update."""
     filters = ",".join(map(str, FILTERS[settings.mode]))
     numbers = (settings.n_envs, settings.rival_steps, settings.batch_size, settings.n_epochs)
     answer = subprocess.run(
@@ -129,20 +129,20 @@ def measure_rival(settings: Settings) -> dict[str, float]:
 
 
 def main() -> None:
-    """Prints the ratio of each round, and where the time goes."""
+    """Print the speed ratio, and the time of each part."""
     settings = tyro.cli(Settings, description=__doc__)
     torch.set_num_threads(settings.threads)
     ours = Ours(settings)
     rounds = [(ours.measure(), measure_rival(settings)) for _ in range(settings.rounds)]
     h, w = settings.frame_size
-    print(f"{settings.mode}, {h}x{w}, {settings.threads} threads; ms an env step, medians")
+    print(f"{settings.mode}, {h}x{w}, {settings.threads} threads; ms per env step, medians")
     for title, index in (("this project", 0), ("the original's loop", 1)):
         print(f"\n{title}")
         for name in rounds[0][index]:
             milliseconds = 1e3 * statistics.median(r[index][name] for r in rounds)
             print(f"  {name:32} {milliseconds:9.3f}")
     ratios = [rival["whole"] / own["whole"] for own, rival in rounds]
-    print(f"\nenv steps a second: {1 / statistics.median(r[0]['whole'] for r in rounds):.0f}")
+    print(f"\nenv steps per second: {1 / statistics.median(r[0]['whole'] for r in rounds):.0f}")
     print(
         f"times as fast: {statistics.median(ratios):.1f} "
         f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds; target {TARGET:.0f})"

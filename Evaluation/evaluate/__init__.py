@@ -1,4 +1,4 @@
-"""Whole episodes on named seeds, and their figures: `python -m Evaluation.evaluate`."""
+"""Evaluate students over whole episodes on fixed seeds: `python -m Evaluation.evaluate`."""
 
 from Evaluation.evaluate.episodes import EpisodeStats, run_episodes
 

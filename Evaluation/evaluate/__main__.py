@@ -1,4 +1,4 @@
-"""`python -m Evaluation.evaluate RUN`: a student on unseen seeds, from its bundle."""
+"""`python -m Evaluation.evaluate RUN`: evaluate a student's bundle on unseen seeds."""
 
 from __future__ import annotations
 
@@ -19,40 +19,47 @@ from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Evaluation.evaluate.figures import evaluate_student, figures_table
 from Evaluation.evaluate.latency import measure_latency, measure_size
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, Taught, TaughtFlags, find_teacher, open_subject
+from Evaluation.evaluate.subject import (
+    ReferenceTeacher,
+    Subject,
+    TeacherFlags,
+    find_teacher,
+    open_subject,
+)
 from Evaluation.export import FILE_NAMES, Format, check_format, export_subject
 from Evaluation.metrics import ID, TEACHER_STATES
-from Evaluation.tool import note, run_tool, write_json
+from Evaluation.tool import print_note, run_tool, write_json
 
 Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
-class EvaluateFlags(TaughtFlags):
-    """Evaluate a student: return, skill, agreement with its teacher, time an action, size.
+class EvaluateFlags(TeacherFlags):
+    """Evaluate a student: return, skill, agreement with its teacher, time per action, size.
 
-    On seeds that neither trained nor chose it, and beside them on those that it began to train
-    with. A run's evaluation.json is replaced if it is this evaluation over no fewer episodes.
+    Uses seeds that were used neither for training nor for selection and, for comparison, the first
+    seeds of training. Replaces a run's evaluation.json if that holds the same evaluation over no
+    more episodes.
     """
 
     output: Path | None = None  # JSON; default: a run's evaluation.json
-    stochastic: bool = False  # sample actions, as games are played anyway
-    blind: bool = False  # zero the frames, for a blind student whose bundle does not say so
-    export: Format | None = None  # write the deployed student beside its bundle's weights, too
+    stochastic: bool = False  # sample actions (always the case for games)
+    blind: bool = False  # zero the frames, for a blind student with an old bundle
+    export: Format | None = None  # also write the deployed student into its bundle
 
 
 def evaluate(flags: EvaluateFlags) -> Figures:
-    """Prints the table and writes the figures.
+    """Evaluate a student, print the table and write the figures.
 
     Returns:
-        `figures.evaluate_student` and, where they are known, `action_accuracy` and `kl` in the
-        student's states; the same in the teacher's as `teacher_states_*`; all of it on training's
-        seeds as `id_*`; `latency_*_ms`, `parameters`, `bytes`, and `threads`, on which the last
-        digits depend. `stochastic` is there if it is on.
+        The figures of `figures.evaluate_student` and, if known, `action_accuracy` and `kl` in the
+        student's states; the same in the teacher's states as `teacher_states_*`; all of these on
+        training seeds as `id_*`; `latency_*_ms`, `parameters`, `bytes`, and `threads`, on which
+        the last digits depend. `stochastic` is present if it is on.
 
     Raises:
-        UserError: there is no student, the seeds are not known, the teacher that was given is
-            missing or of another task, or what `export` needs is not installed.
+        UserError: there is no student, the seeds are unknown, the given teacher is missing or
+            belongs to another task, or packages that `export` needs are not installed.
     """
     episodes = flags.seed_range()
     if flags.export is not None:
@@ -67,10 +74,10 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         blind = flags.blind or subject.blind
         env = subject.make_env(len(episodes), blind=blind)
         try:
-            taught = find_teacher(subject, flags.teacher)
-            if taught is not None and not _is_comparable(taught, env, subject, blind):
-                taught = None
-            figures = _figures(subject, taught, env, episodes, flags.stochastic)
+            reference = find_teacher(subject, flags.teacher)
+            if reference is not None and not _is_comparable(reference, env, subject, blind):
+                reference = None
+            figures = _figures(subject, reference, env, episodes, flags.stochastic)
         finally:
             env.close()
     figures |= measure_latency(subject.student)
@@ -81,7 +88,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         episodes.start == seeds.EVALUATION.start
         and not flags.stochastic
         and blind == subject.blind
-        and (taught is None or taught.is_own)
+        and (reference is None or reference.is_own)
     )
     _write(figures, subject, flags.output, is_own)
     title = f"The student on {describe_seeds(episodes)}"
@@ -89,55 +96,69 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     return figures
 
 
-def _is_comparable(taught: Taught, env: VecEnv, subject: Subject, blind: bool) -> bool:
-    """Whether the teacher can be asked in these environments; what cannot be told is said."""
-    groups, space = taught.teacher.observation_groups, env.observation_space
+def _is_comparable(reference: ReferenceTeacher, env: VecEnv, subject: Subject, blind: bool) -> bool:
+    """Return whether the teacher can act in these environments; print a note on what is omitted."""
+    groups, space = reference.teacher.observation_groups, env.observation_space
     assert isinstance(space, spaces.Dict)
     if not set(groups) <= space.spaces.keys():
-        note(f"The teacher reads {', '.join(groups)}, the student's environments show it not.")
+        print_note(
+            f"The teacher observes {', '.join(groups)}, which the student's environments do not "
+            "provide. Omitting figures that need a teacher."
+        )
         return False
-    if not can_be_asked(taught.teacher, blind=blind):
-        note("The teacher sees frames, and here they are zeroed: it is left out.")
+    if not can_be_asked(reference.teacher, blind=blind):
+        print_note(
+            "The teacher observes frames, which are zeroed here. Omitting figures that need a "
+            "teacher."
+        )
         return False
-    taught.teacher.check_fits(subject.task.name, space, env.action_space)
-    if not has_kl(taught.teacher, subject.student):
-        note(
-            f"A {subject.student.config.family} student has no exact KL to a "
-            f"{taught.teacher.description.family} teacher: it is left out."
+    reference.teacher.check_fits(subject.task.name, space, env.action_space)
+    if not has_kl(reference.teacher, subject.student):
+        print_note(
+            f"There is no exact KL between a {reference.teacher.description.family} teacher and a "
+            f"{subject.student.config.family} student. Omitting it."
         )
     return True
 
 
 def _figures(
-    subject: Subject, taught: Taught | None, env: VecEnv, episodes: range, stochastic: bool
+    subject: Subject,
+    reference: ReferenceTeacher | None,
+    env: VecEnv,
+    episodes: range,
+    stochastic: bool,
 ) -> Figures:
-    """On the seeds that were asked for, and on those of training."""
-    figures = _on_seeds(subject, taught, env, episodes, stochastic)
+    """Return the figures on the given seeds and on training seeds."""
+    figures = _on_seeds(subject, reference, env, episodes, stochastic)
     first = subject.id_seed
     if first is None:
-        note(f"{subject.folder} does not say which seeds it trained on: they are left out.")
+        print_note(f"{subject.folder} does not name its training seeds. Omitting figures on them.")
         return figures
     trained = range(first, first + len(episodes))
-    return figures | _prefixed(ID, _on_seeds(subject, taught, env, trained, stochastic))
+    return figures | _prefixed(ID, _on_seeds(subject, reference, env, trained, stochastic))
 
 
 def _on_seeds(
-    subject: Subject, taught: Taught | None, env: VecEnv, episodes: range, stochastic: bool
+    subject: Subject,
+    reference: ReferenceTeacher | None,
+    env: VecEnv,
+    episodes: range,
+    stochastic: bool,
 ) -> Figures:
     student, act = subject.student, subject.act(stochastic=stochastic)
     where = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
-    if taught is None:
+    if reference is None:
         return evaluate_student(act, env, baselines={}, **where)
-    teacher, by_mode = policy_act(taught.teacher), subject.task.judged_by_mode
-    measures = agreement_measures(taught.teacher, student, env, other=teacher)
-    figures = evaluate_student(act, env, baselines=taught.baselines, measures=measures, **where)
-    measures = agreement_measures(taught.teacher, student, env, other=policy_act(student))
-    teacher_act = policy_act(taught.teacher, deterministic=by_mode)
+    teacher, by_mode = policy_act(reference.teacher), subject.task.judged_by_mode
+    measures = agreement_measures(reference.teacher, student, env, other=teacher)
+    figures = evaluate_student(act, env, baselines=reference.baselines, measures=measures, **where)
+    measures = agreement_measures(reference.teacher, student, env, other=policy_act(student))
+    teacher_act = policy_act(reference.teacher, deterministic=by_mode)
     stats = run_episodes(teacher_act, env, measures=measures, **where)
-    name = "corrupted_teacher" if taught.is_corrupted else "teacher"
-    played = {f"{name}_return": float(stats.returns.mean())}
+    name = "corrupted_teacher" if reference.is_corrupted else "teacher"
+    teacher_return = {f"{name}_return": float(stats.returns.mean())}
     means = {measure: float(values.mean()) for measure, values in stats.measures.items()}
-    return played | figures | _prefixed(TEACHER_STATES, means)
+    return teacher_return | figures | _prefixed(TEACHER_STATES, means)
 
 
 def _prefixed(prefix: str, figures: Figures) -> Figures:
@@ -145,36 +166,39 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
 
 
 def _write(figures: Figures, subject: Subject, output: Path | None, is_own: bool) -> None:
-    """To `--output`; to a run's own file only what says no less than what is there.
+    """Write to `--output`, or to the run's own file unless that would lose figures.
 
     Args:
-        is_own: it is the evaluation of a run's end: its seeds, actions, teacher, what it sees.
+        is_own: whether seeds, actions, teacher and observations are those of the evaluation at the
+            end of a run.
     """
     path = output or subject.folder / FIGURES_FILE
     if output is None:
         if subject.run is None:
             return
-        if not is_own or _is_less(figures, path):
-            note(f"{path} stays as it is: it holds another evaluation. --output writes this one.")
+        if not is_own or _has_fewer_figures(figures, path):
+            print_note(
+                f"Keeping {path}, which holds another evaluation. Use --output to write this one."
+            )
             return
     write_json(path, figures)
     print(f"Written to {path}")
 
 
-def _is_less(figures: Mapping[str, float], path: Path) -> bool:
-    """Whether a file holds figures over more episodes, or some that these lack."""
+def _has_fewer_figures(figures: Mapping[str, float], path: Path) -> bool:
+    """Return whether a file holds figures over more episodes, or figures that these lack."""
     try:
-        there = read_json(path)
+        written = read_json(path)
     except (OSError, ValueError):
         return False
-    if not isinstance(there, dict) or type(there.get("episodes", 0)) is not int:
+    if not isinstance(written, dict) or type(written.get("episodes", 0)) is not int:
         return False
-    is_shorter = figures["episodes"] < there.get("episodes", 0)
-    return is_shorter or not there.keys() <= figures.keys()
+    is_shorter = figures["episodes"] < written.get("episodes", 0)
+    return is_shorter or not written.keys() <= figures.keys()
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run_tool(EvaluateFlags, "Evaluation.evaluate", evaluate)
 
 

@@ -1,4 +1,4 @@
-"""How a student's distribution differs from its teacher's, as measures of episodes."""
+"""Measure how a student's action distribution differs from its teacher's, per episode."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from Models.teacher.policy import Teacher
 
 
 def kl_to_teacher(teacher: Teacher, student: StudentPolicy) -> Measure:
-    """KL(teacher || student) in nats, summed over action dimensions, in the states of an episode.
+    """Return a measure of KL(teacher || student) in nats, summed over action dimensions.
 
-    Teacher and student must be of one family of distributions.
+    Teacher and student must have the same distribution family.
     """
 
     def measure(obs: Obs, actions: np.ndarray) -> np.ndarray:
@@ -29,24 +29,22 @@ def kl_to_teacher(teacher: Teacher, student: StudentPolicy) -> Measure:
 
 
 def has_kl(teacher: Teacher, student: StudentPolicy) -> bool:
-    """Whether their families have an exact one."""
+    """Return whether an exact KL exists between their distribution families."""
     return teacher.description.family == student.config.family
 
 
 def can_be_asked(teacher: Teacher, *, blind: bool) -> bool:
-    """Whether what the teacher says in such environments is its own opinion: blind ones show zeros
-    to a teacher of frames, too.
-    """
+    """Return whether the teacher gets valid observations: blind environments zero its frames."""
     return not (blind and FRAME in teacher.observation_groups)
 
 
 def agreement_measures(
     teacher: Teacher, student: StudentPolicy, env: VecEnv, other: Act
 ) -> dict[str, Measure]:
-    """Action accuracy, and the KL where there is one.
+    """Return the measures of action accuracy and, if it exists, of the KL.
 
     Args:
-        other: the one that does not act: the teacher in the student's episodes, the student in
+        other: the policy that does not act: the teacher in the student's episodes, the student in
             the teacher's.
     """
     measures = agreement(other, env.action_space)

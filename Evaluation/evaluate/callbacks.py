@@ -1,4 +1,4 @@
-"""What happens beside training: evaluation, and telling the user how it goes."""
+"""Callbacks of training: evaluation and progress."""
 
 from __future__ import annotations
 
@@ -28,42 +28,41 @@ from Evaluation.evaluate.episodes import (
 
 
 class EvaluationCallback(BaseCallback):
-    """Plays whole deterministic episodes with the student, and keeps the best student.
+    """Evaluates the student over whole deterministic episodes and saves the best student.
 
-    It does so before the first step, then whenever `eval_every` steps have passed (`num_timesteps`:
-    env steps, in cloning gradient steps), between two updates, and after the last one. Each time it
-    plays the same episodes: ID, the first that training itself began with, and OD, on validation
-    seeds that no training ever uses. Each evaluation is a logging point of its own, with the keys
+    It evaluates before the first step, every `eval_every` steps (`num_timesteps`: env steps, or
+    gradient steps in cloning) between two updates, and after the last update. It always plays the
+    same episodes: ID, the first training seeds, and OD, validation seeds that are never used for
+    training. Each evaluation is a separate logging point with the keys
 
     - `eval/id_*` and `eval/od_*`: `EpisodeStats.summary`, e.g. `eval/od_return`,
       `eval/od_success`, `eval/od_object_goal_distance`;
-    - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`: on the OD seeds;
-    - `eval/od_skill`, where the returns of both the teacher and a blind student are known;
-    - `eval/id_skill`, where `take_skill` wants it;
-    - `eval/action_accuracy`, with a teacher and bounded actions: on the student's OD states;
-    - `eval/seconds`: what the evaluation took;
-    - `time/env_steps` and `time/gradient_steps`: what the student has learned from, where the
-      model has such `counters`.
+    - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`, on the OD seeds;
+    - `eval/od_skill`, if the returns of both the teacher and a blind student are known;
+    - `eval/id_skill`, if `take_skill` is given;
+    - `eval/action_accuracy`, with a teacher and bounded actions, in the student's OD states;
+    - `eval/seconds`: duration of the evaluation;
+    - `time/env_steps` and `time/gradient_steps` at the evaluation, if the model has `counters`.
 
     Args:
-        env: for evaluation only, with every setting (blind, frame size) as in training. The
-            caller closes it.
-        task: its distance is reported.
-        id_seed: the first seed that training began with, or that its dataset has.
-        eval_every: steps.
-        n_episodes: for ID and for OD each.
-        baselines: for each policy ("teacher", "blind", "nothing", "random") its return on each
-            seed from `seeds.VALIDATION[0]` on, as the teacher's bundle has them.
-        teacher: to compare actions with.
-        save_best: called whenever the mean OD return has risen above `best_return`.
+        env: environments for evaluation only, with the settings of training (blind, frame size).
+            The caller closes them.
+        task: the task, whose distance is reported.
+        id_seed: first seed of training, or of its dataset.
+        eval_every: steps between evaluations.
+        n_episodes: number of ID episodes, and of OD episodes.
+        baselines: return of each policy ("teacher", "blind", "nothing", "random") on each seed
+            from `seeds.VALIDATION[0]` on, as stored in the teacher's bundle.
+        teacher: the teacher to compare actions with.
+        save_best: called when the mean OD return exceeds `best_return`.
         take_skill: called with the ID skill after each evaluation, for training that depends on
-            it; OD seeds steer nothing. An estimate: of teacher and blind student the returns on ID
-            seeds are not known, so those on OD seeds stand for them.
-        best_return: to be beaten.
+            it; OD seeds have no influence. The skill is an estimate: the returns of teacher and
+            blind student on ID seeds are unknown, so those on OD seeds are used.
+        best_return: return that the first best student has to exceed.
 
     Raises:
         UserError: fewer than 1 step or episode, baselines over fewer than `n_episodes` seeds, a
-            teacher no better than blind, or skill that is wanted and cannot be known.
+            teacher that is not better than blind, or required skill that is unknown.
     """
 
     _CAPTURED = ("best_return", "best_step", "_next", "_latest")
@@ -88,7 +87,7 @@ class EvaluationCallback(BaseCallback):
                 f"`eval_every` {eval_every} and `n_episodes` {n_episodes} must be at least 1."
             )
         self.best_return = best_return
-        self.best_step = -1  # of the evaluation that found it
+        self.best_step = -1  # of the evaluation with the best return
         self.id_stats: EpisodeStats | None = None  # of the latest evaluation
         self.od_stats: EpisodeStats | None = None
         self._env = env
@@ -101,13 +100,13 @@ class EvaluationCallback(BaseCallback):
         self._save_best = save_best
         self._take_skill = take_skill
         self._next = 0  # step of the next evaluation
-        self._latest = -1  # step of the latest one
+        self._latest = -1  # step of the latest evaluation
         if self._skill_is_known():
-            self._skill(self._baselines["teacher"])  # so that its error comes before training
+            self._skill(self._baselines["teacher"])  # raises errors before training
         elif take_skill is not None:
             raise UserError(
                 "`lambda_schedule` skill needs the returns of the teacher and of a blind student, "
-                f"and the teacher's bundle has those of {', '.join(baselines) or 'none'}. Train a "
+                f"but the teacher's bundle has those of {', '.join(baselines) or 'none'}. Train a "
                 "student with `blind`, then run `python -m Evaluation.blind RUN`."
             )
 
@@ -124,16 +123,16 @@ class EvaluationCallback(BaseCallback):
             self.evaluate()
 
     def capture(self) -> dict[str, Any]:
-        """What decides when to evaluate next, and what is the best student then."""
+        """Return the state for `restore`: the next evaluation and the best student so far."""
         return {name: getattr(self, name) for name in self._CAPTURED}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `capture` gave."""
+        """Restore a state of `capture`."""
         for name in self._CAPTURED:
             setattr(self, name, state[name])
 
     def evaluate(self) -> None:
-        """Play the episodes with the student as it is now, log, and keep it if it is the best."""
+        """Evaluate the current student, log the figures, and save it if it is the best."""
         started = time.perf_counter()
         self._latest = self.num_timesteps
         act = policy_act(self.model, deterministic=self._task.judged_by_mode)
@@ -168,7 +167,7 @@ class EvaluationCallback(BaseCallback):
         figures |= {f"time/{name}": count for name, count in counters.items()}
         for key, value in figures.items():
             self.logger.record(key, value)
-        # At once: the algorithm's next dump is a rollout away, and at another step.
+        # Dump now: the algorithm's next dump is one rollout later, at another step.
         self.logger.dump(self.num_timesteps)
 
     def _skill_is_known(self) -> bool:
@@ -184,20 +183,20 @@ def _on_first_seeds(
     for name, returns in baselines.items():
         if len(returns) < n_episodes:
             raise UserError(
-                f"`n_episodes` {n_episodes} is more than the {len(returns)} seeds on which the "
+                f"`n_episodes` {n_episodes} exceeds the {len(returns)} seeds on which the "
                 f"teacher's bundle has the return of {name!r}. Use at most {len(returns)}."
             )
     return {name: np.asarray(returns)[:n_episodes] for name, returns in baselines.items()}
 
 
 class ProgressBar(BaseCallback):
-    """Steps a second, return and KL: a bar on a terminal, else a line every ten seconds.
+    """Shows steps per second, return and KL: as a bar on a terminal, else a line every 10 seconds.
 
-    Return and KL are the latest that were logged.
+    Return and KL are the latest logged values.
 
     Args:
-        stream: where to; standard error if not given.
-        clock: gives seconds.
+        stream: the stream to print to; default: standard error.
+        clock: function that returns seconds.
     """
 
     _SHOWN = (("return", "rollout/ep_return"), ("KL", "train/kl"))
@@ -208,12 +207,12 @@ class ProgressBar(BaseCallback):
         super().__init__()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._logged = _Latest()
+        self._logged = _LatestValues()
         self._bar: tqdm | None = None
 
     def _on_training_start(self) -> None:
         self._total = int(self.locals["total_timesteps"])
-        self._first_step = self.model.num_timesteps  # not 0 in a run that is resumed
+        self._first_step = self.model.num_timesteps  # not 0 in a resumed run
         self._started = self._clock()
         self._line_due = self._started + LINE_INTERVAL
         self.logger.output_formats.append(self._logged)
@@ -259,8 +258,8 @@ class ProgressBar(BaseCallback):
         return ", ".join(shown)
 
 
-class _Latest(KVWriter):
-    """Remembers what was logged last; the logger itself forgets it with every dump."""
+class _LatestValues(KVWriter):
+    """Keeps the latest logged values, which the logger clears with every dump."""
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}

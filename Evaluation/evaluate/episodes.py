@@ -1,8 +1,7 @@
-"""Whole episodes on named seeds, and the figures that are read off them.
+"""Play whole episodes on fixed seeds and compute their figures.
 
-Nothing here knows what acts: a student, a teacher or a baseline is an `Act`, a function of a
-batch of observations. What else is asked of each step (agreement with a teacher, say) is a
-`Measure`.
+A student, a teacher or a baseline is an `Act`, a function of a batch of observations. A quantity
+computed per step, such as agreement with a teacher, is a `Measure`.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from Enviroment.action_range import has_range
 from Enviroment.tasks import Task
 from Models.agreement import ActionAccuracy
 
-Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or that for each group
+Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or a dict of these by group
 Act = Callable[[Obs], np.ndarray]  # -> (n_envs, action_dim), in the units of the environment
 Measure = Callable[[Obs, np.ndarray], np.ndarray]  # observations, actions -> (n_envs,)
 
@@ -30,7 +29,7 @@ _RESAMPLES = 10_000
 
 
 class Predictor(Protocol):
-    """What SB3's algorithms and policies, and the teacher, have in common."""
+    """Interface shared by SB3's algorithms and policies and the teacher."""
 
     def predict(
         self,
@@ -43,22 +42,22 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class EpisodeStats:
-    """Episodes in the order of their seeds; every array has the shape `(episodes,)`."""
+    """Statistics of episodes in the order of their seeds; all arrays have shape `(episodes,)`."""
 
     seeds: np.ndarray
     returns: np.ndarray  # sum of rewards, undiscounted
     lengths: np.ndarray  # env steps
-    distances: np.ndarray | None = None  # m, at the end of the episode; None: the task has none
+    distances: np.ndarray | None = None  # m, at the end of the episode; None if undefined
     success: np.ndarray | None = None  # bool, distance below the task's `success_below`
     near: np.ndarray | None = None  # bool, distance below twice that
     distance_name: str = "distance"
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)  # mean over each episode
 
     def summary(self, prefix: str = "") -> dict[str, float]:
-        """Means over the episodes, and the 95% interval of the return.
+        """Return means over the episodes, and the 95% interval of the return.
 
         Args:
-            prefix: goes before every key, e.g. `eval/od_` gives `eval/od_return`.
+            prefix: prefix of every key, e.g. `eval/od_` for `eval/od_return`.
         """
         low, high = mean_interval(self.returns)
         figures = {
@@ -83,23 +82,23 @@ def run_episodes(
     n_episodes: int,
     measures: Mapping[str, Measure] | None = None,
 ) -> EpisodeStats:
-    """Play the episodes of seeds `first_seed` to `first_seed + n_episodes - 1`, each once.
+    """Play one episode per seed from `first_seed` to `first_seed + n_episodes - 1`.
 
-    Worker i plays every `n_envs`-th seed from `first_seed + i` on, however long its episodes
-    are: taking the first `n_episodes` to end would favour the short ones.
+    Worker i plays every `n_envs`-th seed from `first_seed + i` on, independent of episode lengths.
+    Taking the first `n_episodes` episodes to end would be biased towards short ones.
 
     Args:
         act: the policy.
-        env: resets worker i's k-th episode with seed `s + k * n_envs + i` after `seed(s)`. Its
-            episodes in progress are dropped.
-        task: tells the distance at the end of an episode.
-        measures: functions of a step, averaged over each episode under their names.
+        env: environments that reset worker i's k-th episode with seed `s + k * n_envs + i` after
+            `seed(s)`. Episodes in progress are discarded.
+        task: the task, which defines the distance at the end of an episode.
+        measures: functions of a step by name, averaged over each episode.
 
     Raises:
-        UserError: `n_episodes` is below 1, or the simulation diverged in an episode: it was cut
-            off, and its return would be that of a short one.
-        ValueError: the environment's terminal observation holds no state, though the task
-            reads a distance off it.
+        UserError: `n_episodes` is below 1, or the simulation diverged in an episode, which
+            truncates it and invalidates its return.
+        ValueError: the environment's terminal observation holds no state, but the task computes
+            a distance from it.
     """
     if n_episodes < 1:
         raise UserError(f"An evaluation needs at least 1 episode, not {n_episodes}.")
@@ -109,7 +108,7 @@ def run_episodes(
     distances = None if task.distance is None else np.zeros(n_episodes)
     sums = {name: np.zeros(n_episodes) for name in measures}
 
-    episode = np.arange(env.num_envs)  # that each worker plays now
+    episode = np.arange(env.num_envs)  # index of each worker's current episode
     env.seed(first_seed)
     obs: Any = env.reset()
     with Progress(n_episodes, "episodes") as progress:
@@ -133,7 +132,7 @@ def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
     if info.get("diverged", False):
         raise UserError(
             f"The simulation diverged in the evaluation episode of seed {seed}, so its return "
-            "means nothing. Actions or the task's physics are too violent for its time step."
+            "is invalid. Actions or the task's physics are too violent for its time step."
         )
 
 
@@ -173,14 +172,14 @@ def _stats(
 
 
 def skill(student: np.ndarray, teacher: np.ndarray, blind: np.ndarray) -> float:
-    """How far from blind to the teacher: `(mean S - mean B) / (mean T - mean B)`.
+    """Return the skill, `(mean S - mean B) / (mean T - mean B)`: 0 for blind, 1 for the teacher.
 
     Args:
         student, teacher, blind: returns `(episodes,)` on the same seeds in the same order.
 
     Raises:
         ValueError: the lengths differ.
-        UserError: the teacher is no better than blind, so that skill means nothing.
+        UserError: the teacher is not better than blind, so that skill is undefined.
     """
     returns = _matching(student, teacher, blind)
     student_mean, teacher_mean, blind_mean = returns.mean(axis=1)
@@ -195,14 +194,14 @@ def skill(student: np.ndarray, teacher: np.ndarray, blind: np.ndarray) -> float:
 def skill_interval(
     student: np.ndarray, teacher: np.ndarray, blind: np.ndarray, level: float = 0.95
 ) -> tuple[float, float] | None:
-    """Bootstrap interval of `skill`: the seeds are drawn anew, for all three alike.
+    """Return the bootstrap interval of `skill`, resampling the same seeds for all three.
 
     Returns:
-        None where the teacher is no better than blind on some seeds that were drawn: then there
-        are too few episodes to tell skill's scale.
+        None if the teacher is not better than blind on some resampled seeds: there are too few
+        episodes to determine the scale of skill.
     """
     returns = _matching(student, teacher, blind)
-    skill(student, teacher, blind)  # the same errors
+    skill(student, teacher, blind)  # raises its errors
     means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (3, resamples)
     if (means[1] <= means[2]).any():
         return None
@@ -212,14 +211,14 @@ def skill_interval(
 def ratio_interval(
     student: np.ndarray, teacher: np.ndarray, level: float = 0.95
 ) -> tuple[float, float] | None:
-    """Bootstrap interval of `mean S / mean T`: the seeds are drawn anew, for both alike.
+    """Return the bootstrap interval of `mean S / mean T`, resampling the same seeds for both.
 
     Args:
         student, teacher: returns `(episodes,)` on the same seeds in the same order.
 
     Returns:
-        None where a mean is 0 or below, the teacher's also if it is so of some seeds that were
-        drawn: what a ratio of such returns says is not how good the student is.
+        None if a mean is 0 or below, for the teacher also on some resampled seeds: a ratio of such
+        returns does not measure how good the student is.
     """
     returns = _matching(student, teacher)
     means = returns[:, _resampled(returns.shape[1])].mean(axis=2)  # (2, resamples)
@@ -229,9 +228,9 @@ def ratio_interval(
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean of `values`, `(n,)`.
+    """Return the percentile bootstrap interval of the mean of `values`, `(n,)`.
 
-    The same values always give the same interval.
+    The interval is deterministic.
     """
     values = np.asarray(values, np.float64)
     return _percentiles(values[_resampled(len(values))].mean(axis=1), level)
@@ -254,12 +253,12 @@ def _percentiles(resampled: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def policy_act(policy: Predictor, deterministic: bool = True) -> Act:
-    """An SB3 model or policy, or a teacher, as an `Act`."""
+    """Return the `Act` of an SB3 model or policy, or of a teacher."""
     return lambda obs: policy.predict(obs, deterministic=deterministic)[0]
 
 
 def random_policy(action_space: spaces.Space, seed: int) -> Act:
-    """Uniform over the action space; the same actions for the same seed and batch size."""
+    """Return a policy uniform over the action space, deterministic given seed and batch size."""
     rng = np.random.default_rng(seed)
     if isinstance(action_space, spaces.Discrete):
         first, n = action_space.start, action_space.n
@@ -279,23 +278,24 @@ def random_policy(action_space: spaces.Space, seed: int) -> Act:
 
 
 def do_nothing(action_space: spaces.Space) -> Act:
-    """Zero torque (the nearest to it within the bounds), or the first of discrete choices."""
+    """Return a policy of zero actions, clipped to the bounds, or of the first discrete choice."""
     box = action_space
     if isinstance(box, spaces.Discrete):
         action = np.asarray(box.start)
     elif isinstance(box, spaces.MultiDiscrete | spaces.MultiBinary):
         action = np.zeros_like(_choices(box))
     elif not isinstance(box, spaces.Box):
-        raise UserError(f"Nothing is no action of {box}.")
+        raise UserError(f"Doing nothing is not defined for actions of {box}.")
     else:
         action = np.clip(np.zeros(box.shape, box.dtype), box.low, box.high)
     return lambda obs: np.repeat(action[None], _batch_size(obs), axis=0)
 
 
 def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
-    """Agreement of what is done with what `teacher` would do in the same states, as training
-    measures it (`Models.agreement.ActionAccuracy`): `action_accuracy`, or nothing where actions
-    have no bounds.
+    """Return the measure `action_accuracy`, or none if actions are unbounded.
+
+    It compares actions with those of `teacher` in the same states, as in training
+    (`Models.agreement.ActionAccuracy`).
     """
     accuracy = ActionAccuracy(action_space)
     if not accuracy.is_defined:
@@ -304,7 +304,7 @@ def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
 
 
 def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndarray:
-    """How many choices each of several discrete actions has, which start at 0."""
+    """Return the number of choices of each discrete action; choices start at 0."""
     if isinstance(action_space, spaces.MultiBinary):
         return np.full(action_space.shape, 2)
     return action_space.nvec

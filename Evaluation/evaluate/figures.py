@@ -1,4 +1,4 @@
-"""A student's figures on evaluation seeds, beside its teacher's: as numbers, and as a table."""
+"""Compute a student's figures on evaluation seeds, beside its teacher's, and tabulate them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from Evaluation.evaluate.episodes import (
 )
 from Evaluation.metrics import ENDS, ID, METRICS, TEACHER_STATES, Metric
 
-Baselines = Mapping[str, Mapping[str, list[float]]]  # as a teacher's bundle has them
+Baselines = Mapping[str, Mapping[str, list[float]]]  # as stored in a teacher's bundle
 _BASELINES = ("teacher", "corrupted_teacher", "blind", "nothing", "random")
 
 
@@ -35,19 +35,19 @@ def evaluate_student(
     first_seed: int = seeds.EVALUATION.start,
     measures: Mapping[str, Measure] | None = None,
 ) -> dict[str, float]:
-    """Plays whole episodes, on the evaluation seeds, which neither trained nor chose anything.
+    """Evaluate whole episodes on the evaluation seeds, never used for training or selection.
 
     Args:
-        first_seed: of the episodes, where it is to be another.
-        measures: of each step, beside what is told here; their means get their names.
+        first_seed: seed of the first episode.
+        measures: further measures per step; their means are returned by name.
 
     Returns:
-        `EpisodeStats.summary`, `episodes`, `first_seed`, the return of each baseline on the same
-        seeds as `<name>_return`, and where the teacher is known to be better than a blind student
-        `skill` with its 95% interval (`skill_low`, `skill_high`; left out where these episodes are
-        too few to tell the teacher from blind). Where student and teacher both
-        have a return above 0, `ratio` is the one over the other, with its 95% interval
-        (`ratio_low`, `ratio_high`). A baseline over fewer seeds is left out.
+        `EpisodeStats.summary`, `episodes`, `first_seed`, and the return of each baseline on the
+        same seeds as `<name>_return`. If the teacher is known to be better than a blind student,
+        also `skill` with its 95% interval (`skill_low`, `skill_high`; omitted if there are too few
+        episodes to separate the teacher from blind). If student and teacher both have a return
+        above 0, also `ratio`, their quotient, with its 95% interval (`ratio_low`, `ratio_high`).
+        Baselines over fewer seeds are omitted.
     """
     stats = run_episodes(act, env, task, first_seed, n_episodes, measures)
     known = baselines_on(baselines, range(first_seed, first_seed + n_episodes))
@@ -56,7 +56,7 @@ def evaluate_student(
 
 
 def baselines_on(baselines: Baselines, episodes: range) -> dict[str, np.ndarray]:
-    """The returns `(episodes,)` of the policies whose returns on all of these seeds are known."""
+    """Return the returns `(episodes,)` of policies that are known on all of these seeds."""
     for name, block in {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}.items():
         if episodes.start in block:
             on = slice(episodes.start - block.start, episodes.stop - block.start)
@@ -66,7 +66,7 @@ def baselines_on(baselines: Baselines, episodes: range) -> dict[str, np.ndarray]
 
 
 def has_skill(baselines: Mapping[str, np.ndarray]) -> bool:
-    """Whether skill means anything: both ends of its scale are known, and in their order."""
+    """Return whether skill is defined: teacher and blind are known, and the teacher is better."""
     if not {"teacher", "blind"} <= baselines.keys():
         return False
     return bool(baselines["teacher"].mean() > baselines["blind"].mean())
@@ -98,17 +98,17 @@ def _ratio(student: np.ndarray, teacher: np.ndarray) -> dict[str, float]:
 
 
 def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> Table:
-    """The same for people.
+    """Return the figures as a table for the console.
 
     Args:
-        figures: where those of training seeds are there too, as `id_<name>`, they get a column.
-        title: above the table, where the seeds are no evaluation seeds.
+        figures: the figures; those on training seeds, `id_<name>`, get a column if present.
+        title: title of the table; default: the number of unseen seeds.
     """
     table = Table(title=title or f"The student on {figures['episodes']:.0f} unseen seeds")
     table.add_column("figure")
     columns = {"": "value"}
     if f"{ID}return" in figures:
-        columns = {"": "these seeds", ID: "training's seeds"}
+        columns = {"": "these seeds", ID: "training seeds"}
     cells = []
     for prefix, name in columns.items():
         table.add_column(name, justify="right")
@@ -120,7 +120,7 @@ def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> 
 
 
 def _rows(figures: Mapping[str, float], task: Task) -> dict[str, str]:
-    """Label and value of what there is, in the order of `METRICS`."""
+    """Return the label and value of each available figure, in the order of `METRICS`."""
     rows = {}
     for metric in METRICS.values():
         key = metric.evaluated_key(figures)
@@ -136,7 +136,7 @@ def _rows(figures: Mapping[str, float], task: Task) -> dict[str, str]:
 
 
 def _row(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
-    """One episode has no interval, whatever its ends are."""
+    """Return a figure with its interval, which a single episode does not have."""
     if figures["episodes"] < 2 or f"{key}_low" not in figures:
         return {metric.title: _cell(figures, key, metric)}
     low, high = (_cell(figures, key + end, metric) for end in ENDS)
@@ -158,7 +158,7 @@ def _distance(figures: Mapping[str, float], key: str, metric: Metric, task: Task
 
 
 def _success(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
-    """Within the distance of success, and within twice as much."""
+    """Return the shares of episodes within the success distance and within twice of it."""
     if task.distance is None:
         return _row(figures, key, metric, task)
     below = task.distance.success_below
@@ -168,7 +168,7 @@ def _success(figures: Mapping[str, float], key: str, metric: Metric, task: Task)
     }
 
 
-# Rows of their own have what the task names, and what stands beside its baselines.
+# Figures that the task names, or that are shown with baselines.
 _OWN_ROWS = {"return": _returns, "distance": _distance, "success": _success}
 
 

@@ -1,4 +1,4 @@
-"""What a student costs where it is deployed: time an action, and size."""
+"""Measure the costs of a deployed student: time per action, and size."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WARM_UP, _TIMED = 50, 500  # actions
 
 
 def measure_latency(student: StudentPolicy) -> dict[str, float]:
-    """Milliseconds an action on this machine's CPU: one observation, one thread, warm.
+    """Measure milliseconds per action on the CPU: one observation, one thread, after warm-up.
 
-    From the arrays of an observation to the array of its action, as a robot would ask: with all
-    that `predict` does beside the network.
+    The time is that of `predict`, from an observation's arrays to the action's array, as on a
+    robot. It includes preprocessing.
 
     Returns:
-        `latency_p50_ms` and `latency_p99_ms`: half, and 99 of 100, took no longer.
+        `latency_p50_ms` and `latency_p99_ms`: the median and the 99th percentile.
     """
     space = student.observation_space
     assert isinstance(space, spaces.Dict)
@@ -40,7 +40,7 @@ def measure_latency(student: StudentPolicy) -> dict[str, float]:
 
 
 def measure_size(student: StudentPolicy, bundle: Path) -> dict[str, int]:
-    """`parameters`, the critic's among them, and `bytes` of the bundle's weights."""
+    """Return `parameters`, including the critic's, and `bytes` of the bundle's weights."""
     return {
         "parameters": sum(p.numel() for p in student.parameters()),
         "bytes": (bundle / WEIGHTS_FILE).stat().st_size,

@@ -1,8 +1,7 @@
-"""What goes wrong between a camera and a policy, as functions of observations.
+"""Perturb observations, as faults between a camera and a policy would.
 
-`PerturbedEnv` puts one of them between environments and whoever acts in them, so that
-`evaluate.run_episodes` plays with it as ever. The state, and with it rewards and distances, stays
-true.
+`PerturbedEnv` applies a perturbation to the observations of environments, for
+`evaluate.run_episodes`. The state is unchanged, and with it rewards and distances.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from Enviroment.observations import FRAME, PROPRIO, FrameStack, frame_channels
 from Enviroment.task import Task
 
 DictObs = dict[str, np.ndarray]
-# Observations, and which environments begin an episode with them, bool (n_envs,).
+# Arguments: observations, and which of them start an episode, bool (n_envs,).
 Perturbation = Callable[[DictObs, np.ndarray], DictObs]
 
 
@@ -26,12 +25,12 @@ Perturbation = Callable[[DictObs, np.ndarray], DictObs]
 
 
 def scale_brightness(frames: np.ndarray, factor: float) -> np.ndarray:
-    """uint8 of any shape, times `factor`, rounded and cut off at white."""
+    """Multiply uint8 frames of any shape by `factor`, rounded and clipped to [0, 255]."""
     return np.clip(np.rint(frames * np.float32(factor)), 0, 255).astype(np.uint8)
 
 
 def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:
-    """Moves the picture `(..., H, W)` by whole pixels; the edge that it leaves is repeated."""
+    """Shift frames `(..., H, W)` by whole pixels, repeating the border."""
     h, w = frames.shape[-2:]
     rows = np.clip(np.arange(h) - down, 0, h - 1)
     columns = np.clip(np.arange(w) - right, 0, w - 1)
@@ -39,12 +38,16 @@ def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:
 
 
 def swap_environments(group: np.ndarray) -> np.ndarray:
-    """Each environment gets the next one's, the last the first's: `(n_envs, ...)`."""
+    """Give each environment the observation of the next one, and the last that of the first.
+
+    Args:
+        group: `(n_envs, ...)`.
+    """
     return np.roll(group, -1, axis=0)
 
 
 def add_noise(group: np.ndarray, std: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Adds N(0, std^2), `std` `(P,)`, to a group `(n_envs, P)`."""
+    """Add noise N(0, std^2), with `std` `(P,)`, to a group `(n_envs, P)`."""
     return (group + rng.standard_normal(group.shape) * std).astype(group.dtype)
 
 
@@ -52,17 +55,17 @@ def add_noise(group: np.ndarray, std: np.ndarray, rng: np.random.Generator) -> n
 
 
 def unperturbed(obs: DictObs, starts: np.ndarray) -> DictObs:
-    """As it is."""
+    """Return the observations unchanged."""
     return obs
 
 
 def on_group(group: str, change: Callable[[np.ndarray], np.ndarray]) -> Perturbation:
-    """Changes one group in every observation alike."""
+    """Return a perturbation that applies a function to one group of all observations."""
     return lambda obs, starts: {**obs, group: change(obs[group])}
 
 
 class FrozenFrames:
-    """The frames of an episode's first observation, until it ends."""
+    """Repeats the frames of an episode's first observation until it ends."""
 
     def __init__(self) -> None:
         self._first: np.ndarray | None = None
@@ -78,13 +81,13 @@ class FrozenFrames:
 
 
 class DroppedFrames:
-    """A share of the frames never arrives; the one before is seen in its place.
+    """Drops a share of the frames and repeats the latest frame instead.
 
-    An episode's first frame always does. What arrived is stacked as the task stacks frames.
+    An episode's first frame is never dropped. Frames are stacked as in the task.
 
     Args:
-        share: 0 to 1.
-        rng: decides which, each step and environment by itself.
+        share: share of dropped frames, 0 to 1.
+        rng: generator that draws independently per step and environment.
     """
 
     def __init__(self, task: Task, share: float, rng: np.random.Generator) -> None:
@@ -105,16 +108,16 @@ class DroppedFrames:
 
 
 def noisy_proprio(std: np.ndarray, rng: np.random.Generator) -> Perturbation:
-    """Sensor noise on the joints, each step anew."""
+    """Return a perturbation that adds independent sensor noise to proprioception at each step."""
     return on_group(PROPRIO, lambda group: add_noise(group, std, rng))
 
 
 class PerturbedEnv(VecEnvWrapper):
-    """Environments whose observations pass through a perturbation.
+    """Environments with perturbed observations.
 
     Args:
-        venv: is not closed with this: it may serve under another perturbation.
-        perturb: with no memory yet; made anew for each evaluation.
+        venv: the environments. `close` does not close them, so that they can be reused.
+        perturb: the perturbation, a new one per evaluation since it may have state.
     """
 
     def __init__(self, venv: VecEnv, perturb: Perturbation) -> None:

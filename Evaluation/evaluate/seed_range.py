@@ -1,4 +1,4 @@
-"""`--seeds`: which episodes an evaluation plays."""
+"""Parse `--seeds`, the episodes of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _TRAINING = {
     "that teachers train on": seeds.TEACHER_TRAINING,
 }
 _OTHERS = {
-    "that chose students": seeds.VALIDATION,
-    "that neither trained nor chose anything": seeds.EVALUATION,
+    "for selecting students": seeds.VALIDATION,
+    "for evaluation only": seeds.EVALUATION,
 }
 _NAMES = {"evaluation": seeds.EVALUATION, "validation": seeds.VALIDATION}
 
@@ -22,19 +22,18 @@ _NAMES = {"evaluation": seeds.EVALUATION, "validation": seeds.VALIDATION}
 def parse_seeds(
     text: str, n_episodes: int | None, default: int, *, allow_training: bool = False
 ) -> range:
-    """The seeds of the episodes, in their order.
+    """Return the seeds of the episodes, in order.
 
     Args:
-        text: `evaluation`, `validation`, or `FIRST:STOP` (without STOP) within one of the ranges
+        text: `evaluation`, `validation`, or `FIRST:STOP` (excluding STOP) within one of the ranges
             of `Enviroment.seeds`.
-        n_episodes: how many, from the first on; None: `default` of a named range, all of
-            FIRST:STOP.
-        allow_training: also seeds that trained something. A student's return there tells how well
-            it learned what it saw, not how good it is.
+        n_episodes: number of episodes; None: `default` for a named range, all of FIRST:STOP.
+        allow_training: whether to allow training seeds. A student's return on these measures how
+            well it fits its training episodes, not how well it generalises.
 
     Raises:
-        UserError: it is no range of seeds that are known, it trained something, or it has fewer
-            seeds than episodes.
+        UserError: the text is not a known range of seeds, the range holds training seeds, or it
+            has fewer seeds than episodes.
     """
     if n_episodes is not None and n_episodes < 1:
         raise UserError(f"--episodes {n_episodes} must be at least 1.")
@@ -43,16 +42,16 @@ def parse_seeds(
         return range(first, first + (default if n_episodes is None else n_episodes))
     match = re.fullmatch(r"(\d{1,12}):(\d{1,12})", text)
     if match is None:
-        raise UserError(f"--seeds {text!r} is none of evaluation, validation, FIRST:STOP.")
+        raise UserError(f"--seeds {text!r} is not one of evaluation, validation, FIRST:STOP.")
     given = range(int(match[1]), int(match[2]))
     _check_known(text, given, allow_training)
     if n_episodes is not None and n_episodes > len(given):
-        raise UserError(f"--seeds {text} are {len(given)} seeds, fewer than --episodes.")
+        raise UserError(f"--seeds {text} has {len(given)} seeds, fewer than --episodes.")
     return given if n_episodes is None else given[:n_episodes]
 
 
 def describe_seeds(episodes: range) -> str:
-    """For the title of a table: "100 unseen seeds"."""
+    """Return a description for titles, e.g. "100 unseen seeds"."""
     for block, name in ((seeds.EVALUATION, "unseen"), (seeds.VALIDATION, "validation")):
         if episodes.start in block:
             return f"{len(episodes)} {name} seeds"
@@ -61,14 +60,14 @@ def describe_seeds(episodes: range) -> str:
 
 def _check_known(text: str, given: range, allow_training: bool) -> None:
     if not given:
-        raise UserError(f"--seeds {text} holds no seed: STOP must be above FIRST.")
+        raise UserError(f"--seeds {text} is empty: STOP must be above FIRST.")
     for what, block in _TRAINING.items():
         if not allow_training and given.start < block.stop and block.start < given.stop:
             raise UserError(
-                f"--seeds {text} holds seeds {what} ({block.start}:{block.stop}), where a return "
-                "does not tell how good a student is. --allow_training_seeds plays them anyway."
+                f"--seeds {text} holds seeds {what} ({block.start}:{block.stop}), on which returns "
+                "do not measure generalisation. Add --allow_training_seeds to use them anyway."
             )
     blocks = {**_TRAINING, **_OTHERS}
     if not any(given[0] in block and given[-1] in block for block in blocks.values()):
         known = ", ".join(f"{b.start}:{b.stop} ({what})" for what, b in blocks.items())
-        raise UserError(f"--seeds {text} lies in no one of the ranges that are known: {known}.")
+        raise UserError(f"--seeds {text} is not within one of the known ranges: {known}.")

@@ -1,4 +1,4 @@
-"""What the tools of this folder look at: a student, its task, its environments, its teacher."""
+"""Open the subject of an evaluation: a student with its task, environments and teacher."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from Evaluation.evaluate.episodes import Act, policy_act
 from Evaluation.evaluate.figures import baselines_on
 from Evaluation.evaluate.seed_range import parse_seeds
 from Evaluation.runs import Run, read_run
-from Evaluation.tool import note
+from Evaluation.tool import print_note
 from Models.bundle import read_bundle
 from Models.student.bundle import load_student
 from Models.student.policy import FrozenNormaliser, StudentPolicy
@@ -36,26 +36,27 @@ from Models.teacher.corruption import corrupt
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
 from Models.teacher.shipped import default_teacher
 
-_ENVS = 10  # the batch that figures are computed in: another one rounds otherwise
-# Of bundles that do not say what they were made with: the defaults of Distillation's flags, on
-# the machine that made the published ones.
+_ENVS = 10  # batch size of evaluations, which affects rounding
+# For bundles without these values: the defaults of Distillation's flags, on the machine of the
+# published bundles.
 _THREADS, _MIN_STD = 2, 0.2
+_WITHOUT_TEACHER = "Omitting figures that need a teacher; give it by --teacher BUNDLE."
 
 
 @dataclass(frozen=True)
 class SubjectFlags:
-    """Which student, and on which episodes."""
+    """Select a student and the episodes."""
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
     episodes: int | None = None  # default: 100, or all of FIRST:STOP
     seeds: str = "evaluation"  # evaluation, validation, or FIRST:STOP
-    allow_training_seeds: bool = False  # in FIRST:STOP, where a return tells little
-    output: Path | None = None  # where the result goes
-    threads: int | None = None  # of torch; default: as in training. Last digits depend on it
+    allow_training_seeds: bool = False  # allow FIRST:STOP to hold training seeds
+    output: Path | None = None  # path of the result
+    threads: int | None = None  # of torch; default: as in training. Affects the last digits
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
 
     def seed_range(self, default: int = 100) -> range:
-        """The episodes. Raises UserError as `parse_seeds` does."""
+        """Return the seeds of the episodes. Raises UserError as `parse_seeds` does."""
         if self.threads is not None and self.threads < 1:
             raise UserError(f"--threads {self.threads} must be at least 1.")
         allow = self.allow_training_seeds
@@ -63,44 +64,44 @@ class SubjectFlags:
 
 
 @dataclass(frozen=True)
-class TaughtFlags(SubjectFlags):
-    """And which teacher it is measured against."""
+class TeacherFlags(SubjectFlags):
+    """Select a student, the episodes, and the teacher to compare with."""
 
-    teacher: Path | None = None  # bundle, or run with one; default: who taught it, or the task's
+    teacher: Path | None = None  # bundle, or run with one; default: its own teacher, or the task's
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A student of a run folder, or of a bundle alone."""
+    """A student from a run folder or a bundle."""
 
-    folder: Path  # as it was given
+    folder: Path  # as given
     bundle: Path
     student: StudentPolicy
     description: Mapping[str, Any]  # the bundle's
-    run: Run | None  # None: it is a bundle alone
-    task: Task  # with frames as the student's
+    run: Run | None  # None for a bundle without a run
+    task: Task  # with the student's frame size and interval
 
     @property
     def blind(self) -> bool:
-        """Whether its frames were zeroed in training, so that they are here."""
+        """Whether its frames were zeroed in training, and therefore in evaluations."""
         trained_so = self.run is not None and self.run.config["student"].get("blind", False)
         return bool(self.description.get("blind", trained_so))
 
     @property
     def groups(self) -> Mapping[str, spaces.Space]:
-        """The observation groups that it reads."""
+        """The observation groups that it uses."""
         space = self.student.observation_space
         assert isinstance(space, spaces.Dict)
         return space.spaces
 
     @property
     def threads(self) -> int:
-        """Of torch, in training."""
+        """Threads of torch in training."""
         return int(self.description.get("threads", _THREADS))
 
     @property
     def id_seed(self) -> int | None:
-        """The first seed that it was trained on; None: nothing says."""
+        """The first seed of its training; None if unknown."""
         if "id_seed" in self.description:
             return int(self.description["id_seed"])
         if self.run is None:
@@ -111,33 +112,33 @@ class Subject:
 
     @property
     def proprio_std(self) -> np.ndarray:
-        """Deviation of each number of `proprio` as its normaliser has it, `(P,)`."""
+        """Standard deviation of each element of `proprio`, from its normaliser, `(P,)`."""
         normaliser = self.student.normalisers[PROPRIO]
         assert isinstance(normaliser, FrozenNormaliser)
         return normaliser.std.numpy()
 
     @property
     def diagnostics(self) -> Path:
-        """Where tools write what they find."""
+        """The folder of the results of diagnostics."""
         return self.folder / DIAGNOSTICS
 
     def act(self, *, stochastic: bool = False) -> Act:
-        """Its policy as its task is judged: by the most probable actions, or by samples.
+        """Return its policy, deterministic or stochastic as its task is evaluated.
 
-        What samples are drawn from, torch's own generator, begins anew with this call.
+        Seeds torch's global generator, which samples are drawn from.
 
         Args:
-            stochastic: samples, however the task is judged.
+            stochastic: sample actions even if the task is evaluated by the mode.
         """
         torch.manual_seed(seeds.model(0))
         deterministic = self.task.judged_by_mode and not stochastic
         return policy_act(self.student, deterministic=deterministic)
 
     def make_env(self, n_episodes: int, *, blind: bool = False) -> VecEnv:
-        """Environments for evaluation; the caller closes them.
+        """Make environments for evaluation; the caller closes them.
 
         Raises:
-            UserError: what they show is not what the student was trained on.
+            UserError: the observations have other shapes than in training.
         """
         n_envs, first = min(_ENVS, n_episodes), seeds.EVALUATION.start
         if STATE in self.groups:
@@ -151,35 +152,35 @@ class Subject:
             raise
         return env
 
-    def _check_shapes(self, shown: spaces.Space) -> None:
-        assert isinstance(shown, spaces.Dict)
+    def _check_shapes(self, observed: spaces.Space) -> None:
+        assert isinstance(observed, spaces.Dict)
         for group, space in self.groups.items():
-            now = shown.spaces[group].shape if group in shown.spaces else None
-            if now != space.shape:
+            shape = observed.spaces[group].shape if group in observed.spaces else None
+            if shape != space.shape:
                 raise UserError(
-                    f"{self.bundle} reads {group} {space.shape}, and {self.task.name} shows "
-                    f"{now or 'none'}: the task has changed since. Train the student anew."
+                    f"{self.bundle} expects {group} {space.shape}, but {self.task.name} provides "
+                    f"{shape or 'none'}: the task has changed. Train the student again."
                 )
 
     def check_frames(self) -> None:
-        """Raises UserError where the student reads no frames."""
+        """Raise UserError if the student does not observe frames."""
         if FRAME not in self.groups:
-            raise UserError(f"{self.folder}: its student reads the state and sees no frames.")
+            raise UserError(f"{self.folder}: its student observes the state instead of frames.")
 
-    def check_sees(self) -> None:
-        """Raises UserError where there are no frames to speak of."""
+    def check_uses_frames(self) -> None:
+        """Raise UserError if the student does not observe frames, or was trained blind."""
         self.check_frames()
         if self.blind:
-            raise UserError(f"{self.folder}: its student is blind, it was trained without frames.")
+            raise UserError(f"{self.folder}: its student is blind, i.e. trained without frames.")
 
 
 @dataclass(frozen=True)
-class Taught:
-    """Who taught a student, and what it is measured against."""
+class ReferenceTeacher:
+    """The teacher that a student is compared with."""
 
-    teacher: Teacher  # with the noise that it had in training
-    baselines: Baselines  # of the teacher without noise
-    is_own: bool  # it taught this student, as far as anything says
+    teacher: Teacher  # with its noise of training
+    baselines: Baselines  # returns without noise
+    is_own: bool  # whether it taught this student, as far as known
 
     @property
     def is_corrupted(self) -> bool:
@@ -187,23 +188,23 @@ class Taught:
 
 
 def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
-    """The student of a run folder or of a bundle. It needs no teacher.
+    """Open the student of a run folder or of a bundle, without its teacher.
 
     Args:
-        env_id: of its task, if the command line names it: see `with_package`.
+        env_id: ID of its task if given on the command line, see `with_package`.
 
     Raises:
-        UserError: there is none, it is damaged, or of a task that is not known.
+        UserError: there is no student, it is damaged, or its task is unknown.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}. Give a run folder, or a student's bundle.")
+        raise UserError(f"There is no folder {folder}. Give a run folder or a student's bundle.")
     run = read_run(folder) if (folder / CONFIG_FILE).is_file() else None
     bundle = folder / STUDENT if run is not None or (folder / STUDENT).is_dir() else folder
     if run is not None and not bundle.is_dir():
         raise UserError(
-            f"The run in {folder} has no student yet: it was cut short before its first "
-            "evaluation. Its command with --resume goes on."
+            f"The run in {folder} has no student yet: it was interrupted before its first "
+            "evaluation. Continue it by its command with --resume."
         )
     student = load_student(bundle)
     description = read_bundle(bundle, "student")[1]
@@ -216,11 +217,11 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     return Subject(folder, bundle, student, description, run, dataclasses.replace(task, **changes))
 
 
-def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
-    """The teacher of a student; None, with a note, where only `--teacher` would tell.
+def find_teacher(subject: Subject, given: Path | None) -> ReferenceTeacher | None:
+    """Return the teacher of a student; print a note and return None if it is not found.
 
     Raises:
-        UserError: the given one is missing or damaged, or of another task.
+        UserError: the given teacher is missing or damaged, or belongs to another task.
     """
     try:
         folder = given or _own_teacher(subject)
@@ -228,45 +229,45 @@ def find_teacher(subject: Subject, given: Path | None) -> Taught | None:
     except UserError as error:
         if given is not None:
             raise
-        note(f"{error} What needs a teacher is left out; --teacher BUNDLE names one.")
+        print_note(f"{error} {_WITHOUT_TEACHER}")
         return None
     description = teacher.description
     is_own = _is_own_teacher(subject, description)
     if not is_own:
-        what = f"{subject.folder} learned from another teacher than the one in {folder}"
+        mismatch = f"{subject.folder} learned from another teacher than the one in {folder}."
         if given is None:
-            note(f"{what}. What needs a teacher is left out; --teacher BUNDLE names one.")
+            print_note(f"{mismatch} {_WITHOUT_TEACHER}")
             return None
-        note(f"{what}. Figures that need a teacher are measured against this one.")
+        print_note(f"{mismatch} Figures that need a teacher are computed with this one.")
     elif noise := _noise(subject):
         teacher = corrupt(teacher, noise["sigma"], noise["seed"])
-    return Taught(teacher, description.baselines, is_own=is_own)
+    return ReferenceTeacher(teacher, description.baselines, is_own=is_own)
 
 
 def _own_teacher(subject: Subject) -> Path:
-    given = _teaching(subject).get("teacher")
+    given = _teacher_flags(subject).get("teacher")
     return Path(given) if given else default_teacher(subject.task.name)
 
 
-def _teaching(subject: Subject) -> Mapping[str, Any]:
-    """The run's flags that tell who teaches; empty of a bundle alone."""
+def _teacher_flags(subject: Subject) -> Mapping[str, Any]:
+    """Return the run's flags of the teacher; empty for a bundle without a run."""
     return {} if subject.run is None else subject.run.config.get("teaching", {})
 
 
 def _min_std(subject: Subject) -> float:
-    """The floor of its deviation in training, on which every KL to it depends."""
-    said = subject.description.get("teacher", {}).get("min_std")
-    return float(said or _teaching(subject).get("min_teacher_std") or _MIN_STD)
+    """Return the minimum of the teacher's deviation in training, which the KL depends on."""
+    described = subject.description.get("teacher", {}).get("min_std")
+    return float(described or _teacher_flags(subject).get("min_teacher_std") or _MIN_STD)
 
 
 def _noise(subject: Subject) -> Mapping[str, Any]:
-    """The corruption of its teacher; empty without."""
+    """Return the corruption of its teacher; empty if there is none."""
     config = {} if subject.run is None else subject.run.config
     return subject.description.get("corruption") or config.get("corruption") or {}
 
 
 def _is_own_teacher(subject: Subject, given: TeacherDescription) -> bool:
-    """Whether a teacher without noise taught a student, as far as anything says."""
+    """Return whether this teacher, before corruption, taught the student, as far as known."""
     identity = subject.description.get("teacher", {}).get("identity")
     if identity is None and subject.run is not None and not _noise(subject):
         identity = subject.run.teacher_identity
@@ -274,19 +275,21 @@ def _is_own_teacher(subject: Subject, given: TeacherDescription) -> bool:
 
 
 def _teacher_sha256(subject: Subject) -> str | None:
-    """Of the teacher without noise; None: nothing says."""
+    """Return the hash of the teacher before corruption; None if unknown."""
     of_run = None if subject.run is None else subject.run.teacher_sha256
     of_bundle = subject.description.get("teacher", {}).get("sha256")
     return of_bundle or _noise(subject).get("uncorrupted_sha256") or of_run
 
 
-def open_seeing(flags: TaughtFlags, episodes: range) -> tuple[Subject, dict[str, np.ndarray]]:
-    """A student of frames, and the returns on these seeds that its teacher's bundle knows.
+def open_frame_student(
+    flags: TeacherFlags, episodes: range
+) -> tuple[Subject, dict[str, np.ndarray]]:
+    """Open a student that observes frames, with its teacher's baselines on these seeds.
 
     Raises:
-        UserError: as `open_subject` and `find_teacher`; or it sees no frames.
+        UserError: as `open_subject` and `find_teacher`; or it does not observe frames.
     """
     subject = open_subject(flags.run, flags.env_id)
-    subject.check_sees()
-    taught = find_teacher(subject, flags.teacher)
-    return subject, {} if taught is None else baselines_on(taught.baselines, episodes)
+    subject.check_uses_frames()
+    reference = find_teacher(subject, flags.teacher)
+    return subject, {} if reference is None else baselines_on(reference.baselines, episodes)

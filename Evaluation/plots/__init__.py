@@ -1,1 +1,1 @@
-"""Learning curves: `python -m Evaluation.plots`."""
+"""Draw learning curves: `python -m Evaluation.plots`."""

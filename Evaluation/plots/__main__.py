@@ -1,4 +1,4 @@
-"""`python -m Evaluation.plots RUNS...`: learning curves of several runs in one figure."""
+"""`python -m Evaluation.plots RUNS...`: draw learning curves of several runs in one figure."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from Evaluation.plots.picture import write_picture
 from Evaluation.plots.run_curves import BLACK, BLUE, GRAY, GREEN, ORANGE, PURPLE, SKY, VERMILION
 from Evaluation.runs import Run, find_runs
 from Evaluation.table import Row, rows_of
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 
 _FORMATS = (".png", ".pdf", ".svg")
 _PANEL_INCHES = (5.6, 3.9)
 _LEGEND_ROW, _LEGEND_LETTER, _LEGEND_HANDLE = 0.2, 0.072, 0.8  # inches
 _COLORS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-# 7 colours, 8 markers and 5 styles: 280 groups go by before two look the same.
+# 7 colours, 8 markers and 5 styles distinguish 280 groups.
 _STYLES: tuple[Any, ...] = (
     "-",
     (0, (5, 2)),
@@ -47,30 +47,32 @@ _STYLES: tuple[Any, ...] = (
     (0, (1, 1)),
     (0, (8, 2, 1, 2, 1, 2)),
 )
-_MARKED = 8  # markers a curve
+_MARKED = 8  # markers per curve
 _METRIC_HELP = (
     f"{', '.join(CURVES)}, or a key of metrics.jsonl such as train/pg_loss; "
-    "a row of the figure each"
+    "one row of the figure each"
 )
-_CUT = "the end of a run that was cut short, or is under way"
+_CUT = "end of a run that was cut short or is in progress"
 
 
 @dataclass(frozen=True)
 class PlotFlags:
-    """Draw learning curves of runs of one task. Runs that differ by run_index alone are one curve:
-    the interquartile mean with its 95% bootstrap interval over the runs, each of which is a thin
-    line. Evaluations during training are on validation seeds.
+    """Draw learning curves of runs of one task.
+
+    Runs that differ only by run_index are shown as one curve, the interquartile mean with its 95%
+    bootstrap interval over runs, and as a thin line per run. Evaluations during training are on
+    validation seeds.
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
-    x: tuple[XAxis, ...] = ("env_steps",)  # a column of the figure each
+    x: tuple[XAxis, ...] = ("env_steps",)  # one column of the figure each
     metric: Annotated[tuple[str, ...], tyro.conf.arg(help=_METRIC_HELP)] = ("skill",)
     output: Path = Path("curves.png")  # .png, .pdf or .svg
 
 
 @dataclass(frozen=True)
 class Group:
-    """A row of the table, as the figure shows it."""
+    """An experiment with its style in the figure."""
 
     name: str
     color: str
@@ -80,14 +82,16 @@ class Group:
 
 
 def plot_runs(flags: PlotFlags) -> None:
-    """Writes the figure, and notes on stderr each run that is missing somewhere in it.
+    """Write the figure, and print a note per run that is missing in a panel.
 
     Raises:
         UserError: there are no runs, they are of different tasks, none has the metric, or the
             figure cannot be written.
     """
     if flags.output.suffix.lower() not in _FORMATS:
-        raise UserError(f"--output {flags.output}: the name ends in {', '.join(_FORMATS)}.")
+        raise UserError(
+            f"--output {flags.output}: the name must end in one of {', '.join(_FORMATS)}."
+        )
     if flags.output.is_dir() or not flags.output.absolute().parent.is_dir():
         raise UserError(f"--output {flags.output}: name a file in a folder that exists.")
     runs = find_runs(flags.runs)
@@ -96,7 +100,7 @@ def plot_runs(flags: PlotFlags) -> None:
     figure, remarks = draw_comparison(groups, flags.x, [metric_of(m) for m in flags.metric])
     write_picture(figure, flags.output, dpi=150)
     for remark in remarks:
-        note(remark)
+        print_note(remark)
     print(f"curves   {flags.output}")
 
 
@@ -105,13 +109,13 @@ def _check_one_task(runs: Sequence[Run]) -> None:
     if len(examples) > 1:
         each = "\n".join(f"  {task}: {folder}" for task, folder in examples.items())
         raise UserError(
-            f"A figure shows one task, and these runs are of several:\n{each}\n"
-            "Name the runs of one of them."
+            f"A figure shows a single task, but these runs are of several:\n{each}\n"
+            "Give the runs of one of them."
         )
 
 
 def make_groups(rows: Sequence[Row]) -> list[Group]:
-    """Gives each row a colour, marker and line style of its own."""
+    """Give each row its own colour, marker and line style."""
     looks = zip(cycle(_COLORS), cycle(_MARKERS), cycle(_STYLES), strict=False)
     return [
         Group(str(name), *look, row.runs)
@@ -122,7 +126,10 @@ def make_groups(rows: Sequence[Row]) -> list[Group]:
 def draw_comparison(
     groups: Sequence[Group], xs: Sequence[XAxis], metrics: Sequence[Metric]
 ) -> tuple[Figure, list[str]]:
-    """The figure, a row for each metric and a column for each axis, and what is missing in it.
+    """Draw the figure, with a row per metric and a column per axis.
+
+    Returns:
+        The figure, and remarks on runs that are missing in it.
 
     Raises:
         UserError: no run has one of the metrics.
@@ -134,13 +141,13 @@ def draw_comparison(
     height = _PANEL_INCHES[1] * len(metrics) + legend
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = figure.subplots(len(metrics), len(xs), squeeze=False)
-    remarks: dict[str, None] = {}  # in order, each once
+    remarks: dict[str, None] = {}  # ordered, without duplicates
     handles: dict[int, Line2D] = {}  # by group
     for metric, row in zip(metrics, panels, strict=True):
         for x, axes in zip(xs, row, strict=True):
             curves = [_read(group, metric, x, remarks) for group in groups]
             if not any(curves):
-                _complain(metric, x, groups)
+                _raise_no_curves(metric, x, groups)
             for i, (group, of_group) in enumerate(zip(groups, curves, strict=True)):
                 if of_group:
                     handles[i] = _draw_group(axes, group, of_group)
@@ -165,29 +172,30 @@ def _read(group: Group, metric: Metric, x: XAxis, remarks: dict[str, None]) -> l
         try:
             curve = read_curve(run, metric, x)
         except UserError as error:
-            remarks[f"left out: {error}"] = None
+            remarks[f"Omitting a run: {error}"] = None
             continue
         if curve is None:
             remarks[
-                f"left out: {run.folder} logged no {metric.logged} against {METRICS[x].label}."
+                f"Omitting a run: {run.folder} logged no {metric.logged} against "
+                f"{METRICS[x].label}."
             ] = None
         else:
             curves.append(curve)
     return curves
 
 
-def _complain(metric: Metric, x: XAxis, groups: Sequence[Group]) -> None:
+def _raise_no_curves(metric: Metric, x: XAxis, groups: Sequence[Group]) -> None:
     logged: set[str] = set()
     for run in (run for group in groups for run in group.runs):
         logged |= {key for point in run.metrics for key in point if not key.startswith("time/")}
     raise UserError(
-        f"No run here logged {metric.logged} against {METRICS[x].label}. --metric is one of "
-        f"{', '.join(CURVES)}, or one of what they logged: {', '.join(sorted(logged - {'step'}))}."
+        f"None of these runs logged {metric.logged} against {METRICS[x].label}. --metric is one of "
+        f"{', '.join(CURVES)}, or a logged key: {', '.join(sorted(logged - {'step'}))}."
     )
 
 
 def _draw_group(axes: Axes, group: Group, curves: Sequence[Curve]) -> Line2D:
-    """Draws a group, and returns what stands for it in the legend."""
+    """Draw a group, and return its handle for the legend."""
     look: dict[str, Any] = {"color": group.color, "linestyle": group.style, "marker": group.marker}
     mean = mean_curve(curves)
     for curve in curves:
@@ -213,7 +221,7 @@ def _draw_group(axes: Axes, group: Group, curves: Sequence[Curve]) -> Line2D:
 
 
 def _draw_mean(axes: Axes, mean: MeanCurve, look: dict[str, Any]) -> None:
-    if len(mean.x) == 1:  # a band of no width would not be seen
+    if len(mean.x) == 1:  # a band without width would be invisible
         arms = [mean.mid - mean.low, mean.high - mean.mid]
         axes.errorbar(mean.x, mean.mid, arms, color=look["color"], marker=look["marker"], capsize=3)
         return
@@ -250,7 +258,7 @@ def _finish(axes: Axes, metric: Metric, x: XAxis, runs: Sequence[Run]) -> None:
 
 
 def main() -> None:
-    """The command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Invalid input ends it with exit code 2 and one message on stderr."""
     run_tool(PlotFlags, "Evaluation.plots", plot_runs)
 
 

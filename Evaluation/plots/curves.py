@@ -1,4 +1,4 @@
-"""Learning curves: the points of each run, and the mean over runs that differ by seeds alone."""
+"""Compute learning curves: the points of each run, and the mean over runs with other seeds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from Evaluation.stats.estimates import iqm
 XAxis = Literal["env_steps", "gradient_steps", "samples", "seconds"]  # keys of METRICS
 _CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
 _ENV_STEPS, _ROUND = "time/env_steps", "dagger/round"
-_MOST_POINTS = 100  # of a mean curve
+_MAX_POINTS = 100  # of a mean curve
 _RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric of one run; x rises strictly. Both `(points,)`, and neither is ever empty."""
+    """A metric of one run. `x`, strictly increasing, and `y` are `(points,)` and not empty."""
 
     run: Run
     x: np.ndarray
@@ -32,13 +32,13 @@ class Curve:
 
     @property
     def is_cut(self) -> bool:
-        """The run was cut short, or is under way."""
+        """Whether the run was interrupted or is in progress."""
         return self.run.figures is None
 
 
 @dataclass(frozen=True)
 class MeanCurve:
-    """Over runs: the interquartile mean and its bootstrap interval; each `(points,)`."""
+    """The interquartile mean over runs and its bootstrap interval; each `(points,)`."""
 
     x: np.ndarray
     mid: np.ndarray
@@ -47,17 +47,17 @@ class MeanCurve:
 
 
 def metric_of(name: str) -> Metric:
-    """A metric by its short name, or by its key in `metrics.jsonl`."""
+    """Return a metric by its short name, or by its key in `metrics.jsonl`."""
     known = METRICS.get(name)
     return known if known is not None and known.logged else Metric(name, name, logged=name)
 
 
 def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
-    """The curve of a run; None where it logged no such metric, or not what the axis shows.
+    """Return the curve of a run; None if it logged no such metric, or no values for the axis.
 
-    A point that logs no `x` itself lies between the points that do, by their `step`. Of several
-    points at one place the last counts: all that cloning learns, it learns at one number of
-    environment steps, those of its dataset. DAgger's are those that it has learned from.
+    Points without `x` are interpolated by `step` between points with it. Of several points with the
+    same `x`, the last counts: with cloning, all points have the env steps of the dataset. Env steps
+    of DAgger are those of the aggregated data.
 
     Raises:
         UserError: the run's metrics are missing or damaged.
@@ -73,7 +73,7 @@ def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
         value = point.get(keys[0])
         if not isinstance(value, int | float) or not math.isfinite(value):
             continue
-        while xs and xs[-1] >= place:  # the run went back to a checkpoint, or stands still
+        while xs and xs[-1] >= place:  # resumed from a checkpoint, or the same x
             del xs[-1], ys[-1]
         xs.append(place)
         ys.append(float(value))
@@ -81,11 +81,13 @@ def read_curve(run: Run, metric: Metric, x: XAxis) -> Curve | None:
 
 
 def mean_curve(curves: Sequence[Curve]) -> MeanCurve | None:
-    """The mean of the finished runs, from where all of them have begun; None below two runs.
+    """Return the mean of finished runs, from the latest of their first points on.
 
-    Between its points a run counts as a straight line, and after its end it keeps its last value:
-    the student stays what it is. The interval is `Evaluation.stats`'s bootstrap over runs, at each
-    place alone.
+    Runs are interpolated linearly between points and keep their last value after their end. The
+    interval is the bootstrap over runs of `Evaluation.stats`, pointwise.
+
+    Returns:
+        None for fewer than two runs.
     """
     whole = [curve for curve in curves if not curve.is_cut]
     if len(whole) < 2:
@@ -93,14 +95,14 @@ def mean_curve(curves: Sequence[Curve]) -> MeanCurve | None:
     first = max(curve.x[0] for curve in whole)
     grid = np.unique(np.concatenate([curve.x for curve in whole]))
     grid = grid[grid >= first]
-    grid = grid[np.unique(np.linspace(0, len(grid) - 1, _MOST_POINTS).round().astype(int))]
+    grid = grid[np.unique(np.linspace(0, len(grid) - 1, _MAX_POINTS).round().astype(int))]
     values = np.stack([np.interp(grid, curve.x, curve.y) for curve in whole], axis=1)
     low, high = _interval(values)
     return MeanCurve(grid, iqm(values), low, high)
 
 
 def teacher_levels(runs: Sequence[Run], metric: Metric) -> list[float]:
-    """Where the teacher's line is, for each of the runs' teachers; none if none is known."""
+    """Return the level of each of the runs' teachers; empty if none is known."""
     if metric.teacher is None:
         return []
     if not isinstance(metric.teacher, str):
@@ -114,7 +116,7 @@ def teacher_levels(runs: Sequence[Run], metric: Metric) -> list[float]:
 
 
 def _interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap of the interquartile mean; `(points, runs)` -> two `(points,)`."""
+    """Return the bootstrap interval of the interquartile mean: `(points, runs)` -> `(points,)`."""
     n_runs = values.shape[1]
     drawn = np.random.default_rng(0).integers(n_runs, size=(_RESAMPLES, n_runs))
     resampled = iqm(values[:, drawn])  # (points, resamples)
@@ -123,25 +125,25 @@ def _interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.n
 
 
 def _places(run: Run, x: XAxis) -> list[float] | None:
-    """Where each point of the run lies on the axis; None where the run does not say."""
+    """Return the position of each point of the run on the axis; None if unknown."""
     if x == "env_steps" and is_cloning(run.method):
         return _learned_from(run)
     if x != "samples":
-        return _clock(run.metrics, f"time/{x}")
+        return _counter(run.metrics, f"time/{x}")
     if is_cloning(run.method):
-        steps = _clock(run.metrics, "time/gradient_steps")
+        steps = _counter(run.metrics, "time/gradient_steps")
         each = run.config["training"].get("batch_size") or _CLONING_BATCH
     else:
-        steps = _clock(run.metrics, _ENV_STEPS)
+        steps = _counter(run.metrics, _ENV_STEPS)
         each = run.config["training"].get("num_epochs", 1) if makes_epochs(run.method) else 1
     return None if steps is None else [step * each for step in steps]
 
 
 def _learned_from(run: Run) -> list[float] | None:
-    """Env steps of the data that a cloned student has learned from, at each point.
+    """Return the env steps of the data of a cloned student at each point.
 
-    What a round of DAgger has collected counts from the round's first gradient step on: version 0.1
-    logged the evaluation of the student before it after the collection, without its env steps.
+    Steps collected in a round of DAgger count from the round's first gradient step on: version 0.1
+    logged the evaluation before that step after the collection, without env steps.
     """
     points = run.metrics
     known = [point for point in points if point.get(_ENV_STEPS) is not None]
@@ -163,13 +165,13 @@ def _learned_from(run: Run) -> list[float] | None:
 
 
 def _round_env_steps(run: Run) -> int:
-    """Of a round of DAgger, which is whole steps of all environments."""
+    """Return the env steps per round of DAgger, rounded down to steps of all environments."""
     asked, n_envs = run.config["cloning"]["round_env_steps"], run.config["training"]["num_envs"]
     return asked // n_envs * n_envs
 
 
-def _clock(points: Sequence[dict[str, Any]], key: str) -> list[float] | None:
-    """The value of a clock at each point, interpolated by `step` where it was not logged."""
+def _counter(points: Sequence[dict[str, Any]], key: str) -> list[float] | None:
+    """Return the value of a counter at each point, interpolated by `step` if not logged."""
     known = [(i, p["step"], float(p[key])) for i, p in enumerate(points) if p.get(key) is not None]
     if not known:
         return None

@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Write figures to files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from Common.files.durable import write_file
 
 
 def write_picture(figure: Figure, path: Path, dpi: int = 150) -> Path:
-    """Write a figure in the format that the file's name ends in, all or nothing.
+    """Write a figure atomically, in the format of the file's suffix.
 
-    Names in it are drawn as they are: to matplotlib, "$" begins a formula, and a name that is no
-    formula raises. The ticks of a logarithmic axis are formulas.
+    Text is not parsed as formulas, since "$" in names would raise; only the ticks of logarithmic
+    axes are.
 
     Raises:
-        UserError: it cannot be written.
+        UserError: the file cannot be written.
     """
     for text in figure.findobj(Text):
         text.set_parse_math(False)

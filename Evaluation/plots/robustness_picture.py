@@ -1,6 +1,6 @@
-"""The curves of `Evaluation.robustness` as a picture.
+"""Draw the curves of `Evaluation.robustness`.
 
-Colours are Okabe and Ito's; line styles differ too, for a black-and-white printer.
+Colours are Okabe and Ito's; line styles differ too, for black-and-white prints.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _LEVELS = (("teacher_return", "teacher", GREEN, "--"), ("blind_return", "blind",
 
 
 def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> None:
-    """Draws the return against each disturbance, with its 95% interval.
+    """Draw the return against the level of each disturbance, with its 95% interval.
 
     Args:
-        result: as `robustness.measure_robustness` gives it.
-        path: PNG; its folder is there.
+        result: result of `robustness.measure_robustness`.
+        path: path of the PNG in an existing folder.
     """
     curves = result["curves"]
     rows = -(-len(curves) // _COLUMNS)
@@ -40,7 +40,7 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     for axes in grid[:, 0]:
         axes.set_ylabel(METRICS["return"].label, fontsize=9)
     figure.suptitle(
-        f"{task_name}: {result['episodes']} episodes a point, the same seeds", fontsize=10
+        f"{task_name}: {result['episodes']} episodes per point, same seeds", fontsize=10
     )
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)

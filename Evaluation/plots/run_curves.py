@@ -1,8 +1,7 @@
-"""The curves of a run, drawn from its `metrics.jsonl` alone.
+"""Draw the curves of a run from its `metrics.jsonl`.
 
-What is drawn is data: a `Panel` holds lines and levels, and a panel without any data is left
-out. Colours are Okabe and Ito's, told apart by the colour-blind; line styles differ too, so that
-the picture survives a black-and-white printer.
+A `Panel` declares lines and levels; panels without data are omitted. Colours are Okabe and Ito's,
+which are safe for colour-blind readers; line styles differ too, for black-and-white prints.
 """
 
 from __future__ import annotations
@@ -41,9 +40,9 @@ Series = tuple[np.ndarray, np.ndarray]  # steps, values; both (points,)
 
 @dataclass(frozen=True)
 class Line:
-    """A metric against steps, with its interval where `<key>_low` and `<key>_high` exist."""
+    """A metric against steps, with its interval if `<key>_low` and `<key>_high` exist."""
 
-    key: str  # of metrics.jsonl; may hold `*`, where the rest of a key is the task's
+    key: str  # key of metrics.jsonl, may be a pattern with `*`
     label: str
     color: str
     style: Style = "-"
@@ -67,8 +66,8 @@ class Panel:
     lines: tuple[Line, ...]
     levels: tuple[Level, ...] = ()
     columns: int = 1  # of the figure
-    log: bool = False  # drawn so if every value is above zero
-    lowest: float = -math.inf  # values below are cut off
+    log: bool = False  # log scale, if all values are above zero
+    lowest: float = -math.inf  # lower limit of the axis
 
 
 def _panel(
@@ -78,7 +77,7 @@ def _panel(
     columns: int = 1,
     title: str = "",
 ) -> Panel:
-    """Return the panel of a figure. Without `lines`, it draws what the figure is logged as."""
+    """Return the panel of a figure. Without `lines`, it shows the figure's logged key."""
     metric = METRICS[key]
     title = title or metric.label[0].upper() + metric.label[1:]
     if not lines:
@@ -88,7 +87,7 @@ def _panel(
     return Panel(title, lines, levels, columns, metric.log, metric.lowest)
 
 
-# Panels with several lines, by the figure in whose place they stand.
+# Panels with several lines, by the figure that they replace.
 _SEVERAL = {
     "return": _panel(
         "return",
@@ -115,33 +114,33 @@ _SEVERAL = {
 
 
 def _panels() -> tuple[Panel, ...]:
-    """Return a panel for each figure that is logged, unless it is a line of another's."""
+    """Return a panel for each logged figure, unless it is a line of another panel."""
     drawn = {line.key for panel in _SEVERAL.values() for line in panel.lines}
     panels = [
         _SEVERAL.get(key) or _panel(key)
         for key, metric in METRICS.items()
         if metric.logged and (key in _SEVERAL or metric.logged not in drawn)
     ]
-    return tuple(sorted(panels, key=lambda panel: -panel.columns))  # a wide one begins its row
+    return tuple(sorted(panels, key=lambda panel: -panel.columns))  # wide panels first
 
 
 PANELS = _panels()
 
 
 def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
-    """Draw a run's metrics into `run_dir/curves.png`, and return that path.
+    """Draw a run's metrics into `run_dir/curves.png`, and return its path.
 
     Raises:
-        UserError: there is no `metrics.jsonl`, or it holds none of the metrics to be drawn; or the
-            picture cannot be written.
+        UserError: there is no `metrics.jsonl`, it holds none of the metrics, or the picture cannot
+            be written.
     """
     points = read_metrics(run_dir)
     metrics, counted = collect_series(points), step_title(points)
     drawn = [panel for panel in panels if any(_matches(line, metrics) for line in panel.lines)]
     if not drawn:
         raise UserError(
-            f"{run_dir / METRICS_FILE} holds no metric to draw yet. "
-            "A run writes the first ones at the end of its first rollout."
+            f"{run_dir / METRICS_FILE} holds no metrics to draw yet. "
+            "A run writes its first metrics at the end of its first rollout."
         )
     places = _places(drawn)
     rows = places[-1][0] + 1
@@ -158,9 +157,7 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
 
 
 def curves_or_warning(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path | None:
-    """`draw_curves` at the end of a run, which has done its work: None, after one warning, where
-    they cannot be drawn, whatever is the matter.
-    """
+    """Draw the curves at the end of a run; on any error, print a warning and return None."""
     try:
         return draw_curves(run_dir, panels)
     except Exception as error:
@@ -169,9 +166,9 @@ def curves_or_warning(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path |
 
 
 def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
-    """Every numeric metric as steps and values; null is a gap.
+    """Return every numeric metric as steps and values, with NaN for null.
 
-    Where a run went back to a checkpoint, what it wrote later counts.
+    If a step was logged twice because a run resumed from a checkpoint, the later point counts.
     """
     values: dict[str, dict[int, float]] = {}
     for point in points:
@@ -186,7 +183,7 @@ def collect_series(points: Sequence[Mapping[str, Any]]) -> dict[str, Series]:
 
 
 def step_title(points: Sequence[Mapping[str, Any]]) -> str:
-    """Return what `step` counts in a run: gradient steps where it is not the env steps."""
+    """Return the title of `step` in a run: env steps, or gradient steps if they differ."""
     counts_env_steps = all(p.get("time/env_steps", p["step"]) == p["step"] for p in points)
     return _ENV_STEPS if counts_env_steps else METRICS["gradient_steps"].label
 
@@ -197,7 +194,7 @@ def draw_panel(
     metrics: Mapping[str, Series],
     x_title: str = _ENV_STEPS,
 ) -> None:
-    """Draw one panel; lines whose metric is missing are left out."""
+    """Draw one panel, omitting lines without data."""
     for line in panel.lines:
         for key in _matches(line, metrics):
             steps, values = metrics[key]
@@ -263,7 +260,7 @@ def _finite(panel: Panel, metrics: Mapping[str, Series]) -> list[Series]:
 
 
 def _places(panels: Sequence[Panel]) -> list[tuple[int, int]]:
-    """Row and first column of each panel, in reading order."""
+    """Return the row and first column of each panel, in reading order."""
     places, row, column = [], 0, 0
     for panel in panels:
         if column + panel.columns > _COLUMNS:

@@ -1,4 +1,4 @@
-"""An episode's frames and their saliency, side by side or one over the other."""
+"""Draw an episode's frames and their saliency, side by side or overlaid."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 
 from Evaluation.plots.picture import write_picture
 
-_HEIGHT = 384  # pixels of a video's picture, about
+_HEIGHT = 384  # approximate height of a video in pixels
 _MOMENTS = 6
 _COLOUR = np.array([213, 94, 0], np.float32)  # Okabe and Ito's vermilion, on gray frames
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Frames uint8 `(T, H, W, 3)`, and how strongly each pixel counts, `(T, H, W)` in [0, 1]."""
+    """Frames, uint8 `(T, H, W, 3)`, and their saliency, `(T, H, W)` in [0, 1]."""
 
     frames: np.ndarray
     saliency: np.ndarray
@@ -26,20 +26,20 @@ class Pictures:
         return len(self.frames)
 
     def overlay(self, t: int) -> np.ndarray:
-        """A frame, the more coloured the more a pixel counts: uint8 `(H, W, 3)`."""
+        """Return a frame with salient pixels coloured, uint8 `(H, W, 3)`."""
         share = self.saliency[t][..., None]  # (H, W) -> (H, W, 1)
         mixed = (1 - share) * self.frames[t] + share * _COLOUR
         return np.rint(mixed).astype(np.uint8)
 
     def beside(self, t: int) -> np.ndarray:
-        """The frame, and on its right itself coloured; enlarged, with even sides."""
+        """Return the frame and, to its right, the overlay; enlarged, with even sides."""
         pair = np.concatenate([self.frames[t], self.overlay(t)], axis=1)  # (H, 2 W, 3)
         scale = 2 * max(1, _HEIGHT // (2 * pair.shape[0]))
         return np.repeat(np.repeat(pair, scale, axis=0), scale, axis=1)
 
 
 def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
-    """Moments of an episode: the frame, the saliency as dark on white, one over the other."""
+    """Draw steps of an episode: the frame, the saliency as dark on white, and the overlay."""
     moments = np.unique(np.linspace(0, len(pictures) - 1, _MOMENTS).astype(int))
     figure = Figure(figsize=(1.9 * len(moments), 6.0), layout="constrained")
     grid = figure.subplots(3, len(moments), squeeze=False)
@@ -51,7 +51,7 @@ def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
         for axes in column:
             axes.set_xticks([])
             axes.set_yticks([])
-    for axes, label in zip(grid[:, 0], ("what it sees", "what counts", "both"), strict=True):
+    for axes, label in zip(grid[:, 0], ("frame", "saliency", "overlay"), strict=True):
         axes.set_ylabel(label, fontsize=9)
-    figure.suptitle(f"{title}: how strongly the action hangs on each pixel", fontsize=10)
+    figure.suptitle(f"{title}: sensitivity of the action to each pixel", fontsize=10)
     write_picture(figure, path, dpi=130)

@@ -1,1 +1,1 @@
-"""Runs as one static page: `python -m Evaluation.report`."""
+"""Make a static page of runs: `python -m Evaluation.report`."""

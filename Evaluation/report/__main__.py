@@ -1,4 +1,4 @@
-"""`python -m Evaluation.report RESULTS...`: runs as one static page, for a browser or a printer."""
+"""`python -m Evaluation.report RESULTS...`: make a static page of runs, to view or print."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from Common.files.durable import publishing, remove, writing
 from Evaluation.report.entries import find_entries
 from Evaluation.report.page import MEDIA, Page, render_page
 from Evaluation.report.rows import make_rows
-from Evaluation.tool import note, run_tool
+from Evaluation.tool import print_note, run_tool
 
 PAGE = "index.html"
 _MAX_PAGE = 2**28  # bytes
@@ -26,21 +26,22 @@ _MARK = 'name="generator" content="Evaluation.report"'
 
 @dataclass(frozen=True)
 class ReportFlags:
-    """Make a page of runs: who wins, tables, curves, videos, diagnostics, and each run's settings.
-    It needs no network and no server: open `index.html`.
+    """Make a page of runs: comparisons, tables, curves, videos, diagnostics and settings.
+
+    The page needs no network and no server: open `index.html`.
     """
 
     results: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
-    output: Path = Path("report")  # folder; an older report there is replaced
+    output: Path = Path("report")  # folder; an existing report is replaced
     title: str = "Vision distillation: results"
 
 
 def write_report(flags: ReportFlags) -> None:
-    """Writes the page, all or nothing, and notes on stderr whatever could not be shown.
+    """Write the page atomically, and print a note on everything that could not be shown.
 
     Raises:
-        UserError: there is nothing to show, or the output cannot be written, or holds something
-            else than a report.
+        UserError: there is nothing to show, the output cannot be written, or it holds something
+            other than a report.
     """
     _check_free(flags.output)
     found = find_entries(flags.results)
@@ -55,9 +56,9 @@ def write_report(flags: ReportFlags) -> None:
     with writing(f"--output {flags.output}"), publishing(output) as folder:
         text = render_page(page, folder)
         (folder / PAGE).write_text(text, encoding="utf-8")
-        remove(output)  # the older report, now that the new one is whole
+        remove(output)  # the existing report, now that the new one is complete
     for problem in dict.fromkeys(page.problems):
-        note(problem)
+        print_note(problem)
     print(f"page     {flags.output / PAGE}")
 
 
@@ -65,11 +66,11 @@ def _check_free(output: Path) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     if not output.is_dir() or not _is_report(output):
-        raise UserError(f"--output {output} holds something else than a report. Name another.")
+        raise UserError(f"--output {output} holds something other than a report. Name another.")
 
 
 def _is_report(folder: Path) -> bool:
-    """Whether a folder holds a report and nothing else: all of it is deleted with the report."""
+    """Return whether a folder holds only a report, so that it can be deleted."""
     try:
         page = read_bounded(folder / PAGE, _MAX_PAGE).decode(errors="replace")
     except OSError:

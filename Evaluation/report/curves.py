@@ -1,4 +1,4 @@
-"""The curves of a report's page, as JSON that its script draws."""
+"""Prepare the curves of a report as JSON for the page's script."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from Evaluation.plots.curves import (
 from Evaluation.report.rows import ReportRow
 from Evaluation.runs import Run
 
-_MOST_POINTS = 60  # of a run
+_MAX_POINTS = 60  # per run
 _DIGITS = 5
 
 
 def task_curves(rows: Sequence[ReportRow], problems: list[str]) -> dict[str, Any]:
-    """Of one task: what can be chosen, and each row's curves for each choice.
+    """Return a task's metrics and axes, and the curves of each row for each of them.
 
-    Adds to `problems` a line for each run whose metrics cannot be read.
+    Adds a line to `problems` per run whose metrics cannot be read.
     """
     readable = [_readable(row, problems) for row in rows]
     lines: dict[str, dict[str, dict[str, Any]]] = {}
@@ -67,7 +67,7 @@ def _readable(row: ReportRow, problems: list[str]) -> list[Run]:
             if entry.run.metrics:
                 runs.append(entry.run)
             else:
-                problems.append(f"No curve: {entry.run.folder} has not logged anything yet.")
+                problems.append(f"No curve: {entry.run.folder} has not logged any metrics yet.")
         except UserError as error:
             problems.append(f"No curve: {error}")
     return runs
@@ -87,7 +87,7 @@ def _line(runs: Sequence[Run], metric: Metric, x: XAxis) -> dict[str, Any] | Non
 
 def _points(curve: Curve) -> dict[str, Any]:
     last = len(curve.x) - 1
-    chosen = np.unique(np.linspace(0, last, _MOST_POINTS).round().astype(int))
+    chosen = np.unique(np.linspace(0, last, _MAX_POINTS).round().astype(int))
     return {"x": _rounded(curve.x[chosen]), "y": _rounded(curve.y[chosen]), "cut": curve.is_cut}
 
 

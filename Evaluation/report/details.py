@@ -1,4 +1,4 @@
-"""What each run of a report was: command, hashes, configuration, versions."""
+"""Describe the runs of a report: command, hashes, configuration, versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BULKY = ("config", "command", "versions", "teacher_sha256", "git_sha", "sha256"
 
 @dataclass(frozen=True)
 class Details:
-    """A run, as the page tells of it."""
+    """The description of a run on the page."""
 
     name: str
     score: str
@@ -26,7 +26,7 @@ class Details:
 
 
 def run_details(entry: Entry) -> Details:
-    """Return what a run was."""
+    """Return the description of a run."""
     run, described = entry.run, entry.described
     scores = ((metric, metric.of(run)) for metric in MEASURES)
     settings = described.get("config", {}) if entry.shipped else run.config
@@ -51,17 +51,17 @@ def run_details(entry: Entry) -> Details:
 
 
 def run_name(entry: Entry) -> str:
-    """Return what tells a run from the others of its row."""
+    """Return a name that distinguishes a run from the others of its row."""
     return "shipped student" if entry.shipped else f"run_index {entry.run.run_index}"
 
 
 def words(name: str) -> str:
-    """Return a key as people write it."""
+    """Return a key with spaces instead of underscores."""
     return name.replace("_", " ")
 
 
 def text_of(value: Any) -> str:
-    """Return a value of JSON, short."""
+    """Return a JSON value as short text."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict | list):

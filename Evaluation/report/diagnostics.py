@@ -1,4 +1,4 @@
-"""Diagnostics on a report's page: what tools left in the runs' folders, as pictures and tables."""
+"""Show the diagnostics in the runs' folders as pictures and tables of a report."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from Evaluation.report.videos import Video
 
 @dataclass(frozen=True)
 class Card:
-    """A measurement, its picture, or both."""
+    """A measurement, a picture, or both."""
 
     name: str
     title: str
     row: str
     measured: Measurement | None = None
-    picture: str | None = None  # its address in the page
-    lacks_picture: bool = False  # there is one, which cannot be shown
+    picture: str | None = None  # path relative to the page
+    lacks_picture: bool = False  # whether there is one that cannot be shown
     is_damaged: bool = False
     is_video: bool = False
 
 
 def diagnostics(rows: Sequence[ReportRow], media: Media) -> list[Card | Video]:
-    """Return pictures and measurements of all runs; what is damaged is named in its place."""
+    """Return pictures and measurements of all runs, with placeholders for damaged files."""
     return [
         shown
         for row in rows

@@ -1,4 +1,4 @@
-"""What a report is about: runs, students that were shipped without their runs, and films."""
+"""Find the content of a report: runs, students shipped without their runs, and films."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDE
 from Common.runs.tracking import CONFIG_FILE
 from Evaluation.runs import Run, read_run
 
-FILM = "side_by_side"  # the kind that a video's description beside it names
+FILM = "side_by_side"  # the kind in a video's description
 _BUNDLE, _TEACHER = "student.json", "teacher.json"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run, or a student's bundle that somebody shipped without its run."""
+    """A run, or a student's bundle that was shipped without its run."""
 
     run: Run
     shipped: bool
     described: Mapping[str, Any]  # its config.json, or the bundle's description
     student_sha256: str | None
     video: Path | None
-    pictures: tuple[Path, ...]  # curves of a shipped student, and diagnostics; .mp4 among them
-    diagnostics: Mapping[str, dict[str, Any] | str]  # by the file's name without its end: its
-    # JSON, or what is wrong with it
+    pictures: tuple[Path, ...]  # diagnostics, including .mp4, and curves of shipped students
+    # By the file's name without suffix: its JSON, or the reason why it cannot be read.
+    diagnostics: Mapping[str, dict[str, Any] | str]
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Film:
 
 @dataclass(frozen=True)
 class TeacherBundle:
-    """What tells who taught a student that does not say it."""
+    """A teacher's name and returns, to identify the teacher of students without its hash."""
 
-    name: str  # its folder's
+    name: str  # of its folder
     returns: tuple[float, ...]  # on evaluation seeds
 
-    def returned(self, value: float, n_episodes: int) -> bool:
-        """Whether that was its return over the first so many evaluation seeds."""
-        some = self.returns[:n_episodes]
-        return len(some) == n_episodes > 0 and math.isclose(sum(some) / n_episodes, value)
+    def has_return(self, value: float, n_episodes: int) -> bool:
+        """Return whether `value` is its mean return on the first `n_episodes` evaluation seeds."""
+        first = self.returns[:n_episodes]
+        return len(first) == n_episodes > 0 and math.isclose(sum(first) / n_episodes, value)
 
 
 @dataclass
 class Found:
-    """What was read, and what could not be."""
+    """The content that was found, and the problems on the way."""
 
     entries: list[Entry] = field(default_factory=list)
     films: list[Film] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Found:
 
 
 def find_entries(folders: Sequence[Path]) -> Found:
-    """Everything in and below some folders. What is damaged is named in `problems`.
+    """Find everything in and below some folders; damaged files are listed in `problems`.
 
     Raises:
         UserError: a folder does not exist, or there is neither a run nor a student in any.
@@ -89,7 +89,7 @@ def find_entries(folders: Sequence[Path]) -> Found:
     if not found.entries:
         names = ", ".join(map(str, folders))
         why = "".join(f"\n  {problem}" for problem in found.problems)
-        raise UserError(f"No run of a student, and no student's bundle, is in {names}.{why}")
+        raise UserError(f"Neither a student's run nor a student's bundle found in {names}.{why}")
     return found
 
 
@@ -97,7 +97,7 @@ def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
     seen = set()
     for folder in folders:
         if not folder.is_dir():
-            raise UserError(f"{folder} is no folder. Give run folders, or folders of them.")
+            raise UserError(f"{folder} is not a folder. Give run folders, or folders of them.")
         for path in sorted(folder.rglob(name)):
             if path.is_file() and path.resolve() not in seen:
                 seen.add(path.resolve())
@@ -108,14 +108,14 @@ def _collect(found: Found, read: Callable[[Path], Entry | None], path: Path) -> 
     try:
         entry = read(path)
     except (UserError, OSError) as error:
-        found.problems.append(f"Left out: {error}")
+        found.problems.append(f"Omitted: {error}")
         return
     if entry is not None:
         found.entries.append(entry)
 
 
 def _read_run(path: Path) -> Entry | None:
-    """The run of a `config.json`; None of one that is a teacher's or a dataset's."""
+    """Read the run of a `config.json`; return None if it is of a teacher or a dataset."""
     folder = path.parent
     described = _object(path)
     config = described.get("config")
@@ -166,7 +166,7 @@ def _read_shipped(path: Path) -> Entry:
 
 
 def _check_configuration(run: Run) -> None:
-    """Refuses what was not written by `Distillation.run`, before anything else reads it."""
+    """Check that a configuration was written by the current version of `Distillation.run`."""
     training, student = run.config.get("training"), run.config["student"]
     if not isinstance(run.method, str) or not isinstance(run.task, str):
         raise UserError(f"{run.folder} was written by an older version.")
@@ -186,7 +186,7 @@ def _read_teacher(folder: Path, described: Mapping[str, Any]) -> TeacherBundle:
 
 def _video(folder: Path) -> Path | None:
     places = (folder / VIDEOS / "student.mp4", folder / "student.mp4")
-    others = sorted((folder / VIDEOS).glob("*.mp4"), reverse=True)  # by step, the last first
+    others = sorted((folder / VIDEOS).glob("*.mp4"), reverse=True)  # by step, latest first
     return next((path for path in (*places, *others) if path.is_file()), None)
 
 
@@ -200,7 +200,7 @@ def _diagnostics(folder: Path) -> dict[str, dict[str, Any] | str]:
     for path in sorted((folder / DIAGNOSTICS).glob("*.json")):
         problems: list[str] = []
         value = _object(path, problems)
-        found[path.stem] = value or next(iter(problems), f"{path} holds nothing.")
+        found[path.stem] = value or next(iter(problems), f"{path} is empty.")
     return found
 
 
@@ -218,15 +218,18 @@ def _read_film(path: Path) -> Film | None:
 
 
 def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
-    """The JSON object of a file; empty without one. Damage raises, or is added to `problems`."""
+    """Read the JSON object of a file; return an empty one if there is no file.
+
+    A damaged file raises UserError or, if `problems` is given, is added to it.
+    """
     try:
         value = read_json(path)
         if not isinstance(value, dict):
-            raise ValueError("it holds no object")
+            raise ValueError("not an object")
     except FileNotFoundError:
         return {}
     except (ValueError, OSError) as error:
-        message = f"{path} is not readable as JSON: {error}."
+        message = f"{path} cannot be read as JSON: {error}."
         if problems is None:
             raise UserError(message) from None
         problems.append(message)

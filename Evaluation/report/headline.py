@@ -1,4 +1,4 @@
-"""Which method wins, by how much, and how sure that is: in words that claim no more than it is."""
+"""Compare methods: which is better, by how much, and with which certainty."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from Evaluation.stats.estimates import Estimate, iqm, probability_of_improvement
 Verdict = Literal["ahead", "not decided", "one run", "no rival"]
 
 _RESAMPLES = 10_000
-_FEW = 5  # runs of a method below which a bootstrap interval is known to be too narrow
+_FEW = 5  # with fewer runs per method, bootstrap intervals are known to be too narrow
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One comparison: students of one size that learned from one teacher."""
+    """A comparison of students of one size that learned from one teacher."""
 
     where: str
     verdict: Verdict
     statement: str
     details: tuple[str, ...]
-    weight: int  # runs that it rests on
+    weight: int  # number of runs compared
 
 
 def claims(rows: Sequence[ReportRow]) -> list[Claim]:
-    """A claim for each teacher and size of a task's rows; the one on most runs first.
+    """Return a claim per teacher and size of a task's rows, those with most runs first.
 
-    What has no teacher (PPO) is compared where its skill is measured against the same teacher's
-    return. A shipped student was chosen for being good, so it takes no part beside runs; neither
-    does a run that was evaluated on a few episodes.
+    Methods without a teacher (PPO) are compared if their skill refers to the same teacher's return.
+    Shipped students are excluded if there are runs, since they were selected for their results.
+    Runs evaluated on too few episodes are excluded too.
     """
     seeing = [row for row in rows if row.compared and not row.blind]
     seeing = [row for row in seeing if not row.shipped] or seeing
@@ -45,15 +45,15 @@ def claims(rows: Sequence[ReportRow]) -> list[Claim]:
         for size in dict.fromkeys(row.name.size for row in of_teacher if row.teacher == teacher):
             own = [row for row in of_teacher if row.name.size == size]
             left_out = [row for row in rows if row.finished and row not in seeing]
-            where = f"{size} students of {called(teacher)}"
+            where = f"{size} students of {teacher_phrase(teacher)}"
             found.append(_claim(where, own, left_out))
     return sorted((claim for claim in found if claim is not None), key=lambda c: -c.weight)
 
 
 def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
-    """IQM of X minus IQM of Y, each `(runs,)`, and its percentile bootstrap interval over runs.
+    """Return IQM(X) - IQM(Y), each `(runs,)`, with its percentile bootstrap interval over runs.
 
-    Runs are drawn anew within X and within Y. No interval if either has one run alone.
+    Runs are resampled within X and within Y. There is no interval if either has a single run.
     """
     value = float(iqm(x) - iqm(y))
     if min(len(x), len(y)) < 2:
@@ -65,8 +65,8 @@ def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def called(teacher: str) -> str:
-    """A teacher in words."""
+def teacher_phrase(teacher: str) -> str:
+    """Return a teacher as a phrase of a sentence."""
     if teacher == "none":
         return "no teacher"
     return f"a teacher that is {teacher}" if teacher.startswith("not") else f"teacher {teacher}"
@@ -76,7 +76,7 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     measure = next((m for m in MEASURES if rows and all(len(row.scores(m)) for row in rows)), None)
     if measure is None:
         return None
-    best: dict[str, ReportRow] = {}  # of each method; of one run only where it has no others
+    best: dict[str, ReportRow] = {}  # row by method; rows of a single run only without others
     for row in sorted(rows, key=lambda r: (len(r.compared) < 2, -r.values[measure.key].value)):
         best.setdefault(row.name.method, row)
     first, *others = sorted(best.values(), key=lambda row: -row.values[measure.key].value)
@@ -87,7 +87,7 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     second = others[0]
     x, y = first.scores(measure), second.scores(measure)
     gap = difference(x, y)
-    verdict, sureness = _sureness(first, second, gap, measure, x, y)
+    verdict, certainty = _certainty(first, second, gap, measure, x, y)
     scores = [typeset(measure.written(row.values[measure.key].value)) for row in (first, second)]
     verb = "beats" if verdict == "ahead" else "leads"
     statement = (
@@ -101,21 +101,21 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
         f"{_full(first.name)}: {_score(first, measure)}. "
         f"{_full(second.name)}: {_score(second, measure)}."
     )
-    details = [compared, sureness, _costs(first, second)]
+    details = [compared, certainty, _costs(first, second)]
     if any(sum(row.name.method == m for row in rows) > 1 for m in best):
         details.append(
-            "The best settings of each method are compared, chosen by these same figures: that "
-            "flatters a method which was tried with more of them."
+            "The comparison uses the best settings of each method, selected by these same "
+            "figures, which favours methods that were run with more settings."
         )
     return Claim(where, verdict, statement, tuple(d for d in details if d), weight)
 
 
 def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
-    """Why a method has no rival: who is here too, and takes no part."""
-    lines = ["No other method has runs of this size and teacher here."]
+    """Return why a method has no rival: which others are excluded."""
+    lines = ["No other method has runs with this size and teacher."]
     for shipped, why in (
-        (True, "Shipped students take no part, since each was chosen for being good"),
-        (False, f"Runs on fewer than {FEWEST_EPISODES} evaluation episodes take no part"),
+        (True, "Shipped students are excluded, since they were selected for their results"),
+        (False, f"Runs with fewer than {FEWEST_EPISODES} evaluation episodes are excluded"),
     ):
         rows = [row for row in left_out if row.shipped == shipped and not row.blind]
         if methods := sorted({row.name.method for row in rows}):
@@ -123,7 +123,7 @@ def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _sureness(
+def _certainty(
     first: ReportRow,
     second: ReportRow,
     gap: Estimate,
@@ -135,8 +135,9 @@ def _sureness(
     if gap.low is None or gap.high is None:
         single = [name for name, runs in zip(names, (x, y), strict=True) if len(runs) == 1]
         return "one run", (
-            f"Of {' and '.join(single)} there is one run{' each' if len(single) > 1 else ''}, so "
-            "nothing tells how much another seed would change: take no side yet."
+            f"There is only one run{' each' if len(single) > 1 else ''} of "
+            f"{' and '.join(single)}, so the variation between seeds is unknown. More runs are "
+            "needed for a conclusion."
         )
     chance = probability_of_improvement({"": x}, {"": y})
     text = (
@@ -148,7 +149,7 @@ def _sureness(
     if gap.low <= 0:
         return "not decided", text + "The interval includes 0: not decided."
     few = min(len(x), len(y)) < _FEW
-    return "ahead", text + ("With so few runs such an interval is too narrow." if few else "")
+    return "ahead", text + ("With so few runs, intervals are too narrow." if few else "")
 
 
 def _costs(first: ReportRow, second: ReportRow) -> str:

@@ -1,7 +1,7 @@
-"""Measurements of a report's page as tables, from the JSON of other tools.
+"""Convert the JSON of diagnostics into tables of a report.
 
-What `Evaluation.sight`, `robustness` and `linear_probe` write is known by its content, whatever
-its file is called. Any other JSON is shown as it is: facts, tables where it has some, and numbers.
+Results of `Evaluation.sight`, `robustness` and `linear_probe` are recognised by their content,
+independent of file names. Other JSON is shown generically as facts, tables and numbers.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from Evaluation.report.details import text_of, words
 from Evaluation.report.rows import interval, typeset
 from Evaluation.stats.estimates import Estimate
 
-_WIDEST = 12  # columns of a table that is not known here
-# Figures that have a column, and the change of the first of them.
+_WIDEST = 12  # columns of a generic table
+# Figures with a column, and the change of the first of them.
 _FIGURES = tuple(METRICS[key] for key in ("return", "skill", "success"))
 _CHANGE = replace(METRICS["return"], title="change of return", form="+.2f")
-# Of a verdict: the pill if it is true, and if it is not.
+# Pills of a verdict if it is true, and if it is false.
 _VERDICTS = {
     "used": (("ahead", "sight is used"), ("undecided", "not shown to be used")),
     "warn": (("undecided", "frames may not be needed"), ("ahead", "frames are needed")),
@@ -29,7 +29,7 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and below it what is quieter."""
+    """A text, and an interval shown below it."""
 
     text: str
     interval: str = ""
@@ -37,7 +37,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one variant. A cell that is None is cut short or damaged."""
+    """The measurements of a variant. A cell that is None is cut short or damaged."""
 
     name: str
     cells: tuple[Cell | None, ...]
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; without rows it is cut short or damaged."""
+    """A table; without rows, it is cut short or damaged."""
 
     titles: Sequence[str]
     rows: Sequence[Row]
@@ -56,17 +56,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a file says."""
+    """The content of a file."""
 
     tables: Sequence[Table] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    numbers: str = ""  # JSON of what has no place in a table, for who asks
+    numbers: str = ""  # JSON of the rest, shown on request
     pill: tuple[str, str] | None = None  # its kind and text
     verdict: str = ""
 
 
 def measured(value: Mapping[str, Any]) -> Measurement:
-    """Return what a file says: as tables where it is known, else as it is."""
+    """Return the content of a file, as tables if its kind is known."""
     key = next((k for k, (is_known, _) in _KINDS.items() if is_known(value.get(k))), None)
     if key is None:
         return _unknown(value)
@@ -88,7 +88,7 @@ def measured(value: Mapping[str, Any]) -> Measurement:
 
 
 def _has(name: str) -> Callable[[Any], bool]:
-    """Return whether a value is an object of objects, one of which has this."""
+    """Return a predicate: whether a value is an object of objects, one of which has this key."""
 
     def has(value: Any) -> bool:
         if not isinstance(value, dict):
@@ -103,12 +103,12 @@ def _is_r2(value: Any) -> bool:
 
 
 def _sight(variants: Mapping[str, Any]) -> list[Table]:
-    """A row for each variant; the changes are paired by seed."""
+    """Return a table with a row per variant; changes are paired by seed."""
     return [_table("The student", [(name, of, _fall(of), "") for name, of in variants.items()])]
 
 
 def _fall(figures: Any) -> Estimate | None:
-    """By how much the return changes: `drop`, which is how much it falls, turned round."""
+    """Return the change of the return, which is `drop` with the opposite sign."""
     drop, low, high = (number(figures, f"drop{end}") for end in ("", *ENDS))
     if drop is None:
         return None
@@ -116,7 +116,7 @@ def _fall(figures: Any) -> Estimate | None:
 
 
 def _robustness(curves: Mapping[str, Any]) -> list[Table]:
-    """A table for each disturbance."""
+    """Return a table per disturbance."""
     tables = []
     for name, curve in curves.items():
         known = curve if isinstance(curve, dict) else {}
@@ -131,7 +131,7 @@ _Variant = tuple[str, Any, Estimate | None, str]  # name, figures, change of the
 
 
 def _levels(levels: Sequence[Any], none: Any) -> list[_Variant]:
-    """A row for each level; the returns are compared with the one at which nothing changes."""
+    """Return a row per level, with the change of the return from the undisturbed level."""
     returns = [number(at, "return") for at in levels if number(at, "level") == none]
     rows, intact = [], returns[0] if returns else None
     for at in levels:
@@ -146,7 +146,7 @@ def _levels(levels: Sequence[Any], none: Any) -> list[_Variant]:
 
 
 def _probe(r2: Mapping[str, Any]) -> list[Table]:
-    """A row for each number of the state that proprioception does not have."""
+    """Return a table with a row per element of the state outside proprioception."""
     rows = []
     for place, of in r2.items():
         value = number(r2, place)
@@ -163,7 +163,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], Callable[[Any], list[Table]]]] = 
 
 
 def _table(first: str, variants: Sequence[_Variant], caption: str = "") -> Table:
-    """Figures with their intervals below them, and the change of the return beside it."""
+    """Return a table of figures with their intervals, and of the change of the return."""
     value, *others = (
         metric
         for metric in _FIGURES
@@ -194,10 +194,10 @@ def _cell(of: Estimate | None, metric: Metric) -> Cell:
 
 
 def _unknown(value: Mapping[str, Any], folded: Mapping[str, Any] | None = None) -> Measurement:
-    """JSON of a shape that is not known here: facts, a table of what is one, and the rest folded.
+    """Return JSON of unknown kind as facts, a table of its flat objects, and the rest as numbers.
 
     Args:
-        folded: what is shown already, and has its numbers below all the same.
+        folded: values to add to the numbers although they are also shown in tables.
     """
     facts = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
     flat = {

@@ -1,4 +1,4 @@
-"""Pictures and videos of a report's page: copied beside it, if they are whole."""
+"""Copy pictures and videos into a report, unless they are damaged."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from Common.files.bounded_read import read_bounded
 
-_LARGEST = 50 * 2**20  # bytes of a file that is copied beside the page
+_LARGEST = 50 * 2**20  # maximum bytes of a copied file
 _PNG_BEGINS, _PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 class Media:
-    """Files that the page shows, copied beside it under names of our own.
+    """Copies files that the page shows, under new names.
 
     Args:
-        folder: of the copies; made with the first of them.
-        problems: where a line is added for whatever cannot be shown.
+        folder: folder of the copies, created with the first one.
+        problems: list to which a line is added per file that cannot be shown.
     """
 
     def __init__(self, folder: Path, problems: list[str]) -> None:
@@ -24,7 +24,7 @@ class Media:
         self._names: dict[Path, str] = {}
 
     def add(self, path: Path) -> str | None:
-        """The copy's address in the page; None, and a problem, where there is nothing to show."""
+        """Copy a file and return its path relative to the page; on problems, return None."""
         known = self._names.get(path)
         if known is not None:
             return known
@@ -48,7 +48,7 @@ class Media:
 
 
 def _is_whole(suffix: str, content: bytes) -> bool:
-    """Whether a file has its beginning and its end: browsers draw half a PNG without a word."""
+    """Return whether a file is complete, since browsers show truncated PNGs without an error."""
     if suffix == ".png":
         return content.startswith(_PNG_BEGINS) and _PNG_ENDS in content
     if suffix == ".mp4":
@@ -57,14 +57,14 @@ def _is_whole(suffix: str, content: bytes) -> bool:
 
 
 def _has_whole_boxes(content: bytes) -> bool:
-    """Whether an MP4's boxes (ISO/IEC 14496-12, 4.2) fill it, with what a player needs."""
+    """Return whether an MP4's boxes (ISO/IEC 14496-12, 4.2) are complete and playable."""
     at, kinds = 0, set()
     while at + 8 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")
         kinds.add(content[at + 4 : at + 8])
         if size == 1:  # the size follows in 64 bits
             size = int.from_bytes(content[at + 8 : at + 16], "big")
-        elif size == 0:  # up to the end
+        elif size == 0:  # until the end of the file
             size = len(content) - at
         at += max(size, 8)
     return at == len(content) and {b"ftyp", b"moov"} <= kinds

@@ -1,7 +1,7 @@
-"""The page of a report: HTML that needs no network, from what `Evaluation.report.rows` found.
+"""Render a report as HTML that needs no network.
 
-The page's policy allows no script and no style but its own, by their hashes, and nothing that lies
-outside its folder. The templates escape all text.
+The page's content security policy allows only its own script and style, by their hashes, and only
+files of its own folder. The templates escape all text.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from Evaluation.report.table import ResultsTable, results_tables
 from Evaluation.report.videos import Video, films, videos
 from Evaluation.runs import FEWEST_EPISODES
 
-MEDIA = "media"  # folder of what the page shows beside text
+MEDIA = "media"  # folder of pictures and videos
 
 
 @dataclass(frozen=True)
 class Page:
-    """What is shown."""
+    """The content of the page."""
 
     title: str
     command: str
@@ -47,7 +47,7 @@ class Page:
 
     @property
     def choices(self) -> dict[str, list[str]]:
-        """Return the values of each filter that has several."""
+        """Return the values of each filter with several values."""
         values = {
             "task": {row.task for row in self.rows},
             "method": {row.name.method for row in self.rows},
@@ -61,27 +61,27 @@ class Page:
         cut = sum(entry.run.figures is None for entry in runs)
         parts = [f"{len(self.rows)} experiments", f"{len(runs)} runs"]
         if cut:
-            parts.append(f"{cut} of them cut short or under way")
+            parts.append(f"{cut} of them cut short or in progress")
         return f"{', '.join(parts)}; {', '.join(self.tasks)}"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A task."""
+    """The section of a task."""
 
     id: str
     task: str
     claims: Sequence[Claim]
     tables: Sequence[ResultsTable]
     curves: Mapping[str, Any]  # for the page's script
-    drawn_rows: Sequence[ReportRow]  # that have a curve
+    drawn_rows: Sequence[ReportRow]  # rows with a curve
     videos: Sequence[Video]
     diagnostics: Sequence[Card | Video]
     runs: Sequence[tuple[ReportRow, Sequence[Details]]]
 
     @property
     def first_axis(self) -> str:
-        """On which most rows have more than a point: cloning has one place alone in env steps."""
+        """The axis on which most rows have several points; cloning has only one in env steps."""
         by_axis = next(iter(self.curves["lines"].values()))
 
         def drawn(axis: str) -> int:
@@ -92,7 +92,7 @@ class Section:
 
 
 def render_page(page: Page, folder: Path) -> str:
-    """The page's HTML. What it shows beside text is copied to `folder/media`."""
+    """Return the page's HTML, and copy its pictures and videos to `folder/media`."""
     media = Media(folder / MEDIA, page.problems)
     sections = [_section(page, f"task-{i}", task, media) for i, task in enumerate(page.tasks, 1)]
     style, script = _asset("page.css"), _asset("page.js")
@@ -119,7 +119,7 @@ def render_page(page: Page, folder: Path) -> str:
 
 
 def environment() -> Environment:
-    """Return what renders the templates: all text is escaped, and an unknown name is an error."""
+    """Return the environment of the templates: text is escaped, and unknown names are errors."""
     made = Environment(
         loader=PackageLoader("Evaluation.report"),
         autoescape=True,
@@ -163,7 +163,7 @@ def _row_data(row: ReportRow) -> dict[str, Any]:
 
 
 def _asset(name: str) -> Markup:
-    """Our own style or script, which is not escaped."""
+    """Return our own style or script, which is not escaped."""
     path = resources.files("Evaluation.report") / "assets" / name
     return Markup(path.read_text(encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""The rows of a report's table: one experiment each, with its figures and their intervals."""
+"""Make the rows of a report: one experiment each, with its figures and their intervals."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.table import Row, rows_of
 
 _RESAMPLES = 2000
-# Methods are compared by the first of these that each of them has.
+# Methods are compared by the first of these figures that all of them have.
 MEASURES = tuple(METRICS[key] for key in ("skill", "ratio", "return"))
 COLUMNS = by_columns("report")
 
 
 def typeset(number: str) -> str:
-    """Return a number as a page shows it: with a minus sign in place of the hyphen."""
+    """Return a number with a minus sign instead of a hyphen."""
     return number.replace("-", "\u2212")
 
 
 def interval(of: Estimate, metric: Metric) -> str:
-    """Return an interval as a page shows it; empty without one."""
+    """Return an interval as text; empty if there is none."""
     if of.low is None or of.high is None:
         return ""
     return typeset(f"{metric.written(of.low)} to {metric.written(of.high)}")
@@ -47,10 +47,10 @@ class ReportRow:
     name: RowName
     entries: tuple[Entry, ...]
     values: Mapping[str, Estimate]  # by column
-    over: str  # what the intervals are over
+    over: str  # runs or episodes of the intervals
     teacher: str
     blind: bool
-    look: int  # its place among the task's rows, which gives its colour, line and marker
+    look: int  # index among the task's rows, for its colour, line and marker
 
     @property
     def shipped(self) -> bool:
@@ -58,7 +58,7 @@ class ReportRow:
 
     @property
     def continues(self) -> bool:
-        """Whether it began with another run's student, whose cost is not in its own."""
+        """Whether it started from another run's student, whose costs are not included."""
         config = self.entries[0].run.config
         flags = [(config.get("cloning"), "folder_Dagger"), (config.get("training"), "init_from")]
         return any(isinstance(group, dict) and group.get(name) for group, name in flags)
@@ -69,23 +69,23 @@ class ReportRow:
 
     @property
     def compared(self) -> list[Entry]:
-        """The finished runs that were evaluated on enough episodes to be ranked."""
+        """The finished runs evaluated on enough episodes to be compared."""
         return [entry for entry in self.finished if not entry.run.is_barely_evaluated]
 
     @property
     def teacher_return(self) -> float | None:
-        """What its skill is measured against."""
+        """The teacher's return that its skill refers to."""
         entries = self.compared or self.finished
         return number(entries[0].run.figures, "teacher_return") if entries else None
 
     def scores(self, measure: Metric) -> np.ndarray:
-        """Of the runs that are compared, `(runs,)`."""
+        """Return the scores of the compared runs, `(runs,)`."""
         numbers = [measure.of(entry.run) for entry in self.compared]
         return np.array([value for value in numbers if value is not None])
 
 
 def make_rows(found: Found) -> list[ReportRow]:
-    """The rows, by task and best first; runs that were cut short count where nothing else is."""
+    """Return the rows by task, best first; unfinished runs count only in rows without others."""
     by_run = {id(entry.run): entry for entry in found.entries}
     runs = [entry.run for entry in found.entries if not entry.shipped]
     rows: list[ReportRow] = []
@@ -102,17 +102,19 @@ def make_rows(found: Found) -> list[ReportRow]:
             )
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)
-    so_far: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     placed = []
     for row in rows:
-        placed.append(replace(row, id=f"row-{len(placed) + 1}", look=so_far[row.task]))
-        so_far[row.task] += 1
+        placed.append(replace(row, id=f"row-{len(placed) + 1}", look=counts[row.task]))
+        counts[row.task] += 1
     return placed
 
 
 def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
-    """A task's rows by the teacher that their skill is measured against, which alone makes it
-    comparable. What has no teacher (PPO) is with the one that had the same return, if any had.
+    """Group a task's rows by the teacher that their skill refers to.
+
+    Skill is comparable only within a group. Methods without a teacher (PPO) are grouped with a
+    teacher of the same return, if there is one.
     """
     groups: dict[str, list[ReportRow]] = {}
     for row in rows:
@@ -127,7 +129,7 @@ def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
 
 
 def _renamed(rows: Sequence[Row]) -> list[RowName]:
-    """A teacher is no setting here: it has its own column."""
+    """Name rows without the teacher, which has its own column."""
     return [
         replace(
             name, settings=tuple(s for s in name.settings if not s.startswith("teacher_sha256"))
@@ -172,7 +174,7 @@ def _value(column: Metric, runs: Sequence[Run]) -> Estimate | None:
 
 
 def _of(column: Metric, run: Run) -> float | None:
-    """What is damaged has no figures; the page names it where its curves would be."""
+    """Return a figure of a run; None if the run is damaged, which the curves report."""
     try:
         return column.of(run)
     except UserError:
@@ -180,7 +182,7 @@ def _of(column: Metric, run: Run) -> float | None:
 
 
 def _teacher(entry: Entry, teachers: Mapping[str, TeacherBundle]) -> str:
-    """What the teacher is called: the folder that it lies in, or came from, and its hash."""
+    """Return the teacher's name: its folder and its hash."""
     run = entry.run
     corruption, teaching = run.config.get("corruption"), run.config.get("teaching")
     sha256 = run.teacher_sha256
@@ -199,15 +201,15 @@ def _teacher(entry: Entry, teachers: Mapping[str, TeacherBundle]) -> str:
 
 
 def _same_return(run: Run, teachers: Mapping[str, TeacherBundle]) -> str | None:
-    """Of the teacher whose return on the same seeds the run's figures hold."""
-    said, episodes = number(run.figures, "teacher_return"), number(run.figures, "episodes")
+    """Return the hash of the teacher with the return on the same seeds in the run's figures."""
+    value, episodes = number(run.figures, "teacher_return"), number(run.figures, "episodes")
     if (
-        said is None
+        value is None
         or episodes is None
         or number(run.figures, "first_seed") != seeds.EVALUATION.start
     ):
         return None
-    return next((s for s, t in teachers.items() if t.returned(said, round(episodes))), None)
+    return next((s for s, t in teachers.items() if t.has_return(value, round(episodes))), None)
 
 
 def _order(row: ReportRow) -> tuple[Any, ...]:

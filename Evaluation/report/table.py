@@ -1,4 +1,4 @@
-"""The tables of a report: a row for each experiment, with its interval drawn."""
+"""Make the tables of a report: a row per experiment, with its interval drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from Evaluation.metrics import Metric
-from Evaluation.report.headline import called
+from Evaluation.report.headline import teacher_phrase
 from Evaluation.report.rows import COLUMNS, MEASURES, ReportRow, by_teacher
 from Evaluation.stats.estimates import Estimate
 
@@ -15,18 +15,18 @@ _WIDTH, _HEIGHT = 110, 14  # pixels of a drawn interval
 
 @dataclass(frozen=True)
 class Forest:
-    """A drawn interval: places in pixels from the left."""
+    """A drawn interval; positions are in pixels from the left."""
 
     place: float
     ends: tuple[float, float] | None
-    teacher: float | None  # None: it is not on the scale
+    teacher: float | None  # None if it is not on the scale
     width: int = _WIDTH
     height: int = _HEIGHT
 
 
 @dataclass(frozen=True)
 class ResultsTable:
-    """The experiments of one teacher: skill is on the scale of one teacher alone."""
+    """The experiments of one teacher, within which skill is comparable."""
 
     id: str
     teacher: str
@@ -34,12 +34,12 @@ class ResultsTable:
 
     @property
     def columns(self) -> list[Metric]:
-        """Return the figures that a row has."""
+        """Return the figures that at least one row has."""
         return [c for c in COLUMNS if any(c.key in row.values for row in self.rows)]
 
     @property
     def main(self) -> Metric | None:
-        """Return the column that the rows are sorted by, whose intervals are drawn."""
+        """Return the column by which rows are sorted and whose intervals are drawn."""
         return next((column for column in self.columns if column in MEASURES), None)
 
     @property
@@ -49,7 +49,7 @@ class ResultsTable:
 
     @property
     def heads(self) -> list[tuple[str, bool]]:
-        """Return each column's title, and whether it first sorts the highest to the top."""
+        """Return each column's title, and whether it is first sorted in descending order."""
         figures = [(column.heading, column.more_is_better) for column in self.columns]
         return [("experiment", False), ("runs", True), *figures, ("teacher", False)]
 
@@ -67,7 +67,7 @@ class ResultsTable:
         return Forest(place(of.value), ends, place(1.0) if low == 0 else None)
 
     def _scale(self) -> tuple[float, float]:
-        """What the drawn intervals span. What is worse than blind is drawn at the edge."""
+        """Return the range of drawn intervals. Values worse than blind are drawn at the edge."""
         main = self.main
         values = [row.values[main.key] for row in self.rows if main and main.key in row.values]
         ends = [end for v in values for end in (v.value, v.low, v.high) if end is not None]
@@ -78,8 +78,8 @@ class ResultsTable:
 
 
 def results_tables(rows: Sequence[ReportRow], id_: str) -> list[ResultsTable]:
-    """Return a task's tables, one for each teacher."""
+    """Return a task's tables, one per teacher."""
     return [
-        ResultsTable(f"{id_}-{number}", called(teacher), of_teacher)
+        ResultsTable(f"{id_}-{number}", teacher_phrase(teacher), of_teacher)
         for number, (teacher, of_teacher) in enumerate(by_teacher(rows).items(), 1)
     ]

@@ -1,4 +1,4 @@
-"""Videos of a report's page: side by side, and one of each experiment."""
+"""Select the videos of a report: side by side, and one per experiment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from Evaluation.report.rows import MEASURES, ReportRow
 
 @dataclass(frozen=True)
 class Video:
-    """A video of the page, by its address there."""
+    """A video of the page, by its path relative to the page."""
 
     source: str
     title: str
     note: str
-    row: str = ""  # the id of that which it is of; empty: of several
+    row: str = ""  # id of its row; empty if it shows several
     is_video: bool = True
 
 
@@ -35,7 +35,7 @@ def films(found: Sequence[Film], media: Media) -> list[Video]:
 
 
 def videos(rows: Sequence[ReportRow], media: Media) -> list[Video]:
-    """Return a video of each row that has one: of the run whose score is the median."""
+    """Return a video per row, if it has one: that of the run with the median score."""
     found = []
     for row in rows:
         entry = _median_run([e for e in row.entries if e.video is not None])

@@ -1,1 +1,1 @@
-"""Statistics over runs and environments: `python -m Evaluation.stats`."""
+"""Compute statistics over runs and environments: `python -m Evaluation.stats`."""

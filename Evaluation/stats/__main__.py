@@ -1,4 +1,4 @@
-"""`python -m Evaluation.stats RUNS...`: the tables of the PPD paper, of our runs."""
+"""`python -m Evaluation.stats RUNS...`: print the tables of the PPD paper for our runs."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", ">": r"$
 
 @dataclass(frozen=True)
 class StatsFlags:
-    """Print the PPD paper's tables of these runs, with the paper's numbers beside them."""
+    """Print the PPD paper's tables for these runs, with the paper's numbers for comparison."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
     format: Format = "markdown"
-    table: TableNumber | None = None  # default: all that there are runs for
+    table: TableNumber | None = None  # default: all tables with runs
 
 
 def stats_tables(flags: StatsFlags) -> tuple[list[PaperTable], list[str]]:
-    """The tables that the flags ask for, and what could not be shown in them.
+    """Return the requested tables, and remarks on what they do not include.
 
     Raises:
-        UserError: there are no runs, none of them fits, they are not to be averaged, or they are
-            more tables than one CSV file can hold.
+        UserError: there are no runs, none of them fits, they cannot be averaged, or there are
+            several tables for one CSV file.
     """
     scored, left_out = score_runs(find_runs(flags.runs))
     if not scored:
-        raise UserError("\n".join(["No run here can be scored.", *left_out]))
+        raise UserError("\n".join(["None of these runs can be scored.", *left_out]))
     if flags.table is not None:
         return [make_table(flags.table, scored)], left_out
     tables, remarks = [], left_out
@@ -51,25 +51,25 @@ def stats_tables(flags: StatsFlags) -> tuple[list[PaperTable], list[str]]:
             continue
         try:
             tables.append(make_table(number, scored))
-        except UserError as error:  # of a measure: the other tables may do without it
+        except UserError as error:  # of a measure that other tables may not need
             remarks.append(f"No table {number}. {error}")
     if not tables:
         raise UserError("\n".join(remarks))
     if flags.format == "csv" and len(tables) > 1:
         numbers = ", ".join(str(table.number) for table in tables)
-        raise UserError(f"A CSV file holds one table. Choose it by --table, of {numbers}.")
+        raise UserError(f"A CSV file holds one table. Choose one of {numbers} by --table.")
     return tables, remarks
 
 
 def render_markdown(table: PaperTable) -> str:
-    """For a README: title, table, and its notes as a list."""
+    """Return a table as Markdown: its title, the table, and its notes as a list."""
     rows = [{title: _text(cell) for title, cell in row.items()} for row in table.rows]
     notes = "".join(f"- {note}\n" for note in table.notes)
     return f"### {table.title}\n\n{as_markdown(rows)}\n{notes}"
 
 
 def render_csv(table: PaperTable) -> str:
-    """For a program: a column for each number, and `_low` and `_high` for its interval."""
+    """Return a table as CSV: a column per number, and `_low` and `_high` for its interval."""
     rows = []
     for row in table.rows:
         cells: dict[str, str] = {}
@@ -85,7 +85,7 @@ def render_csv(table: PaperTable) -> str:
 
 
 def render_latex(table: PaperTable) -> str:
-    """For a paper that loads `booktabs`; the notes are comments."""
+    """Return a table as LaTeX with `booktabs`; the notes are comments."""
     titles = list(table.rows[0])
     texts = [[_escaped(_text(cell)) for cell in row.values()] for row in table.rows]
     lines = [
@@ -126,19 +126,19 @@ def _print(tables: Sequence[PaperTable], remarks: Sequence[str], form: Format) -
         if remarks:
             print("\nNot shown:\n\n" + "\n".join(f"- {remark}" for remark in remarks))
         return
-    # A CSV file has no room for notes, and who reads a paper knows of no run folders.
+    # Notes of CSV files, and remarks with run folders, go to stderr.
     notes = tables[0].notes if form == "csv" else ()
     for line in (*notes, *remarks):
         print(line, file=sys.stderr)
 
 
 def show_stats(flags: StatsFlags) -> None:
-    """Prints the tables."""
+    """Print the tables."""
     _print(*stats_tables(flags), flags.format)
 
 
 def main() -> None:
-    """The command. Bad input ends it with exit code 2 and one message on stderr."""
+    """Run the command. Invalid input ends it with exit code 2 and one message on stderr."""
     run_tool(StatsFlags, "Evaluation.stats", show_stats)
 
 

@@ -1,10 +1,12 @@
-"""Statistics of scores over runs and environments, after Agarwal et al. 2021, "Deep RL at the
-Edge of the Statistical Precipice", arXiv 2108.13264.
+"""Compute statistics of scores over runs and environments.
 
-Scores come as `Scores`: an array `(runs, environments)`, or for each environment's name its runs,
-of which there may be more in one than in another. A `Statistic` is a function of pooled scores;
-`estimate` applies it to `Scores` and adds the interval. Resampling is stratified: it draws runs
-within each environment, since which environments there are is no chance.
+The methods are those of Agarwal et al. 2021, "Deep RL at the Edge of the Statistical Precipice",
+arXiv 2108.13264.
+
+`Scores` are an array `(runs, environments)`, or the runs by name of the environment, whose numbers
+may differ. A `Statistic` is a function of pooled scores; `estimate` applies it to `Scores` and adds
+the interval. Resampling is stratified, i.e. within each environment, since environments are not
+sampled.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ Statistic = Callable[[np.ndarray], np.ndarray]  # (..., scores) -> (...)
 
 _LEVEL = 0.95
 _RESAMPLES = 10_000
-_TRIMMED = 0.25  # share of the scores that the interquartile mean drops at either end
+_TRIMMED = 0.25  # share of scores that the interquartile mean drops at each end
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its interval; no interval where no environment has more than one run."""
+    """A number and its interval, which is None if each environment has a single run."""
 
     value: float
     low: float | None = None
@@ -35,7 +37,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Profile:
-    """For each threshold the share of runs above it, and its interval; each `(thresholds,)`."""
+    """The share of runs above each threshold, and its interval; each `(thresholds,)`."""
 
     share: np.ndarray
     low: np.ndarray
@@ -43,7 +45,7 @@ class Profile:
 
 
 def iqm(scores: np.ndarray) -> np.ndarray:
-    """The interquartile mean over the last axis: the mean of the middle half.
+    """Return the interquartile mean over the last axis: the mean of the middle half.
 
     Of n scores, the `floor(n / 4)` lowest and highest are dropped, as by
     `scipy.stats.trim_mean(scores, 0.25)` (arXiv 2108.13264, section 4.3).
@@ -55,9 +57,9 @@ def iqm(scores: np.ndarray) -> np.ndarray:
 
 
 def geometric_iqm(scores: np.ndarray) -> np.ndarray:
-    """exp of the interquartile mean of the logarithms, over the last axis.
+    """Return exp of the interquartile mean of the logarithms over the last axis.
 
-    For ratios: half as good and twice as good cancel. The mean of the PPD paper's tables (Spigler
+    For ratios: ratios of 1/2 and 2 cancel. This is the mean of the PPD paper's tables (Spigler
     2025, arXiv 2407.15134).
 
     Raises:
@@ -66,16 +68,16 @@ def geometric_iqm(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.min() <= 0:
         raise UserError(
-            f"A geometric mean needs scores above 0, and the lowest here is {scores.min():g}. "
-            "Use the interquartile mean, or skill in place of a ratio."
+            f"A geometric mean needs scores above 0, but the lowest is {scores.min():g}. "
+            "Use the interquartile mean, or skill instead of a ratio."
         )
     return np.exp(iqm(np.log(scores)))
 
 
 def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
-    """By how much scores miss the target, `target - mean min(score, target)` over the last axis.
+    """Return the gap to the target, `target - mean min(score, target)`, over the last axis.
 
-    What lies above the target makes up for nothing (arXiv 2108.13264, section 4.3).
+    Scores above the target do not compensate for others (arXiv 2108.13264, section 4.3).
     """
     return target - np.minimum(scores, target).mean(axis=-1)
 
@@ -88,18 +90,19 @@ def estimate(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """A statistic of all scores, and its stratified percentile bootstrap interval (section 4.1).
+    """Return a statistic of all scores, and its stratified percentile bootstrap interval.
 
-    The scores of all environments are pooled, so that an environment of more runs weighs more.
+    The scores of all environments are pooled, so that environments with more runs have more weight
+    (arXiv 2108.13264, section 4.1).
 
     Args:
-        level: of the interval.
-        seed: of the resampling; the same scores always give the same interval.
+        level: level of the interval.
+        seed: seed of the resampling.
 
     Raises:
-        UserError: there are no scores, an environment has none, or one is not finite; or what the
-            statistic raises.
-        ValueError: an array that is not `(runs, environments)`, or a level outside (0, 1).
+        UserError: there are no scores, an environment has none, one is not finite, or the statistic
+            raises it.
+        ValueError: an array is not `(runs, environments)`, or the level is outside (0, 1).
     """
     strata = list(_by_environment(scores).values())
     value = float(statistic(np.concatenate(strata)))
@@ -119,21 +122,21 @@ def probability_of_improvement(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """How likely a run of X scores higher than one of Y in the same environment.
+    """Return the probability that a run of X scores higher than one of Y in the same environment.
 
-    In each environment it is the Mann-Whitney U of X over the number of pairs, where ties count
-    half; then the mean over environments, each of the same weight (arXiv 2108.13264, section 4.3).
+    Per environment, it is the Mann-Whitney U of X divided by the number of pairs, where ties count
+    half. The result is the unweighted mean over environments (arXiv 2108.13264, section 4.3).
 
     Args:
-        x, y: of the same environments; arrays have as many columns, in the same order.
+        x, y: scores in the same environments; arrays have the same columns in the same order.
 
     Raises:
-        UserError: as `estimate`, or the environments are not the same.
+        UserError: as `estimate`, or the environments differ.
     """
     x_runs, y_runs = _by_environment(x), _by_environment(y)
     if x_runs.keys() != y_runs.keys():
         raise UserError(
-            f"X was scored in {', '.join(sorted(x_runs))}, Y in {', '.join(sorted(y_runs))}. "
+            f"X has scores in {', '.join(sorted(x_runs))}, but Y in {', '.join(sorted(y_runs))}. "
             "Compare them in the same environments."
         )
     rng = np.random.default_rng(seed)
@@ -159,10 +162,9 @@ def performance_profile(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Profile:
-    """The share of runs that score above each threshold, the mean over environments.
+    """Return the share of runs that score above each threshold, averaged over environments.
 
-    The run-score distribution of arXiv 2108.13264, section 4.2. Its intervals hold at each
-    threshold alone.
+    This is the run-score distribution of arXiv 2108.13264, section 4.2, with pointwise intervals.
 
     Args:
         thresholds: `(thresholds,)`.
@@ -182,7 +184,7 @@ def performance_profile(
 
 
 def _by_environment(scores: Scores) -> dict[str, np.ndarray]:
-    """The runs `(runs,)` of each environment; a matrix's environments are numbered."""
+    """Return the runs `(runs,)` of each environment; those of an array are numbered."""
     if isinstance(scores, Mapping):
         named = {name: np.asarray(runs, np.float64) for name, runs in scores.items()}
     else:
@@ -191,24 +193,24 @@ def _by_environment(scores: Scores) -> dict[str, np.ndarray]:
             raise ValueError(f"Scores must be (runs, environments), not {matrix.shape}.")
         named = {f"environment {i}": runs for i, runs in enumerate(matrix.T)}
     if not named:
-        raise UserError("There are no scores: at least one environment is needed.")
+        raise UserError("There are no scores. Give those of at least one environment.")
     for name, runs in named.items():
         if runs.ndim != 1:
             raise ValueError(f"The scores of {name} must be (runs,), not {runs.shape}.")
         if not len(runs) or not np.isfinite(runs).all():
             what = "none" if not len(runs) else "one that is not a finite number"
-            raise UserError(f"Each environment needs scores of finite size, and {name} has {what}.")
+            raise UserError(f"Each environment needs finite scores, but {name} has {what}.")
     return named
 
 
 def _shares(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
-    """For each resample how large a part of it each of n runs is, `(resamples, n)`."""
+    """Draw the shares of n runs in each resample, `(resamples, n)`."""
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
 
 
 def _percentiles(resampled: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the interval over the first axis."""
+    """Return the ends of the interval over the first axis."""
     if not 0 < level < 1:
-        raise ValueError(f"The level of an interval lies between 0 and 1, not {level}.")
+        raise ValueError(f"The level of an interval must be between 0 and 1, not {level}.")
     low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=0)
     return low, high

@@ -1,4 +1,4 @@
-"""The tables of the PPD paper (Spigler 2025, arXiv 2407.15134), read from `paper/`."""
+"""Read the tables of the PPD paper (Spigler 2025, arXiv 2407.15134) from `paper/`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from Evaluation.stats.estimates import Estimate, geometric_iqm
 
 TableNumber = Literal[1, 2, 5, 6, 7]
 
-SIZES = ("smaller", "same", "larger")  # of the student's network, than the teacher's
+SIZES = ("smaller", "same", "larger")  # the student's network compared with the teacher's
 TEACHER, CORRUPTED = "teacher", "corrupted teacher"
-PROCGEN = "procgen-test"  # evaluated on levels outside training, as all runs here are
+PROCGEN = "procgen-test"  # evaluated on test levels, as all our runs
 ENV_STEPS = 2_000_000  # of every student
 _FOLDER = Path(__file__).parent / "paper"
 _FILES: dict[TableNumber, str] = {
@@ -27,7 +27,7 @@ _FILES: dict[TableNumber, str] = {
     6: "table6_imperfect_teachers.csv",
     7: "table7_ppo_baseline.csv",
 }
-_LARGER_ONLY = (2, 7)  # tables whose every row is about the larger students
+_LARGER_ONLY = (2, 7)  # tables on larger students only
 _NOT_A_METHOD = {
     "teacher": TEACHER,
     "original_teacher_score": TEACHER,
@@ -37,30 +37,30 @@ _NOT_A_METHOD = {
 
 
 class Place(NamedTuple):
-    """Where in a table a number stands; "" where it is about no one environment or size."""
+    """The place of a number in a table; "" if it is not of a single environment or size."""
 
     suite: str
     env: str  # as `normalised`
     size: str
-    what: str  # td, sd, ppd, ppo, or whose score it is
+    what: str  # td, sd, ppd, ppo, or the teacher whose score it is
 
 
 def normalised(env: str) -> str:
-    """One spelling for `half-cheetah`, `HalfCheetah`, `HalfCheetah-v5`, `PongNoFrameskip-v4`."""
+    """Return an environment's name in lower case, without version, punctuation and NoFrameskip."""
     plain = re.sub(r"-v\d+$", "", env).removesuffix("NoFrameskip")
     return re.sub(r"[^a-z0-9]", "", plain.lower())
 
 
 def suite_of(env: str) -> str | None:
-    """The suite in which the paper reports on an environment; None: it does not."""
+    """Return the suite of an environment in the paper, or None."""
     return _suites().get(normalised(env))
 
 
 def human_normalised(env: str, score: float) -> float:
-    """`(score - random) / (human - random)` of an Atari game, by the values of Badia et al. 2020.
+    """Return `(score - random) / (human - random)` of an Atari game, as in Badia et al. 2020.
 
     Raises:
-        KeyError: it is none of the paper's games.
+        KeyError: the game is not in the paper.
     """
     random, human = _references()[normalised(env)]
     return (score - random) / (human - random)
@@ -68,17 +68,17 @@ def human_normalised(env: str, score: float) -> float:
 
 @functools.cache
 def paper_numbers(table: TableNumber) -> Mapping[Place, Estimate]:
-    """A table of the paper.
+    """Return a table of the paper.
 
-    Table 2 is not in `paper/`: in its place is, for each suite, the geometric IQM over the
-    environments of table 6.
+    Table 2 is not in `paper/`. It is replaced by the geometric IQM per suite over the environments
+    of table 6.
     """
     numbers = dict(_table_1() if table == 1 else _wide_table(table))
     if table != 2:
         return numbers
     ratios: dict[Place, list[float]] = {}
     for place, ratio in numbers.items():
-        if place.what != TEACHER:  # its score
+        if place.what != TEACHER:  # which is a score, not a ratio
             ratios.setdefault(place._replace(env="", size=SIZES[-1]), []).append(ratio.value)
     return {
         place: Estimate(float(geometric_iqm(np.array(values)))) for place, values in ratios.items()
@@ -94,7 +94,7 @@ def _table_1() -> Iterator[tuple[Place, Estimate]]:
 
 
 def _wide_table(table: TableNumber) -> Iterator[tuple[Place, Estimate]]:
-    """Of a file with a column for each size and method, such as `larger_ppd`."""
+    """Yield the numbers of a file with a column per size and method, such as `larger_ppd`."""
     for row in _read(_FILES[table]):
         env = normalised(row.get("env", ""))
         for column, text in row.items():
@@ -114,7 +114,7 @@ def _wide_table(table: TableNumber) -> Iterator[tuple[Place, Estimate]]:
 
 @functools.cache
 def _suites() -> dict[str, str]:
-    # Test levels come after training levels there, so they are what stays.
+    # Test levels come after training levels, and replace them.
     return {normalised(row["env"]): row["suite"] for row in _read(_FILES[5])}
 
 

@@ -1,4 +1,4 @@
-"""Runs with their scores: what the tables of `Evaluation.stats.tables` are made of."""
+"""Score runs for the tables of `Evaluation.stats.tables`."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from Evaluation.stats.estimates import Statistic, geometric_iqm, iqm
 from Evaluation.stats.paper_numbers import human_normalised, suite_of
 from Evaluation.table import rows_of
 
-# What may differ between runs that are averaged: the seeds, and with them the teacher.
+# Flags that may differ between averaged runs: the seeds, and the teacher, which depends on them.
 _SEEDS = {"task", "method", "mode", "teacher_sha256", "seed", "uncorrupted_sha256"}
 
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A finished run. Its scores are returns, those of Atari's games human-normalised."""
+    """A finished run with its scores, which are returns, human-normalised in Atari."""
 
     run: Run
-    suite: str  # the paper's, else the task itself
+    suite: str  # of the paper, else the task
     env: str
     method: str
-    size: str  # smaller, same, larger; else the student's mode
+    size: str  # smaller, same or larger, else the student's mode
     score: float
     teacher: float  # without the noise of --corrupt_teacher
-    teacher_sha256: str | None  # of that teacher; `run.teacher_sha256` is of the one with noise
-    corrupted_teacher: float | None  # with it; None: the teacher had none
-    blind: float | None  # of a student that saw nothing
+    teacher_sha256: str | None  # without noise; `run.teacher_sha256` is with noise
+    corrupted_teacher: float | None  # with noise; None if there is none
+    blind: float | None  # of a blind student
 
 
 @dataclass(frozen=True)
 class Measure:
-    """How scores of different environments are made comparable, and averaged."""
+    """A method to normalise and average scores of different environments."""
 
     name: str
     statistic: Statistic
-    relative: Callable[[ScoredRun, float], float]  # a score, as the measure of that run has it
+    relative: Callable[[ScoredRun, float], float]  # normalises a score of a run
 
 
 def _ratio(run: ScoredRun, score: float) -> float:
@@ -50,7 +50,7 @@ def _ratio(run: ScoredRun, score: float) -> float:
 
 
 def _skill(run: ScoredRun, score: float) -> float:
-    assert run.blind is not None  # `measure_of` chooses skill for no other runs
+    assert run.blind is not None  # guaranteed by `measure_of`
     return skill(np.array([score]), np.array([run.teacher]), np.array([run.blind]))
 
 
@@ -61,7 +61,7 @@ SKILL = Measure("skill (0 blind, 1 teacher), IQM (teachers score below 0)", iqm,
 
 
 def measure_of(runs: Sequence[ScoredRun]) -> Measure:
-    """The paper's ratio where it means anything, else skill: one measure for all of `runs`.
+    """Return the paper's ratio if it is defined for all runs, else skill.
 
     Raises:
         UserError: a teacher scores 0 or below, and no blind student's return is known.
@@ -72,19 +72,19 @@ def measure_of(runs: Sequence[ScoredRun]) -> Measure:
     for r in runs:
         if r.blind is None:
             raise UserError(
-                f"{r.run.folder}: with a teacher in this suite that scores 0 or below, no ratio to "
-                f"teachers means anything, and the run's {FIGURES_FILE} has no blind_return for "
-                "skill. Measure a blind student by `python -m Evaluation.blind`, then evaluate the "
-                "run again."
+                f"{r.run.folder}: a teacher in this suite scores 0 or below, so ratios to teachers "
+                f"are undefined, and the run's {FIGURES_FILE} has no blind_return for skill. "
+                "Evaluate a blind student by `python -m Evaluation.blind`, then evaluate the run "
+                "again."
             )
     return SKILL
 
 
 def score_runs(runs: Sequence[Run]) -> tuple[list[ScoredRun], list[str]]:
-    """The runs that have a score, and for each that is left out a line that says why.
+    """Return the runs with scores, and a remark on each omitted run.
 
     Raises:
-        UserError: runs that would be averaged differ by more than their seeds, or by nothing.
+        UserError: runs to be averaged differ by more than their seeds, or are the same.
     """
     scored, left_out = [], []
     for run in runs:
@@ -104,11 +104,11 @@ def score_runs(runs: Sequence[Run]) -> tuple[list[ScoredRun], list[str]]:
 
 def _unfit(run: Run) -> str | None:
     if not isinstance(run.method, str):
-        return "was written by an older version, which described its method otherwise"
+        return "was written by an older version with another description of methods"
     if run.figures is None:
         return f"was cut short: it has no {FIGURES_FILE}"
     if run.config["student"].get("blind"):
-        return "is a blind student, the zero of skill"
+        return "is of a blind student, which defines zero skill"
     if "teacher_return" not in run.figures:
         return f"has no teacher_return in its {FIGURES_FILE}"
     if _is_imperfect(run) and "corrupted_teacher_return" not in run.figures:
@@ -152,19 +152,19 @@ def _check_same_experiment(runs: Sequence[Run]) -> None:
         if len(values) > 1:
             examples = "\n".join(f"  --{flag} {value}: {path}" for value, path in values.items())
             raise UserError(
-                f"Runs of {runs[0].task} by {runs[0].method} would be averaged, though they differ "
-                f"by more than their seeds:\n{examples}\nName the runs of one value alone."
+                f"Runs of {runs[0].task} by {runs[0].method} cannot be averaged, since they differ "
+                f"by more than their seeds:\n{examples}\nGive only the runs of one value."
             )
     seen: dict[tuple[object, ...], Run] = {}
     for run in runs:
         same = seen.setdefault((run.run_index, run.teacher_sha256), run)
         if same is not run:
             raise UserError(
-                f"{same.folder} and {run.folder} are one experiment with the same run_index and "
-                "teacher, and would count twice. Name one of them."
+                f"{same.folder} and {run.folder} are the same experiment with the same run_index "
+                "and teacher. Give only one of them."
             )
 
 
 def paper_name(method: str) -> str:
-    """Return the method's name in the paper's tables; a method without one keeps its own."""
+    """Return the method's name in the paper's tables, else its own name."""
     return (LEARNERS[method].paper_name or method) if method in LEARNERS else method

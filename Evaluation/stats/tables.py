@@ -1,4 +1,4 @@
-"""Tables 1, 2, 5, 6 and 7 of the PPD paper, of our runs, with the paper's numbers beside them."""
+"""Make tables 1, 2, 5, 6 and 7 of the PPD paper for our runs, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TITLES: dict[TableNumber, str] = {
     6: "Students of imperfect teachers in each environment",
     7: "Students against PPO without a teacher",
 }
-_IMPERFECT = (2, 6)  # of runs with --corrupt_teacher; the others of those without
+_IMPERFECT = (2, 6)  # tables of runs with --corrupt_teacher; the others are of runs without
 _EACH_ENVIRONMENT = (5, 6)
 _REQUIRED: dict[TableNumber, str] = {
     1: "a method with a teacher",
@@ -42,7 +42,7 @@ _PPO, _PPD = LEARNERS["PPO"].paper_name, LEARNERS["PPD"].paper_name
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table: rows of cells by column, and what must be known to read it."""
+    """A table: rows of cells by column, and notes."""
 
     number: TableNumber
     rows: tuple[dict[str, Cell], ...]
@@ -55,11 +55,11 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class _Line:
-    """A row before the paper's numbers are set beside ours."""
+    """A row before the paper's numbers are added."""
 
     labels: dict[str, str]
-    cells: dict[tuple[str, str], Estimate]  # by size, where it is in the column, and what
-    place: Place  # where in the paper; the column tells what is missing
+    cells: dict[tuple[str, str], Estimate]  # by size, if columns are per size, and quantity
+    place: Place  # in the paper, completed by the column
 
     def in_paper(self, table: TableNumber, column: tuple[str, str]) -> Estimate | None:
         size, what = column
@@ -68,25 +68,25 @@ class _Line:
 
 
 def runs_for(number: TableNumber, scored: Sequence[ScoredRun]) -> list[ScoredRun]:
-    """The runs that belong into a table; none where what it is about is not among them."""
+    """Return the runs of a table; empty if its subject is missing."""
     runs = [r for r in scored if (r.corrupted_teacher is not None) == (number in _IMPERFECT)]
-    taught = [r for r in runs if r.method != _PPO]
+    distilled = [r for r in runs if r.method != _PPO]
     if number != 7:
-        return taught
-    return runs if len(taught) < len(runs) else []
+        return distilled
+    return runs if len(distilled) < len(runs) else []
 
 
 def make_table(number: TableNumber, scored: Sequence[ScoredRun]) -> PaperTable:
-    """A table of the runs that belong there.
+    """Make a table of the runs that belong to it.
 
     Raises:
-        UserError: none does; or no measure fits a suite's runs.
+        UserError: there are none, or no measure fits a suite's runs.
     """
     runs = runs_for(number, scored)
     if not runs:
         raise UserError(
             f"Table {number} ({TITLES[number].lower()}) needs finished runs of "
-            f"{_REQUIRED[number]}, and there is none."
+            f"{_REQUIRED[number]}, but there are none."
         )
     lines, notes = [], []
     for suite in _in_order(r.suite for r in runs):
@@ -104,7 +104,7 @@ def make_table(number: TableNumber, scored: Sequence[ScoredRun]) -> PaperTable:
 def _suite_lines(
     number: TableNumber, runs: Sequence[ScoredRun], measure: Measure
 ) -> tuple[list[_Line], list[str]]:
-    """A line for each size, aggregated over a suite's environments."""
+    """Return a line per size, aggregated over a suite's environments."""
     suite, lines, notes = runs[0].suite, [], []
     for size in _in_order((r.size for r in runs), SIZES):
         alike = [r for r in runs if r.size == size]
@@ -128,7 +128,7 @@ def _suite_lines(
 def _environment_lines(
     number: TableNumber, runs: Sequence[ScoredRun], measure: Measure
 ) -> tuple[list[_Line], list[str]]:
-    """A line for each environment of a suite, with a column for each size and method."""
+    """Return a line per environment of a suite, with a column per size and method."""
     suite, lines = runs[0].suite, []
     for env in _in_order(r.env for r in runs):
         here = [r for r in runs if r.env == env]
@@ -156,7 +156,7 @@ def _teacher_score(runs: Sequence[ScoredRun]) -> Estimate:
 
 def _corrupted_teacher(runs: Sequence[ScoredRun], measure: Measure) -> Estimate:
     def relative(r: ScoredRun) -> tuple[str | None, float]:
-        assert r.corrupted_teacher is not None  # imperfect runs alone come here
+        assert r.corrupted_teacher is not None  # only called for imperfect teachers
         return r.run.teacher_sha256, measure.relative(r, r.corrupted_teacher)
 
     return estimate(_of_teachers(runs, relative), measure.statistic)
@@ -165,7 +165,7 @@ def _corrupted_teacher(runs: Sequence[ScoredRun], measure: Measure) -> Estimate:
 def _of_teachers(
     runs: Sequence[ScoredRun], figure: Callable[[ScoredRun], tuple[str | None, float]]
 ) -> dict[str, list[float]]:
-    """A figure of each teacher, by its hash, once, however many students it had."""
+    """Return a figure per teacher, identified by its hash, independent of its students' number."""
     values: dict[str, dict[str | None, float]] = {}
     for r in runs:
         teacher, value = figure(r)
@@ -176,7 +176,7 @@ def _of_teachers(
 def _by_column(
     runs: Sequence[ScoredRun], column: Callable[[ScoredRun], tuple[str, str]]
 ) -> dict[tuple[str, str], list[ScoredRun]]:
-    """Runs by their column, in the order of the paper's columns."""
+    """Group runs by column, in the order of the paper's columns."""
     found: dict[tuple[str, str], list[ScoredRun]] = {}
     for r in runs:
         found.setdefault(column(r), []).append(r)
@@ -191,7 +191,7 @@ def _column_order(column: tuple[str, str]) -> tuple[object, ...]:
 
 
 def _rank(name: str, order: Sequence[str]) -> tuple[int, str]:
-    """Known names in their order, then all others by the alphabet."""
+    """Return a sort key: known names in their order, then all others alphabetically."""
     return (order.index(name) if name in order else len(order)), name
 
 
@@ -204,7 +204,7 @@ def _beside_paper(number: TableNumber, lines: Sequence[_Line]) -> tuple[dict[str
     rows: list[dict[str, Cell]] = [dict(line.labels) for line in lines]
     for column in columns:
         title = " ".join(filter(None, column))
-        # Only beside numbers of ours: the paper's other rows are in the paper.
+        # Only for cells with numbers of ours.
         paper = [line.in_paper(number, column) if column in line.cells else None for line in lines]
         for line, row, theirs in zip(lines, rows, paper, strict=True):
             row[title] = line.cells.get(column)
@@ -214,13 +214,13 @@ def _beside_paper(number: TableNumber, lines: Sequence[_Line]) -> tuple[dict[str
 
 
 def _counts(cells: Iterable[dict[str, list[float]]]) -> str:
-    """How many runs an environment has, over a row's cells."""
+    """Return the number of runs per environment over a row's cells, as text."""
     counts = sorted({len(runs) for cell in cells for runs in cell.values()})
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def _missing(where: str, methods: dict[str, dict[str, list[float]]]) -> list[str]:
-    """What says that two cells of a row are not over the same environments."""
+    """Return notes on cells of a row that lack environments of other cells."""
     everywhere = {env for values in methods.values() for env in values}
     return [
         f"{where}: {method} lacks {', '.join(sorted(everywhere - values.keys()))}."
@@ -232,7 +232,7 @@ def _missing(where: str, methods: dict[str, dict[str, list[float]]]) -> list[str
 def _improvement(
     where: str, methods: dict[str, dict[str, list[float]]], rivals: Sequence[str]
 ) -> list[str]:
-    """How likely a run of PPD is better than one of each rival in the same environments."""
+    """Return notes on the probability that a run of PPD is better than one of each rival."""
     notes, ppd = [], methods.get(_PPD, {})
     for rival in rivals:
         if ppd and ppd.keys() == methods.get(rival, {}).keys():
@@ -249,9 +249,9 @@ def _notes(
     steps = {r.run.last("time/env_steps") for r in runs}
     known = sorted(s for s in steps if s is not None)
     ours = " to ".join(f"{s:,.0f}" for s in sorted({known[0], known[-1]})) if known else "unknown"
-    notes.append(f"Env steps of a student here: {ours}.")
+    notes.append(f"Env steps per student here: {ours}.")
     if any(title.endswith(", paper") for title in rows[0]):
-        notes.append(f"Env steps of a student in the paper: {ENV_STEPS:,}.")
+        notes.append(f"Env steps per student in the paper: {ENV_STEPS:,}.")
         if number == 2:
             notes.append("The paper's numbers are the geometric IQMs of its table 6.")
     return notes

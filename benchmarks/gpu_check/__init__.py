@@ -1,1 +1,1 @@
-"""`make gpu-check`: what the toolkit does on a GPU, checked and measured in minutes."""
+"""`make gpu-check`: check and measure the toolkit on a GPU within minutes."""

@@ -1,10 +1,10 @@
-"""Check and measure what the toolkit does on a GPU, on a fresh machine, within minutes.
+"""Check and measure the toolkit on a GPU, on a fresh machine, within minutes.
 
 Usage: python -m benchmarks.gpu_check [--budget 480] [--output Results/GPU]
 
-Each part is a process of its own, so that one that fails, hangs or spoils the GPU's state is
-recorded, and the others still run. `<card>.json` and `<card>.md` are brought up to date as they
-go. `--device cpu --quick` tries the script itself.
+Each part runs in a separate process, so that if one fails, hangs or corrupts the GPU's state, it is
+recorded and the others still run. `<card>.json` and `<card>.md` are updated after each part. Use
+`--device cpu --quick` to test the script itself.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _RESERVE = 5.0  # s, kept for the report
 
 @dataclass(frozen=True)
 class Part:
-    """One thing to check."""
+    """A part of the check."""
 
     title: str
-    seconds: float  # at most, of a budget of 480
+    seconds: float  # limit for a budget of 480
     run: Callable[[Setting], None]
 
 
@@ -67,18 +67,18 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """What to check, and where to."""
+    """Arguments of the check."""
 
-    budget: float = 480.0  # s, all parts together
+    budget: float = 480.0  # s, for all parts
     output: Path = Path("Results/GPU")
     device: str = "cuda"
     parts: tuple[str, ...] = tuple(PARTS)  # in this order
     quick: bool = False  # the smallest sizes
-    result: Path | None = None  # of the one part that this process is; not for users
+    result: Path | None = None  # result of the single part of this process; internal
 
 
 def main(arguments: Arguments) -> int:
-    """Run the parts, each in a process; 1 if one has failed."""
+    """Run each part in a process, and return 1 if one failed."""
     device = resolve_device(arguments.device)
     if arguments.result is not None:
         return _part(arguments, device)
@@ -120,9 +120,9 @@ def _machine(device: torch.device) -> dict[str, Any]:
 
 
 def _supervised(arguments: Arguments, name: str, seconds: float, work: Path) -> dict[str, Any]:
-    """What became of a part in a process of its own, which is ended after so many seconds."""
+    """Run a part in a process with a time limit, and return its outcome."""
     if seconds < _RESERVE:
-        return {"status": SKIPPED, "why": "no time was left", "seconds": 0.0}
+        return {"status": SKIPPED, "why": "no time left", "seconds": 0.0}
     work.mkdir()
     result = work / "result.json"
     flags = ["--parts", name, "--device", arguments.device, "--budget", str(seconds)]
@@ -141,15 +141,15 @@ def _supervised(arguments: Arguments, name: str, seconds: float, work: Path) -> 
             process.wait()
     outcome = {"seconds": time.perf_counter() - started, **read_json(result)}
     if code is None:
-        outcome |= {"status": FAILED, "why": f"it was ended after {seconds:.0f} s"}
+        outcome |= {"status": FAILED, "why": f"terminated after {seconds:.0f} s"}
     elif "status" not in outcome:
-        outcome |= {"status": FAILED, "why": f"its process ended with {code}"}
+        outcome |= {"status": FAILED, "why": f"the process exited with {code}"}
     print(f"  {outcome['status']} {outcome.get('why', '')}", flush=True)
     return outcome
 
 
 def _part(arguments: Arguments, device: torch.device) -> int:
-    """The part that this process is; its outcome is in the file."""
+    """Run the single part of this process, and write its outcome to the file."""
     assert arguments.result is not None
     (name,) = arguments.parts
     findings = Findings(arguments.result)

@@ -1,4 +1,4 @@
-"""The real command lines: trainings, a run that is killed and resumed, and two ranks."""
+"""Check the command lines: trainings, a run that is killed and resumed, and two ranks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmarks.gpu_check.setting import N_CORES, Setting
 from Common.runs.checkpoint import Checkpoint
 from Common.runs.tracking import read_metrics
 
-# As a command runs, with algorithms that give the same bits again wherever torch has them.
+# The command with deterministic algorithms, where torch has them.
 _DETERMINISTIC = (
     "import sys, torch; torch.use_deterministic_algorithms(True, warn_only=True); "
     "from Distillation.run import main; main('Pusher', sys.argv[1:])"
@@ -30,10 +30,10 @@ _EVALUATION = ("--eval_every", "1000000", "--eval_episodes", "5", "--final_episo
 
 
 def run_tests(setting: Setting) -> None:
-    """The quick tests that are marked `cuda`."""
+    """Run the quick tests marked `cuda`."""
     if not setting.is_cuda:
-        raise SkippedError("they need a GPU")
-    # Not the whole folder: a fresh machine need not have what the other tests import.
+        raise SkippedError("the tests need a GPU")
+    # Not the whole folder, since a fresh machine may lack packages that other tests import.
     files = [str(p) for p in Path("tests").rglob("test_*.py") if "mark.cuda" in p.read_text()]
     flags = ["-m", "cuda and not slow", "-q", "-p", "no:cacheprovider", "-rfE", *sorted(files)]
     done = _finished(setting, [sys.executable, "-m", "pytest", *flags], setting.seconds)
@@ -42,7 +42,7 @@ def run_tests(setting: Setting) -> None:
 
 
 def check(setting: Setting) -> None:
-    """PPD, student-distill, BC and DAgger as users type them, with few steps."""
+    """Run the commands of PPD, student-distill, BC and DAgger with few steps."""
     data, bc = setting.work / "data", setting.work / "bc"
     n_data = "400" if setting.quick else "4000"
     steps = "60" if setting.quick else "400"
@@ -71,7 +71,7 @@ def check(setting: Setting) -> None:
 
 
 def check_resume(setting: Setting) -> None:
-    """Two runs without a stop and one that is killed and resumed, at once, by the same seeds."""
+    """Compare two uninterrupted runs and one that is killed and resumed, with the same seeds."""
     flags = [*_on_policy(setting, 6), *_common(setting), *_EVALUATION]
     flags += ["--PPD", "--checkpoint_every", str(_rollout(setting))]
     whole, again, killed = (setting.work / name for name in ("whole", "again", "killed"))
@@ -99,16 +99,16 @@ def check_resume(setting: Setting) -> None:
     bitwise = not any(repeated.values())
     setting.findings.fact("resume is", "bitwise" if not any(after_kill.values()) else "statistical")
     if bitwise:
-        what = f"runs repeat to the bit, but not over a resume: {after_kill}"
+        what = f"runs repeat bit-for-bit, but not after a resume: {after_kill}"
         setting.findings.expect(not any(after_kill.values()), what)
-    # Where no two runs are alike, a resumed one is to differ no more than they do.
+    # If runs are not reproducible, a resumed one must not differ more than two runs do.
     bound = 10 * repeated["weights, relative"] + 1e-6
-    what = f"a resumed run is far off: {after_kill}, two whole ones {repeated}"
+    what = f"a resumed run differs: {after_kill}, two uninterrupted ones: {repeated}"
     setting.findings.expect(after_kill["weights, relative"] <= max(bound, 0.05), what)
 
 
 def check_ranks(setting: Setting) -> None:
-    """PPD on two ranks: by NCCL where two cards are, else over the CPU on one card."""
+    """Run PPD on two ranks, by NCCL with two cards, else by gloo over the CPU with one card."""
     n_cards = torch.cuda.device_count() if setting.is_cuda else 0
     by = "NCCL, a card each" if n_cards >= 2 else "gloo over the CPU, one card for both"
     setting.findings.fact("ranks talk by", by)
@@ -153,7 +153,7 @@ def _common(setting: Setting, device: str | None = None) -> tuple[str, ...]:
 
 
 def _environment() -> dict[str, str]:
-    """The root on Python's path, as an installed package would be."""
+    """Return the environment variables with the project's root on Python's path."""
     paths = [os.getcwd(), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
@@ -182,7 +182,7 @@ def _deterministic(setting: Setting, folder: Path, flags: Sequence[str]) -> subp
 
 
 def _last_figures(folder: Path) -> dict[str, float]:
-    """The last value of some metrics, and the return of the finished student."""
+    """Return the last value of some metrics, and the return of the finished student."""
     points = read_metrics(folder)
     names = ("train/kl", "train/loss", "time/steps_per_second", "time/samples_per_second")
     figures = {name: p[name] for name in names for p in points if name in p}
@@ -191,7 +191,7 @@ def _last_figures(folder: Path) -> dict[str, float]:
 
 
 def _apart(one: Path, other: Path) -> dict[str, float]:
-    """How far the last checkpoints of two runs are from each other; all 0: the same bits."""
+    """Return the deviation of the last checkpoints of two runs; 0 if equal bit-for-bit."""
     states = []
     for folder in (one, other):
         checkpoint = Checkpoint.open(max((folder / "checkpoints").glob("step_*")))
@@ -207,5 +207,5 @@ def _apart(one: Path, other: Path) -> dict[str, float]:
 
 
 def remove(folder: Path) -> None:
-    """Delete what the commands have left."""
+    """Delete the output of the commands."""
     shutil.rmtree(folder, ignore_errors=True)

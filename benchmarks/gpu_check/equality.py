@@ -1,4 +1,4 @@
-"""Losses and gradients on the GPU against those on the processor, in float32 and in bfloat16."""
+"""Compare losses and gradients on the GPU and on the CPU, in float32 and in bfloat16."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from Models.student.policy import StudentPolicy
 from Models.teacher.labels import TeacherLabeller
 
 CPU = torch.device("cpu")
-LOSS = 1e-4  # of 1 + |loss|, on the same minibatch with the same weights
-GRADIENT = 1e-3  # of the gradient's norm, there
-CURVE = 2e-2  # of 1 + |loss|, in trainings that go on by themselves for a few updates
+LOSS = 1e-4  # relative to 1 + |loss|, on the same minibatch with the same weights
+GRADIENT = 1e-3  # relative to the gradient's norm, on the same minibatch
+CURVE = 2e-2  # relative to 1 + |loss|, in separate trainings of a few updates
 BF16_LOSS, BF16_COSINE = 5e-2, 0.98  # against float32 on the same device
 
 
@@ -49,7 +49,7 @@ def check(setting: Setting) -> None:
 
 @contextmanager
 def exact_float32() -> Iterator[None]:
-    """A block in which no matrix product or convolution of float32 is rounded to TF32."""
+    """Disable TF32 in matrix products and convolutions of float32."""
     before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -59,12 +59,12 @@ def exact_float32() -> Iterator[None]:
 
 
 def _minibatches(setting: Setting, algorithm: type[OnPolicyStudent]) -> None:
-    """A rollout of the processor, its losses and gradients there and on the device."""
+    """Compare losses and gradients of a rollout of the CPU on both devices."""
     env = setting.env()
     try:
         ours = setting.model(env, CPU, algorithm=algorithm)
         recorded(ours)
-        ours.learn(ours.n_steps * env.num_envs)  # one rollout, which the buffer still holds
+        ours.learn(ours.n_steps * env.num_envs)  # one rollout, which remains in the buffer
         theirs = setting.model(env, setting.device, algorithm=algorithm)
         theirs.policy.load_state_dict(ours.policy.state_dict())
         batch = next(ours.rollout_buffer.minibatches(256))
@@ -89,7 +89,7 @@ def _minibatches(setting: Setting, algorithm: type[OnPolicyStudent]) -> None:
 def losses_and_gradient(
     model: OnPolicyStudent, batch: Minibatch
 ) -> tuple[dict[str, float], Tensor]:
-    """The loss and its terms by name, and the whole gradient, float64 on the CPU."""
+    """Return the loss and its terms by name, and the whole gradient in float64 on the CPU."""
     model.policy.set_training_mode(True)
     student, values = distribution_and_value(model.policy, batch.obs)
     losses = model.minibatch_losses(student, values, batch)
@@ -101,14 +101,14 @@ def losses_and_gradient(
 
 
 def features(model: OnPolicyStudent, batch: Minibatch) -> Tensor:
-    """What the encoder makes of the minibatch's frames."""
+    """Return the encoder's features of the minibatch's frames."""
     assert isinstance(model.policy, StudentPolicy) and isinstance(batch.obs, dict)
     with torch.no_grad():
         return model.policy.encoder(batch.obs["frame"])
 
 
 def moved(batch: Minibatch, device: torch.device) -> Minibatch:
-    """The same minibatch on another device."""
+    """Return a copy of the minibatch on another device."""
 
     def move(value: Any) -> Any:
         if isinstance(value, dict):
@@ -122,7 +122,7 @@ def moved(batch: Minibatch, device: torch.device) -> Minibatch:
 
 
 def known_noise() -> Callable[[DiagGaussian], Tensor]:
-    """`DiagGaussian.sample` whose noise NumPy draws, so that it is the same on every device."""
+    """Return a `DiagGaussian.sample` with noise of NumPy, which is the same on every device."""
     generator = np.random.default_rng(0)
 
     def sample(self: DiagGaussian) -> Tensor:
@@ -135,7 +135,7 @@ def known_noise() -> Callable[[DiagGaussian], Tensor]:
 
 
 def _on_policy_curves(setting: Setting, algorithm: type[OnPolicyStudent]) -> None:
-    """Three rollouts with the same noise on both devices."""
+    """Compare the losses of three rollouts with the same noise on both devices."""
     curves, weights = [], None
     for device in (CPU, setting.device):
         env = setting.env()
@@ -155,7 +155,7 @@ def _on_policy_curves(setting: Setting, algorithm: type[OnPolicyStudent]) -> Non
 
 
 def _cloning_curves(setting: Setting) -> None:
-    """BC's and DAgger's losses step by step, on the same batches."""
+    """Compare the losses of BC and DAgger per step, on the same batches."""
     folder, task, teacher = setting.work / "dataset", setting.task(), setting.teacher(CPU)
     collect(task, TeacherLabeller(teacher), folder, 400 if setting.quick else 2000)
     data = TeacherSamples(TeacherDataset.open(folder, task))
@@ -213,7 +213,7 @@ def _compare_curves(
 
 
 def check_bf16(setting: Setting) -> None:
-    """One minibatch in bfloat16 against float32, then a short training."""
+    """Compare one minibatch in bfloat16 and float32, then run a short training."""
     env = setting.env()
     try:
         models = {p: setting.model(env, setting.device, precision=p) for p in _PRECISIONS}
@@ -228,7 +228,9 @@ def check_bf16(setting: Setting) -> None:
             seen = [features(model, batch) for model in (plain, half)]
         features_apart = float((seen[1] - seen[0]).norm() / seen[0].norm())
         setting.findings.fact("features apart, relative", features_apart)
-        setting.findings.expect(0 < features_apart <= BF16_LOSS, "the features tell no bfloat16")
+        setting.findings.expect(
+            0 < features_apart <= BF16_LOSS, "bfloat16 does not affect the features"
+        )
         found, gradient = losses_and_gradient(half, batch)
         apart = abs(found["total"] - expected["total"]) / (1 + abs(expected["total"]))
         cosine = float(torch.cosine_similarity(gradient, expected_gradient, dim=0))

@@ -1,4 +1,4 @@
-"""What the minibatch loop makes a GPU wait for, what it sends, and how long a step takes."""
+"""Measure the minibatch loop on a GPU: synchronisations, transfers and time per step."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from benchmarks.gpu_check.outcome import SkippedError
 from benchmarks.gpu_check.setting import MODES, Setting, recorded, wait
 from Models.sb3.policies import distribution_and_value
 
-_WAITS = "synchronizing CUDA operation"  # what torch's debug mode says of one
-_EPOCHS = (1, 5)  # what grows between the two is a cost of minibatches
+_WAITS = "synchronizing CUDA operation"  # in the warnings of torch's debug mode
+_EPOCHS = (1, 5)  # the difference between the two is the cost of minibatches
 
 
 def check(setting: Setting) -> None:
-    """Count waits and transfers of an update of PPD at one epoch and at five."""
+    """Count waits and transfers of an update of PPD with one epoch and with five."""
     if not setting.is_cuda:
-        raise SkippedError("a processor waits for nothing")
+        raise SkippedError("a CPU does not wait for itself")
     env = setting.env()
     try:
         model = setting.model(env, setting.device, precision="bfloat16", batch_size=128)
@@ -60,7 +60,7 @@ def check(setting: Setting) -> None:
 
 @contextmanager
 def debugged() -> Iterator[list[warnings.WarningMessage]]:
-    """A block whose waits for the GPU are warned of; gives the warnings."""
+    """Record warnings of waits for the GPU."""
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -72,7 +72,7 @@ def debugged() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def waits_of(run: Callable[[], object]) -> Counter[str]:
-    """How often each line makes the GPU wait."""
+    """Count the waits for the GPU by line of code."""
     with debugged() as caught:
         run()
     found = [w for w in caught if _WAITS in str(w.message)]
@@ -80,7 +80,7 @@ def waits_of(run: Callable[[], object]) -> Counter[str]:
 
 
 def copies_of(run: Callable[[], object]) -> dict[str, float]:
-    """Copies by direction, kernels, and the share of the time that the GPU computes."""
+    """Count copies by direction and kernels, and measure the share of time the GPU is busy."""
     torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         started = time.perf_counter()
@@ -99,7 +99,7 @@ def copies_of(run: Callable[[], object]) -> dict[str, float]:
 
 
 def check_step_times(setting: Setting) -> None:
-    """Milliseconds of a minibatch of PPD: by size, batch, precision and what could be changed."""
+    """Measure milliseconds per minibatch of PPD by network, batch size and variant."""
     with torch.device("cpu"):
         env = setting.env()
     try:
@@ -119,7 +119,7 @@ def check_step_times(setting: Setting) -> None:
 def _prepared(
     setting: Setting, env: Any, mode: str, batch_size: int, precision: str
 ) -> tuple[OnPolicyStudent, Minibatch]:
-    """A model, and a minibatch of that size from its first rollout, over and over."""
+    """Return a model, and a minibatch of its first rollout, repeated to the batch size."""
     model = setting.model(env, setting.device, mode, precision, n_steps=8)
     recorded(model)
     model.learn(8 * env.num_envs)
@@ -137,7 +137,7 @@ def _prepared(
 
 
 def _milliseconds(setting: Setting, step: Callable[[], object]) -> float:
-    """Median of five times ten steps."""
+    """Return the median milliseconds per step of five times ten steps."""
     n_steps = 2 if setting.quick else 10
     for _ in range(n_steps):
         step()
@@ -180,7 +180,7 @@ def _searching(setting: Setting, env: Any, mode: str, batch_size: int) -> float:
 
 
 def _graph(setting: Setting, env: Any, mode: str, batch_size: int) -> float:
-    """The whole step as one CUDA graph: what the loop would gain by it."""
+    """Measure the whole step as one CUDA graph, to show the potential gain."""
     model, batch = _prepared(setting, env, mode, batch_size, "bfloat16")
     if not setting.is_cuda:
         return _milliseconds(setting, lambda: _step(model, batch))

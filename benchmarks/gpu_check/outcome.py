@@ -1,4 +1,4 @@
-"""What a check of the GPU found: kept as JSON while it goes on, and shown as Markdown."""
+"""Record the findings of a GPU check as JSON, and report them as Markdown."""
 
 from __future__ import annotations
 
@@ -13,68 +13,68 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
 class SkippedError(Exception):
-    """A part has nothing to check on this machine; says why."""
+    """Raised by a part that does not apply to this machine, with the reason."""
 
 
 @dataclass
 class Findings:
-    """What one part has found so far; every change of it is written at once.
+    """The findings of a part, written to a file after every change.
 
     Args:
-        path: of its JSON file.
+        path: path of the JSON file.
     """
 
     path: Path
-    facts: dict[str, Any] = field(default_factory=dict)  # by what they are facts of
+    facts: dict[str, Any] = field(default_factory=dict)  # by name
     rows: list[dict[str, Any]] = field(default_factory=list)  # of a table
     failures: list[str] = field(default_factory=list)
 
     def fact(self, name: str, value: Any) -> None:
-        """Keep a figure or a sentence."""
+        """Record a figure or a sentence."""
         self.facts[name] = value
         print(f"  {name}: {shown(value)}", flush=True)
         self.write()
 
     def row(self, **values: Any) -> None:
-        """Keep a row of the part's table."""
+        """Record a row of the part's table."""
         self.rows.append(values)
         print("  " + ", ".join(f"{k} {shown(v)}" for k, v in values.items()), flush=True)
         self.write()
 
     def expect(self, holds: bool, what: str) -> None:
-        """Keep that something does not hold; the part goes on, and fails at its end."""
+        """Record a failure unless a condition holds; the part continues and fails at its end."""
         if not holds:
             self.failures.append(what)
             print(f"  FAILED: {what}", flush=True)
             self.write()
 
     def attempt(self, what: str, run: Callable[[], object]) -> None:
-        """Run one piece of a part; its error is kept as a failure, and the others still run."""
+        """Run a step of a part, and record its error as a failure, so that others still run."""
         try:
             run()
         except Exception as error:
             self.expect(False, f"{what}: {type(error).__name__}: {error}")
 
     def write(self) -> None:
-        """Bring the file up to date."""
+        """Write the findings to the file."""
         kept = {"facts": self.facts, "rows": self.rows, "failures": self.failures}
         write_json(self.path, kept)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a file, whole or not at all."""
+    """Write a file atomically."""
     partial = path.with_name(f"{path.name}.tmp")
     partial.write_text(json.dumps(content, indent=1, default=str) + "\n")
     partial.replace(path)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; empty where there is no such file."""
+    """Read a file of `write_json`; return an empty dictionary if it does not exist."""
     return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def shown(value: Any) -> str:
-    """A value as a table shows it."""
+    """Return a value as text."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, Mapping):
@@ -85,10 +85,10 @@ def shown(value: Any) -> str:
 
 
 def write_report(folder: Path, card: str, report: Mapping[str, Any]) -> Path:
-    """Write `<card>.json` and `<card>.md`; returns the second.
+    """Write `<card>.json` and `<card>.md`, and return the path of the latter.
 
     Args:
-        report: `machine`, facts of it by name, and `parts`, what became of each by its title.
+        report: `machine`, facts by name, and `parts`, outcomes by title.
     """
     folder.mkdir(parents=True, exist_ok=True)
     name = "".join(c if c.isalnum() or c in "._-" else "-" for c in card)

@@ -1,4 +1,4 @@
-"""What every part of the check is given, and the small trainings that they share."""
+"""Settings of the check's parts, and the small trainings that they share."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ N_CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Setting:
-    """Where a part computes, and how much."""
+    """Device, size and output of a part."""
 
     device: torch.device
-    quick: bool  # the smallest sizes, to try the script itself
-    seconds: float  # that the part has
-    work: Path  # a folder for what it writes
+    quick: bool  # the smallest sizes, to test the script itself
+    seconds: float  # time limit of the part
+    work: Path  # folder of its files
     findings: Findings
 
     @property
@@ -42,26 +42,26 @@ class Setting:
 
     @property
     def n_envs(self) -> int:
-        """Environments of a training that is only to be checked."""
+        """Number of environments of trainings that are checked, not timed."""
         return 2 if self.quick else 18
 
     def task(self) -> Task:
-        """Pusher, small where it is to be quick."""
+        """Return Pusher, with small frames if `quick`."""
         size = (16, 16) if self.quick else (64, 64)
         return dataclasses.replace(get_task("Pusher"), frame_size=size)
 
     def env(self, n_envs: int | None = None) -> VecEnv:
-        """Its environments, as the command line has them; the caller closes them."""
+        """Make environments as the command line does; the caller closes them."""
         n_envs = n_envs or self.n_envs
         env = make_env(self.task(), n_envs, 0, stagger=True)
         return VecNormalize(env, norm_obs=False, gamma=PPDConfig.gamma)
 
     def teacher(self, device: torch.device) -> Teacher:
-        """The teacher that is shipped."""
+        """Return the shipped teacher."""
         return Teacher.load(default_teacher("Pusher"), device, min_std=0.2)
 
     def config(self, teacher: Teacher, precision: str, mode: str = MODES[0]) -> StudentConfig:
-        """The student's network."""
+        """Return the configuration of the student's network."""
         family = teacher.description.family
         return StudentConfig(mode=mode, family=family, precision=precision, init_log_std=-1.6)
 
@@ -74,7 +74,7 @@ class Setting:
         algorithm: type[OnPolicyStudent] = PPD,
         **settings: Any,
     ) -> OnPolicyStudent:
-        """An algorithm on that device, its settings those of the command line but as said."""
+        """Return an algorithm on a device, with defaults of the command line except `settings`."""
         teacher = self.teacher(device)
         config = self.config(teacher, precision, mode)
         kwargs = {"config": config, "optimizer_kwargs": {"eps": 1e-5, "fused": True}}
@@ -89,12 +89,12 @@ class Setting:
             device=device,
             **settings,
         )
-        env.seed(0)  # SB3 has just seeded it with the model's seed
+        env.seed(0)  # SB3 seeded it with the model's seed
         return model
 
 
 class Recorder(KVWriter):
-    """Keeps every logging point."""
+    """Records every logging point."""
 
     def __init__(self) -> None:
         self.points: list[dict[str, float]] = []
@@ -103,17 +103,17 @@ class Recorder(KVWriter):
         self.points.append({k: float(v) for k, v in key_values.items()})
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 def recorded(model: Any) -> Recorder:
-    """A recorder of what the model logs from now on."""
+    """Return a recorder of all further logging points of the model."""
     recorder = Recorder()
     model.set_logger(Logger(None, [recorder]))
     return recorder
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has nothing left to do."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

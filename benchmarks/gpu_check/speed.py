@@ -1,4 +1,4 @@
-"""Env steps per second and peak memory of PPD, by environments and by networks."""
+"""Measure env steps per second and peak memory of PPD by environments and networks."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from Enviroment.simulation.workers import WorkerKind
 
 _ENVS = (18, 64, 128, 512)
 _WORKER_ENVS, _WORKERS, _WORKER_STEPS = (18, 64), (1, 2, 4, 16), 2_048
-_SAMPLES = 8_192  # env steps that are timed, at least one rollout
+_SAMPLES = 8_192  # timed env steps, at least one rollout
 
 
 def check(setting: Setting) -> None:
-    """Time rollouts and updates; the processor's row is this machine's, for comparison."""
+    """Time rollouts and updates on the GPU and, for comparison, on this machine's CPU."""
     setting.findings.fact("cores", N_CORES)
     for n_envs in (2, 3) if setting.quick else _ENVS:
         env = setting.env(n_envs)
@@ -29,7 +29,7 @@ def check(setting: Setting) -> None:
                 setting.findings.attempt(
                     what, lambda mode=mode, env=env: _training(setting, env, mode)
                 )
-            if n_envs == max(_ENVS):  # few and large minibatches, for what a card likes
+            if n_envs == max(_ENVS):  # few large minibatches, which suit a GPU
                 what = f"{n_envs} environments, minibatches of 2,048"
                 setting.findings.attempt(
                     what, lambda env=env: _training(setting, env, MODES[0], batch_size=2048)
@@ -45,7 +45,7 @@ def check(setting: Setting) -> None:
 
 
 def check_workers(setting: Setting) -> None:
-    """Time stepping and drawing by threads and by processes, without a network."""
+    """Time stepping and rendering by threads and by processes, without a network."""
     setting.findings.fact("OpenGL renderer", renderer_name())
     for n_envs in (2,) if setting.quick else _WORKER_ENVS:
         for kind in get_args(WorkerKind):
@@ -59,7 +59,7 @@ def check_workers(setting: Setting) -> None:
 
 
 def _stepping(setting: Setting, env: Any, n_samples: int = 4_096) -> dict[str, Any]:
-    """Stepping and drawing alone, with actions of zero."""
+    """Time only stepping and rendering, with zero actions."""
     n_steps = max(3, (100 if setting.quick else n_samples) // env.num_envs)
     env.reset()
     actions = torch.zeros(env.num_envs, *env.action_space.shape).numpy()
@@ -78,7 +78,7 @@ def _training(
     batch_size: int = 256,
     device: torch.device | None = None,
 ) -> None:
-    """One rollout to warm up, then some that are timed."""
+    """Time rollouts after one for warm-up."""
     device = device or setting.device
     n_steps = 8 if setting.quick else max(16, min(64, _SAMPLES // env.num_envs))
     size = n_steps * env.num_envs

@@ -1,9 +1,8 @@
-"""The rival of `benchmarks/cloning.py`: behavioural cloning as a plain PyTorch loop.
+"""Rival of `benchmarks/cloning.py`: behavioural cloning as a plain PyTorch loop.
 
-A `Dataset` whose items are single samples, a `DataLoader` whose workers stack them to batches,
-AdamW and a cosine schedule of torch's own, and `loss.item()` in every step. The arrays are the same
-memory-mapped ones, the weights, the batches and the loss too; the encoder is written as it stands
-in the paper, and torch leaves its tensors contiguous.
+It uses a `Dataset` of single samples, a `DataLoader` whose workers collate batches, torch's AdamW
+and cosine schedule, and `loss.item()` in every step. The memory-mapped arrays, weights, batches and
+loss are the same as ours; the encoder is implemented as in the paper, with contiguous tensors.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _MEAN, _LOG_STD = "distribution.mean", "distribution.log_std"
 
 
 class StackedFrames(Dataset):
-    """Single samples of a teacher dataset; every one is looked up and stacked when it is asked."""
+    """Single samples of a teacher dataset, stacked on access."""
 
     def __init__(self, dataset: TeacherDataset) -> None:
         self._task, self._starts = dataset.task, dataset.starts.tolist()
@@ -56,7 +55,7 @@ class StackedFrames(Dataset):
 
 
 class PlainEncoder(nn.Module):
-    """The student's encoder and weights, without its layout of memory."""
+    """The student's encoder and weights, without its memory layout."""
 
     def __init__(self, encoder: ImpalaEncoder) -> None:
         super().__init__()
@@ -74,13 +73,13 @@ class PlainEncoder(nn.Module):
 
 
 class PlainLoop:
-    """The loop, which goes on where it stopped.
+    """The loop, which continues where it stopped.
 
     Args:
-        student: gives its weights, and keeps them.
-        batches: the indices of each, for all the steps there will be.
-        workers: of the DataLoader.
-        plain_encoder: off: the student's own, channels last.
+        student: provides the initial weights, and is not modified.
+        batches: indices of each batch, for all steps.
+        workers: number of workers of the DataLoader.
+        plain_encoder: whether to use contiguous tensors instead of the student's channels last.
     """
 
     def __init__(
@@ -111,7 +110,7 @@ class PlainLoop:
         )
 
     def learn(self, n_steps: int) -> list[float]:
-        """Some gradient steps; the loss before each."""
+        """Run gradient steps, and return the loss before each."""
         losses = []
         self._policy.train()
         for _ in range(n_steps):

@@ -1,10 +1,10 @@
-"""The rival of `benchmarks/collection.py`: a dataset as people collect it with Gymnasium and SB3.
+"""Rival of `benchmarks/collection.py`: the usual collection with Gymnasium and SB3.
 
-One environment; an SB3 SAC is asked a step at a time, `env.render()` draws, OpenCV shrinks the
-picture and makes it gray, everything is appended to lists, and NumPy writes them to a file. The
-agent has the shipped teacher's network with random weights: what it says costs the same.
+In one environment, an SB3 SAC predicts one action per step, `env.render()` renders, OpenCV resizes
+the picture and converts it to gray, everything is appended to lists, and NumPy writes them to a
+file. The agent has the shipped teacher's network with random weights, which has the same costs.
 
-It answers each number of env steps on standard input with the seconds that one took.
+For each number of env steps on standard input, it runs them and prints the seconds per step.
 
 Usage: python benchmarks/rivals/gymnasium_collection.py ENV_ID RENDER_SIZE HEIGHT WIDTH UNITS
 """
@@ -24,10 +24,10 @@ from stable_baselines3 import SAC
 
 
 def collect(env: gym.Env, teacher: SAC, size: tuple[int, int], n_steps: int) -> bytes:
-    """The dataset as a file's content.
+    """Collect a dataset, and return the file's content.
 
     Args:
-        size: of the frames in pixels, height and width.
+        size: height and width of frames in pixels.
     """
     columns: dict[str, list] = {"frame": [], "state": [], "action": [], "reward": [], "done": []}
     state, _ = env.reset()
@@ -49,8 +49,8 @@ def collect(env: gym.Env, teacher: SAC, size: tuple[int, int], n_steps: int) -> 
 
 
 def main(env_id: str, render_size: int, size: tuple[int, int], units: tuple[int, ...]) -> None:
-    """Serves until standard input ends."""
-    torch.set_num_threads(1)  # more only wait for each other over a single state
+    """Serve requests until standard input ends."""
+    torch.set_num_threads(1)  # more threads are slower for a single state
     env = gym.make(env_id, render_mode="rgb_array", width=render_size, height=render_size)
     teacher = SAC("MlpPolicy", env, policy_kwargs={"net_arch": list(units)}, device="cpu")
     env.reset(seed=0)

@@ -1,11 +1,12 @@
-"""The rival of `benchmarks/ppd.py`: a PPD loop as an earlier Pusher toolkit ran it.
+"""Rival of `benchmarks/ppd.py`: the PPD loop of an earlier Pusher toolkit.
 
-480x480 Gymnasium frames of one environment after the other, crop, bicubic resize to 64x128, gray;
-float32 stacks of 4 (every second frame); the student run once for the action and once for the
-value, in float32; the teacher and its KL again in every minibatch; anomaly detection on.
+It renders 480x480 Gymnasium frames sequentially per environment, crops them, resizes them to 64x128
+by bicubic interpolation and converts them to gray; stacks 4 frames (every second) in float32; runs
+the student separately for action and value, in float32; recomputes the teacher and its KL in every
+minibatch; and has anomaly detection on.
 
-Prints seconds an env step of the whole loop, of the rollout and of the update, after one
-iteration to warm up.
+Prints seconds per env step of the whole loop, of the rollout and of the update, after one iteration
+for warm-up.
 
 Usage: python benchmarks/rivals/original_loop.py FILTERS NUM_ENVS NUM_STEPS BATCH EPOCHS THREADS
 """
@@ -47,7 +48,7 @@ class Residual(nn.Module):
 
 
 class Student(nn.Module):
-    """The same encoder and heads as this project's student."""
+    """A student with the encoder and heads of this project's."""
 
     def __init__(self, filters: list[int]) -> None:
         super().__init__()
@@ -78,7 +79,7 @@ class Student(nn.Module):
 
 
 class OriginalLoop:
-    """Collects a rollout and updates on it, as the original does."""
+    """Collects rollouts and updates on them, as the original."""
 
     def __init__(
         self, filters: list[int], n_envs: int, n_steps: int, batch: int, epochs: int
@@ -98,7 +99,7 @@ class OriginalLoop:
         self.history = self._screens().repeat(1, 8, 1, 1)
 
     def iterate(self) -> tuple[float, float]:
-        """Seconds of the rollout, and of the update."""
+        """Return the seconds of a rollout, and of the update on it."""
         started = time.perf_counter()
         rollout = self._collect()
         collected = time.perf_counter()
@@ -153,7 +154,7 @@ class OriginalLoop:
 
 
 def main() -> None:
-    """Prints what the docstring says."""
+    """Print the seconds per env step."""
     filters = [int(f) for f in sys.argv[1].split(",")]
     n_envs, n_steps, batch, epochs, threads = map(int, sys.argv[2:7])
     torch.set_num_threads(threads)

@@ -1,8 +1,8 @@
-"""The rival of `benchmarks/hopper.py`: PPD as a hook in SB3's PPO, as the paper's library has it.
+"""Rival of `benchmarks/hopper.py`: PPD in SB3's PPO, as in the paper's library.
 
-In every minibatch of every epoch the student runs forward once for PPO's loss and again, policy
-only, for the KL; the teacher runs forward on observations that it has seen in the epoch before;
-and each figure that is logged is fetched from the tensor where it appears.
+In every minibatch of every epoch, the student is evaluated once for PPO's loss and again, policy
+only, for the KL; the teacher is evaluated on the same observations in every epoch; and each logged
+figure is synchronised by `item()`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from torch import Tensor
 
 
 class RecomputingPPD(PPO):
-    """SB3's PPO for continuous actions, with `teacher` and `distill_lambda` set on it."""
+    """SB3's PPO for continuous actions, with the attributes `teacher` and `distill_lambda`."""
 
     teacher: PPO
     distill_lambda: float = 1.0
 
     def train(self) -> None:
-        """Epochs of minibatches over the rollout."""
+        """Update on the rollout by epochs of minibatches."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         logged: dict[str, list[float]] = defaultdict(list)
@@ -63,7 +63,7 @@ class RecomputingPPD(PPO):
         return pg_loss + sum(losses) + self.distill_lambda * kl_loss
 
     def _kl(self, obs: Tensor) -> Tensor:
-        """KL(teacher || student), `(B,)`."""
+        """Return KL(teacher || student), `(B,)`."""
         with torch.no_grad():
             teacher = self.teacher.policy.get_distribution(obs)
         student = self.policy.get_distribution(obs)

@@ -26,16 +26,16 @@ def test_seeds_by_name_and_by_number(text, n, expected):
     ("text", "n", "said"),
     [
         ("evaluation", 0, "--episodes 0 must be at least 1"),
-        ("test", None, "none of evaluation, validation, FIRST:STOP"),
-        ("-5:5", None, "none of evaluation"),
-        ("80000004:80000004", None, "holds no seed"),
-        ("80000004:80000001", None, "holds no seed"),
+        ("test", None, "not one of evaluation, validation, FIRST:STOP"),
+        ("-5:5", None, "not one of evaluation"),
+        ("80000004:80000004", None, "is empty"),
+        ("80000004:80000001", None, "is empty"),
         ("80000000:80000004", 5, "4 seeds, fewer than --episodes"),
-        ("0:10", None, "no one of the ranges that are known: 10000000:20000000"),
-        ("79999999:80000001", None, "no one of the ranges"),
+        ("0:10", None, "not within one of the known ranges: 10000000:20000000"),
+        ("79999999:80000001", None, "not within one of the known ranges"),
         ("20000000:20000010", None, "that students train on (20000000:40000000)"),
         ("10000000:10000010", None, "of datasets"),
-        ("69999999:70000001", None, "no one of the ranges"),
+        ("69999999:70000001", None, "not within one of the known ranges"),
     ],
 )
 def test_seeds_that_mean_nothing_or_trained_something_are_refused(text, n, said):
@@ -48,7 +48,7 @@ def test_training_seeds_are_played_where_that_is_said():
     episodes = parse_seeds("20000000:20000010", None, 100, allow_training=True)
     assert episodes == range(20_000_000, 20_000_010)
     assert describe_seeds(episodes) == "10 training seeds"
-    with pytest.raises(UserError, match="no one of the ranges"):
+    with pytest.raises(UserError, match="not within one of the known ranges"):
         parse_seeds("39999999:40000001", None, 100, allow_training=True)
 
 

@@ -183,7 +183,7 @@ def test_a_resumed_run_keeps_its_best():
     [
         ({"eval_every": 0}, "`eval_every` 0"),
         ({"n_episodes": 0}, "`n_episodes` 0"),
-        ({"baselines": {"teacher": [1.0, 2.0]}}, "`n_episodes` 3 is more than the 2 seeds"),
+        ({"baselines": {"teacher": [1.0, 2.0]}}, "`n_episodes` 3 exceeds the 2 seeds"),
         ({"baselines": {"teacher": [-40.0] * 3, "blind": [-37.0] * 3}}, "no better than"),
     ],
 )

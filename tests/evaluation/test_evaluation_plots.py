@@ -135,7 +135,7 @@ def test_series_skip_text_keep_gaps_and_let_the_later_of_two_lines_count():
 
 def test_a_run_that_has_just_begun_is_told_so(tmp_path):
     write_metrics(tmp_path, [{"step": 0, "time/iterations": 1}, {"step": 1, "train/kl": None}])
-    with pytest.raises(UserError, match="holds no metric to draw yet"):
+    with pytest.raises(UserError, match="holds no metrics to draw yet"):
         draw_curves(tmp_path)
     assert not (tmp_path / "curves.png").exists()
 
@@ -315,7 +315,7 @@ def test_the_figure_tells_means_single_runs_and_cut_ones_apart(tmp_path):
         "BC, Small (1 run)",
         "PPD, Small (2 runs)",
         "PPO, Small (0 runs)",
-        "the end of a run that was cut short, or is under way",
+        "end of a run that was cut short or is in progress",
     ]
     assert [text.get_text() for text in figure.axes[0].texts] == ["teacher"]
 
@@ -343,11 +343,11 @@ def test_a_figure_of_runs_is_written(tmp_path, suffix, capsys):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"metric": ("kl",)}, r"No run here logged train/kl.*eval/od_skill"),
+        ({"metric": ("kl",)}, r"None of these runs logged train/kl.*eval/od_skill"),
         ({"x": ("seconds",)}, "against seconds"),
-        ({"output": "out.gif"}, "ends in .png, .pdf, .svg"),
+        ({"output": "out.gif"}, "must end in one of .png, .pdf, .svg"),
         ({"output": "no/out.png"}, "folder that exists"),
-        ({"runs": "nowhere"}, "is no folder"),
+        ({"runs": "nowhere"}, "is not a folder"),
         ({"runs": "."}, "of several:\n.*Reacher.*\n.*Pusher"),
     ],
 )

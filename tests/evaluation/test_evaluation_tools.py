@@ -83,7 +83,7 @@ def test_an_evaluation_repeats_the_runs_figures_and_adds_to_them(run: Path, caps
     assert figures["bytes"] == (run / "student" / "student.safetensors").stat().st_size
     shown = capsys.readouterr().out
     assert "KL(teacher || student)" in shown
-    assert "training's seeds" in shown
+    assert "training seeds" in shown
     assert torch.get_num_threads() == 1
 
 
@@ -176,7 +176,7 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
         monkeypatch.setattr(evaluate_tool, "_figures", lambda *_, f=figures: dict(f))
         evaluate(flags)
         assert written(run) == before
-        assert "stays as it is" in capsys.readouterr().err
+        assert "holds another evaluation" in capsys.readouterr().err
         out = tmp_path / "new" / "out.json"
         evaluate(dataclasses.replace(flags, output=out))
         assert written(out.parent, out.name)["return"] == -1.0
@@ -187,7 +187,7 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
 
 def test_a_student_of_the_state_cannot_be_blind(pusher: Callable[..., Path]):
     folder = pusher("--PPD", "--mode", "State")
-    with pytest.raises(UserError, match="reads the state and sees no frames"):
+    with pytest.raises(UserError, match="observes the state instead of frames"):
         evaluate(EvaluateFlags(folder, episodes=1, blind=True))
 
 
@@ -220,7 +220,7 @@ def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: 
     change_description(alone / "student.json", lambda said: said.pop("id_seed"))
     figures = evaluate(EvaluateFlags(alone, episodes=1))
     assert not any(name.startswith("id_") for name in figures)
-    assert "does not say which seeds it trained on" in capsys.readouterr().err
+    assert "does not name its training seeds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_bad_input_ends_with_exit_code_2_and_says_why(run: Path, tmp_path, monke
     (tmp_path / "empty").mkdir()
     assert "There is no student" in said(str(tmp_path / "empty"))
     assert "--threads 0" in said(str(run), "--threads", "0")
-    assert "none of evaluation, validation" in said(str(run), "--seeds", "test")
+    assert "not one of evaluation, validation" in said(str(run), "--seeds", "test")
     assert "There is no teacher" in said(str(run), "--teacher", str(tmp_path / "nobody"))
     shutil.rmtree(run / "student")
     assert "cut short before its first evaluation" in said(str(run))
@@ -288,7 +288,7 @@ def test_a_teacher_of_another_task_is_refused_by_name(run: Path, tmp_path):
 def test_a_student_of_other_frames_than_the_tasks_is_refused(run: Path):
     subject = open_subject(run)
     changed = dataclasses.replace(subject, task=dataclasses.replace(subject.task, stack=2))
-    with pytest.raises(UserError, match=r"reads frame \(4, 16, 16\)"):
+    with pytest.raises(UserError, match=r"expects frame \(4, 16, 16\)"):
         changed.make_env(1)
 
 
@@ -298,7 +298,7 @@ def test_a_missing_teacher_leaves_out_what_needs_it(
     gone = str(tmp_path / "gone")
     change(run / "config.json", lambda config: config["config"]["teaching"].update(teacher=gone))
     assert find_teacher(open_subject(run), None) is None
-    assert "What needs a teacher is left out" in capsys.readouterr().err
+    assert "Omitting figures that need a teacher" in capsys.readouterr().err
     figures = evaluate(EvaluateFlags(run, episodes=2))
     assert "teacher_return" not in figures
     assert "teacher_return" in written(run)  # what was known is not lost

@@ -154,7 +154,7 @@ def broken(tmp_path, monkeypatch, what):
 @pytest.mark.parametrize("what", ["encoder", "folder", "replay", "anything"])
 def test_a_video_that_fails_warns_once_and_the_run_goes_on(tmp_path, monkeypatch, what):
     path, env = broken(tmp_path, monkeypatch, what)
-    with pytest.warns(RuntimeWarning, match=r"No video episode\.mp4") as warned:
+    with pytest.warns(RuntimeWarning, match=r"Cannot record episode\.mp4") as warned:
         recording = record_video(act, env, TASK, path, seed=11, height=HEIGHT)
     assert len([w for w in warned if w.category is RuntimeWarning]) == 1
     assert recording.path is None
@@ -299,7 +299,7 @@ def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys, m
     output = tmp_path / "out.mp4"
     student = players[0]
     film(SideBySideFlags((student,), names=("mine",), height=64, output=output))
-    assert "--teacher BUNDLE names one" in capsys.readouterr().err
+    assert "give it by --teacher BUNDLE" in capsys.readouterr().err
     described = json.loads((tmp_path / "out.json").read_text())
     assert [player["name"] for player in described["players"]] == ["mine"]
 
@@ -309,14 +309,14 @@ def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys, m
     [
         ({"runs": ("nowhere",)}, "nowhere"),
         ({"teacher": "nowhere"}, "no teacher at"),
-        ({"runs": ("student", "pusher")}, "A video shows one task"),
+        ({"runs": ("student", "pusher")}, "A video shows a single task"),
         ({"names": ("a", "b")}, "2 names for 1 runs"),
         ({"seed": -1}, "seeds start at 0"),
         ({"height": 20}, "outside 64 to 1080"),
-        ({"output": "out.avi"}, "ends in .mp4"),
-        ({"gif": "out.png"}, "ends in .gif"),
+        ({"output": "out.avi"}, "must end in .mp4"),
+        ({"gif": "out.png"}, "must end in .gif"),
         ({"output": "no/out.mp4"}, "folder that exists"),
-        ({"output": "evaluation.mp4"}, "would be written over"),
+        ({"output": "evaluation.mp4"}, "would be overwritten"),
     ],
 )
 def test_a_film_that_cannot_be_is_refused_at_once(players, tmp_path, change, said):

@@ -93,7 +93,7 @@ def test_a_torchscript_file_tells_what_it_is(bundle: Path, tmp_path: Path, capsy
     texts = {"metadata.json": ""}
     torch.jit.load(path, _extra_files=texts)
     check_metadata(json.loads(texts["metadata.json"]), bundle, "bfloat16")
-    assert "to the bit" in capsys.readouterr().out
+    assert "bit-for-bit" in capsys.readouterr().out
 
 
 def test_a_file_that_acts_otherwise_is_not_written(
@@ -108,7 +108,7 @@ def test_a_file_that_acts_otherwise_is_not_written(
         return to_onnx(changed)
 
     monkeypatch.setattr("Evaluation.export.to_onnx", other)
-    with pytest.raises(UserError, match="Nothing is written"):
+    with pytest.raises(UserError, match="was not written"):
         export(ExportFlags(bundle, "onnx", tmp_path / "student.onnx"))
     assert not list(tmp_path.iterdir())
 
@@ -231,7 +231,7 @@ def test_an_output_that_is_there_stays_without_overwrite(
     path = tmp_path / "a.pt"
     path.write_text("mine")
     said = failure(monkeypatch, capsys, bundle, *TORCHSCRIPT, path)
-    assert f"{path} is there already" in said and "--overwrite" in said
+    assert f"{path} already exists" in said and "--overwrite" in said
     assert path.read_text() == "mine"
     export(ExportFlags(bundle, "torchscript", path, overwrite=True))
     torch.jit.load(path)

@@ -11,7 +11,7 @@ import pytest
 from Common.errors import UserError
 from Enviroment.tasks import TASKS
 from Evaluation import linear_probe
-from Evaluation.linear_probe import ProbeFlags, Steps, held_out_r2, hidden_places, judge, probe
+from Evaluation.linear_probe import ProbeFlags, Steps, held_out_r2, hidden_indices, judge, probe
 from tests.support.tiny_dataset import collect_tiny
 
 PUSHER = TASKS["Pusher"]
@@ -59,11 +59,11 @@ def test_units_do_not_matter():
     assert r2 == pytest.approx(of_scaled)
 
 
-def test_hidden_places_are_those_outside_proprioception():
-    assert hidden_places(PUSHER, 23) == [17, 18, 19, 20, 21, 22]
+def test_hidden_indices_are_those_outside_proprioception():
+    assert hidden_indices(PUSHER, 23) == [17, 18, 19, 20, 21, 22]
     everything = dataclasses.replace(PUSHER, proprio=((0, 23),))
     with pytest.raises(UserError, match="all of the state"):
-        hidden_places(everything, 23)
+        hidden_indices(everything, 23)
 
 
 def test_any_part_of_what_tells_success_is_a_reason_to_warn():
@@ -82,7 +82,7 @@ def test_without_a_distance_all_that_varies_has_to_be_told():
     assert not judge(task, {17: 0.95, 18: 0.3})[0]
     assert judge(task, {19: None}) == (
         False,
-        "Nothing outside proprioception varies: there is nothing to be seen.",
+        "Nothing outside proprioception varies, so there is nothing to see.",
     )
 
 
@@ -110,7 +110,7 @@ def test_of_a_dataset_the_first_step_of_each_episode_counts(tmp_path, monkeypatc
     monkeypatch.setattr(
         linear_probe, "held_out_r2", lambda s, f, t: seen.append(s) or real(s, f, t)
     )
-    monkeypatch.setattr(linear_probe, "_EPISODES_A_FEATURE", 1)
+    monkeypatch.setattr(linear_probe, "_EPISODES_PER_FEATURE", 1)
     result = probe(ProbeFlags(dataset=folder))
     assert result["task"] == "Reacher"
     assert result["steps"] == result["episodes"] == len(seen[0].states)
@@ -121,7 +121,7 @@ def test_of_a_dataset_the_first_step_of_each_episode_counts(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (ProbeFlags(), "Name a --task, or a --dataset"),
+        (ProbeFlags(), "Give a --task or a --dataset"),
         (ProbeFlags(task="Pushr"), "Did you mean Pusher"),
         (ProbeFlags(task="Pong"), "Pong has no proprioception"),
         (ProbeFlags(task="Pusher", episodes=3), "--episodes 3 must be at least 4"),
@@ -135,5 +135,5 @@ def test_what_cannot_be_probed_is_said(flags, said):
 
 def test_a_dataset_of_few_episodes_tells_nothing(tmp_path):
     folder = collect_tiny(tmp_path / "data", 60)
-    with pytest.raises(UserError, match="episodes, too few to tell: 12 at least"):
+    with pytest.raises(UserError, match="episodes, but the probe needs at least 12"):
         probe(ProbeFlags(dataset=folder))

@@ -21,7 +21,7 @@ from tests.support.run_folders import write_run
 NAMES = {
     "skill": ("skill", "skill (0 blind, 1 teacher)"),
     "ratio": ("ratio to the teacher", "ratio to the teacher"),
-    "return": ("return", "return of an episode"),
+    "return": ("return", "return per episode"),
     "distance": ("distance (m)", "distance at the end [m]"),
     "success": ("success", "share of successful episodes"),
     "accuracy": ("action accuracy", "action accuracy"),

@@ -23,7 +23,7 @@ def test_runs_that_differ_by_seed_alone_share_a_row(tmp_path):
     write_run(tmp_path / "b", figures(0.9), run_index=1)
     write_run(tmp_path / "c", figures(0.5), method="Sdistillation")
     cells = table(find_runs([tmp_path]))
-    assert [line["method"] for line in cells] == ["PPD", "Sdistillation"]
+    assert [line["method"] for line in cells] == ["PPD", "student-distill"]
     assert cells[0]["runs"] == "2"
     assert cells[0]["skill"] == "0.850 (0.800 to 0.900)"
     assert cells[0]["return"] == "-21.50 (-22.00 to -21.00)"
@@ -90,9 +90,9 @@ def test_both_forms_hold_every_cell(tmp_path):
 
 
 def test_what_holds_no_run_is_named(tmp_path):
-    with pytest.raises(UserError, match="No run of a student"):
+    with pytest.raises(UserError, match="No student's run found"):
         find_runs([tmp_path])
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         find_runs([tmp_path / "nowhere"])
     with pytest.raises(UserError, match="it is not a run folder"):
         read_run(tmp_path)

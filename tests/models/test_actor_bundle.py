@@ -138,7 +138,7 @@ def test_a_bundle_that_lacks_its_critic_without_saying_so(tmp_path: Path):
     ("output", "said"),
     [
         ("whole", "is the bundle itself: its critic would be lost"),
-        ("older", "is there already. Replace it by --overwrite"),
+        ("older", "already exists. Add --overwrite"),
         ("file", "is no folder"),
     ],
 )

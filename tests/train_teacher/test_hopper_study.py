@@ -109,7 +109,7 @@ BAD_INPUT = {
     "--study --output s --algos ppo sac --total_timesteps 1 2 3": "3 numbers",
     "--study --output s --algos ppo --total_timesteps 100": "one rollout",
     "--students --output s": "Give run folders",
-    "--students nowhere --output s": "nowhere is no folder",
+    "--students nowhere --output s": "nowhere is not a folder",
 }
 
 

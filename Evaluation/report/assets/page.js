@@ -166,7 +166,7 @@
       if (!this.width) return;
       if (!this.lines.length) {
         const text = element("text", { x: this.width / 2, y: this.height / 2, "text-anchor": "middle" }, this.svg);
-        text.textContent = "Nothing was logged of this.";
+        text.textContent = "No values were logged.";
         return;
       }
       this.scale();

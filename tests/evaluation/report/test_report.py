@@ -86,7 +86,7 @@ def test_several_runs_count_before_a_lucky_one_and_blind_students_not_at_all(tmp
     (claim,) = claims(rows_of_folder(tmp_path))
     assert claim.statement == "PPD beats BC: skill 0.810 against 0.510."
     assert "(learning_rate 2.0)" in claim.details[0]
-    assert "flatters" in claim.details[-1]
+    assert "which favours methods" in claim.details[-1]
 
 
 def test_shipped_students_of_other_methods_are_named_and_take_no_part(tmp_path):
@@ -112,7 +112,7 @@ def test_a_run_on_few_episodes_is_shown_and_not_ranked(tmp_path):
     assert second.values["skill"].value == 0.99  # behind, though it is higher
     (claim,) = claims([first, second])
     assert claim.statement.startswith("PPD reaches skill 0.750 ")
-    assert claim.details[-1] == "Runs on fewer than 5 evaluation episodes take no part: BC."
+    assert claim.details[-1] == "Runs with fewer than 5 evaluation episodes are excluded: BC."
     assert claim.weight == 2
     assert "1 on fewer than 5 episodes" in write(tmp_path)
 
@@ -264,7 +264,7 @@ def test_numbers_that_are_none_leave_gaps(tmp_path):
 
 @pytest.mark.parametrize(
     ("results", "said"),
-    [(("empty",), "No run of a student"), (("nowhere",), "nowhere is no folder")],
+    [(("empty",), "Neither a student's run"), (("nowhere",), "nowhere is not a folder")],
 )
 def test_without_runs_there_is_a_message_and_no_page(tmp_path, results, said, monkeypatch, capsys):
     (tmp_path / "empty").mkdir()
@@ -282,13 +282,13 @@ def test_another_folder_is_not_written_over_and_an_older_report_is(tmp_path):
     output = tmp_path / "report"
     output.mkdir()
     (output / "index.html").write_text("my homepage")
-    with pytest.raises(UserError, match="something else than a report"):
+    with pytest.raises(UserError, match="something other than a report"):
         write(tmp_path / "r")
     assert (output / "index.html").read_text() == "my homepage"
     (output / "index.html").unlink()
     write(tmp_path / "r", title="first")
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="something else than a report"):
+    with pytest.raises(UserError, match="something other than a report"):
         write(tmp_path / "r", title="second")
     (output / "notes.txt").unlink()
     assert "<title>second</title>" in write(tmp_path / "r", title="second")

@@ -212,7 +212,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened):
     sorter = page.locator("section[data-task=Pusher] .sorter")
     sorter.locator("select").select_option(label="Env steps")
     assert shown(page)[0] == "student-distill, Big"
-    sorter.get_by_role("button", name="Turn round").click()
+    sorter.get_by_role("button", name="Reverse order").click()
     assert shown(page)[-1] == "student-distill, Big"
 
 

@@ -124,8 +124,8 @@ def test_table_1_is_a_geometric_iqm_over_environments_and_seeds(tmp_path):
     assert row["ppd, paper"] == Estimate(1.00, 0.99, 1.01)
     assert row["td, paper"] == Estimate(0.99, 0.97, 1.00)
     assert "mujoco, larger: td lacks HalfCheetah." in table.notes
-    assert "Env steps of a student here: 1,000." in table.notes
-    assert "Env steps of a student in the paper: 2,000,000." in table.notes
+    assert "Env steps per student here: 1,000." in table.notes
+    assert "Env steps per student in the paper: 2,000,000." in table.notes
     assert not any("P(" in note for note in table.notes)  # not over the same environments
 
 
@@ -282,8 +282,8 @@ def test_one_table_that_cannot_be_made_does_not_hide_the_others(tmp_path, monkey
 
 
 def test_no_runs(tmp_path, monkeypatch, capsys):
-    assert "No run of a student" in failure(monkeypatch, capsys, tmp_path)
-    assert "is no folder" in failure(monkeypatch, capsys, tmp_path / "nowhere")
+    assert "No student's run found" in failure(monkeypatch, capsys, tmp_path)
+    assert "is not a folder" in failure(monkeypatch, capsys, tmp_path / "nowhere")
     write_run(tmp_path / "cut", None)
     assert "was cut short" in failure(monkeypatch, capsys, tmp_path)
 
@@ -303,7 +303,7 @@ def test_a_table_without_its_runs(tmp_path, monkeypatch, capsys, number, needed)
 def test_csv_of_several_tables(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "0", score(900.0))
     said = failure(monkeypatch, capsys, tmp_path, "--format", "csv")
-    assert "Choose it by --table, of 1, 5." in said
+    assert "Choose one of 1, 5 by --table." in said
 
 
 def test_runs_of_different_experiments_are_not_averaged(tmp_path, monkeypatch, capsys):
@@ -318,7 +318,7 @@ def test_runs_of_different_experiments_are_not_averaged(tmp_path, monkeypatch, c
 def test_one_run_twice(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "0", score(900.0))
     write_run(tmp_path / "copy", score(900.0))
-    assert "would count twice" in failure(monkeypatch, capsys, tmp_path)
+    assert "Give only one of them" in failure(monkeypatch, capsys, tmp_path)
 
 
 def test_teachers_of_other_seeds_are_no_other_experiment(tmp_path):
