@@ -263,7 +263,7 @@ def test_all_kinds_of_workers_yield_the_same():
 
 def test_blind_frames_are_zero_and_nothing_is_drawn(monkeypatch):
     seeing = make_env(SMALL_REACHER, 2, 3)
-    monkeypatch.setattr("Enviroment.simulation.Renderer", None)  # making one would raise
+    monkeypatch.setattr("Enviroment.simulation.part.Renderer", None)  # making one would raise
     blind = make_env(SMALL_REACHER, 2, 3, blind=True)
     seen, unseen = seeing.reset(), blind.reset()
     for actions in random_actions(blind, 51):

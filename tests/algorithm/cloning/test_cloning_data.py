@@ -97,7 +97,7 @@ def test_reading_old_and_new_keeps_the_order() -> None:
     np.testing.assert_array_equal(read["state"][[1, 4]], base.columns["state"][[7, 7]])
     np.testing.assert_array_equal(read["state"][5], base.columns["state"][199])
     assert len(data) == 206
-    with pytest.raises(ValueError, match="room for 3"):
+    with pytest.raises(ValueError, match="it holds 3 steps"):
         data.add({}, np.zeros(2, bool), labels)
 
 

@@ -367,7 +367,7 @@ def test_what_does_not_fit() -> None:
         dagger(config=dataclasses.replace(CLONING, batch_size=21))
     with pytest.raises(UserError, match="fewer than a batch of 181"):
         dagger(FakeData(), dataclasses.replace(CLONING, batch_size=181))
-    with pytest.raises(UserError, match="A round of 1 env steps is none for 2"):
+    with pytest.raises(UserError, match="A round of 1 env steps is too short for 2"):
         dagger(env_steps=1)
     with pytest.raises(UserError, match="dataset's labels are categorical"):
         dagger(MemoryData(family="categorical"))
@@ -392,5 +392,5 @@ def test_labels_that_are_not_finite() -> None:
 def test_a_checkpoint_of_another_method(tmp_path: Path) -> None:
     model = BehaviouralCloning(student(BoundedFakeEnv()), FakeData(), CLONING)
     model.save(tmp_path)
-    with pytest.raises(UserError, match="holds no DAgger training"):
+    with pytest.raises(UserError, match="does not hold a DAgger training"):
         DAgger.load(tmp_path, BoundedFakeEnv(), teacher(), FakeData())

@@ -127,7 +127,7 @@ def test_of_a_dictionary_the_groups_that_the_teacher_reads() -> None:
 def test_a_wrapper_around_the_normaliser_is_refused() -> None:
     env = VecFrameStack(normalised(seed=1), n_stack=2)
     student = PPD("MlpPolicy", env, **SMALL)
-    with pytest.raises(UserError, match="VecFrameStack lies around a VecNormalize"):
+    with pytest.raises(UserError, match="VecFrameStack wraps a VecNormalize"):
         student.set_teacher(PPO("MlpPolicy", env, batch_size=16, **SMALL))
 
 

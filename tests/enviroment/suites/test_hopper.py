@@ -205,7 +205,7 @@ def test_bad_masses(masses: list[float]):
 
 
 def test_bad_domain():
-    with pytest.raises(UserError, match="no domain 'sauce'"):
+    with pytest.raises(UserError, match="Unknown Hopper domain 'sauce'"):
         CustomHopper("sauce")  # pyright: ignore[reportArgumentType]
 
 

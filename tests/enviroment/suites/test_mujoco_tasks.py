@@ -128,7 +128,7 @@ def test_a_camera_cannot_track_what_is_not_there() -> None:
 @pytest.mark.parametrize("bounds", [(0, 12), (11, 12)])
 def test_proprioception_outside_the_state_is_refused(bounds: tuple[int, int]) -> None:
     task = dataclasses.replace(HOPPER, proprio=(bounds,))
-    with pytest.raises(UserError, match=r"no range of the state of Hopper-v5.* 0 to 10"):
+    with pytest.raises(UserError, match=r"not a range of the state of Hopper-v5.* 0 to 10"):
         make_state_env(task, 1, 0)
 
 
@@ -251,17 +251,17 @@ def test_teachers_learn_by_the_papers_settings(
 
 
 def test_sac_is_not_for_games() -> None:
-    with pytest.raises(UserError, match="no discrete actions, as Pong needs: --algo ppo"):
+    with pytest.raises(UserError, match="SAC does not support discrete actions, which Pong requires. Use --algo ppo"):
         default_run(get_task("Pong"), "sac")
 
 
 @pytest.mark.parametrize(
     ("task", "flags", "message"),
     [
-        ("Hopper", ("--PPD", "--size", "same", "--mode", "ImpaalaSmall"), "paper's network on the"),
+        ("Hopper", ("--PPD", "--size", "same", "--mode", "ImpaalaSmall"), "is a network on the"),
         ("Pong", ("--PPD", "--size", "same", "--mode", "State"), "Pong has no state for --mode"),
         ("Pong", ("--Dagger_phase", "--blind"), "--blind of Pong.* is for --PPO, --BC_phase"),
-        ("Pusher", ("--PPD", "--size", "same"), "this task is of none"),
+        ("Pusher", ("--PPD", "--size", "same"), "this task is in none"),
         ("Hopper", ("--PPD", "--size", "same", "--pooling", "2"), "leave out --pooling"),
         ("Hopper", ("--PPD", "--size", "same", "--init_from", "x"), "leave out --size"),
         ("Hopper", ("--PPD", "--final_learning_rate", "1e-5"), "Give only one"),
