@@ -94,7 +94,7 @@ def test_what_holds_no_run_is_named(tmp_path):
         find_runs([tmp_path])
     with pytest.raises(UserError, match="is not a folder"):
         find_runs([tmp_path / "nowhere"])
-    with pytest.raises(UserError, match="it is not a run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         read_run(tmp_path)
     write_run(tmp_path / "old", figures(0.8), method={"PPD": True})
     with pytest.raises(UserError, match="older version"):
