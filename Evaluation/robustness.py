@@ -133,8 +133,8 @@ def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeSta
 
     def play(perturb: Perturbation) -> EpisodeStats:
         perturbed = PerturbedEnv(env, perturb)
-        where = subject.task, episodes.start, len(episodes)
-        return run_episodes(subject.act(), perturbed, *where)
+        span = subject.task, episodes.start, len(episodes)
+        return run_episodes(subject.act(), perturbed, *span)
 
     try:
         undisturbed = play(unperturbed)
@@ -153,17 +153,17 @@ def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeSta
 def _curves(
     stats: Mapping[str, Mapping[float, EpisodeStats]], baselines: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
-    def figures(level: float, of: EpisodeStats) -> dict[str, float]:
-        described = {"level": level, **of.summary()}
+    def figures(level: float, episodes: EpisodeStats) -> dict[str, float]:
+        described = {"level": level, **episodes.summary()}
         if has_skill(baselines):
-            described["skill"] = skill(of.returns, baselines["teacher"], baselines["blind"])
+            described["skill"] = skill(episodes.returns, baselines["teacher"], baselines["blind"])
         return described
 
     return {
         d.name: {
             "unit": d.unit,
             "none": d.none,
-            "levels": [figures(level, of) for level, of in stats[d.name].items()],
+            "levels": [figures(level, episodes) for level, episodes in stats[d.name].items()],
         }
         for d in DISTURBANCES
         if d.name in stats

@@ -108,7 +108,7 @@ def saliency(student: StudentPolicy, obs: Mapping[str, np.ndarray]) -> np.ndarra
     parts = [slice(at, at + _BATCH) for at in range(0, len(obs[FRAME]), _BATCH)]
     return np.concatenate(
         [
-            _saliency(student, {g: torch.as_tensor(of[part]) for g, of in obs.items()})
+            _saliency(student, {g: torch.as_tensor(array[part]) for g, array in obs.items()})
             for part in tracked(parts, len(parts), "batches", "gradients")
         ]
     )

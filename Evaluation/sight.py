@@ -117,8 +117,8 @@ def compare(
         stats: statistics by variant on the same seeds, including `as it is`.
         baselines: returns on these seeds; with those of teacher and blind, skill is included.
     """
-    variants = {name: of.summary() for name, of in stats.items()}
-    returns = {name: of.returns for name, of in stats.items()}  # (episodes,) each
+    variants = {name: episodes.summary() for name, episodes in stats.items()}
+    returns = {name: episodes.returns for name, episodes in stats.items()}  # (episodes,) each
     if "blind" in baselines:
         returns[_BLIND] = baselines["blind"]
         low, high = mean_interval(baselines["blind"])

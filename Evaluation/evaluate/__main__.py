@@ -146,15 +146,15 @@ def _on_seeds(
     stochastic: bool,
 ) -> Figures:
     student, act = subject.student, subject.act(stochastic=stochastic)
-    where = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
+    span = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
     if reference is None:
-        return evaluate_student(act, env, baselines={}, **where)
+        return evaluate_student(act, env, baselines={}, **span)
     teacher, by_mode = policy_act(reference.teacher), subject.task.judged_by_mode
     measures = agreement_measures(reference.teacher, student, env, other=teacher)
-    figures = evaluate_student(act, env, baselines=reference.baselines, measures=measures, **where)
+    figures = evaluate_student(act, env, baselines=reference.baselines, measures=measures, **span)
     measures = agreement_measures(reference.teacher, student, env, other=policy_act(student))
     teacher_act = policy_act(reference.teacher, deterministic=by_mode)
-    stats = run_episodes(teacher_act, env, measures=measures, **where)
+    stats = run_episodes(teacher_act, env, measures=measures, **span)
     name = "corrupted_teacher" if reference.is_corrupted else "teacher"
     teacher_return = {f"{name}_return": float(stats.returns.mean())}
     means = {measure: float(values.mean()) for measure, values in stats.measures.items()}

@@ -203,7 +203,7 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     bundle = folder / STUDENT if run is not None or (folder / STUDENT).is_dir() else folder
     if run is not None and not bundle.is_dir():
         raise UserError(
-            f"The run in {folder} has no student yet: it was interrupted before its first "
+            f"The run in {folder} has no student yet: it was cut short before its first "
             "evaluation. Continue it by its command with --resume."
         )
     student = load_student(bundle)

@@ -52,7 +52,9 @@ def task_curves(rows: Sequence[ReportRow], problems: list[str]) -> dict[str, Any
             for key in lines
         },
         "axes": {
-            x: METRICS[x].label for x in get_args(XAxis) if any(x in of for of in lines.values())
+            x: METRICS[x].label
+            for x in get_args(XAxis)
+            if any(x in by_axis for by_axis in lines.values())
         },
         "lines": lines,
     }

@@ -49,10 +49,10 @@ def _of_entry(entry: Entry, row: str, title: str, media: Media) -> Iterator[Card
     for name, value in entry.diagnostics.items():
         if isinstance(value, str):
             media.problems.append(f"Not shown: {value}")
-        of = None if isinstance(value, str) else measured(value)
+        measurement = None if isinstance(value, str) else measured(value)
         source = media.add(drawn[name]) if name in drawn else None
         lacks = name in drawn and source is None
-        yield Card(words(name), title, row, of, source, lacks, isinstance(value, str))
+        yield Card(words(name), title, row, measurement, source, lacks, isinstance(value, str))
 
 
 def _video(path: Path, row: str, title: str, media: Media) -> Card | Video:

@@ -93,7 +93,7 @@ def _has(name: str) -> Callable[[Any], bool]:
     def has(value: Any) -> bool:
         if not isinstance(value, dict):
             return False
-        return any(isinstance(of, dict) and name in of for of in value.values())
+        return any(isinstance(inner, dict) and name in inner for inner in value.values())
 
     return has
 
@@ -104,7 +104,12 @@ def _is_r2(value: Any) -> bool:
 
 def _sight(variants: Mapping[str, Any]) -> list[Table]:
     """Return a table with a row per variant; changes are paired by seed."""
-    return [_table("The student", [(name, of, _fall(of), "") for name, of in variants.items()])]
+    return [
+        _table(
+            "The student",
+            [(name, figures, _fall(figures), "") for name, figures in variants.items()],
+        )
+    ]
 
 
 def _fall(figures: Any) -> Estimate | None:
@@ -148,10 +153,10 @@ def _levels(levels: Sequence[Any], none: Any) -> list[_Variant]:
 def _probe(r2: Mapping[str, Any]) -> list[Table]:
     """Return a table with a row per element of the state outside proprioception."""
     rows = []
-    for place, of in r2.items():
+    for place, raw in r2.items():
         value = number(r2, place)
         cell = None if value is None else Cell(typeset(f"{value:.3f}"))
-        rows.append(Row(f"state[{place}]", (Cell("constant") if of is None else cell,)))
+        rows.append(Row(f"state[{place}]", (Cell("constant") if raw is None else cell,)))
     return [Table(("Outside proprioception", "R\u00b2, held out"), rows)]
 
 
@@ -167,13 +172,13 @@ def _table(first: str, variants: Sequence[_Variant], caption: str = "") -> Table
     value, *others = (
         metric
         for metric in _FIGURES
-        if metric is _FIGURES[0] or any(_estimate(of, metric) for _, of, _, _ in variants)
+        if metric is _FIGURES[0] or any(_estimate(figures, metric) for _, figures, _, _ in variants)
     )
     rows = []
-    for name, of, change, note in variants:
-        cells = [_cell(_estimate(of, value), value), _cell(change, _CHANGE)]
-        cells += [_cell(_estimate(of, metric), metric) for metric in others]
-        rows.append(Row(name, tuple(cells), note, is_damaged=_estimate(of, value) is None))
+    for name, figures, change, note in variants:
+        cells = [_cell(_estimate(figures, value), value), _cell(change, _CHANGE)]
+        cells += [_cell(_estimate(figures, metric), metric) for metric in others]
+        rows.append(Row(name, tuple(cells), note, is_damaged=_estimate(figures, value) is None))
     titles = [metric.title.capitalize() for metric in (value, _CHANGE, *others)]
     return Table((first, *titles), rows, caption)
 
@@ -183,11 +188,11 @@ def _estimate(figures: Any, metric: Metric) -> Estimate | None:
     return None if value is None else Estimate(value, low, high)
 
 
-def _cell(of: Estimate | None, metric: Metric) -> Cell:
-    if of is None:
+def _cell(estimate: Estimate | None, metric: Metric) -> Cell:
+    if estimate is None:
         return Cell("\u2013")
-    ends = interval(of, metric).replace(" to ", " to\u00a0")
-    return Cell(typeset(metric.written(of.value)), ends)
+    ends = interval(estimate, metric).replace(" to ", " to\u00a0")
+    return Cell(typeset(metric.written(estimate.value)), ends)
 
 
 # -- anything else ---------------------------------------------------------------------------------

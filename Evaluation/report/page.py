@@ -53,7 +53,7 @@ class Page:
             "method": {row.name.method for row in self.rows},
             "size": {row.name.size for row in self.rows},
         }
-        return {name: sorted(of) for name, of in values.items() if len(of) > 1}
+        return {name: sorted(options) for name, options in values.items() if len(options) > 1}
 
     @property
     def summary(self) -> str:
@@ -136,7 +136,9 @@ def environment() -> Environment:
 def _section(page: Page, id_: str, task: str, media: Media) -> Section:
     rows = [row for row in page.rows if row.task == task]
     curves = task_curves(rows, page.problems)
-    drawn = {row for of in curves["lines"].values() for lines in of.values() for row in lines}
+    drawn = {
+        row for by_axis in curves["lines"].values() for lines in by_axis.values() for row in lines
+    }
     return Section(
         id=id_,
         task=task,

@@ -31,11 +31,11 @@ def typeset(number: str) -> str:
     return number.replace("-", "\u2212")
 
 
-def interval(of: Estimate, metric: Metric) -> str:
+def interval(value: Estimate, metric: Metric) -> str:
     """Return an interval as text; empty if there is none."""
-    if of.low is None or of.high is None:
+    if value.low is None or value.high is None:
         return ""
-    return typeset(f"{metric.written(of.low)} to {metric.written(of.high)}")
+    return typeset(f"{metric.written(value.low)} to {metric.written(value.high)}")
 
 
 @dataclass(frozen=True)

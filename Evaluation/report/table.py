@@ -53,7 +53,7 @@ class ResultsTable:
         figures = [(column.heading, column.more_is_better) for column in self.columns]
         return [("experiment", False), ("runs", True), *figures, ("teacher", False)]
 
-    def forest(self, of: Estimate) -> Forest:
+    def forest(self, value: Estimate) -> Forest:
         """Return where to draw an estimate of the main column."""
         low, high = self._scale()
 
@@ -62,9 +62,9 @@ class ResultsTable:
             return round(min(max(share, 0.0), 1.0) * (_WIDTH - 8) + 4, 1)
 
         ends = None
-        if of.low is not None and of.high is not None:
-            ends = place(of.low), place(of.high)
-        return Forest(place(of.value), ends, place(1.0) if low == 0 else None)
+        if value.low is not None and value.high is not None:
+            ends = place(value.low), place(value.high)
+        return Forest(place(value.value), ends, place(1.0) if low == 0 else None)
 
     def _scale(self) -> tuple[float, float]:
         """Return the range of drawn intervals. Values worse than blind are drawn at the edge."""

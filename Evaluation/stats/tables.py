@@ -114,7 +114,7 @@ def _suite_lines(
         if number == 2:
             cells["", CORRUPTED] = _corrupted_teacher(alike, measure)
         students = _by_column(alike, lambda r: ("", r.method))
-        values = {column: _relative(of, measure) for column, of in students.items()}
+        values = {column: _relative(group, measure) for column, group in students.items()}
         cells |= {column: estimate(v, measure.statistic) for column, v in values.items()}
         labels = {"suite": suite, "size": size, "runs": _counts(values.values())}
         lines.append(_Line(labels, cells, Place(suite, "", size, "")))
@@ -136,7 +136,7 @@ def _environment_lines(
         if number == 6:
             cells["", CORRUPTED] = _corrupted_teacher(here, measure)
         students = _by_column(here, lambda r: (r.size, r.method))
-        values = {column: _relative(of, measure) for column, of in students.items()}
+        values = {column: _relative(group, measure) for column, group in students.items()}
         cells |= {column: estimate(v, measure.statistic) for column, v in values.items()}
         labels = {"suite": suite, "env": env, "runs": _counts(values.values())}
         lines.append(_Line(labels, cells, Place(suite, normalised(env), "", "")))
@@ -170,7 +170,7 @@ def _of_teachers(
     for r in runs:
         teacher, value = figure(r)
         values.setdefault(r.env, {})[teacher] = value
-    return {env: list(of.values()) for env, of in values.items()}
+    return {env: list(group.values()) for env, group in values.items()}
 
 
 def _by_column(

@@ -139,7 +139,7 @@ def test_a_bundle_that_lacks_its_critic_without_saying_so(tmp_path: Path):
     [
         ("whole", "is the bundle itself: its critic would be lost"),
         ("older", "already exists. Add --overwrite"),
-        ("file", "is no folder"),
+        ("file", "is not a folder"),
     ],
 )
 def test_an_output_that_holds_something(

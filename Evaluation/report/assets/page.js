@@ -37,7 +37,7 @@
     if (shown) {
       shown.textContent = visible.size
         ? `${visible.size} of ${data.rows.length} experiments shown`
-        : "No experiment fits: choose more above, or show all.";
+        : "No experiments match these filters.";
     }
     charts.forEach((chart) => chart.draw());
   }

@@ -49,7 +49,7 @@ def test_a_difference_by_hand():
         ((0.90, 0.92, 0.94), (0.50, 0.52, 0.54), "ahead", "PPD beats BC", "probability 1.00"),
         ((0.90, 0.50, 0.70), (0.50, 0.80, 0.65), "not decided", "PPD leads BC", "includes 0"),
         ((0.90,), (0.90,), "one run", "BC and PPD are level", "one run each"),
-        ((0.90,), (0.50, 0.52, 0.54), "one run", "PPD leads BC", "Of PPD there is one run,"),
+        ((0.90,), (0.50, 0.52, 0.54), "one run", "PPD leads BC", "There is only one run of PPD,"),
         ((0.90, 0.92), (), "no rival", "PPD reaches skill 0.910", "No other method"),
     ],
 )
@@ -98,7 +98,7 @@ def test_shipped_students_of_other_methods_are_named_and_take_no_part(tmp_path):
     (shipped / "evaluation.json").write_text(json.dumps(figures(0.9)))
     (claim,) = claims(rows_of_folder(tmp_path))
     assert claim.statement.startswith("PPD reaches skill 0.750 ")
-    assert claim.details[-1].endswith("chosen for being good: DAgger.")
+    assert claim.details[-1].endswith("selected for their results: DAgger.")
 
 
 def test_a_run_on_few_episodes_is_shown_and_not_ranked(tmp_path):

@@ -115,7 +115,7 @@ def test_filters_filter_tables_curves_videos_and_details(opened):
     for name in ("BC", "student-distill"):
         page.get_by_label(name, exact=True).uncheck()
     page.locator("input[name=task]").first.uncheck()
-    assert "No experiment fits" in page.locator("#shown").inner_text()
+    assert "No experiments match" in page.locator("#shown").inner_text()
     page.get_by_role("button", name="Show all").click()
     page.get_by_label("only experiments with a finished run").check()
     assert page.locator("#shown").inner_text() == "4 of 5 experiments shown"

@@ -152,7 +152,7 @@ def test_single_runs_have_no_interval():
 
 @pytest.mark.parametrize("scores", [[1.0, 0.0], [1.0, -26.6]])
 def test_a_geometric_mean_of_what_is_not_positive(scores):
-    with pytest.raises(UserError, match="above 0, and the lowest here is"):
+    with pytest.raises(UserError, match="above 0, but the lowest is"):
         geometric_iqm(np.array(scores))
     with pytest.raises(UserError, match="above 0"):
         estimate({"a": scores}, geometric_iqm)
@@ -183,7 +183,7 @@ def test_shapes_and_levels_that_are_none():
 
 
 def test_other_environments_cannot_be_compared():
-    with pytest.raises(UserError, match="X was scored in a, Y in b"):
+    with pytest.raises(UserError, match="X has scores in a, but Y in b"):
         probability_of_improvement({"a": [1.0]}, {"b": [1.0]})
 
 

@@ -235,7 +235,7 @@ def test_markdown_names_what_is_not_shown(tmp_path, monkeypatch, capsys):
     assert "### Table 2" not in out and "### Table 7" not in out
     below = out[out.index("Not shown:") :]
     assert f"{tmp_path / 'cut'} was cut short: it has no evaluation.json" in below
-    assert f"{tmp_path / 'blind'} is a blind student" in below
+    assert f"{tmp_path / 'blind'} is of a blind student" in below
     assert f"{tmp_path / 'old'} was written by an older version" in below
     assert f"{tmp_path / 'alone'} has no teacher_return" in below
 
