@@ -278,7 +278,7 @@ def test_a_checkpoint_of_another_method() -> None:
     state = cloning()[0].capture()
     with dagger() as make:
         model, _ = make()
-        with pytest.raises(UserError, match="does not hold a DAgger training, but BehaviouralCloning"):
+        with pytest.raises(UserError, match="hold a DAgger training, but BehaviouralCloning"):
             model.restore(state)
         with pytest.raises(UserError, match=r"dagger\.rounds was 2 and is 3"):
             _restore_rounds(model.capture())
