@@ -23,7 +23,7 @@ from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import Task
-from Evaluation.evaluate.episodes import Act
+from Evaluation.evaluate.episodes import Act, begin_episodes
 
 _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset's height is one third of the video's
@@ -96,6 +96,7 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
     played = Played([], [], [])
     env.seed(seed)
     obs: Any = env.reset()
+    begin_episodes(act, np.ones(env.num_envs, bool))
     done = False
     with Progress(None, "env steps", "playing") as progress:
         while not done:
@@ -104,6 +105,7 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
                 played.views.append(_newest(obs["frame"][0], task))
             actions = act(obs)
             obs, rewards, dones, infos = env.step(actions)
+            begin_episodes(act, dones)
             played.actions.append(np.array(actions[0]))
             played.rewards.append(float(rewards[0]))
             done = bool(dones[0])

@@ -2,6 +2,9 @@
 
 A student, a teacher or a baseline is an `Act`, a function of a batch of observations. A quantity
 computed per step, such as agreement with a teacher, is a `Measure`.
+
+A policy with memory is an `Act` with a method `reset(begins)`, `begins` being `(n_envs,)` bool: it
+forgets in these environments, because an episode begins there.
 """
 
 from __future__ import annotations
@@ -111,6 +114,7 @@ def run_episodes(
     episode = np.arange(env.num_envs)  # index of each worker's current episode
     env.seed(first_seed)
     obs: Any = env.reset()
+    begin_episodes(act, np.ones(env.num_envs, bool))
     with Progress(n_episodes, "episodes") as progress:
         while (playing := episode < n_episodes).any():
             actions = act(obs)
@@ -124,8 +128,20 @@ def run_episodes(
                 if task.distance is not None and distances is not None:
                     distances[episode[i]] = task.distance(_terminal_state(infos[i]))
             episode[dones] += env.num_envs
+            begin_episodes(act, dones)
             progress.advance(int((dones & playing).sum()))
     return _stats(task, first_seed, returns, lengths, distances, sums)
+
+
+def begin_episodes(act: Act, begins: np.ndarray) -> None:
+    """Reset a policy's memory in the environments where an episode begins, if it has one.
+
+    Args:
+        begins: `(n_envs,)` bool.
+    """
+    reset = getattr(act, "reset", None)
+    if reset is not None:
+        reset(begins)
 
 
 def _check_simulated(info: Mapping[str, Any], seed: int) -> None:

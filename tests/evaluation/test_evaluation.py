@@ -323,3 +323,24 @@ def test_stats_are_frozen():
     stats = EpisodeStats(np.arange(1), np.zeros(1), np.ones(1, int))
     with pytest.raises(dataclasses.FrozenInstanceError):
         stats.returns = np.ones(1)  # type: ignore[misc]
+
+
+class Counting:
+    """Acts by its memory alone: the number of steps since the episode began, 1 at first."""
+
+    def __init__(self, n_envs: int) -> None:
+        self.steps = np.full(n_envs, 1000)
+
+    def reset(self, begins: np.ndarray) -> None:
+        self.steps[begins] = 0
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        self.steps += 1
+        return np.repeat(self.steps[:, None], 2, axis=1).astype(np.float32)
+
+
+def test_a_policy_with_memory_forgets_where_an_episode_begins():
+    """An episode of n steps returns 1 + 2 + ... + n, and the seed's share."""
+    stats = run_episodes(Counting(3), FakeVecEnv(3, grouped=False), TASK, 101, 8)
+    expected = [n * (n + 1) / 2 + seed % 100 for seed in range(101, 109) for n in [length_of(seed)]]
+    assert stats.returns.tolist() == expected
