@@ -24,7 +24,7 @@ from Evaluation.runs import Run, find_runs
 from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.stats.paper_numbers import SIZES
 from Evaluation.table import Row, rows_of
-from Evaluation.tool import note, write_json
+from Evaluation.tool import print_note, write_json
 from Train_Teacher.study.domains import markdown_row, with_interval
 from Train_Teacher.study.pictures import Bar, draw_bars
 
@@ -90,7 +90,7 @@ def show_students(flags: StudentsFlags) -> None:
         of_size = [group for group in swept if group.size == size]
         pictures[f"figure6_lambda_{size}.png"] = _curves(of_size)
     if not swept:
-        note("figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter.")
+        print_note("figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter.")
     for name, figure in pictures.items():
         write_picture(figure, flags.output / name)
     names = ", ".join(["students.json", "students.md", *pictures])
@@ -109,7 +109,7 @@ def choose_runs(runs: Sequence[Run]) -> list[Run]:
         if reason is None:
             chosen.append(run)
         else:
-            note(f"left out: {run.folder} {reason}.")
+            print_note(f"left out: {run.folder} {reason}.")
     if not chosen:
         raise UserError("No run here is a finished one by --PPD or --PPO with --size.")
     for what, values in (
@@ -189,7 +189,7 @@ def _curves(groups: Sequence[Group]) -> Figure:
         make_groups(rows_of(runs)), ["env_steps"], [METRICS["return"]]
     )
     for remark in remarks:
-        note(remark)
+        print_note(remark)
     return figure
 
 
