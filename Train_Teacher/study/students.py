@@ -90,7 +90,9 @@ def show_students(flags: StudentsFlags) -> None:
         of_size = [group for group in swept if group.size == size]
         pictures[f"figure6_lambda_{size}.png"] = _curves(of_size)
     if not swept:
-        print_note("figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter.")
+        print_note(
+            "figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter."
+        )
     for name, figure in pictures.items():
         write_picture(figure, flags.output / name)
     names = ", ".join(["students.json", "students.md", *pictures])
