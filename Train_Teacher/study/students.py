@@ -91,7 +91,7 @@ def show_students(flags: StudentsFlags) -> None:
         pictures[f"figure6_lambda_{size}.png"] = _curves(of_size)
     if not swept:
         print_note(
-            "figure 6 is left out: it needs PPD runs of one size with several --PPD_parameter."
+            "figure 6 is left out: it needs PPD runs of one size and several --PPD_parameter."
         )
     for name, figure in pictures.items():
         write_picture(figure, flags.output / name)

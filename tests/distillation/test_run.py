@@ -175,12 +175,12 @@ def test_blind_return_goes_into_the_bundle(tmp_path: Path) -> None:
     blind = np.mean(returns["evaluation"])
     expected = (evaluation["return"] - blind) / (-20.0 - blind)
     assert evaluation["skill"] == pytest.approx(expected, rel=1e-6)
-    with pytest.raises(UserError, match="is no blind run"):
+    with pytest.raises(UserError, match="is not a blind run"):
         measure_blind(BlindFlags(tmp_path / "seeing", bundle))
     other = write_teacher(tmp_path / "other", family="gaussian")
     with pytest.raises(UserError, match="another teacher"):
         measure_blind(BlindFlags(tmp_path / "blind", other))
-    with pytest.raises(UserError, match="no run folder"):
+    with pytest.raises(UserError, match="not a run folder"):
         measure_blind(BlindFlags(tmp_path, bundle))
 
 

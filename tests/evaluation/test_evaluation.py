@@ -328,13 +328,13 @@ def test_stats_are_frozen():
 class Counting:
     """Acts by its memory alone: the number of steps since the episode began, 1 at first."""
 
-    def __init__(self, n_envs: int) -> None:
+    def __init__(self, n_envs):
         self.steps = np.full(n_envs, 1000)
 
-    def reset(self, begins: np.ndarray) -> None:
+    def reset(self, begins):
         self.steps[begins] = 0
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __call__(self, obs):
         self.steps += 1
         return np.repeat(self.steps[:, None], 2, axis=1).astype(np.float32)
 
