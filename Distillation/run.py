@@ -115,12 +115,12 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
                 resume=flags.run.resume,
                 hint="Continue it with --resume. ",
             )
-        teaching = load_teacher_setup(task, flags, device)
+        teacher_setup = load_teacher_setup(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
-        teaching.teacher.check_fits(task.name, env.observation_space, env.action_space)
-        setting = Setting(task, flags, teaching, device, env, initial)
+        teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
+        setting = Setting(task, flags, teacher_setup, device, env, initial)
         _distil(setting, folder, command, signals)
     return folder
 
@@ -212,7 +212,7 @@ def _make_tracker(
 
 def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> EvaluationCallback:
     """Create the callback that evaluates, and saves the student with the best return."""
-    task, flags, teaching = setting.task, setting.flags, setting.teacher_setup
+    task, flags, teacher_setup = setting.task, setting.flags, setting.teacher_setup
     description = {
         "task": task.name,
         **describe_custom(task),
@@ -223,9 +223,9 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         "id_seed": method.id_seed,
         "threads": torch.get_num_threads(),
         "teacher": {
-            "sha256": teaching.bundle.sha256,
+            "sha256": teacher_setup.bundle.sha256,
             "min_std": setting.teacher.min_std,
-            "identity": teaching.bundle.identity,
+            "identity": teacher_setup.bundle.identity,
         },
         **setting.provenance,
     }
@@ -242,7 +242,9 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         id_seed=method.id_seed,
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
-        baselines={name: returns["validation"] for name, returns in teaching.baselines.items()},
+        baselines={
+            name: returns["validation"] for name, returns in teacher_setup.baselines.items()
+        },
         teacher=policy_act(setting.teacher) if can_label else None,
         save_best=save_best,
         take_skill=method.take_skill,
