@@ -282,7 +282,7 @@ def test_a_checkpoint_of_another_method() -> None:
             model.restore(state)
         with pytest.raises(UserError, match=r"dagger\.rounds was 2 and is 3"):
             _restore_rounds(model.capture())
-    with pytest.raises(UserError, match="holds no BehaviouralCloning training"):
+    with pytest.raises(UserError, match="not hold a BehaviouralCloning training"):
         cloning()[0].restore({"policy": {}})
 
 

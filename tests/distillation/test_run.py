@@ -300,7 +300,7 @@ def test_baselines_over_fewer_seeds_than_asked_are_refused(
     bundle = write_teacher(tmp_path / "teacher")
     record_baseline(bundle, "blind", {"validation": [-40.0], "evaluation": [-40.0]})
     where = ("--teacher", str(bundle), "--output", str(tmp_path / "run"))
-    assert "more than the 1 seeds" in failure(capsys, "--PPD", *where, *SHORT)
+    assert "exceeds the 1 seeds" in failure(capsys, "--PPD", *where, *SHORT)
     shutil.rmtree(bundle)
 
 
