@@ -34,7 +34,7 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count()
         if (device.index or 0) >= count:
-            found = f"only {count}" if count else "none"
+            found = f"only {count} CUDA devices" if count else "no CUDA device"
             raise UserError(f"`device` {name}: this machine has {found}. Use `device` auto or cpu.")
     return device
 

@@ -84,7 +84,7 @@ def check_free(
         return
     if not overwrite:
         raise UserError(
-            f"{folder} already holds a run. {hint}Delete it by `overwrite`, or name another "
+            f"{folder} already holds a run. {hint}Delete it with `overwrite`, or name another "
             "`output`."
         )
     if not holds_run(folder):

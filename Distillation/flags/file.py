@@ -34,5 +34,8 @@ def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 
 def _with_hint(name: str, flags: Collection[str]) -> str:
+    positive = name.removeprefix("no_")
+    if positive != name and positive in flags:
+        return f"{name} (write `{positive}: false`)"
     near = difflib.get_close_matches(name, flags, n=1)
     return f"{name} (did you mean {near[0]}?)" if near else name

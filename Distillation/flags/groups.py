@@ -189,7 +189,7 @@ class TrainingFlags:
     lambda_schedule: Annotated[LambdaKind, LAMBDA] = "constant"  # schedule of lambda
     # lambda at the end of training (linear) or at skill 1 (skill)
     final_lambda: Annotated[float, LAMBDA] = 0.5
-    # detach the KL's importance weight; the paper does not
+    # whether to detach the KL's importance weight; the paper does not
     detach_ratio: Annotated[bool, LAMBDA] = PPDConfig.detach_ratio
     gamma: Annotated[float, ROLLOUTS] = PPDConfig.gamma  # discount factor
     gae_lambda: Annotated[float, ROLLOUTS] = PPDConfig.gae_lambda  # lambda of GAE
@@ -264,7 +264,8 @@ class RunFlags:
     eval_episodes: Annotated[int, STUDENT] = 20
     # episodes of the final evaluation, on evaluation seeds
     final_episodes: Annotated[int, STUDENT] = 50
-    video: Annotated[bool, STUDENT] = True  # record a video of an evaluation episode at the end
+    # whether to record a video of an evaluation episode at the end
+    video: Annotated[bool, STUDENT] = True
     # YAML or JSON file of flags; the command line takes precedence
     config: Annotated[Path | None, EVERY] = None
 

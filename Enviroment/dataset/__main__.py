@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info(options: argparse.Namespace) -> None:
+    check_content(options.dataset)  # or figures of damaged shards would be printed
     dataset = TeacherDataset.open(options.dataset)
     for name, value in statistics(dataset).items():
         print(f"{name:20} {value}")

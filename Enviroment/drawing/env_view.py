@@ -71,7 +71,7 @@ class EnvView:
         if self._kept is None or self._kept.data is not data:
             self._kept = _Kept(model, data)
         with self._kept.undisturbed():
-            self._callback()
+            self._kept.call(self._callback)
             return self._draw(model, data)
 
     def _follow(self, model: mujoco.MjModel) -> None:
@@ -119,6 +119,28 @@ class _Kept:
         self.data = data
         arrays = [*_buffer(data), data.energy, *_arrays(model, _MOVED)]
         self._arrays = [(array, array.copy()) for array in arrays]
+        # of sites and geoms: where they are in their body, which body, where that is in the world
+        self._markers = [
+            tuple(
+                getattr(of, f"{kind}_{name}")
+                for of, name in ((model, "pos"), (model, "bodyid"), (data, "xpos"))
+            )
+            for kind in ("site", "geom")
+        ]
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Call the render callback, and place the markers that it moved in the model alone.
+
+        A callback need not call `mj_forward`: the next step places what it has moved, but here
+        drawing leaves the model as it was before that.
+        """
+        before = [(pos.copy(), xpos.copy()) for pos, _, xpos in self._markers]
+        callback()
+        for (pos, body, xpos), (old_pos, old_xpos) in zip(self._markers, before, strict=True):
+            moved = (pos != old_pos).any(1) & (xpos == old_xpos).all(1)
+            rotation = self.data.xmat[body[moved]].reshape(-1, 3, 3)
+            offset = np.einsum("nij,nj->ni", rotation, pos[moved])
+            xpos[moved] = self.data.xpos[body[moved]] + offset
 
     @contextlib.contextmanager
     def undisturbed(self) -> Iterator[None]:

@@ -66,16 +66,16 @@ def make_environment(task: Task) -> gym.Env:
     package = task.env_id.rpartition(":")[0]
     if task.described and package and package not in sys.modules:
         raise UserError(
-            f"{task.env_id}: only a file asks for the package {package}, and importing it would "
-            f"run its code. If you trust it, name it yourself: `env_id` {task.env_id}, or "
-            f"`import {package}` in a program of your own."
+            f"{task.env_id} needs the package {package}. It is not imported because only a file "
+            f"names it, and importing runs its code. If you trust it, give `env_id` {task.env_id}, "
+            f"or `import {package}` in your own program."
         )
     try:
         # The checker only warns, and takes a quarter of the time of a step.
         return gym.make(task.env_id, disable_env_checker=True)
     except gym.error.UnregisteredEnv as error:
         package, _, name = task.env_id.rpartition(":")
-        hint = "" if package else " Name an environment of another package package:Id-v0."
+        hint = "" if package else " To use an environment of another package, give package:Id-v0."
         raise UserError(
             f"Gymnasium has no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
             f"{hint}"

@@ -97,3 +97,8 @@ def test_the_method_of_a_file_decides_the_papers_settings(file: Path) -> None:
 def test_a_file_is_refused_what_a_command_line_is(file: Path) -> None:
     with pytest.raises(UserError, match="--num_epochs: only with --PPD, --PPO"):
         read(file, "Sdistillation: true\nnum_epochs: 9")
+
+
+def test_a_negated_switch_is_told_its_form(file: Path) -> None:
+    with pytest.raises(UserError, match=r"no_video \(write `video: false`\)"):
+        read(file, "PPD: true\nno_video: true")

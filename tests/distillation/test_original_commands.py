@@ -87,5 +87,5 @@ def test_who_learns_is_told_that_there_is_no_gpu(
     start = main_teacher if command == TEACHER else main
     words = [*command.split(), "--device", "cuda:0", "--output", str(tmp_path / "run")]
     said = refusal(capsys, lambda: start("Pusher", words))
-    assert "--device cuda:0: this machine has none. Use --device auto or cpu." in said
+    assert "--device cuda:0: this machine has no CUDA device. Use --device auto or cpu." in said
     assert not list((tmp_path / "run").glob("*.json"))

@@ -57,6 +57,27 @@ def test_a_picture_is_what_gymnasium_renders_at_that_moment(kind: str, renderer)
     assert all(differ) if kind in CHANGING else not any(differ)
 
 
+def test_a_goal_is_seen_though_the_callback_computes_no_positions(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is drawn where one is that `mj_forward` has placed, at two goals in turn."""
+    (env, view), (lazy, lazy_view) = two("goal", renderer)
+    simulation: Any = lazy.unwrapped
+
+    def place() -> None:
+        offset = (simulation.data.site_xpos - simulation.model.site_pos)[0].copy()
+        simulation.model.site_pos[0] = np.array([*simulation.goal, 0.2]) - offset
+
+    monkeypatch.setattr(lazy_view, "_callback", place)
+    for seed in (4, 5):
+        for one in (env, lazy):
+            one.reset(seed=seed)
+        before = simulation.model.site_pos.copy(), simulation.data.site_xpos.copy()
+        np.testing.assert_array_equal(lazy_view.render(), view.render())
+        np.testing.assert_array_equal(simulation.model.site_pos, before[0])
+        np.testing.assert_array_equal(simulation.data.site_xpos, before[1])
+
+
 @pytest.mark.parametrize("kind", CHANGING)
 def test_what_changes_within_an_episode_is_seen_at_once(kind: str, renderer) -> None:
     for seed, (env, view) in enumerate(two(kind, renderer, midway=True)):

@@ -236,7 +236,7 @@ def test_bad_flags_end_with_one_message_and_nothing_written(
 def test_cuda_that_is_not_there_is_an_error(tmp_path, capsys):
     arguments = ["--device", "cuda", "--output", str(tmp_path / "run")]
     assert exit_code("Pusher", arguments) == 2
-    assert "--device cuda: this machine has none" in capsys.readouterr().err
+    assert "--device cuda: this machine has no CUDA device" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
