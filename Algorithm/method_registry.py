@@ -11,9 +11,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from Common.errors import UserError
-from Common.names import nearest
-
 Family = Literal["on_policy", "cloning", "collection"]
 
 
@@ -57,7 +54,7 @@ _ALL = (
         "PPD",
         "Proximal Policy Distillation: PPO plus a KL to the teacher",
         "on_policy",
-        (*_ROLLOUTS, "minibatches", "epochs", "clipping", "kl", "lambda", "teacher"),
+        (*_ROLLOUTS, "minibatches", "epochs", "kl", "lambda", "teacher"),
         "Algorithm.on_policy.ppd:PPD",
         "Algorithm.on_policy.config:PPDConfig",
         paper_name="ppd",
@@ -92,7 +89,7 @@ _ALL = (
         "PPO",
         "the same student with PPO, without a teacher",
         "on_policy",
-        (*_ROLLOUTS, "minibatches", "epochs", "clipping"),
+        (*_ROLLOUTS, "minibatches", "epochs"),
         "Algorithm.on_policy.ppd:PPD",
         "Algorithm.on_policy.config:PPDConfig",
         settings={"distill_lambda": 0.0},
@@ -135,17 +132,6 @@ _ALL = (
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 LEARNERS: Mapping[str, Method] = {m.name: m for m in _ALL if m.family != "collection"}
-
-
-def get_method(name: str) -> Method:
-    """Return a method by its name.
-
-    Raises:
-        UserError: the name is unknown. The message lists similar names.
-    """
-    if name not in METHODS:
-        raise UserError(f"There is no method {name!r}. Did you mean {nearest(name, METHODS)}?")
-    return METHODS[name]
 
 
 def method_title(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -280,6 +281,7 @@ def flag_values(groups: DataclassInstance) -> dict[str, Any]:
     return {f.name: getattr(part, f.name) for part in parts for f in dataclasses.fields(part)}
 
 
+@cache
 def flag_methods(groups: type[DataclassInstance]) -> dict[str, tuple[str, ...]]:
     """Return the methods that accept each flag, without the switches of the methods.
 

@@ -14,7 +14,7 @@ from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.dagger import DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
-from Algorithm.method_registry import METHODS
+from Algorithm.method_registry import METHODS, Method
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.critic_warmup import check_warmup
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
@@ -51,7 +51,8 @@ class Flags:
     def __post_init__(self) -> None:
         self._check_counts()
         self._check_together()
-        if self._chosen_family == "on_policy":
+        chosen = self._chosen
+        if chosen is not None and chosen.family == "on_policy":
             self._check_rollouts()
         self.student.check_size()
         check_device(self.run.device)
@@ -126,10 +127,10 @@ class Flags:
         return int(match[1]), int(match[2])
 
     @property
-    def _chosen_family(self) -> str | None:
-        """Return the family of the chosen method; None unless exactly one method is given."""
+    def _chosen(self) -> Method | None:
+        """Return the chosen method; None unless exactly one is given, which is refused later."""
         given = [name for name in METHODS if getattr(self.method, name)]
-        return METHODS[given[0]].family if len(given) == 1 else None
+        return METHODS[given[0]] if len(given) == 1 else None
 
     @property
     def eval_every(self) -> int:
@@ -143,7 +144,8 @@ class Flags:
 
     @property
     def _interval(self) -> int:
-        return 1_000 if self._chosen_family == "cloning" else 25_000
+        chosen = self._chosen
+        return 1_000 if chosen is not None and chosen.counts == "gradient steps" else 25_000
 
     @property
     def rollout(self) -> int:

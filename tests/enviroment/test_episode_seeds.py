@@ -78,7 +78,7 @@ def test_resuming_counts_episodes_and_stays_within_the_runs_own_seeds(
     resumed = make_state_env("Reacher", 2, first)
     with pytest.warns(UserWarning, match="cannot be saved"):
         obs, _ = restore_env(resumed, state)
-    # The seventh and eighth seed from `first` on: five are left of the range, then it begins anew.
+    # The seventh and eighth seed from `first` on: five are left of the range, then it starts over.
     expected = make_state_env("Reacher", 2, BLOCK.start + 1).reset()
     np.testing.assert_array_equal(obs, expected)
     assert capture_env(resumed)["episodes_begun"] == 4
