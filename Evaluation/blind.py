@@ -27,7 +27,7 @@ class BlindFlags:
     """Evaluate a blind student, and write its returns into its teacher's bundle."""
 
     run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
-    teacher: Path | None = None  # bundle, or run with one; default: Results/<task>/teachers/sac
+    teacher: Path | None = None  # bundle or run; default: Results/<task>/teachers/ppo, else sac
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     episodes: int = 100  # on validation seeds, and as many on evaluation seeds
 

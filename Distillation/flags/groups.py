@@ -231,7 +231,7 @@ class CloningFlags:
 class TeacherFlags:
     """Teacher."""
 
-    # bundle or teacher run; default: Results/<task>/teachers/sac
+    # bundle or teacher run; default: Results/<task>/teachers/ppo, else sac
     teacher: Annotated[Path | None, EVERY] = None
     # std of noise on all parameters of the teacher (paper: 0.05)
     corrupt_teacher: Annotated[float, TEACHER] = 0.0

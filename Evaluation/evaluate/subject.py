@@ -34,7 +34,7 @@ from Models.student.policy import FrozenNormaliser, StudentPolicy
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
-from Models.teacher.shipped import default_teacher
+from Models.teacher.shipped import default_teacher, shipped_teachers
 
 _ENVS = 10  # batch size of evaluations, which affects rounding
 # For bundles without these values: the defaults of Distillation's flags, on the machine of the
@@ -245,8 +245,13 @@ def find_teacher(subject: Subject, given: Path | None) -> ReferenceTeacher | Non
 
 
 def _own_teacher(subject: Subject) -> Path:
-    given = _teacher_flags(subject).get("teacher")
-    return Path(given) if given else default_teacher(subject.task.name)
+    """Return the teacher of the run's flags, else the shipped one that taught the student."""
+    if given := _teacher_flags(subject).get("teacher"):
+        return Path(given)
+    for folder in shipped_teachers(subject.task.name):
+        if _is_own_teacher(subject, Teacher.load(folder).description):
+            return folder
+    return default_teacher(subject.task.name)
 
 
 def _teacher_flags(subject: Subject) -> Mapping[str, Any]:

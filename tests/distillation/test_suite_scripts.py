@@ -103,7 +103,7 @@ def test_tasks_know_their_script(task: str, script: str) -> None:
     assert TASKS[task].script == script
 
 
-def test_the_default_teacher_is_sac_else_ppo(
+def test_the_default_teacher_is_ppo_else_sac(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shipped, "RESULTS", tmp_path / "Results")
@@ -112,9 +112,15 @@ def test_the_default_teacher_is_sac_else_ppo(
     assert "python Train_Teacher/MuJoCo.py --env Hopper --algo ppo" in str(error.value)
     assert "`teacher` Results/Hopper/Teacher/PPO_0/teacher" in str(error.value)
     teachers = tmp_path / "Results" / "Hopper" / "teachers"
-    for algo in ("ppo", "sac"):
+    for algo in ("source_ppo", "sac", "ppo"):
         (teachers / algo).mkdir(parents=True)
-        assert shipped.default_teacher("Hopper") == teachers / algo
+        if algo != "source_ppo":
+            assert shipped.default_teacher("Hopper") == teachers / algo
+    assert [path.name for path in shipped.shipped_teachers("Hopper")] == [
+        "ppo",
+        "sac",
+        "source_ppo",
+    ]
 
 
 # -- runs -----------------------------------------------------------------------------------------

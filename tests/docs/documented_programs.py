@@ -62,7 +62,7 @@ PROGRAMS = (
         before=f"""{_IMPORTS}
 env = make_env("Pusher", 1, 0)
 space = env.observation_space
-policy = PPD(StudentPolicy, env, teacher=Teacher.load("Results/Pusher/teachers/sac")).policy
+policy = PPD(StudentPolicy, env, teacher=Teacher.load("Results/Pusher/teachers/ppo")).policy
 """,
         shorter={'CloningConfig(loss_type="KL")': 'CloningConfig("KL", 2, 4)'},
         after="""
@@ -95,7 +95,7 @@ frame, proprio = torch.zeros(3, 4, 64, 64, dtype=torch.uint8), torch.zeros(3, 17
     Program(
         "with joined():",
         before=f"""{_IMPORTS}
-teacher = Teacher.load("Results/Pusher/teachers/sac")
+teacher = Teacher.load("Results/Pusher/teachers/ppo")
 callback = None
 """,
         shorter={"36": "4", "1_000_000": "256"},
