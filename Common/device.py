@@ -69,7 +69,9 @@ def fastest_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     capable = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bfloat16" if device.type == "cpu" and capable else "float32"
+    # ATEN_CPU_CAPABILITY can limit the instructions that are used, as on an older processor.
+    in_use = torch.backends.cpu.get_cpu_capability() not in ("DEFAULT", "AVX2")
+    return "bfloat16" if device.type == "cpu" and capable and in_use else "float32"
 
 
 def precision_on(device: torch.device, precision: str) -> str:

@@ -19,12 +19,12 @@ _ARM_TASKS = (
     Task(
         name="Pusher",
         env_id="Pusher-v5",
-        # From above, no wider than the table: the object is 8 pixels wide at 64 rows. From 2.5 m
-        # it would be 2 or 3; the original toolkit renders 480 rows and crops them.
+        # From above, no wider than the table: the object is 6 pixels wide at 48 rows. From 2.5 m
+        # it would be 2; the original toolkit renders 480 rows and crops them.
         camera=Camera(distance=1.15, lookat=(0.4, -0.18, -0.275), azimuth=270, elevation=-90),
         proprio=((0, 17),),
         distance=Distance("object_goal_distance", (17, 19), (20, 22), success_below=0.05),
-        frame_size=(64, 64),
+        frame_size=(48, 48),
     ),
     # State (10): cos 2, sin 2, target 2, qvel 2, fingertip - target 2.
     Task(
