@@ -61,7 +61,7 @@ class PPDConfig(OnPolicyConfig):
     """Settings of PPD, and of PPO with `distill_lambda` 0."""
 
     distill_lambda: float | Schedule = 5.0  # weight of the KL to the teacher; 0 is PPO
-    batch_size: int | None = 64  # paper: 512
+    batch_size: int | None = 32  # paper: 512
     n_epochs: int = 4
     clip_range: float | Schedule = 0.2  # of the probability ratio
     clip_range_vf: float | Schedule | None = None  # of the value per update; None: no limit

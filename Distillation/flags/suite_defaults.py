@@ -1,6 +1,7 @@
 """Default flags of tasks and suites, and checks of flags against the task.
 
-Those of the suites are from Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), table of hyperparameters.
+Those of the suites are from Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134),
+table of hyperparameters.
 Comments mark settings that the paper does not specify.
 """
 
