@@ -52,14 +52,17 @@ class Settings:
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """Return the median time of a call, after one for warm-up."""
+    """Return the median time of a call in processor time per thread, after one for warm-up.
+
+    Unlike the time of the clock, it does not include the waiting of a busy machine.
+    """
     run()
     times = []
     for _ in range(_REPEATS):
-        start = time.perf_counter()
+        start = time.process_time()
         run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        times.append(time.process_time() - start)
+    return statistics.median(times) / torch.get_num_threads()
 
 
 def peak(dtype: torch.dtype) -> float:
@@ -120,9 +123,7 @@ def print_roofline(
     print(f"encoder, both passes   {whole * micro:8.0f}; convolutions are {limit / whole:.0%}")
     if step is not None and plain_step is not None:
         print(f"gradient step          {step * micro:8.0f}; convolutions are {limit / step:.0%}")
-        print(
-            f"limit of the ratio to the plain loop with these convolutions: {plain_step / limit:.2f}"
-        )
+        print(f"limit of the ratio to the plain loop, by convolutions: {plain_step / limit:.2f}")
 
 
 def main(settings: Settings) -> None:
