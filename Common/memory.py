@@ -12,9 +12,8 @@ def keep_freed_memory() -> bool:
     """Let glibc reuse freed blocks of any size, instead of returning them to the system.
 
     By default, glibc maps each large tensor anew. The system then clears it, page by page, when a
-    convolution or a max pool first writes to it. Without this, an update of the student takes 1.1
-    to 1.2 times as long in float32, and 1.3 times in bfloat16. The process keeps its peak memory,
-    which the next step would need anyway.
+    convolution or a max pool first writes to it. An update of the student takes 1.1 to 1.4 times
+    as long then. With this, the process keeps its peak memory, which the next step needs anyway.
 
     Returns:
         Whether the C library supports this. Others (macOS, Windows, musl) are left unchanged.

@@ -118,20 +118,24 @@ class Ours:
 
 @dataclass(frozen=True)
 class Problem:
-    """What all contenders learn."""
+    """What all contenders learn, as another process can receive it."""
 
     settings: Settings
-    dataset: TeacherDataset
+    folder: Path  # of the dataset
     network: StudentConfig
     config: CloningConfig
 
+    def dataset(self) -> TeacherDataset:
+        """Open the dataset."""
+        return TeacherDataset.open(self.folder, get_task("Pusher"))
+
     def plain_loop(self, *, plain_encoder: bool) -> PlainLoop:
         """Return a rival with the weights and batches of our loop."""
-        student = make_student(self.dataset, self.network)
-        batches = same_batches(self.dataset, self.config)
-        workers = self.settings.loader_workers
+        dataset, workers = self.dataset(), self.settings.loader_workers
+        student = make_student(dataset, self.network)
+        batches = same_batches(dataset, self.config)
         return PlainLoop(
-            student, self.dataset, batches, self.config, workers, plain_encoder=plain_encoder
+            student, dataset, batches, self.config, workers, plain_encoder=plain_encoder
         )
 
 
@@ -171,15 +175,14 @@ def main(settings: Settings) -> None:
     keep_freed_memory()  # as the commands do
     with tempfile.TemporaryDirectory() as folder:
         teacher = Teacher.load(default_teacher("Pusher"), min_std=0.2)
-        task = get_task("Pusher")
-        collect(task, TeacherLabeller(teacher), Path(folder) / "dataset", settings.num_data)
-        dataset = TeacherDataset.open(Path(folder) / "dataset", task)
+        dataset = Path(folder) / "dataset"
+        collect(get_task("Pusher"), TeacherLabeller(teacher), dataset, settings.num_data)
         for precision in settings.precisions:
             network = StudentConfig(settings.mode, teacher.description.family, precision=precision)
             measure(settings, dataset, network)
 
 
-def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig) -> None:
+def measure(settings: Settings, folder: Path, network: StudentConfig) -> None:
     """Measure the contenders alternately, after one round for warm-up."""
     n_steps = settings.steps * (settings.rounds + 1)
     config = CloningConfig(
@@ -189,9 +192,10 @@ def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig)
         log_every=1,
         validate_every=n_steps + 1,
     )
+    problem, kinds = Problem(settings, folder, network, config), {PLAIN: True, LAST: False}
+    dataset = problem.dataset()
     h, w = dataset.task.frame_size
     print(f"\n{network.mode}, {h}x{w}, {network.precision}, batches of {settings.batch_size}")
-    problem, kinds = Problem(settings, dataset, network, config), {PLAIN: True, LAST: False}
     rivals = {name: Rival(problem, plain_encoder=plain) for name, plain in kinds.items()}
     student = make_student(dataset, network)
     ours = Ours(student, dataset, config)
