@@ -215,8 +215,8 @@ def measure(settings: Settings, folder: Path, network: StudentConfig) -> None:
     share = statistics.mean(ours.curve.data_shares[settings.steps :])
     print(f"share of our steps spent on data loading: {share:.1%} (target: below {DATA_SHARE:.0%})")
     frames = torch.as_tensor(dataset.read(np.arange(settings.batch_size))[FRAME])
-    seconds = [settings.batch_size / statistics.median(speeds[name][1:]) for name in (OURS, PLAIN)]
-    print_roofline(student.encoder, frames, *seconds)
+    own, plain = (statistics.median(speeds[name][1:]) for name in (OURS, PLAIN))
+    print_roofline(student.encoder, frames, own / plain)
 
 
 def make_student(dataset: TeacherDataset, network: StudentConfig) -> StudentPolicy:

@@ -99,14 +99,12 @@ def _measure(layer: nn.Conv2d, x: Tensor, needs_input: bool) -> Layer:
     return Layer(name, flop, forward, backward, passes=2 if needs_input else 1)
 
 
-def print_roofline(
-    encoder: Encoder, frames: Tensor, step: float | None = None, plain_step: float | None = None
-) -> None:
-    """Print the speed of each convolution, and the share of them in the encoder and the step.
+def print_roofline(encoder: Encoder, frames: Tensor, ratio: float | None = None) -> None:
+    """Print the speed of each convolution, and the share of all of them in the encoder.
 
     Args:
         frames: a batch, uint8 `(B, channels, H, W)`.
-        step, plain_step: seconds of a gradient step on as many samples, ours and a plain loop's.
+        ratio: speed of the loop relative to a plain one.
     """
     precision = precision_on(frames.device, encoder.precision)
     top = peak(torch.bfloat16 if precision == "bfloat16" else torch.float32)
@@ -121,9 +119,8 @@ def print_roofline(
     micro = 1e6 / len(frames)
     print(f"convolutions alone     {limit * micro:8.0f} us per sample")
     print(f"encoder, both passes   {whole * micro:8.0f}; convolutions are {limit / whole:.0%}")
-    if step is not None and plain_step is not None:
-        print(f"gradient step          {step * micro:8.0f}; convolutions are {limit / step:.0%}")
-        print(f"limit of the ratio to the plain loop, by convolutions: {plain_step / limit:.2f}")
+    if ratio is not None:
+        print(f"limit of the ratio, if only convolutions took time: {ratio * whole / limit:.2f}")
 
 
 def main(settings: Settings) -> None:
