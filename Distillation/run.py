@@ -20,6 +20,7 @@ from Common.commands.signals import StopSignals
 from Common.device import resolve_device
 from Common.errors import EXIT_BAD_INPUT, fields_as_flags
 from Common.files.locks import locked
+from Common.memory import keep_freed_memory
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
@@ -101,6 +102,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
+        keep_freed_memory()
         if flags.method.chosen.family == "collection":
             teacher = load_teacher_setup(task, flags, torch.device("cpu")).teacher
             return collect_dataset(task, flags, teacher)

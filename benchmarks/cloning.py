@@ -6,16 +6,21 @@ All learn from the same memory-mapped dataset, with the same weights, batches, l
 precision, and their loss curves must agree. Precisions are float32 and, if the CPU supports it,
 bfloat16, the default of `--BC_phase` there. The loops alternate, so that other load on the machine
 affects all of them; ratios are within a round. The second rival also has our memory layout
-(channels last), so that its ratio measures only data loading.
+(channels last), so that its ratio measures data loading and memory. Rivals run in processes of
+their own, with the default allocation of memory. At the end, a roofline: the time that the
+convolutions alone need (`benchmarks/roofline.py`).
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ import numpy as np
 import torch
 import tyro
 from rivals.dataloader_loop import PlainLoop
+from roofline import print_roofline
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
@@ -31,9 +37,11 @@ from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.data import TeacherSamples
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
 from Common.device import fastest_precision
+from Common.memory import keep_freed_memory
 from Enviroment.dataset.collect import collect
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_env
+from Enviroment.observations import FRAME
 from Enviroment.tasks import get_task
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.labels import TeacherLabeller
@@ -42,7 +50,7 @@ from Models.teacher.shipped import default_teacher
 
 TARGET = 2.0  # times the samples per second of the plain loop
 DATA_SHARE = 0.1  # maximum share of a step
-OURS, PLAIN = "ours", "DataLoader, contiguous"
+OURS, PLAIN, LAST = "ours", "DataLoader, contiguous", "DataLoader, channels last"
 # Relative to 1 + |loss|, in the first round. Memory layouts affect rounding, and training amplifies
 # the difference, so that later only the means of rounds are compared.
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 3e-2}
@@ -108,20 +116,73 @@ class Ours:
         return self.curve.losses[-n_steps:]
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What all contenders learn, as another process can receive it."""
+
+    settings: Settings
+    folder: Path  # of the dataset
+    network: StudentConfig
+    config: CloningConfig
+
+    def dataset(self) -> TeacherDataset:
+        """Open the dataset."""
+        return TeacherDataset.open(self.folder, get_task("Pusher"))
+
+    def plain_loop(self, *, plain_encoder: bool) -> PlainLoop:
+        """Return a rival with the weights and batches of our loop."""
+        dataset, workers = self.dataset(), self.settings.loader_workers
+        student = make_student(dataset, self.network)
+        batches = same_batches(dataset, self.config)
+        return PlainLoop(
+            student, dataset, batches, self.config, workers, plain_encoder=plain_encoder
+        )
+
+
+class Rival:
+    """A plain loop in a process of its own, because ours changes how a process keeps memory."""
+
+    def __init__(self, problem: Problem, *, plain_encoder: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        arguments = theirs, problem, plain_encoder
+        self._process = context.Process(target=_serve, args=arguments)
+        self._process.start()
+        theirs.close()
+
+    def learn(self, n_steps: int) -> list[float]:
+        """Run gradient steps, and return the loss before each."""
+        self._pipe.send(n_steps)
+        return self._pipe.recv()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
+
+def _serve(pipe: Connection, problem: Problem, plain_encoder: bool) -> None:
+    torch.set_num_threads(problem.settings.threads)
+    loop = problem.plain_loop(plain_encoder=plain_encoder)
+    with contextlib.suppress(EOFError):  # the benchmark has closed its end
+        while True:
+            pipe.send(loop.learn(pipe.recv()))
+
+
 def main(settings: Settings) -> None:
     """Collect a dataset, measure every contender in every round, and print the results."""
     torch.set_num_threads(settings.threads)
+    keep_freed_memory()  # as the commands do
     with tempfile.TemporaryDirectory() as folder:
         teacher = Teacher.load(default_teacher("Pusher"), min_std=0.2)
-        task = get_task("Pusher")
-        collect(task, TeacherLabeller(teacher), Path(folder) / "dataset", settings.num_data)
-        dataset = TeacherDataset.open(Path(folder) / "dataset", task)
+        dataset = Path(folder) / "dataset"
+        collect(get_task("Pusher"), TeacherLabeller(teacher), dataset, settings.num_data)
         for precision in settings.precisions:
             network = StudentConfig(settings.mode, teacher.description.family, precision=precision)
             measure(settings, dataset, network)
 
 
-def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig) -> None:
+def measure(settings: Settings, folder: Path, network: StudentConfig) -> None:
     """Measure the contenders alternately, after one round for warm-up."""
     n_steps = settings.steps * (settings.rounds + 1)
     config = CloningConfig(
@@ -131,17 +192,14 @@ def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig)
         log_every=1,
         validate_every=n_steps + 1,
     )
-    student, batches = make_student(dataset, network), same_batches(dataset, config)
+    problem, kinds = Problem(settings, folder, network, config), {PLAIN: True, LAST: False}
+    dataset = problem.dataset()
     h, w = dataset.task.frame_size
     print(f"\n{network.mode}, {h}x{w}, {network.precision}, batches of {settings.batch_size}")
-    rivals = {PLAIN: True, "DataLoader, channels last": False}
-    contenders: dict[str, Ours | PlainLoop] = {
-        name: PlainLoop(
-            student, dataset, batches, config, settings.loader_workers, plain_encoder=plain
-        )
-        for name, plain in rivals.items()
-    }
-    ours = contenders[OURS] = Ours(student, dataset, config)
+    rivals = {name: Rival(problem, plain_encoder=plain) for name, plain in kinds.items()}
+    student = make_student(dataset, network)
+    ours = Ours(student, dataset, config)
+    contenders: dict[str, Ours | Rival] = {**rivals, OURS: ours}
     losses: dict[str, list[float]] = {name: [] for name in contenders}
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(settings.rounds + 1):
@@ -150,10 +208,15 @@ def measure(settings: Settings, dataset: TeacherDataset, network: StudentConfig)
             losses[name] += contender.learn(settings.steps)
             samples = settings.steps * settings.batch_size
             speeds[name].append(samples / (time.perf_counter() - start))
+    for rival in rivals.values():
+        rival.close()
     check_curves(settings, losses, _TOLERANCE[network.precision])
     report(settings, {name: values[1:] for name, values in speeds.items()})
     share = statistics.mean(ours.curve.data_shares[settings.steps :])
     print(f"share of our steps spent on data loading: {share:.1%} (target: below {DATA_SHARE:.0%})")
+    frames = torch.as_tensor(dataset.read(np.arange(settings.batch_size))[FRAME])
+    own, plain = (statistics.median(speeds[name][1:]) for name in (OURS, PLAIN))
+    print_roofline(student.encoder, frames, own / plain)
 
 
 def make_student(dataset: TeacherDataset, network: StudentConfig) -> StudentPolicy:

@@ -25,6 +25,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm.on_policy.ppd import PPD
 from Common.device import fastest_precision
+from Common.memory import keep_freed_memory
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
 from Models.networks.impala import FILTERS
@@ -132,6 +133,7 @@ def main() -> None:
     """Print the speed ratio, and the time of each part."""
     settings = tyro.cli(Settings, description=__doc__)
     torch.set_num_threads(settings.threads)
+    keep_freed_memory()  # as the commands do
     ours = Ours(settings)
     rounds = [(ours.measure(), measure_rival(settings)) for _ in range(settings.rounds)]
     h, w = settings.frame_size

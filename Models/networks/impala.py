@@ -26,7 +26,9 @@ class ResidualBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        # In place where no gradient needs the former value: fewer large tensors.
+        hidden = F.relu(self.conv1(F.relu(x)), inplace=True)
+        return self.conv2(hidden).add_(x)
 
 
 def impala_sequences(in_channels: int, filters: tuple[int, ...]) -> nn.Sequential:
