@@ -24,8 +24,9 @@ from Common.errors import UserError, fields_as_flags
 from Common.files.locks import locked
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CHECKPOINTS
-from Common.runs.tracking import CONFIG_FILE, RunTracker, write_config
+from Common.runs.tracking import RunTracker, write_config
 from Enviroment import seeds
 from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task, get_task

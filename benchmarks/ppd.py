@@ -27,7 +27,7 @@ from Algorithm.on_policy.ppd import PPD
 from Common.device import fastest_precision
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
-from Models.networks.impala import FILTERS
+from Models.networks.encoders import FILTERS
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
 from Models.teacher.shipped import default_teacher

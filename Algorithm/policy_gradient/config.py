@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from stable_baselines3.common.type_aliases import Schedule
+from typing import TYPE_CHECKING
 
 from Common.errors import UserError
+
+if TYPE_CHECKING:
+    from stable_baselines3.common.type_aliases import Schedule
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from pathlib import Path
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
-from Algorithm.augmentation import AugmentationConfig
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.augmentation_config import AugmentationConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.method_registry import METHODS, Method
 from Algorithm.on_policy.config import OnPolicyConfig

@@ -14,7 +14,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
 from Common.runs import run_folder
-from Common.runs.tracking import CONFIG_FILE
+from Common.runs.files import CONFIG_FILE
 from Distillation.flags.groups import CloningFlags, StudentFlags
 from Distillation.flags.resolve import Flags
 from Enviroment.dataset.reader import parse_count

@@ -16,8 +16,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.method_registry import is_cloning
 from Common.errors import UserError
+from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
-from Common.runs.tracking import CONFIG_FILE
 from Enviroment import seeds
 from Enviroment.custom import task_of, with_package
 from Enviroment.make import make_env, make_state_env

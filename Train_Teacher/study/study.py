@@ -23,8 +23,8 @@ from Common.files.bounded_read import read_json
 from Common.files.locks import locked
 from Common.places import ROOT
 from Common.runs import run_folder
+from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
 from Common.runs.run_folder import TEACHER
-from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
 from Evaluation.evaluate.episodes import policy_act, run_episodes

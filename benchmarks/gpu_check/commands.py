@@ -19,7 +19,7 @@ import torch
 from benchmarks.gpu_check.outcome import SkippedError
 from benchmarks.gpu_check.setting import N_CORES, Setting
 from Common.runs.checkpoint import Checkpoint
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 
 # The command with deterministic algorithms, where torch has them.
 _DETERMINISTIC = (

@@ -16,7 +16,7 @@ import pytest
 
 import Distillation
 from Common.errors import UserError
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
 from Distillation.run import main

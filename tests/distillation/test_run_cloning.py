@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from Algorithm.cloning.loop import SupervisedLearner
-from Common.runs.tracking import RunTracker, read_metrics
+from Common.runs.files import read_metrics
+from Common.runs.tracking import RunTracker
 from Distillation.run import main
 from Evaluation.video import Recording
 from tests.support.short_for import short_for

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
 from Distillation.run import main

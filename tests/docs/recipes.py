@@ -100,12 +100,8 @@ class Averages(Encoder):
         after={
             "Models/networks/encoders.py": (
                 (
-                    "from torch import Tensor, nn\n\n",
-                    "from Models.networks.averages import Averages\n",
-                ),
-                (
                     "ENCODERS: Mapping[str, EncoderKind] = {\n",
-                    '    "Averages": EncoderKind(Averages),\n',
+                    '    "Averages": EncoderKind("Models.networks.averages:Averages"),\n',
                 ),
             )
         },

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.errors import UserError, fields_as_flags

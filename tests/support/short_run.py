@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Distillation.run import main
 from Models.teacher.policy import save_teacher
 from tests.support.refusal import refusal

@@ -15,7 +15,7 @@ import pytest
 from Common.commands.jobs import Job
 from Common.commands.signals import Stopped, StopSignals
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
 from Train_Teacher import train

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
 from Evaluation.evaluate.episodes import run_episodes

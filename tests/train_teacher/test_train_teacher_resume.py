@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from Common.files.locks import locked
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Models.teacher.policy import Teacher
 from tests.common.test_tracking import wandb_history
 from tests.support.faults.killed_child import kill_at_write, largest_file, run_child

@@ -13,8 +13,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
 from Common.errors import UserError
 from Distillation.suite_run import main_suite

@@ -19,9 +19,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from Common.errors import UserError
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import read_metrics
 from Common.runs.packing import unpack
 from Common.runs.run_folder import holds_run
-from Common.runs.tracking import read_metrics
 from Distillation.flags.parse import parse
 from Distillation.resume import find_checkpoint
 from Distillation.starting.cloned_run import read_cloned_run
