@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from Common.commands.exits import exit_with_message, print_line
 from Common.commands.progress import progress_shown
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
+from Common.lazy import load
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,14 +22,19 @@ if TYPE_CHECKING:
 FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 
 
-def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
+def run_tool(flags_type: type[FlagsT], module: str, do: str) -> None:
     """Run the command `python -m <module>`, with progress on stderr.
 
     Invalid input ends it with exit code 2 and one message on stderr.
+
+    Args:
+        do: "module:function" of the flags. It is imported after they are parsed, so that `--help`
+            and a typo do not wait for torch.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags):
-        do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
+        parsed = tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True)
+        load(do)(parsed)
 
 
 def print_note(text: str) -> None:

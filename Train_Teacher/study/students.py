@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from Common.errors import UserError
 from Common.files.durable import write_file
 from Evaluation.metrics import METRICS
-from Evaluation.plots.__main__ import draw_comparison, make_groups
+from Evaluation.plots.comparison import draw_comparison, make_groups
 from Evaluation.plots.picture import write_picture
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats.estimates import Estimate, estimate

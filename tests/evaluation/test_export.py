@@ -20,7 +20,8 @@ from Common.places import ROOT
 from Evaluation.evaluate import __main__ as evaluate_tool
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.subject import open_subject
-from Evaluation.export import ExportFlags, export, main
+from Evaluation.export.__main__ import ExportFlags, main
+from Evaluation.export.student_file import export
 from Models.student.bundle import load_student, save_student
 from Models.student.deployed import to_onnx
 from Models.student.policy import StudentConfig, StudentPolicy
