@@ -24,7 +24,7 @@ from Common.runs.files import read_metrics
 # The command with deterministic algorithms, where torch has them.
 _DETERMINISTIC = (
     "import sys, torch; torch.use_deterministic_algorithms(True, warn_only=True); "
-    "from Distillation.run import main; main('Pusher', sys.argv[1:])"
+    "from Distillation.command import main; main('Pusher', sys.argv[1:])"
 )
 _EVALUATION = ("--eval_every", "1000000", "--eval_episodes", "5", "--final_episodes", "5")
 

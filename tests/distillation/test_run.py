@@ -17,9 +17,9 @@ import pytest
 import Distillation
 from Common.errors import UserError
 from Common.runs.files import read_metrics
+from Distillation.command import main
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
-from Distillation.run import main
 from Enviroment.tasks import TASKS
 from Evaluation.blind.__main__ import BlindFlags
 from Evaluation.blind.measure import measure_blind

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from Distillation.suite_run import main_suite as distil
+from Distillation.command import main_suite as distil
 from Enviroment import seeds
 from Enviroment.make import make_env
 from Enviroment.suites import envpool_games

@@ -126,12 +126,12 @@ class Averages(Encoder):
             f"{folder}/Poke.py": f'''
 """Pusher-v5, seen from the side."""
 
-from {folder}.{module} import main
+from {folder}.command import main
 
 if __name__ == "__main__":
     main("Poke")
 '''
-            for folder, module in (("Distillation", "run"), ("Train_Teacher", "train"))
+            for folder in ("Distillation", "Train_Teacher")
         },
         after={
             "Enviroment/tasks.py": (

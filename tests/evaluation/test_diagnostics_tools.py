@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from Common.errors import UserError
-from Distillation.run import main
+from Distillation.command import main
 from Evaluation import robustness
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import EpisodeStats

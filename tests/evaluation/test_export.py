@@ -17,8 +17,9 @@ from gymnasium import spaces
 
 from Common.errors import UserError
 from Common.places import ROOT
-from Evaluation.evaluate import __main__ as evaluate_tool
+from Evaluation.evaluate import measure as evaluate_tool
 from Evaluation.evaluate.__main__ import EvaluateFlags
+from Evaluation.evaluate.__main__ import main as evaluate_main
 from Evaluation.evaluate.subject import open_subject
 from Evaluation.export.__main__ import ExportFlags, main
 from Evaluation.export.student_file import export
@@ -141,7 +142,7 @@ def test_a_runs_student_is_evaluated_and_exported(pusher, monkeypatch: pytest.Mo
     run = pusher("--PPD", "--mode", "ImpaalaSmall")
     command = ["evaluate", str(run), "--episodes", "2", "--export", "torchscript"]
     monkeypatch.setattr(sys, "argv", command)
-    evaluate_tool.main()
+    evaluate_main()
     assert (run / "student" / "student.pt").is_file()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from Common.runs.files import read_metrics
-from Distillation.run import main
+from Distillation.command import main
 from Models.teacher.policy import save_teacher
 from tests.support.refusal import refusal
 from tests.support.tiny_teacher import tiny_teacher

@@ -37,7 +37,7 @@ from Evaluation.runs import find_runs
 from Models.sb3.torch_file import RefusedTensorsError, read_tensors
 from Models.sb3.vecnormalize import read_vecnormalize
 from Models.sb3.zip_file import read_sb3_zip
-from Models.teacher.__main__ import describe
+from Models.teacher.conversion import describe
 from Models.teacher.policy import Teacher
 from tests.support.bundle_edits import change_description
 from tests.support.faults.mutants import byte_mutants, json_mutants
