@@ -174,7 +174,7 @@ def show_table(flags: TableFlags) -> None:
 
 def main() -> None:
     """Run the command. Invalid input ends it with exit code 2 and one message on stderr."""
-    run_tool(TableFlags, "Evaluation.table", "Evaluation.table:show_table")
+    run_tool(TableFlags, "Evaluation.table", show_table)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 
 
-def run_tool(flags_type: type[FlagsT], module: str, do: str) -> None:
+def run_tool(flags_type: type[FlagsT], module: str, do: str | Callable[[FlagsT], object]) -> None:
     """Run the command `python -m <module>`, with progress on stderr.
 
     Invalid input ends it with exit code 2 and one message on stderr.
 
     Args:
-        do: "module:function" of the flags. It is imported after they are parsed, so that `--help`
-            and a typo do not wait for torch.
+        do: a function of the flags; or its "module:name", which is imported after the flags are
+            parsed, so that `--help` and a typo do not wait for torch.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags):
         parsed = tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True)
-        load(do)(parsed)
+        (load(do) if isinstance(do, str) else do)(parsed)
 
 
 def print_note(text: str) -> None:

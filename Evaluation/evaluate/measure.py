@@ -25,7 +25,8 @@ from Evaluation.evaluate.subject import (
     find_teacher,
     open_subject,
 )
-from Evaluation.export.student_file import FILE_NAMES, check_format, export_subject
+from Evaluation.export.formats import FILE_NAMES
+from Evaluation.export.student_file import check_format, export_subject
 from Evaluation.metrics import ID, TEACHER_STATES
 from Evaluation.tool import print_note, write_json
 

@@ -79,4 +79,4 @@ def _is_report(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    run_tool(ReportFlags, _MODULE, f"{_MODULE}.__main__:write_report")
+    run_tool(ReportFlags, _MODULE, write_report)

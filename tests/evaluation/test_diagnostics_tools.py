@@ -11,11 +11,11 @@ import pytest
 
 from Common.errors import UserError
 from Distillation.command import main
-from Evaluation import robustness
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import EpisodeStats
 from Evaluation.evaluate.measure import evaluate
 from Evaluation.evaluate.subject import open_subject
+from Evaluation.robustness import measure as robustness
 from Evaluation.robustness.__main__ import RobustnessFlags
 from Evaluation.robustness.measure import measure_robustness
 from Evaluation.saliency.__main__ import SaliencyFlags

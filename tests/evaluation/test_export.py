@@ -109,7 +109,7 @@ def test_a_file_that_acts_otherwise_is_not_written(
             changed.actor[-1].bias += 0.01  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOperatorIssue]
         return to_onnx(changed)
 
-    monkeypatch.setattr("Evaluation.export.to_onnx", other)
+    monkeypatch.setattr("Evaluation.export.student_file.to_onnx", other)
     with pytest.raises(UserError, match="was not written"):
         export(ExportFlags(bundle, "onnx", tmp_path / "student.onnx"))
     assert not list(tmp_path.iterdir())

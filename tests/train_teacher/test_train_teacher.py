@@ -13,6 +13,7 @@ from Common.places import ROOT
 from Common.runs.files import read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
+from Enviroment.tasks import get_task
 from Evaluation.evaluate.episodes import run_episodes
 from Models.teacher.policy import Teacher
 from Train_Teacher import train as train_module
@@ -78,7 +79,7 @@ def test_baselines_are_the_returns_of_each_seed(finished):
     assert baselines.keys() == {"teacher", "random", "nothing"}
     # Once more, one environment instead of several, by Gymnasium's own seeds.
     env = make_state_env("Pusher", 1, 0)
-    task = train_module.get_task("Pusher")
+    task = get_task("Pusher")
     for policy, act in (
         ("teacher", lambda obs: teacher.predict(obs)[0]),
         ("nothing", lambda obs: np.zeros((len(obs), 7), np.float32)),
