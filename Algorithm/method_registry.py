@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from Common.lazy import load
+from Common.lazy import import_name
 
 Family = Literal["on_policy", "cloning", "collection"]
 
@@ -40,11 +40,11 @@ class Method:
 
     def load_algorithm(self) -> Any:
         """Return the class that trains a student with this method."""
-        return load(self.algorithm)
+        return import_name(self.algorithm)
 
     def load_config(self) -> Any:
         """Return the dataclass of the method's settings."""
-        return load(self.config)
+        return import_name(self.config)
 
 
 _ROLLOUTS = ("student", "initial", "rollouts", "environments")

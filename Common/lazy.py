@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 
-def load(path: str) -> Any:
+def import_name(path: str) -> Any:
     """Return the object of "package.module:name"."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

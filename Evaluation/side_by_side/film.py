@@ -66,8 +66,11 @@ class Player:
     make_env: Callable[[], VecEnv]
 
 
-def film(flags: SideBySideFlags) -> None:
+def film(flags: SideBySideFlags, module: str = _MODULE) -> None:
     """Write the video, its description and, if requested, the GIF.
+
+    Args:
+        module: the command that films, for the description.
 
     Raises:
         UserError: a run or the given teacher is missing, tasks differ, or a flag is out of range.
@@ -92,7 +95,7 @@ def film(flags: SideBySideFlags) -> None:
             {"name": player.name, "return": sum(episode.rewards)}
             for player, episode in zip(players, episodes, strict=True)
         ],
-        "command": command_line(["python", "-m", _MODULE, *sys.argv[1:]]),
+        "command": command_line(["python", "-m", module, *sys.argv[1:]]),
     }
     write_json(flags.output.with_suffix(".json"), description)
     print(f"video    {flags.output}")

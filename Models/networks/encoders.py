@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from Common.lazy import load
+from Common.lazy import import_name
 
 if TYPE_CHECKING:
     from Models.networks.impala import Encoder
@@ -41,7 +41,7 @@ class EncoderKind:
         Raises:
             UserError: the frames are too small.
         """
-        return load(self.maker)(shape, settings, **self.arguments)
+        return import_name(self.maker)(shape, settings, **self.arguments)
 
 
 NATURE = "NatureCNN"

@@ -37,7 +37,7 @@ def convert(flags: Convert, command: str) -> None:
     """
     task = named_task(flags.task)
     if (flags.output / "teacher.json").exists():
-        raise UserError(f"{flags.output} holds a teacher already. Choose another --output.")
+        raise UserError(f"{flags.output} holds a teacher already. Choose another `output`.")
     archive, vecnormalize = Path(flags.archive), flags.vecnormalize
     if flags.archive.startswith(hub.PREFIX):
         found = hub.download_agent(flags.archive)

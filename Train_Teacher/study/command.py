@@ -15,7 +15,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError
-from Common.lazy import load
+from Common.lazy import import_name
 from Train_Teacher import command as teacher
 from Train_Teacher.study.config import StudentsFlags, StudyFlags
 from Train_Teacher.suite_train import main_suite
@@ -37,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_with_message("Continue with the same command."):
         if "--study" in arguments:
             study = _flags(StudyFlags, arguments, "--study")
-            sys.exit(load("Train_Teacher.study.study:run_study")(study))
+            sys.exit(import_name("Train_Teacher.study.study:run_study")(study))
         if "--students" in arguments:
             students = _flags(StudentsFlags, arguments, "--students")
-            load("Train_Teacher.study.students:show_students")(students)
+            import_name("Train_Teacher.study.students:show_students")(students)
             return
         name, rest = choose_domain(arguments)
     if name is None:

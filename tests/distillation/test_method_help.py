@@ -24,7 +24,7 @@ def help_text(capsys: pytest.CaptureFixture[str], arguments: Sequence[str]) -> s
 
 def entries(text: str) -> dict[str, str]:
     """The help of each flag by its name, in one line."""
-    parts = re.split(r"^│ --(?:no_)?(\w+)", text, flags=re.MULTILINE)
+    parts = re.split(r"^[^\w\n]*--(?:no_)?(\w+)(?= )", text, flags=re.MULTILINE)
     texts = (re.sub(r"[│╭╰╮╯─\s]+", " ", part) for part in parts[2::2])
     return dict(zip(parts[1::2], texts, strict=True))
 
