@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from Common.errors import UserError
 
-if TYPE_CHECKING:
-    from stable_baselines3.common.type_aliases import Schedule
+Schedule = Callable[[float], float]  # as SB3's, which would import torch
 
 
 @dataclass(frozen=True)

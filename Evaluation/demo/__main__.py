@@ -16,9 +16,7 @@ class DemoFlags:
     """
 
     student: Path | None = None  # run folder, or a student's bundle; default: a shipped one
-    teacher: Path | None = (
-        None  # bundle, or run with one; default: its own, or the task's
-    )
+    teacher: Path | None = None  # bundle, or run with one; default: its own, or the task's
     episodes: int = 50  # per policy, on evaluation seeds
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     output: Path | None = None  # video; default: Results/<task>/demo/demo.mp4

@@ -56,7 +56,7 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     if output is None:
         output = RESULTS / subject.task.name / "demo" / "demo.mp4"
         output.parent.mkdir(parents=True, exist_ok=True)
-    with torch_threads(subject.threads):
+    with torch_threads(1):  # enough for few episodes, and as fast beside other work
         played = _play(subject, reference, flags.episodes)
     span = range(seeds.EVALUATION.start, seeds.EVALUATION.start + flags.episodes)
     figures = _figures(played, baselines_on(reference.baselines, span).get("blind"))
