@@ -17,13 +17,16 @@ PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX
 INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher test test-slow soak check format bench gpu-check clean
+.PHONY: help pusher demo test test-slow soak check format bench gpu-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
+
+demo: $(VENV)/.gl ## play a shipped student beside its teacher, without training
+	$(RUN) -m Evaluation.demo $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.gl ## the quick tests
 	$(RUN) -m pytest -n auto --dist loadfile $(ARGS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from Common.lazy import lazy
 
 if TYPE_CHECKING:
     from Algorithm.cloning.bc import BehaviouralCloning
@@ -30,23 +31,18 @@ __all__ = [
     "TeacherDistill",
     "TeacherSamples",
 ]
-# The module of each class. They are imported lazily, so that the command line can read this
-# package's registry of methods without importing torch.
-_MODULES = {
-    "cloning.bc": ("BehaviouralCloning",),
-    "cloning.config": ("CloningConfig",),
-    "cloning.dagger": ("DAgger",),
-    "cloning.data": ("TeacherSamples",),
-    "on_policy.config": ("DistillConfig", "PPDConfig"),
-    "on_policy.distill": ("StudentDistill", "TeacherDistill"),
-    "on_policy.drop_in": ("ProximalPolicyDistillation",),
-    "on_policy.ppd": ("PPD",),
-    "policy_gradient.methods": ("REINFORCE", "ActorCritic"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _MODULES.items():
-        if name in names:
-            return getattr(import_module(f"Algorithm.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Lazily, so that the command line reads this package's registry of methods without torch.
+__getattr__ = lazy(
+    __name__,
+    {
+        "cloning.bc": ("BehaviouralCloning",),
+        "cloning.config": ("CloningConfig",),
+        "cloning.dagger": ("DAgger",),
+        "cloning.data": ("TeacherSamples",),
+        "on_policy.config": ("DistillConfig", "PPDConfig"),
+        "on_policy.distill": ("StudentDistill", "TeacherDistill"),
+        "on_policy.drop_in": ("ProximalPolicyDistillation",),
+        "on_policy.ppd": ("PPD",),
+        "policy_gradient.methods": ("REINFORCE", "ActorCritic"),
+    },
+)

@@ -12,37 +12,16 @@ is no longer exactly 1, and some samples are clipped from the start.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import Tensor
 
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.on_policy.rollout import TensorObs
 from Common.device import upload
 from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
 from Models.student.policy import FrozenNormaliser, StudentPolicy
-
-
-@dataclass(frozen=True)
-class AugmentationConfig:
-    """Settings of augmentation; none by default."""
-
-    random_shift: int = 0  # pixels in each direction (DrQ: 4 of 84)
-    modality_dropout: float = 0.0  # probability that a sample loses one of its modalities
-
-    def __post_init__(self) -> None:
-        if self.random_shift < 0:
-            raise UserError(f"`random_shift` {self.random_shift} must be 0 pixels or more.")
-        if not 0 <= self.modality_dropout < 1:
-            raise UserError(
-                f"`modality_dropout` {self.modality_dropout} must be 0 or more, and below 1."
-            )
-
-    @property
-    def is_active(self) -> bool:
-        return self.random_shift > 0 or self.modality_dropout > 0
 
 
 class Augmenter:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, Literal
+
+from Common.lazy import import_name
 
 Family = Literal["on_policy", "cloning", "collection"]
 
@@ -39,11 +40,11 @@ class Method:
 
     def load_algorithm(self) -> Any:
         """Return the class that trains a student with this method."""
-        return _load(self.algorithm)
+        return import_name(self.algorithm)
 
     def load_config(self) -> Any:
         """Return the dataclass of the method's settings."""
-        return _load(self.config)
+        return import_name(self.config)
 
 
 _ROLLOUTS = ("student", "initial", "rollouts", "environments")
@@ -124,7 +125,7 @@ _ALL = (
         "cloning",
         ("student", "environments", "labels", "noise", "minibatches", "rounds", "teacher"),
         "Algorithm.cloning.dagger:DAgger",
-        "Algorithm.cloning.dagger:DaggerConfig",
+        "Algorithm.cloning.config:DaggerConfig",
         paper_name="dagger",
         paper_column=6,
         counts="gradient steps",
@@ -152,8 +153,3 @@ def makes_epochs(name: str) -> bool:
 def learns_rewards(name: str | None) -> bool:
     """Return whether the method's critic learns rewards, as in PPO."""
     return name is None or name not in METHODS or METHODS[name].learns_rewards
-
-
-def _load(path: str) -> Any:
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)

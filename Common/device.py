@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping
 from typing import overload
 
@@ -12,13 +11,8 @@ import torch
 from torch import Tensor
 
 from Common.commands.exits import print_once
+from Common.device_name import check_device
 from Common.errors import UserError
-
-
-def check_device(name: str) -> None:
-    """Raise UserError unless the name is one that a device can have."""
-    if re.fullmatch(r"auto|(cpu|cuda)(:\d{1,3})?", name) is None:
-        raise UserError(f"`device` {name!r} is not one of auto, cpu, cuda, cuda:N.")
 
 
 def resolve_device(name: str) -> torch.device:

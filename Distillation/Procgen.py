@@ -1,6 +1,6 @@
 """Distil a teacher of the Procgen suite: `--env Miner`; `--help` lists environments and flags."""
 
-from Distillation.suite_run import main_suite
+from Distillation.command import main_suite
 
 if __name__ == "__main__":
     main_suite("procgen")

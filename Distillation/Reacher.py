@@ -1,6 +1,6 @@
 """Distil a teacher of Reacher-v5: move the fingertip to a target; `--help` lists the flags."""
 
-from Distillation.run import main
+from Distillation.command import main
 
 if __name__ == "__main__":
     main("Reacher")

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Distillation.camera_preview import write_preview
+from Distillation.command import main
+from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
 from Distillation.flags.tokens import typed
-from Distillation.run import main
-from Enviroment.custom import custom_task
 from Enviroment.task import Task
 
 _DESCRIPTION = """\
@@ -54,17 +53,20 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
         own, rest = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from None
-    asks_help = bool({"-h", "--help"} & set(rest))
-    if asks_help:
+    wants_help = asks_help(rest)
+    if wants_help:
         parser.print_help()
     if own.env_id is None:
-        if asks_help:
+        if wants_help:
             return None, rest
         raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
     # Find modules in the working directory; last, so that they do not shadow others.
     sys.path.append(os.getcwd())
+    # After parsing, because it imports Gymnasium.
+    from Enviroment.custom import custom_task
+
     task = custom_task(own.env_id, own.camera, own.proprio)
-    if own.look is not None and not asks_help:
+    if own.look is not None and not wants_help:
         _look(task, own.look, rest)
         return None, rest
     return task, rest
@@ -80,6 +82,9 @@ def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
     if "mode" in typed(rest) and flags.student.mode == "State":
         raise UserError("--look shows frames, and --mode State has none: leave out one of them.")
     task = dataclasses.replace(task, frame_size=flags.frame_size)
+    # After parsing, because it imports torch.
+    from Distillation.camera_preview import write_preview
+
     write_preview(task, path, blind=flags.student.blind)
 
 

@@ -11,16 +11,18 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import set_random_seed
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.common.utils import LinearSchedule, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
 from Algorithm.distributed import share_of
+from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Common.device import fastest_precision
-from Common.runs.run_folder import CHECKPOINTS
+from Common.runs.run_folder import CHECKPOINTS, STUDENT
 from Distillation.flags.resolve import Flags
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent
@@ -31,6 +33,7 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
 from Models.networks.paper import paper_student
+from Models.student.bundle import load_student
 from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy
 from Models.teacher.policy import Teacher
@@ -140,7 +143,7 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
                 config, batch_size=len(share_of(config.batch_size, "--batch_size"))
             )
         schedule = flags.lambda_schedule()
-        schedules: dict[str, Any] = {"learning_rate": flags.learning_rate_schedule(config)}
+        schedules: dict[str, Any] = {"learning_rate": _learning_rate(flags, config)}
         if schedule.kind != "constant":  # only with PPD, which the flags check
             schedules["distill_lambda"] = schedule
         model = method.load_algorithm()(**shared, config=config, **schedules)
@@ -159,6 +162,13 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
 
     take_skill = schedule.take_skill if schedule.kind == "skill" else None
     return ReadyMethod(model, learn, id_seed, env, take_skill)
+
+
+def _learning_rate(flags: Flags, config: OnPolicyConfig) -> Schedule:
+    """Return the learning rate as a function of the remaining progress (1 to 0)."""
+    first = config.learning_rate
+    assert isinstance(first, float)  # flags are numbers
+    return LinearSchedule(first, flags.final_learning_rate(first), end_fraction=1.0)
 
 
 def _make_cloning(setting: Setting, checkpoints: Path) -> ReadyMethod:
@@ -185,7 +195,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> ReadyMethod:
     if flags.cloning.folder_Dagger is not None:
         run = read_cloned_run(flags.cloning.folder_Dagger, task.name)
         run.check_teacher(setting.teacher.description)
-        policy = run.student(setting.device)
+        policy = load_student(run.folder / STUDENT, setting.device)
         set_random_seed(seed)  # as a new student does, because rounds draw random numbers
         split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":

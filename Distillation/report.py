@@ -10,7 +10,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Common.commands.progress import progress_shown
 from Common.runs import run_folder
-from Common.runs.tracking import METRICS_FILE, RunTracker
+from Common.runs.files import METRICS_FILE
+from Common.runs.tracking import RunTracker
 from Distillation.flags.resolve import Flags
 from Distillation.starting.teaching import TeacherSetup
 from Enviroment import seeds

@@ -18,10 +18,11 @@ from Common.differences import differences
 from Common.errors import UserError
 from Common.files.durable import write_file
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import CONFIG_FILE
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack
 from Common.runs.run_folder import CHECKPOINTS, check_same_settings
-from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
+from Common.runs.tracking import RunTracker, package_versions
 from Distillation.flags.in_force import comparable
 from Distillation.methods import ReadyMethod
 from Evaluation.evaluate.callbacks import EvaluationCallback

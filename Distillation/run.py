@@ -26,10 +26,8 @@ from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
 from Distillation.flags.in_force import effective_settings
 from Distillation.flags.names import FLAG_NAMES
-from Distillation.flags.parse import default_values, parse
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
-from Distillation.flags.uses import unused_flags_note
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
 from Distillation.report import report
 from Distillation.resume import (
@@ -46,7 +44,7 @@ from Distillation.starting.teacher_data import collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
-from Enviroment.tasks import Task, get_task
+from Enviroment.tasks import Task
 from Evaluation.evaluate.agreement import can_be_asked
 from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
 from Evaluation.evaluate.episodes import EpisodeStats, policy_act
@@ -55,19 +53,8 @@ from Models.student.bundle import save_student
 _EVALUATION_ENVS = 10
 
 
-def main(
-    task: str | Task,
-    arguments: Sequence[str] | None = None,
-    command: Sequence[str] | None = None,
-) -> None:
-    """Run the command. Bad input exits with code 2 and one message on stderr.
-
-    Args:
-        task: name of a registered task, or a task.
-        arguments: the flags; by default those of the command line.
-        command: the command as typed; by default the task's script with the flags.
-    """
-    arguments = sys.argv[1:] if arguments is None else arguments
+def run_command(task: Task, flags: Flags, command: Sequence[str]) -> None:
+    """Run a parsed command. Bad input exits with code 2 and one message on stderr."""
     ending = exit_with_message(
         "Continue with the same command and --resume.",
         print_error=distributed.print_error,
@@ -75,12 +62,7 @@ def main(
     )
     with ending, fields_as_flags(FLAG_NAMES):
         try:
-            task = get_task(task) if isinstance(task, str) else task
-            script = ["python", *f"Distillation/{task.script}".split()]
-            flags = parse(task, arguments)
-            if note := unused_flags_note(flags, default_values(task, flags.method.name)):
-                distributed.print_line(note)
-            run(task, flags, command or [*script, *arguments])
+            run(task, flags, command)
         except distributed.RankLostError:  # has already printed its message
             sys.exit(EXIT_BAD_INPUT)
 

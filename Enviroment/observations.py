@@ -9,11 +9,7 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from Enviroment.task import Task
-
-FRAME = "frame"
-PROPRIO = "proprio"
-STATE = "state"
+from Enviroment.task import FRAME, PROPRIO, STATE, Task
 
 
 def frame_channels(task: Task) -> int:

@@ -13,6 +13,7 @@ from Common.errors import UserError
 
 Simulator = Literal["gymnasium", "envpool"]
 Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]
+FRAME, PROPRIO, STATE = "frame", "proprio", "state"  # observation groups
 
 _ENV_ID = re.compile(r"(?:[A-Za-z_]\w*(?:\.\w+)*:)?[\w.-]+(?:/[\w.-]+)?")
 _LONGEST_ID = 200

@@ -12,8 +12,8 @@ from Common.commands.progress import tracked
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed
+from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
 from Common.runs.run_folder import FIGURES_FILE
-from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 
 FEWEST_EPISODES = 5  # of an evaluation that is used to compare runs
 SKILL = "eval/od_skill"  # of the student, on validation seeds

@@ -14,6 +14,7 @@ from Common.commands.exits import exit_with_message, print_line
 from Common.commands.progress import progress_shown
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
+from Common.lazy import import_name
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -21,14 +22,19 @@ if TYPE_CHECKING:
 FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 
 
-def run_tool(flags_type: type[FlagsT], module: str, do: Callable[[FlagsT], object]) -> None:
+def run_tool(flags_type: type[FlagsT], module: str, do: str | Callable[[FlagsT], object]) -> None:
     """Run the command `python -m <module>`, with progress on stderr.
 
     Invalid input ends it with exit code 2 and one message on stderr.
+
+    Args:
+        do: a function of the flags; or its "module:name", which is imported after the flags are
+            parsed, so that `--help` and a typo do not wait for torch.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags):
-        do(tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True))
+        parsed = tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True)
+        (import_name(do) if isinstance(do, str) else do)(parsed)
 
 
 def print_note(text: str) -> None:

@@ -18,6 +18,14 @@ import torch.nn.functional as F
 from stable_baselines3.common import distributions as sb3
 from torch import Tensor
 
+from Models.families import (
+    BERNOULLI,
+    CATEGORICAL,
+    GAUSSIAN,
+    MULTI_CATEGORICAL,
+    SQUASHED_GAUSSIAN,
+)
+
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _QUADRATURE_NODES = 32
 # A finite logit whose probability is exactly 0 in float32 and float64: 0 * -inf would be NaN.
@@ -78,7 +86,7 @@ class Distribution(ABC):
 class DiagGaussian(Distribution):
     """Independent Gaussians, `mean` and `log_std` both `(B, action_dim)`."""
 
-    family: ClassVar[str] = "gaussian"
+    family: ClassVar[str] = GAUSSIAN
     mean: Tensor
     log_std: Tensor
 
@@ -112,7 +120,7 @@ class SquashedGaussian(DiagGaussian):
     in [-1, 1].
     """
 
-    family: ClassVar[str] = "squashed_gaussian"
+    family: ClassVar[str] = SQUASHED_GAUSSIAN
 
     def log_prob(self, raw: Tensor) -> Tensor:
         return super().log_prob(raw) - _log_tanh_slope(raw).sum(-1)
@@ -135,7 +143,7 @@ class SquashedGaussian(DiagGaussian):
 class Categorical(Distribution):
     """One of n discrete actions, `logits` `(B, n)`; raw actions are int64 `(B,)`."""
 
-    family: ClassVar[str] = "categorical"
+    family: ClassVar[str] = CATEGORICAL
     is_discrete: ClassVar[bool] = True
     logits: Tensor
 
@@ -166,7 +174,7 @@ class MultiCategorical(Distribution):
     choices of an action have probability 0: construct with `from_flat`.
     """
 
-    family: ClassVar[str] = "multi_categorical"
+    family: ClassVar[str] = MULTI_CATEGORICAL
     is_discrete: ClassVar[bool] = True
     logits: Tensor
 
@@ -205,7 +213,7 @@ class MultiCategorical(Distribution):
 class Bernoulli(Distribution):
     """Independent switches, `logits` of being on; raw actions are int64 0 or 1, both `(B, D)`."""
 
-    family: ClassVar[str] = "bernoulli"
+    family: ClassVar[str] = BERNOULLI
     is_discrete: ClassVar[bool] = True
     logits: Tensor
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from Train_Teacher.train import main
+from Train_Teacher.command import main
 
 if __name__ == "__main__":
     main("Pusher")

@@ -19,11 +19,11 @@ from Common.device import fastest_precision
 from Enviroment.make import make_env, make_state_env
 from Enviroment.task import Task
 from Models.networks.impala_extractor import ImpalaExtractor
+from Models.networks.layers import activation_class
 from Train_Teacher.config import (
     PPOTeacherConfig,
     SB3Config,
     TeacherConfig,
-    activation_class,
 )
 from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
 

@@ -22,9 +22,9 @@ from Algorithm.policy_gradient.loop import PolicyGradient
 from Common.errors import UserError
 from Common.files.typed_json import typed
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import CONFIG_FILE
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack, unpack
-from Common.runs.tracking import CONFIG_FILE
 from Models.teacher.description import TeacherDescription
 from Models.teacher.policy import Teacher
 

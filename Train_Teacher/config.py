@@ -9,7 +9,7 @@ from typing import Generic, Literal, TypeVar
 
 from Common.errors import UserError
 from Enviroment import seeds
-from Models.networks.layers import activation_class
+from Models.networks.limits import check_activation
 from Train_Teacher.policy_gradient_settings import (
     ActorCriticTeacherConfig,
     ReinforceTeacherConfig,
@@ -126,7 +126,7 @@ def _check(config: SB3Config) -> None:
         )
     if not config.net_arch or min(config.net_arch) < 1:
         raise UserError("--net_arch needs at least one hidden layer of at least one unit.")
-    activation_class(config.activation)
+    check_activation(config.activation)
 
 
 def _check_counts(config: SB3Config, **least: int) -> None:

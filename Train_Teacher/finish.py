@@ -15,7 +15,8 @@ from stable_baselines3.common.logger import Logger
 
 from Common.commands.redaction import command_line
 from Common.files.bounded_read import read_json
-from Common.runs.tracking import CONFIG_FILE, RunTracker, package_versions
+from Common.runs.files import CONFIG_FILE
+from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
 from Enviroment.action_range import has_range
 from Enviroment.make import make_env

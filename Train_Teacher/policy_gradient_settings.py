@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
 from Common.errors import UserError
-from Models.networks.layers import activation_class
+from Models.networks.limits import check_activation
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class _Training:
             raise UserError("--max_grad_norm must be finite. To disable clipping, use 1e6.")
         if not self.net_arch or min(self.net_arch) < 1:
             raise UserError("--net_arch needs at least one hidden layer of at least one unit.")
-        activation_class(self.activation)
+        check_activation(self.activation)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from Common.commands.exits import exit_with_message
 from Enviroment.suites.choice import choose_task
 from Enviroment.task import Suite
-from Train_Teacher.train import main
+from Train_Teacher.command import main
 
 
 def main_suite(suite: Suite, arguments: Sequence[str] | None = None) -> None:

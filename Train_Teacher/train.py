@@ -1,102 +1,44 @@
-"""Train a teacher with SB3's SAC or PPO, or the study's REINFORCE or actor-critic, and save it.
-
-`python Train_Teacher/<Task>.py --algo {sac,ppo,reinforce,actor_critic}`; `--help` lists every flag.
-"""
+"""Train a teacher with SB3's SAC or PPO, or the study's REINFORCE or actor-critic, and save it."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-import tyro
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
-from Common.commands.exits import exit_with_message
 from Common.commands.signals import StopSignals
 from Common.device import resolve_device
-from Common.errors import UserError, fields_as_flags
+from Common.errors import UserError
 from Common.files.locks import locked
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CHECKPOINTS
-from Common.runs.tracking import CONFIG_FILE, RunTracker, write_config
+from Common.runs.tracking import RunTracker, write_config
 from Enviroment import seeds
 from Enviroment.suites.envpool_games import load_envpool
-from Enviroment.tasks import Task, get_task
+from Enviroment.tasks import Task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
+from Train_Teacher.config import TeacherRun
 from Train_Teacher.finish import finish
-from Train_Teacher.suite_settings import default_algo, default_run
 
 _EVALUATION_ENVS = 10
 # in rollouts (PPO), episodes (SAC), and updates of one episode each (others)
 _LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
-# Flags of the settings that messages of the lower packages name.
-_FLAG_NAMES = {
-    **{f.name: f.name for kind in (TeacherRun, *SETTINGS.values()) for f in fields(kind)},
-    "n_envs": "num_envs",
-    "folder": "output",
-}
 _FRESH = Progress(steps=0, updates=0, episodes=0, evaluation={})
 # Settings that may change on --resume.
 _MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.device", "run.threads", "run.wandb"),
     *("run.video", "run.baseline_episodes", "run.settings.total_timesteps"),
 )
-
-
-def main(task_name: str, arguments: list[str] | None = None) -> None:
-    """Run the command. Bad input exits with code 2 and one message on stderr."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    ending = exit_with_message("Continue with the same command and --resume.")
-    with ending, fields_as_flags(_FLAG_NAMES):
-        run = parse(task_name, arguments)
-        task = get_task(task_name)
-        command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
-        train(task, run, command)
-
-
-def parse(task_name: str, arguments: list[str]) -> TeacherRun:
-    """Return the flags, with defaults that depend on task and algorithm.
-
-    Raises:
-        UserError: the algorithm does not support the task, or values contradict each other.
-        SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
-    """
-    task = get_task(task_name)
-    # Read the algorithm first, because it determines the other flags.
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--algo", default=default_algo(task))
-    given = first.parse_known_args(arguments)[0].algo
-    algo: Algo = given if given in SETTINGS else "sac"  # tyro rejects unknown ones
-    sees = "frames" if task.is_game else "the state"
-    run = tyro.cli(
-        TeacherRun[SETTINGS[algo]],
-        args=arguments,
-        prog=f"Train_Teacher/{task.script}",
-        description=(
-            f"Train a {task_name} teacher that observes {sees}. The settings below are those of "
-            f"--algo {algo}; use --help with another --algo for its settings."
-        ),
-        default=default_run(task, algo),
-        config=(tyro.conf.OmitArgPrefixes,),
-        use_underscores=True,
-    )
-    settings = run.settings
-    if isinstance(settings, PPOTeacherConfig) and settings.cnn != "impala" and not task.is_game:
-        raise UserError(
-            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task_name} "
-            "observes the state and has no CNN."
-        )
-    return run
 
 
 def train(task: Task, run: TeacherRun, command: list[str]) -> Path:

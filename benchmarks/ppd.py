@@ -28,7 +28,7 @@ from Common.device import fastest_precision
 from Common.memory import keep_freed_memory
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
-from Models.networks.impala import FILTERS
+from Models.networks.encoders import FILTERS
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
 from Models.teacher.shipped import default_teacher

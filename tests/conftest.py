@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from Distillation.run import main
+from Distillation.command import main
 from Evaluation.evaluate import latency
 from tests.support.evaluated_run import write_rated_teacher, write_short_run
 from tests.support.short_for import short_for

@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from Algorithm.augmentation import AugmentationConfig
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Phase
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, read_learner, settings_of

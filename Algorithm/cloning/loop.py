@@ -19,7 +19,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from Algorithm.augmentation import AugmentationConfig, Augmenter
+from Algorithm.augmentation import Augmenter
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Phase
 from Algorithm.cloning.data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning.learner_file import (

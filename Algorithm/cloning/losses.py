@@ -12,8 +12,6 @@ from torch import Tensor
 from Common.errors import UserError
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 
-LOSS_TYPES = ("NLL", "KL", "MSE")
-
 
 def nll_loss(student: Distribution, teacher: Distribution) -> Tensor:
     """Return -ln pi_S(a_T | s) with a_T the teacher's mode in raw form: `(B,)`.
@@ -43,7 +41,7 @@ def mse_loss(student: Distribution, teacher: Distribution) -> Tensor:
 
 
 def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Tensor]:
-    """Return all losses of these distributions by their names in `LOSS_TYPES`, each `(B,)`."""
+    """Return all losses of these distributions by their `loss_type`, each `(B,)`."""
     losses = {"NLL": nll_loss(student, teacher), "KL": kl_loss(student, teacher)}
     if not teacher.is_discrete:
         losses["MSE"] = mse_loss(student, teacher)

@@ -95,3 +95,27 @@ def check_kl_direction(direction: str, name: str = "kl_direction") -> None:
     """
     if direction not in KL_DIRECTIONS:
         raise UserError(f"{name} {direction!r} is not forward or reverse.")
+
+
+def check_warmup(critic_warmup: int, rollout: int, total_timesteps: float = math.inf) -> None:
+    """Raise UserError for an invalid warm-up. All arguments are in env steps.
+
+    Args:
+        rollout: env steps per rollout of all environments; a warm-up consists of whole rollouts.
+        total_timesteps: env steps of the training, if known.
+
+    Raises:
+        UserError: the warm-up is below 0, shorter than a rollout, or leaves no steps for the actor.
+    """
+    if critic_warmup < 0:
+        raise UserError(f"`critic_warmup` {critic_warmup} cannot be below 0 env steps.")
+    if 0 < critic_warmup < rollout:
+        raise UserError(
+            f"`critic_warmup` {critic_warmup} is below one rollout of {rollout} env steps, so it "
+            "would have no effect. Increase it."
+        )
+    if critic_warmup >= total_timesteps:
+        raise UserError(
+            f"`critic_warmup` {critic_warmup} leaves nothing of `total_timesteps` "
+            f"{total_timesteps:g} for the actor. Lower it."
+        )

@@ -6,7 +6,6 @@ them would ruin the actor.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -39,27 +38,3 @@ def _critic_modules(policy: ActorCriticPolicy) -> Iterator[nn.Module]:
     yield policy.value_net
     if not policy.share_features_extractor:
         yield policy.vf_features_extractor
-
-
-def check_warmup(critic_warmup: int, rollout: int, total_timesteps: float = math.inf) -> None:
-    """Raise UserError for an invalid warm-up. All arguments are in env steps.
-
-    Args:
-        rollout: env steps per rollout of all environments; a warm-up consists of whole rollouts.
-        total_timesteps: env steps of the training, if known.
-
-    Raises:
-        UserError: the warm-up is below 0, shorter than a rollout, or leaves no steps for the actor.
-    """
-    if critic_warmup < 0:
-        raise UserError(f"`critic_warmup` {critic_warmup} cannot be below 0 env steps.")
-    if 0 < critic_warmup < rollout:
-        raise UserError(
-            f"`critic_warmup` {critic_warmup} is below one rollout of {rollout} env steps, so it "
-            "would have no effect. Increase it."
-        )
-    if critic_warmup >= total_timesteps:
-        raise UserError(
-            f"`critic_warmup` {critic_warmup} leaves nothing of `total_timesteps` "
-            f"{total_timesteps:g} for the actor. Lower it."
-        )

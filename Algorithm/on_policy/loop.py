@@ -19,11 +19,12 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from Algorithm import distributed
-from Algorithm.augmentation import AugmentationConfig, Augmenter
+from Algorithm.augmentation import Augmenter
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.finite import StepGuard, check_teacher
 from Algorithm.meter import to_numbers
-from Algorithm.on_policy.config import OnPolicyConfig
-from Algorithm.on_policy.critic_warmup import check_warmup, critic_parameters
+from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
+from Algorithm.on_policy.critic_warmup import critic_parameters
 from Algorithm.on_policy.joint_statistics import join_statistics, moments
 from Algorithm.on_policy.losses import Losses
 from Algorithm.on_policy.rollout import Minibatch, StudentRolloutBuffer
@@ -50,7 +51,8 @@ from Models.sb3.policies import (
     has_separate_critic,
     within_bounds,
 )
-from Models.student.policy import StudentConfig, StudentPolicy
+from Models.student.config import StudentConfig
+from Models.student.policy import StudentPolicy, computed_on
 from Models.teacher.policy import Teacher
 
 
@@ -179,7 +181,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         if issubclass(self.policy_class, StudentPolicy):
             family = self.teacher.description.family if self.teacher else StudentConfig.family
             config = self.policy_kwargs.get("config") or StudentConfig(family=family)
-            self.policy_kwargs = {**self.policy_kwargs, "config": config.computed_on(self.device)}
+            self.policy_kwargs = {**self.policy_kwargs, "config": computed_on(config, self.device)}
         self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
         distributed.seed_apart(self.seed)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from stable_baselines3.common.type_aliases import Schedule
-
 from Common.errors import UserError
+
+Schedule = Callable[[float], float]  # as SB3's, which would import torch
 
 
 @dataclass(frozen=True)

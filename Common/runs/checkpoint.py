@@ -29,8 +29,8 @@ from Common.errors import UserError
 from Common.files.bounded_read import file_sha256, read_json
 from Common.files.durable import discard, partial_path, publishing, remove, writing
 from Common.files.locks import check_in_place
+from Common.runs.files import CONFIG_FILE
 from Common.runs.packing import host_tensor, unpack
-from Common.runs.tracking import CONFIG_FILE
 
 FORMAT = 1
 MANIFEST, STATE = "manifest.json", "state.json"

@@ -18,7 +18,7 @@ from Common.files.durable import partial_path, remove
 from Common.files.locks import LOCK_FILE
 from Common.names import check_utf8
 from Common.places import RESULTS
-from Common.runs.tracking import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
+from Common.runs.files import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"

@@ -25,13 +25,9 @@ from Common.commands.redaction import command_line, redact
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
 from Common.files.durable import write_file, writing
+from Common.runs.files import CONFIG_FILE, CONFIG_KEYS, MAX_METRICS, METRICS_FILE
 from Common.runs.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
 
-CONFIG_FILE = "config.json"
-# Keys of every version, by which a folder is recognized as a run of this toolkit.
-CONFIG_KEYS = frozenset({"config", "command", "versions", "teacher_sha256"})
-METRICS_FILE = "metrics.jsonl"
-_MAX_METRICS = 2**30  # bytes
 _RECORD_ADVICE = (
     "The run stops, because this is its record. Its checkpoints are intact: free space or fix the "
     "cause, and continue with `resume`."
@@ -101,7 +97,7 @@ class RunTracker(KVWriter):
             run_dir.mkdir(parents=True, exist_ok=True)
             written = b""
             if self._path.exists():
-                written = read_bounded(self._path, _MAX_METRICS)[:n_bytes]
+                written = read_bounded(self._path, MAX_METRICS)[:n_bytes]
             whole = written[: written.rfind(b"\n") + 1]
             if n_bytes is not None and len(whole) != n_bytes:
                 raise UserError(
@@ -253,33 +249,6 @@ def _scalar(key: str, value: Any) -> float | int | str | bool | None:
 
 def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_metrics(run_dir: Path | str) -> list[dict[str, Any]]:
-    """Return the logging points of a run in the order of the file.
-
-    An incomplete last line is left out: the run may still be writing it.
-
-    Raises:
-        UserError: `metrics.jsonl` is missing, or a line of it is not a logging point.
-    """
-    path = Path(run_dir) / METRICS_FILE
-    try:
-        text = read_bounded(path, _MAX_METRICS).decode()
-    except FileNotFoundError:
-        raise UserError(f"{run_dir} holds no {METRICS_FILE}, so it is not a run folder.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    points = []
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
-        try:
-            point = parse_json(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}, is not JSON: {error}.") from None
-        if not isinstance(point, dict) or type(point.get("step")) is not int:
-            raise UserError(f"{path}, line {number}, is not a logging point: it has no 'step'.")
-        points.append(point)
-    return points
 
 
 def write_config(

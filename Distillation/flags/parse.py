@@ -14,6 +14,7 @@ from Algorithm.method_registry import METHODS
 from Common.errors import UserError, fields_as_flags
 from Distillation.flags.file import read_flag_file
 from Distillation.flags.groups import StudentFlags, flag_values
+from Distillation.flags.help import asks_all, asks_help, print_method_help, without_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags, UncheckedFlags
 from Distillation.flags.suite_defaults import check_task, suite_defaults
@@ -29,6 +30,7 @@ _DESCRIPTIONS = {
     ),
     "envpool": "Distil a {} teacher into a student that observes the same frames.",
 }
+_HINT = "Add --help to a method, such as --PPD --help, for its flags and their values only."
 
 
 @fields_as_flags(FLAG_NAMES)
@@ -42,6 +44,13 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
             contradict each other; or flags would have no effect.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
+    if asks_help(arguments):
+        _print_help(task, arguments)
+    return _parsed(task, arguments)[0]
+
+
+def _parsed(task: Task, arguments: Sequence[str]) -> tuple[Flags, set[str]]:
+    """Return the flags, and the names of those that command line or file give; see `parse`."""
     file = _config_file(arguments)
     values = {} if file is None else read_flag_file(file, flag_values(UncheckedFlags()))
     named = typed(arguments)
@@ -62,7 +71,26 @@ def parse(task: Task, arguments: Sequence[str]) -> Flags:
     given = {name.removeprefix("no_") for name in named}
     given |= {name for name, value in values.items() if value is not None}
     check_inherited_flags(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
-    return flags
+    return flags, given
+
+
+def _print_help(task: Task, arguments: Sequence[str]) -> None:
+    """Print the help of the chosen method, or that of all methods, and exit.
+
+    Raises:
+        UserError: the other flags are invalid, so that they have no values to show.
+        SystemExit: 0, after the help; 2, for unknown flags or values.
+    """
+    others = without_help(arguments)
+    methods = typed(others).intersection(METHODS)
+    if asks_all(arguments) or (not methods and _config_file(others) is None):
+        _read(task, ["--help"], _defaults(task, methods))
+    flags, given = _parsed(task, others)
+    print_method_help(flags, given, f"Distillation/{task.script}", _description(task))
+
+
+def _description(task: Task) -> str:
+    return _DESCRIPTIONS[task.simulator].format(task.name)
 
 
 def parse_for_preview(task: Task, arguments: Sequence[str]) -> Flags:
@@ -109,7 +137,7 @@ def _read(
         args=arguments,
         default=defaults,
         prog=f"Distillation/{task.script}",
-        description=_DESCRIPTIONS[task.simulator].format(task.name),
+        description=f"{_description(task)}\n\n{_HINT}",
         config=(tyro.conf.OmitArgPrefixes, *switches),
         use_underscores=True,
     )

@@ -7,18 +7,13 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from stable_baselines3.common.type_aliases import Schedule
-from stable_baselines3.common.utils import LinearSchedule
-
-from Algorithm.augmentation import AugmentationConfig
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.augmentation_config import AugmentationConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.method_registry import METHODS, Method
-from Algorithm.on_policy.config import OnPolicyConfig
-from Algorithm.on_policy.critic_warmup import check_warmup
+from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
-from Common.device import check_device
+from Common.device_name import check_device
 from Common.errors import UserError
 from Distillation.flags.groups import (
     CloningFlags,
@@ -161,12 +156,6 @@ class Flags:
         config = self.on_policy()
         each = config.n_epochs * math.ceil(self.rollout / (config.batch_size or self.rollout))
         return math.ceil(t.optimization_steps / each) * self.rollout
-
-    def learning_rate_schedule(self, config: OnPolicyConfig) -> Schedule:
-        """Return the learning rate as a function of the remaining progress (1 to 0)."""
-        first = config.learning_rate
-        assert isinstance(first, float)  # flags are numbers
-        return LinearSchedule(first, self.final_learning_rate(first), end_fraction=1.0)
 
     def final_learning_rate(self, first: float) -> float:
         """Return the final learning rate for the initial one `first`."""

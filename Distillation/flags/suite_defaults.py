@@ -21,7 +21,7 @@ from Distillation.flags.groups import (
 )
 from Distillation.flags.resolve import Flags
 from Enviroment.task import Suite, Task
-from Models.distributions import DiagGaussian
+from Models.families import GAUSSIAN
 from Models.networks.paper import paper_student
 
 # The paper uses a shorter horizon for Swimmer and Hopper; the tasks of the Hopper study follow.
@@ -129,7 +129,7 @@ def check_task(task: Task, flags: Flags) -> None:
             "train a student of the state with --mode State."
         )
     if student.size:
-        of_state = paper_student(task.suite, student.size, DiagGaussian.family).mode == "State"
+        of_state = paper_student(task.suite, student.size, GAUSSIAN).mode == "State"
         if sees_state != of_state:
             raise UserError(
                 f"--size {student.size} is a network on "

@@ -15,7 +15,7 @@ from Algorithm.method_registry import METHODS
 from Common.errors import UserError
 from Distillation.flags.groups import RunFlags, flag_methods, flag_values
 from Distillation.flags.resolve import Flags
-from Enviroment.dataset.reader import parse_count
+from Enviroment.dataset.count import parse_count
 
 # The methods that accept each flag, without the switches of the methods.
 USES: Mapping[str, tuple[str, ...]] = flag_methods(Flags)

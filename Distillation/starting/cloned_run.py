@@ -6,23 +6,20 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
-from Common.runs import run_folder
-from Common.runs.tracking import CONFIG_FILE
+from Common.runs.files import CONFIG_FILE
 from Distillation.flags.groups import CloningFlags, StudentFlags
 from Distillation.flags.resolve import Flags
-from Enviroment.dataset.reader import parse_count
+from Enviroment.dataset.count import parse_count
 from Enviroment.tasks import script_of
 from Evaluation.runs import check_configuration
-from Models.student.bundle import load_student
-from Models.student.policy import StudentPolicy
-from Models.teacher.description import TeacherDescription
+
+if TYPE_CHECKING:
+    from Models.teacher.description import TeacherDescription
 
 METHOD = "BC_phase"
 _KEPT_FLAGS = ("dataset", "loss_type")  # with the student's flags
@@ -36,10 +33,6 @@ class ClonedRun:
     config: dict[str, Any]  # the run's flags, by group, as resolved
     teacher_sha256: str
     teacher_identity: str | None  # None: the run predates identities
-
-    def student(self, device: torch.device | str) -> StudentPolicy:
-        """Return the best student of the run."""
-        return load_student(self.folder / run_folder.STUDENT, device)
 
     def flags(self, given: Flags) -> Flags:
         """Return the flags of a DAgger run that continues this run.

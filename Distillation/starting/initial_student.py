@@ -9,7 +9,7 @@ from typing import Any
 from Algorithm.method_registry import learns_rewards
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
-from Common.runs.tracking import CONFIG_FILE
+from Common.runs.files import CONFIG_FILE
 from Distillation.flags.groups import MODES
 from Distillation.flags.resolve import Flags
 from Enviroment.observations import FRAME

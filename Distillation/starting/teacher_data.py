@@ -10,8 +10,9 @@ from Common.errors import UserError
 from Common.runs import run_folder
 from Distillation.flags.resolve import Flags
 from Enviroment.dataset.collect import check_content, collect, is_complete
+from Enviroment.dataset.count import parse_count
 from Enviroment.dataset.format import IDENTITY
-from Enviroment.dataset.reader import TeacherDataset, dataset_folder, parse_count, resolve_dataset
+from Enviroment.dataset.reader import TeacherDataset, dataset_folder, resolve_dataset
 from Enviroment.tasks import Task
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher

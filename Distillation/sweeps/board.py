@@ -19,8 +19,8 @@ from rich.text import Text
 
 from Common.commands.jobs import Ended, Job
 from Common.files.bounded_read import parse_json, read_json
+from Common.runs.files import METRICS_FILE, read_metrics
 from Common.runs.run_folder import FIGURES_FILE
-from Common.runs.tracking import METRICS_FILE, read_metrics
 from Evaluation.metrics import METRICS
 
 State = Literal["waiting", "running", "again", "done", "done before", "failed", "stopped"]

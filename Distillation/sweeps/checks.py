@@ -15,7 +15,7 @@ from Common.differences import differences, plain_json
 from Common.errors import UserError, fields_as_flags
 from Common.files.bounded_read import read_json
 from Common.runs import run_folder
-from Common.runs.tracking import CONFIG_FILE
+from Common.runs.files import CONFIG_FILE
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags

@@ -1,4 +1,4 @@
-"""`python Distillation/sweep.py GRID.yaml`: run all unfinished runs of a grid."""
+"""Run all unfinished runs of a grid."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import tyro
 from rich.console import Console
 
-from Common.commands.exits import exit_with_message
 from Common.commands.jobs import Job, LocalWorkers, Workers, run_jobs
 from Common.commands.ray_jobs import RayWorkers
 from Common.commands.signals import StopSignals
-from Common.errors import UserError, fields_as_flags
+from Common.errors import UserError
 from Common.files.bounded_read import read_bounded
 from Common.files.durable import write_file
 from Common.files.locks import locked
@@ -28,41 +25,15 @@ from Distillation.sweeps.board import Board
 from Distillation.sweeps.checks import check_grid, script_of
 from Distillation.sweeps.grid import Grid, PlannedRun, read_grid
 
+if TYPE_CHECKING:
+    from Distillation.sweeps.command import SweepFlags
+
 _FILE_WIDTH = 160  # characters
 _EXIT_FAILED = 1  # a run failed
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-@dataclass(frozen=True)
-class SweepFlags:
-    """Run all unfinished combinations of a grid; docs/grids.md describes grids.
-
-    Interrupted runs are resumed. The exit code is 1 if a run failed, 2 if no run was started.
-    """
-
-    grid: Annotated[Path, tyro.conf.Positional]  # YAML file
-    output: Path | None = None  # folder of the runs; default: the grid's or Results/sweeps/<file>
-    set: tuple[str, ...] = ()  # KEY=VALUE: replace keys of the grid (except grids) or flags
-    dry_run: bool = False  # only check the grid and print its commands
-    jobs: int | None = None  # parallel runs; default: cores / threads; on Ray as many as fit
-    ray: bool = False  # run on a Ray cluster started on this machine
-    ray_address: str | None = None  # run on the Ray cluster at HOST:PORT
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command. Bad input exits with code 2 and all errors on stderr."""
-    ending = exit_with_message("Continue with the same command.")
-    with ending, fields_as_flags({"folder": "output", "ray_address": "ray_address"}):
-        flags = tyro.cli(
-            SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )  # fmt: skip
-        # Use a fixed width for files and pipes.
-        console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
-        sys.exit(sweep(flags, console))
-
-
-def sweep(flags: SweepFlags, console: Console) -> int:
+def sweep(flags: SweepFlags) -> int:
     """Run a grid and return the exit code.
 
     Raises:
@@ -70,6 +41,8 @@ def sweep(flags: SweepFlags, console: Console) -> int:
             No run was started.
         Stopped: SIGINT or SIGTERM arrived. All runs have written their checkpoints.
     """
+    # Use a fixed width for files and pipes.
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
     if flags.jobs is not None and flags.jobs < 1:
         raise UserError(f"--jobs {flags.jobs} must be at least 1.")
     if flags.ray and flags.ray_address is not None:

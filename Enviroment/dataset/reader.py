@@ -6,7 +6,6 @@ task, and never reach back beyond the start of an episode.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from Common.errors import UserError
 from Common.places import RESULTS
 from Enviroment.custom import with_package
 from Enviroment.dataset.collect import repair_hint, surplus_shards
+from Enviroment.dataset.count import parse_count
 from Enviroment.dataset.format import (
     ACTION,
     BEHAVIOUR_ACTION,
@@ -254,12 +254,6 @@ def _map(folder: Path, manifest: Manifest, shard: int) -> dict[str, np.ndarray]:
 def dataset_folder(task: Task, num_data: int) -> Path:
     """Return the default folder of a dataset of `num_data` steps."""
     return RESULTS / task.name / "Dataset" / str(num_data)
-
-
-def parse_count(text: str) -> int | None:
-    """Parse `5k` or `5000` as 5000; return None for any other text."""
-    match = re.fullmatch(r"(\d{1,9})(k?)", text)
-    return None if match is None else int(match[1]) * (1000 if match[2] else 1)
 
 
 def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:

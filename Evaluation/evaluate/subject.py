@@ -6,18 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.method_registry import is_cloning
 from Common.errors import UserError
+from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
-from Common.runs.tracking import CONFIG_FILE
 from Enviroment import seeds
 from Enviroment.custom import task_of, with_package
 from Enviroment.make import make_env, make_state_env
@@ -25,7 +24,7 @@ from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act, policy_act
 from Evaluation.evaluate.figures import baselines_on
-from Evaluation.evaluate.seed_range import parse_seeds
+from Evaluation.evaluate.subject_flags import TeacherFlags
 from Evaluation.runs import Run, read_run
 from Evaluation.tool import print_note
 from Models.bundle import read_bundle
@@ -41,33 +40,6 @@ _ENVS = 10  # batch size of evaluations, which affects rounding
 # published bundles.
 _THREADS, _MIN_STD = 2, 0.2
 _WITHOUT_TEACHER = "Omitting figures that need a teacher; give it by --teacher BUNDLE."
-
-
-@dataclass(frozen=True)
-class SubjectFlags:
-    """Select a student and the episodes."""
-
-    run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    episodes: int | None = None  # default: 100, or all of FIRST:STOP
-    seeds: str = "evaluation"  # evaluation, validation, or FIRST:STOP
-    allow_training_seeds: bool = False  # allow FIRST:STOP to hold training seeds
-    output: Path | None = None  # path of the result
-    threads: int | None = None  # of torch; default: as in training. Affects the last digits
-    env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
-
-    def seed_range(self, default: int = 100) -> range:
-        """Return the seeds of the episodes. Raises UserError as `parse_seeds` does."""
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"--threads {self.threads} must be at least 1.")
-        allow = self.allow_training_seeds
-        return parse_seeds(self.seeds, self.episodes, default, allow_training=allow)
-
-
-@dataclass(frozen=True)
-class TeacherFlags(SubjectFlags):
-    """Select a student, the episodes, and the teacher to compare with."""
-
-    teacher: Path | None = None  # bundle, or run with one; default: its own teacher, or the task's
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from Common.errors import UserError
+from Common.runs.files import METRICS_FILE, read_metrics
 from Common.runs.run_folder import CURVES_FILE
-from Common.runs.tracking import METRICS_FILE, read_metrics
 from Evaluation.metrics import METRICS
 from Evaluation.plots.picture import write_picture
 

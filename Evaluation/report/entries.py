@@ -10,8 +10,8 @@ from typing import Any
 
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
+from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDENT, VIDEOS
-from Common.runs.tracking import CONFIG_FILE
 from Evaluation.runs import Run, read_run
 
 FILM = "side_by_side"  # the kind in a video's description

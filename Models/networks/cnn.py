@@ -1,7 +1,7 @@
 """The CNNs of the papers: convolutions, flattened into one fully connected layer.
 
 Teachers and students share them. A student's CNN is wrapped in a
-`Models.networks.encoders.FlatEncoder`, which takes raw frames and uses the fast precision.
+`Models.networks.flat.FlatEncoder`, which takes raw frames and uses the fast precision.
 """
 
 from __future__ import annotations

@@ -10,12 +10,6 @@ from torch import Tensor, nn
 
 from Common.device import precision_on
 
-FILTERS = {
-    "ImpaalaSmall": (16, 32),
-    "ImpaalaMid": (16, 32, 32),
-    "ImpaalaBig": (32, 64, 64),
-}
-
 
 class ResidualBlock(nn.Module):
     """Residual block x + conv(relu(conv(relu(x))))."""

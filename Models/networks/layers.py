@@ -6,23 +6,8 @@ from typing import TypeVar
 
 from torch import nn
 
-from Common.errors import UserError
+from Models.networks.limits import check_activation
 
-_ACTIVATIONS = {
-    "ELU": nn.ELU,
-    "ReLU": nn.ReLU,
-    "LeakyReLU": nn.LeakyReLU,
-    "Tanh": nn.Tanh,
-    "SiLU": nn.SiLU,
-    "GELU": nn.GELU,
-    "SELU": nn.SELU,
-    "Mish": nn.Mish,
-    "Sigmoid": nn.Sigmoid,
-    "Softplus": nn.Softplus,
-    "ReLU6": nn.ReLU6,
-}
-# Upper bounds for any teacher or student; a wrong number would build networks for hours.
-_MAX_LAYERS, _MAX_UNITS = 64, 2**16
 _Layer = TypeVar("_Layer", bound=nn.Linear | nn.Conv2d)
 
 
@@ -32,22 +17,8 @@ def activation_class(name: str) -> type[nn.Module]:
     Raises:
         UserError: the name is unknown.
     """
-    if name not in _ACTIVATIONS:
-        raise UserError(f"Activation {name!r} is not one of {', '.join(_ACTIVATIONS)}.")
-    return _ACTIVATIONS[name]
-
-
-def check_layers(*layers: tuple[int, ...]) -> None:
-    """Raise UserError for sizes of hidden layers that exceed the limits of this toolkit.
-
-    Raises:
-        UserError: a list is too long, or holds an invalid number of units.
-    """
-    for units in layers:
-        if len(units) > _MAX_LAYERS:
-            raise UserError(f"{len(units)} layers are more than {_MAX_LAYERS}.")
-        if not all(type(n) is int and 0 < n <= _MAX_UNITS for n in units):
-            raise UserError(f"the sizes {units} must be whole, above 0 and up to {_MAX_UNITS}.")
+    check_activation(name)
+    return getattr(nn, name)
 
 
 def mlp(

@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from Common.errors import UserError
-from Models.distributions import DiagGaussian
+from Models.families import GAUSSIAN
 from Models.networks.encoders import NATURE
 from Models.student.config import StudentConfig
 
@@ -78,4 +78,4 @@ def paper_student(suite: str, size: str, family: str) -> StudentConfig:
     if size not in SIZES:
         raise UserError(f"`size` {size!r} is not one of {', '.join(SIZES)}.")
     config = _STUDENTS[suite][SIZES.index(size)]
-    return replace(config, family=family, std_by_state=family != DiagGaussian.family)
+    return replace(config, family=family, std_by_state=family != GAUSSIAN)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,10 @@ from torch import Tensor
 from Common.errors import UserError
 from Models.sb3.adapters import ADAPTERS, Agent, Network
 from Models.sb3.layers import numbered
+from Models.sb3.softening import Softening
 from Models.sb3.vecnormalize import Normaliser
 from Models.teacher.description import ObservationGroup
 from Models.teacher.parts import OwnExtractors, make_cnn
-
-
-@dataclass(frozen=True)
-class Softening:
-    """Settings that turn a deterministic agent into a distribution."""
-
-    # TD3, DDPG, ARS: standard deviation around the action, in half widths of the action's bounds.
-    action_std: float = 0.1  # TD3's own exploration noise
-    # DQN, QRDQN: softmax(Q / temperature), in the units of Q; ARS: the same with its scores.
-    temperature: float = 0.01  # Rusu et al., "Policy Distillation", 2016
 
 
 def identity_dim(agent: Agent) -> int:

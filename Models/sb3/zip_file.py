@@ -26,8 +26,9 @@ from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
 from Models.networks.impala_extractor import ImpalaExtractor
 from Models.sb3.adapters import POLICY_KINDS, Agent
-from Models.sb3.agent import Softening, adapt, identity_dim
+from Models.sb3.agent import adapt, identity_dim
 from Models.sb3.live import live_agent, own_extractor
+from Models.sb3.softening import Softening
 from Models.sb3.spaces import UnreadableSpaceError, read_space
 from Models.sb3.torch_file import RefusedTensorsError, read_tensors
 from Models.sb3.trust import NO_TRUST, NeedsTrustError, Trust

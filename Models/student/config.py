@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-import torch
-
-from Common.device import fastest_precision
 from Common.errors import UserError
 from Common.files.typed_json import typed
-from Enviroment.observations import FRAME, PROPRIO, STATE
-from Models.distributions import FAMILIES
+from Enviroment.task import FRAME, PROPRIO, STATE
+from Models.families import FAMILY_NAMES
 from Models.networks.encoders import ENCODERS, EncoderSettings
-from Models.networks.layers import activation_class, check_layers
+from Models.networks.limits import check_activation, check_layers
 
 _MAX_POOLING, _MAX_LOG_STD = 256, 100.0
 MODES = ("State", *ENCODERS)
@@ -42,9 +39,9 @@ class StudentConfig:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
-        if self.family not in FAMILIES:
+        if self.family not in FAMILY_NAMES:
             raise UserError(
-                f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILIES)}."
+                f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILY_NAMES)}."
             )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise UserError(f"`precision` {self.precision!r} is not auto, float32 or bfloat16.")
@@ -52,7 +49,7 @@ class StudentConfig:
             raise UserError(f"`pooling` {self.pooling} must be 1 to {_MAX_POOLING}.")
         if not abs(self.init_log_std) <= _MAX_LOG_STD:
             raise UserError(f"`init_log_std` {self.init_log_std} is out of range.")
-        activation_class(self.activation)
+        check_activation(self.activation)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -92,15 +89,6 @@ class StudentConfig:
             ValueError: a field is unknown, or a value has another type.
         """
         return typed(cls, data, "config")
-
-    def computed_on(self, device: torch.device) -> Self:
-        """Return the configuration with precision `auto` resolved to the fastest on the device.
-
-        A student of the state has no convolutions and is returned unchanged.
-        """
-        if self.precision != "auto" or self.mode == "State":
-            return self
-        return replace(self, precision=fastest_precision(device))
 
     @property
     def encoder(self) -> EncoderSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from stable_baselines3.common.utils import get_device
 from torch import Tensor, nn
 
-from Common.device import precision_on
+from Common.device import fastest_precision, precision_on
 from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import (
@@ -136,7 +137,7 @@ class StudentPolicy(ActorCriticPolicy):
     def _build_encoder(self, sizes: dict[str, int]) -> int:
         """Build the encoder of frames and proprioception; return the number of features."""
         # Resolved once, so that the bundle records the precision of training.
-        self.config = config = self.config.computed_on(get_device("auto"))
+        self.config = config = computed_on(self.config, get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
         make = ENCODERS[config.mode].make
         self.encoder = make(frame.shape, config.encoder)
@@ -324,3 +325,13 @@ def _size(space: spaces.Space) -> int:
 
 def _vector_sizes(space: spaces.Space) -> dict[str, int]:
     return {group: _size(sub) for group, sub in _dict_space(space).spaces.items() if group != FRAME}
+
+
+def computed_on(config: StudentConfig, device: torch.device) -> StudentConfig:
+    """Return the configuration with precision `auto` resolved to the fastest on the device.
+
+    A student of the state has no convolutions, and its configuration is returned unchanged.
+    """
+    if config.precision != "auto" or config.mode == "State":
+        return config
+    return replace(config, precision=fastest_precision(device))

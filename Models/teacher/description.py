@@ -25,7 +25,8 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.networks.layers import activation_class, check_layers
+from Models.networks.layers import activation_class
+from Models.networks.limits import check_layers
 
 _VALUE_KINDS = ("state", "action", "q", None)
 # Upper bounds for any teacher or student; a wrong number would build networks for hours.

@@ -30,8 +30,9 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.sb3.agent import Softening, adapt, identity_dim, own_extractors
+from Models.sb3.agent import adapt, identity_dim, own_extractors
 from Models.sb3.live import live_agent
+from Models.sb3.softening import Softening
 from Models.sb3.vecnormalize import Normaliser, live_normaliser
 from Models.teacher.bundle import record_baseline, save_teacher
 from Models.teacher.description import (

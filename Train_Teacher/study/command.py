@@ -15,10 +15,9 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError
-from Train_Teacher import train
-from Train_Teacher.study.config import StudyFlags
-from Train_Teacher.study.students import StudentsFlags, show_students
-from Train_Teacher.study.study import run_study
+from Common.lazy import import_name
+from Train_Teacher import command as teacher
+from Train_Teacher.study.config import StudentsFlags, StudyFlags
 from Train_Teacher.suite_train import main_suite
 
 _SCRIPT = "Train_Teacher/Hopper.py"
@@ -37,16 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with exit_with_message("Continue with the same command."):
         if "--study" in arguments:
-            flags = _flags(StudyFlags, arguments, "--study")
-            sys.exit(run_study(flags))
+            study = _flags(StudyFlags, arguments, "--study")
+            sys.exit(import_name("Train_Teacher.study.study:run_study")(study))
         if "--students" in arguments:
-            show_students(_flags(StudentsFlags, arguments, "--students"))
+            students = _flags(StudentsFlags, arguments, "--students")
+            import_name("Train_Teacher.study.students:show_students")(students)
             return
         name, rest = choose_domain(arguments)
     if name is None:
         main_suite("hopper", rest)
     else:
-        train.main(name, rest)
+        teacher.main(name, rest)
 
 
 def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from Common.errors import UserError
 from Enviroment import seeds
@@ -71,6 +73,17 @@ class StudyFlags:
             for domain in DOMAINS
             for seed in range(self.seeds)
         ]
+
+
+@dataclass(frozen=True)
+class StudentsFlags:
+    """Draw figures 4 to 6 and write table 3 of the Hopper study. The runs must be of one task and
+    one teacher, by --PPD or --PPO, and of the study's sizes.
+    """
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders with runs
+    output: Path  # output folder
+    distill_lambda: float = 1.0  # lambda of the PPD runs in figures 4 and 5 and the table
 
 
 @dataclass(frozen=True)

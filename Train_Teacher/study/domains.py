@@ -12,7 +12,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Common.files.durable import write_file
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Enviroment import seeds
 from Evaluation.plots.curves import Curve
 from Evaluation.runs import Run

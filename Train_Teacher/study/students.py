@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from matplotlib.figure import Figure
 
 from Common.errors import UserError
 from Common.files.durable import write_file
 from Evaluation.metrics import METRICS
-from Evaluation.plots.__main__ import draw_comparison, make_groups
+from Evaluation.plots.comparison import draw_comparison, make_groups
 from Evaluation.plots.picture import write_picture
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.stats.paper_numbers import SIZES
 from Evaluation.table import Row, rows_of
 from Evaluation.tool import print_note, write_json
+from Train_Teacher.study.config import StudentsFlags
 from Train_Teacher.study.domains import markdown_row, with_interval
 from Train_Teacher.study.pictures import Bar, draw_bars
 
@@ -32,17 +31,6 @@ from Train_Teacher.study.pictures import Bar, draw_bars
 PAPER = {"teacher": 3399.49, "smaller": 3374.59, "same": 3391.71, "larger": 3397.43}
 _METHODS = ("PPD", "PPO")
 _STUDIED = ("size", "PPD_parameter")  # flags that the figures compare
-
-
-@dataclass(frozen=True)
-class StudentsFlags:
-    """Draw figures 4 to 6 and write table 3 of the Hopper study. The runs must be of one task and
-    one teacher, by --PPD or --PPO, and of the study's sizes.
-    """
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders with runs
-    output: Path  # output folder
-    distill_lambda: float = 1.0  # lambda of the PPD runs in figures 4 and 5 and the table
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from Common.files.bounded_read import read_json
 from Common.files.locks import locked
 from Common.places import ROOT
 from Common.runs import run_folder
+from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
 from Common.runs.run_folder import TEACHER
-from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
 from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Evaluation.tool import write_json
 from Models.teacher.policy import Teacher
+from Train_Teacher.command import parse
 from Train_Teacher.study.config import TRANSFERS, StudyFlags, Training
 from Train_Teacher.study.domains import (
     STUDY_FILE,
@@ -40,7 +41,6 @@ from Train_Teacher.study.domains import (
     write_numbers,
 )
 from Train_Teacher.study.pictures import draw_study
-from Train_Teacher.train import parse
 
 _SCRIPT = ROOT / "Train_Teacher" / "Hopper.py"
 _ENVS = 10  # parallel environments per test

@@ -19,12 +19,12 @@ import torch
 from benchmarks.gpu_check.outcome import SkippedError
 from benchmarks.gpu_check.setting import N_CORES, Setting
 from Common.runs.checkpoint import Checkpoint
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 
 # The command with deterministic algorithms, where torch has them.
 _DETERMINISTIC = (
     "import sys, torch; torch.use_deterministic_algorithms(True, warn_only=True); "
-    "from Distillation.run import main; main('Pusher', sys.argv[1:])"
+    "from Distillation.command import main; main('Pusher', sys.argv[1:])"
 )
 _EVALUATION = ("--eval_every", "1000000", "--eval_episodes", "5", "--final_episodes", "5")
 

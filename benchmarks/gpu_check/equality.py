@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
 from Algorithm.on_policy.distill import StudentDistill
 from Algorithm.on_policy.loop import OnPolicyStudent

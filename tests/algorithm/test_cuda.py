@@ -30,7 +30,8 @@ from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack, unpack
 from Enviroment.tasks import TASKS
 from Models.distributions import DiagGaussian
-from Models.networks.impala import FILTERS, ImpalaEncoder
+from Models.networks.encoders import FILTERS
+from Models.networks.impala import ImpalaEncoder
 from Models.student.policy import StudentConfig, StudentPolicy
 from tests.support.cloning_data import MemoryData, Recorder, student
 from tests.support.tiny_teacher import tiny_teacher

@@ -23,7 +23,8 @@ from wandb.proto import wandb_internal_pb2
 from Common.errors import UserError
 from Common.places import ROOT
 from Common.runs import tracking
-from Common.runs.tracking import RunTracker, package_versions, read_metrics, write_config
+from Common.runs.files import read_metrics
+from Common.runs.tracking import RunTracker, package_versions, write_config
 
 
 def make_tracker(

@@ -10,7 +10,8 @@ import pytest
 import wandb
 
 from Common.errors import UserError
-from Common.runs.tracking import RunTracker, read_metrics, write_config
+from Common.runs.files import read_metrics
+from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import WandbMode
 from tests.common.test_tracking import wandb_history
 from tests.support.faults.killed_child import largest_file, run_child

@@ -12,7 +12,7 @@ import torch
 
 from Common.errors import UserError
 from Distillation.starting.cloned_run import read_cloned_run
-from Models.student.bundle import save_student
+from Models.student.bundle import load_student, save_student
 from tests.support.cloning_data import student
 from tests.support.tiny_teacher import tiny_teacher
 
@@ -34,7 +34,7 @@ def test_a_cloned_run_is_read_from_its_files(tmp_path: Path) -> None:
     assert run.config["training"]["batch_size"] == 64
     policy = student()
     save_student(policy, run.folder / "student", {})
-    for name, tensor in run.student("cpu").state_dict().items():
+    for name, tensor in load_student(run.folder / "student").state_dict().items():
         assert torch.equal(tensor, policy.state_dict()[name]), name
     same = replace(tiny_teacher().description, sha256="abc")
     run.check_teacher(same)  # the run is from before teachers had an identity

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import Enviroment.dataset.reader
-from Distillation.run import main
+from Distillation.command import main
 from Enviroment.dataset.reader import TeacherDataset
 from tests.support.refusal import refusal
 from tests.support.short_for import short_for
-from Train_Teacher.train import main as main_teacher
+from Train_Teacher.command import main as main_teacher
 
 COLLECT = "--C_data --num_data 100000"
 LEARN = (

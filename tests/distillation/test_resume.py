@@ -23,9 +23,9 @@ from Common.files.locks import locked
 from Common.runs.checkpoint import CheckpointStore
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack, unpack
+from Distillation.command import main
 from Distillation.flags.groups import MethodFlags, RunFlags
 from Distillation.flags.resolve import Flags
-from Distillation.run import main
 from Enviroment.make import make_env, make_state_env
 from tests.support.short_for import short_for
 from tests.support.short_run import failure, outcome

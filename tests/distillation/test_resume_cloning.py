@@ -14,10 +14,10 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
-from Algorithm.augmentation import AugmentationConfig
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.cloning.replay import ReplayConfig
 from Common.errors import UserError

@@ -16,14 +16,16 @@ import pytest
 
 import Distillation
 from Common.errors import UserError
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
+from Distillation.command import main
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
-from Distillation.run import main
 from Enviroment.tasks import TASKS
-from Evaluation.blind import BlindFlags, measure_blind
-from Evaluation.evaluate.__main__ import EvaluateFlags, evaluate
+from Evaluation.blind.__main__ import BlindFlags
+from Evaluation.blind.measure import measure_blind
+from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import policy_act, run_episodes
+from Evaluation.evaluate.measure import evaluate
 from Models.student.bundle import load_student
 from Models.teacher.policy import Teacher, record_baseline
 from tests.support.short_run import SHORT, failure, without_time, write_teacher

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from Algorithm.cloning.loop import SupervisedLearner
-from Common.runs.tracking import RunTracker, read_metrics
-from Distillation.run import main
+from Common.runs.files import read_metrics
+from Common.runs.tracking import RunTracker
+from Distillation.command import main
 from Evaluation.video import Recording
 from tests.support.short_for import short_for
 from tests.support.short_run import failure, outcome, write_teacher

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
+from Distillation.command import main
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
-from Distillation.run import main
 from Distillation.starting.initial_student import read_initial_student
 from Enviroment import seeds
 from Enviroment.dataset.reader import TeacherDataset

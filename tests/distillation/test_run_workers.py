@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from Common.errors import UserError
+from Distillation.command import main
 from Distillation.flags.parse import parse
-from Distillation.run import main
 from Enviroment.simulation.processes import ProcessWorkers
 from Enviroment.tasks import get_task
 from tests.support.short_run import SHORT, outcome

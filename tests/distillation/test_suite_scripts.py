@@ -12,7 +12,7 @@ import pytest
 import Distillation
 import Train_Teacher
 from Common.errors import UserError
-from Distillation.suite_run import main_suite
+from Distillation.command import main_suite
 from Enviroment.suites.choice import choose_task
 from Enviroment.tasks import TASKS
 from Models.student.bundle import load_student

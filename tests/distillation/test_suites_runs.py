@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from Distillation.suite_run import main_suite as distil
+from Distillation.command import main_suite as distil
 from Enviroment import seeds
 from Enviroment.make import make_env
 from Enviroment.suites import envpool_games
-from Evaluation.evaluate.__main__ import EvaluateFlags, evaluate
+from Evaluation.evaluate.__main__ import EvaluateFlags
+from Evaluation.evaluate.measure import evaluate
 from Models.student.bundle import load_student
 from Models.teacher.policy import Teacher
 from Train_Teacher.suite_train import main_suite as train_teacher

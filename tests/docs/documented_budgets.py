@@ -66,6 +66,7 @@ _ENVPOOL = ("envpool",)
 
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
+    Budget("make demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
     Budget("make test", "tests/enviroment/test_seed_range.py", says="passed"),
     # -- teachers
     Budget("python Train_Teacher/*.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),
@@ -165,6 +166,7 @@ BUDGETS = (
     Budget("python -m Evaluation.blind", "--episodes 2", ("Results/*/teachers/*/teacher.json",)),
     Budget("python -m Evaluation.evaluate --output", _TOOL, ("{output}",)),
     Budget("python -m Evaluation.evaluate", _TOOL, says="return"),
+    Budget("python -m Evaluation.demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
     Budget("python -m Evaluation.table --format csv", says=",PPD,"),
     Budget("python -m Evaluation.table", says="| PPD |"),
     Budget("python -m Evaluation.plots", leaves=("{output}",)),

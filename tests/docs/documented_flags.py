@@ -20,9 +20,10 @@ from unittest.mock import patch
 import tyro
 from torch.distributed.run import get_args_parser
 
-from Distillation import custom_run
+from Distillation import camera_preview
 from Distillation import run as distillation
 from Distillation.flags.resolve import Flags
+from Enviroment import custom
 from Enviroment.tasks import get_task
 from tests.docs.documented_commands import ROOT
 
@@ -107,7 +108,7 @@ def _reads_only() -> Iterator[None]:
         patch.object(tyro, "cli", cli),
         patch.object(distillation, "run", side_effect=_Read),
         # The reader's own environment, which Distillation/Custom.py makes to read the other flags.
-        patch.object(custom_run, "custom_task", lambda *_: get_task("Pusher")),
-        patch.object(custom_run, "write_preview", side_effect=_Read),
+        patch.object(custom, "custom_task", lambda *_: get_task("Pusher")),
+        patch.object(camera_preview, "write_preview", side_effect=_Read),
     ):
         yield

@@ -100,12 +100,8 @@ class Averages(Encoder):
         after={
             "Models/networks/encoders.py": (
                 (
-                    "from torch import Tensor, nn\n\n",
-                    "from Models.networks.averages import Averages\n",
-                ),
-                (
                     "ENCODERS: Mapping[str, EncoderKind] = {\n",
-                    '    "Averages": EncoderKind(Averages),\n',
+                    '    "Averages": EncoderKind("Models.networks.averages:Averages"),\n',
                 ),
             )
         },
@@ -130,12 +126,12 @@ class Averages(Encoder):
             f"{folder}/Poke.py": f'''
 """Pusher-v5, seen from the side."""
 
-from {folder}.{module} import main
+from {folder}.command import main
 
 if __name__ == "__main__":
     main("Poke")
 '''
-            for folder, module in (("Distillation", "run"), ("Train_Teacher", "train"))
+            for folder in ("Distillation", "Train_Teacher")
         },
         after={
             "Enviroment/tasks.py": (

@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.errors import UserError, fields_as_flags
 from Common.places import ROOT
+from Distillation.command import main
 from Distillation.flags.groups import flag_values
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.resolve import Flags
-from Distillation.run import main
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, script_of
 from Models import bundle

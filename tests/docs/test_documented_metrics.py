@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from Common.places import ROOT
-from Distillation.run import main as distill
+from Distillation.command import main as distill
 from tests.support.short_for import short_for
 from tests.support.short_run import write_teacher
-from Train_Teacher.train import main as train_teacher
+from Train_Teacher.command import main as train_teacher
 
 pytestmark = pytest.mark.slow
 

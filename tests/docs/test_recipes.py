@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from tests.docs.recipes import RECIPES
 from tests.docs.test_house import FLOORS
 from tests.support.run_folders import write_run

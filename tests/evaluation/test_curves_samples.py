@@ -15,7 +15,7 @@ from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.on_policy.distill import StudentDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD
-from Distillation.run import main
+from Distillation.command import main
 from Evaluation.metrics import METRICS
 from Evaluation.plots import curves
 from Evaluation.plots.curves import read_curve

@@ -10,14 +10,18 @@ import numpy as np
 import pytest
 
 from Common.errors import UserError
-from Distillation.run import main
-from Evaluation import robustness
-from Evaluation.evaluate.__main__ import EvaluateFlags, evaluate
+from Distillation.command import main
+from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import EpisodeStats
+from Evaluation.evaluate.measure import evaluate
 from Evaluation.evaluate.subject import open_subject
-from Evaluation.robustness import RobustnessFlags, measure_robustness
-from Evaluation.saliency import SaliencyFlags, show_saliency
-from Evaluation.sight import SightFlags, compare, judge, measure_sight
+from Evaluation.robustness import measure as robustness
+from Evaluation.robustness.__main__ import RobustnessFlags
+from Evaluation.robustness.measure import measure_robustness
+from Evaluation.saliency.__main__ import SaliencyFlags
+from Evaluation.saliency.show import show_saliency
+from Evaluation.sight.__main__ import SightFlags
+from Evaluation.sight.measure import compare, judge, measure_sight
 from tests.support.evaluated_run import written
 from tests.support.short_run import SHORT
 

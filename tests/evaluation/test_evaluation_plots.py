@@ -15,7 +15,8 @@ from Common.errors import UserError
 from Evaluation.metrics import METRICS
 from Evaluation.names import name_rows
 from Evaluation.plots import run_curves as plots
-from Evaluation.plots.__main__ import PlotFlags, draw_comparison, make_groups, plot_runs
+from Evaluation.plots.__main__ import PlotFlags
+from Evaluation.plots.comparison import draw_comparison, make_groups, plot_runs
 from Evaluation.plots.curves import mean_curve, read_curve, teacher_levels
 from Evaluation.plots.run_curves import (
     PANELS,

@@ -13,15 +13,16 @@ import pytest
 import torch
 
 from Common.errors import UserError
-from Distillation.run import main
+from Distillation.command import main
 from Enviroment import seeds
 from Enviroment.make import make_env
-from Evaluation.evaluate import __main__ as evaluate_tool
 from Evaluation.evaluate import latency
-from Evaluation.evaluate.__main__ import EvaluateFlags, evaluate
+from Evaluation.evaluate import measure as evaluate_tool
+from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.__main__ import main as evaluate_main
 from Evaluation.evaluate.agreement import agreement_measures, kl_to_teacher
 from Evaluation.evaluate.episodes import policy_act, run_episodes
+from Evaluation.evaluate.measure import evaluate
 from Evaluation.evaluate.subject import find_teacher, open_subject
 from Models.bundle import read_bundle, write_bundle
 from Models.distributions import DiagGaussian

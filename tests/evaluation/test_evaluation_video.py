@@ -21,7 +21,8 @@ from Enviroment.tasks import TASKS
 from Evaluation import video
 from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Evaluation.gif import write_gif
-from Evaluation.side_by_side import SideBySideFlags, film
+from Evaluation.side_by_side.__main__ import SideBySideFlags
+from Evaluation.side_by_side.film import film
 from Evaluation.video import (
     draw_inset,
     drawn_steps,

@@ -17,10 +17,12 @@ from gymnasium import spaces
 
 from Common.errors import UserError
 from Common.places import ROOT
-from Evaluation.evaluate import __main__ as evaluate_tool
+from Evaluation.evaluate import measure as evaluate_tool
 from Evaluation.evaluate.__main__ import EvaluateFlags
+from Evaluation.evaluate.__main__ import main as evaluate_main
 from Evaluation.evaluate.subject import open_subject
-from Evaluation.export import ExportFlags, export, main
+from Evaluation.export.__main__ import ExportFlags, main
+from Evaluation.export.student_file import export
 from Models.student.bundle import load_student, save_student
 from Models.student.deployed import to_onnx
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -107,7 +109,7 @@ def test_a_file_that_acts_otherwise_is_not_written(
             changed.actor[-1].bias += 0.01  # pyright: ignore[reportArgumentType, reportIndexIssue, reportOperatorIssue]
         return to_onnx(changed)
 
-    monkeypatch.setattr("Evaluation.export.to_onnx", other)
+    monkeypatch.setattr("Evaluation.export.student_file.to_onnx", other)
     with pytest.raises(UserError, match="was not written"):
         export(ExportFlags(bundle, "onnx", tmp_path / "student.onnx"))
     assert not list(tmp_path.iterdir())
@@ -140,7 +142,7 @@ def test_a_runs_student_is_evaluated_and_exported(pusher, monkeypatch: pytest.Mo
     run = pusher("--PPD", "--mode", "ImpaalaSmall")
     command = ["evaluate", str(run), "--episodes", "2", "--export", "torchscript"]
     monkeypatch.setattr(sys, "argv", command)
-    evaluate_tool.main()
+    evaluate_main()
     assert (run / "student" / "student.pt").is_file()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from Evaluation.export import _distance
+from Evaluation.export.student_file import _distance
 
 
 def box(*bounds: float) -> spaces.Box:

@@ -10,8 +10,9 @@ import pytest
 
 from Common.errors import UserError
 from Enviroment.tasks import TASKS
-from Evaluation import linear_probe
-from Evaluation.linear_probe import ProbeFlags, Steps, held_out_r2, hidden_indices, judge, probe
+from Evaluation.linear_probe import probe as linear_probe
+from Evaluation.linear_probe.__main__ import ProbeFlags
+from Evaluation.linear_probe.probe import Steps, held_out_r2, hidden_indices, judge, probe
 from tests.support.tiny_dataset import collect_tiny
 
 PUSHER = TASKS["Pusher"]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from Evaluation.evaluate.figures import figures_table
 from Evaluation.metrics import CURVES, METRICS, Metric
-from Evaluation.plots.__main__ import draw_comparison, make_groups
+from Evaluation.plots.comparison import draw_comparison, make_groups
 from Evaluation.plots.run_curves import PANELS, draw_panel
 from Evaluation.report.rows import COLUMNS
 from Evaluation.runs import read_run

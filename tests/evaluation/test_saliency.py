@@ -11,7 +11,8 @@ from gymnasium import spaces
 
 from Enviroment.tasks import TASKS
 from Evaluation.plots.saliency_picture import Pictures, draw_moments
-from Evaluation.saliency import SaliencyFlags, newest_frames, saliency, show_saliency
+from Evaluation.saliency.__main__ import SaliencyFlags
+from Evaluation.saliency.show import newest_frames, saliency, show_saliency
 from Evaluation.tool import run_tool
 from Models.distributions import Categorical, DiagGaussian
 from Models.student.policy import StudentConfig, StudentPolicy

@@ -14,7 +14,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment.tasks import get_task
 from Evaluation import side_by_side
-from Evaluation.side_by_side import SideBySideFlags, film
+from Evaluation.side_by_side.__main__ import SideBySideFlags
+from Evaluation.side_by_side.film import film
 
 COINRUN = get_task("CoinRun")
 STEPS = 15

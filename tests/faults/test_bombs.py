@@ -13,8 +13,9 @@ import pytest
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json
 from Common.files.yaml_file import parse_yaml
+from Common.runs.files import read_metrics
 from Common.runs.run_folder import check_free, clear, holds_run
-from Common.runs.tracking import read_metrics, write_config
+from Common.runs.tracking import write_config
 from Distillation.flags.file import read_flag_file
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.sweeps.grid import read_grid

@@ -15,8 +15,8 @@ import torch
 from Common.errors import UserError
 from Common.files.locks import LOCK_FILE, locked
 from Common.runs.checkpoint import CheckpointStore
+from Common.runs.files import METRICS_FILE
 from Common.runs.run_folder import CURVES_FILE
-from Common.runs.tracking import METRICS_FILE
 from Evaluation.plots.run_curves import curves_or_warning
 from Models.bundle import read_bundle, write_bundle
 from tests.support.faults.killed_child import kill_at_write, largest_file, run_child

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from Common.places import ROOT
-from Distillation.run import main
+from Distillation.command import main
 from Enviroment.dataset import collect as collection
 from tests.support.faults.killed_run import FULL_DISK, SHARD_BYTES
 from tests.support.short_for import short_for

@@ -12,7 +12,8 @@ import pytest
 import wandb
 
 from Common.runs import wandb_run
-from Common.runs.tracking import RunTracker, read_metrics
+from Common.runs.files import read_metrics
+from Common.runs.tracking import RunTracker
 from tests.common.test_tracking import TWO_POINTS, log_two_points, wandb_history
 
 KEY = "0123456789" * 4  # no account has it

@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 from Common.errors import UserError
 from Distillation.starting.initial_student import read_initial_student
-from Evaluation.export import ExportFlags, export, main
+from Evaluation.export.__main__ import ExportFlags, main
+from Evaluation.export.student_file import export
 from Models.student.bundle import load_student, save_student
 from Models.student.policy import StudentConfig, StudentPolicy
 from tests.support.bundle_edits import change_description

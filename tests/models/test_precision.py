@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from Common.commands.exits import print_once
-from Evaluation.export import ExportFlags, export
+from Evaluation.export.__main__ import ExportFlags
+from Evaluation.export.student_file import export
 from Models.student.bundle import load_student, save_student
 from Models.student.policy import StudentPolicy
 from tests.models.test_deployed import make_student, some_obs

@@ -16,7 +16,8 @@ from torch.distributions import Categorical as TorchCategorical
 
 from Common.errors import UserError
 from Enviroment.make import make_env
-from Models.networks.impala import FILTERS, ImpalaEncoder
+from Models.networks.encoders import FILTERS
+from Models.networks.impala import ImpalaEncoder
 from Models.student.bundle import load_student, save_student
 from Models.student.policy import StudentConfig, StudentPolicy
 from tests.support.bundle_edits import change_description

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from Distillation.run import main
+from Distillation.command import main
 from Models.teacher.policy import record_baseline
 from tests.support.short_run import SHORT, write_teacher
 

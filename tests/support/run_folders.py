@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from Common.runs.files import CONFIG_FILE, METRICS_FILE
 from Common.runs.run_folder import FIGURES_FILE
-from Common.runs.tracking import CONFIG_FILE, METRICS_FILE
 
 
 def write_run(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from Common.runs.tracking import read_metrics
-from Distillation.run import main
+from Common.runs.files import read_metrics
+from Distillation.command import main
 from Models.teacher.policy import save_teacher
 from tests.support.refusal import refusal
 from tests.support.tiny_teacher import tiny_teacher

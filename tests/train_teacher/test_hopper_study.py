@@ -15,10 +15,10 @@ import pytest
 from Common.commands.jobs import Job
 from Common.commands.signals import Stopped, StopSignals
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
-from Train_Teacher import train
+from Train_Teacher import command
 from Train_Teacher.study import study as hopper_study
 from Train_Teacher.study.command import main
 from Train_Teacher.study.config import DOMAINS, TRANSFERS, StudyFlags, Training
@@ -142,10 +142,10 @@ def test_the_trainings_of_a_study(tmp_path):
     flags = StudyFlags(tmp_path, ("reinforce_20", "ppo"), seeds=2, total_timesteps=(400, 9216))
     trainings = flags.trainings()
     assert len({t.folder for t in trainings}) == 2 * len(DOMAINS) * 2
-    run = train.parse(trainings[1].task.name, trainings[1].flags)
+    run = command.parse(trainings[1].task.name, trainings[1].flags)
     assert (run.algo, run.run_index, run.settings.total_timesteps) == ("reinforce", 1, 400)
     assert getattr(run.settings, "baseline") == 20  # noqa: B009
-    last = train.parse(trainings[-1].task.name, trainings[-1].flags)
+    last = command.parse(trainings[-1].task.name, trainings[-1].flags)
     assert (last.algo, last.settings.total_timesteps) == ("ppo", 9216)
     assert trainings[-1].task.name == "CustomHopper-source-udr"
 
@@ -153,7 +153,7 @@ def test_the_trainings_of_a_study(tmp_path):
 def test_a_larger_total_changes_nothing_else_of_a_run(tmp_path):
     """So that `--resume` takes it."""
     runs = [
-        train.parse(training.task.name, training.flags)
+        command.parse(training.task.name, training.flags)
         for total in (10_000, 2_000_000)
         for training in StudyFlags(tmp_path, ("ppo",), 1, (total,)).trainings()[:1]
     ]
@@ -220,7 +220,7 @@ def test_a_study_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     def train_all(trainings, jobs, signals):
         for training in trainings:
             trained.append(training.name)
-            train.main(training.task.name, [*training.flags, *SHORT])
+            command.main(training.task.name, [*training.flags, *SHORT])
         return []
 
     monkeypatch.setattr(hopper_study, "train_all", train_all)

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Enviroment import seeds
 from Enviroment.make import make_state_env
+from Enviroment.tasks import get_task
 from Evaluation.evaluate.episodes import run_episodes
 from Models.teacher.policy import Teacher
 from Train_Teacher import train as train_module
 from Train_Teacher.checkpoint import Progress, find_best
+from Train_Teacher.command import main, parse
 from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
-from Train_Teacher.train import main, parse
 
 QUICK = {"eval_every": 200, "eval_episodes": 2, "baseline_episodes": 3, "wandb": "disabled"}
 SHORT = {
@@ -78,7 +79,7 @@ def test_baselines_are_the_returns_of_each_seed(finished):
     assert baselines.keys() == {"teacher", "random", "nothing"}
     # Once more, one environment instead of several, by Gymnasium's own seeds.
     env = make_state_env("Pusher", 1, 0)
-    task = train_module.get_task("Pusher")
+    task = get_task("Pusher")
     for policy, act in (
         ("teacher", lambda obs: teacher.predict(obs)[0]),
         ("nothing", lambda obs: np.zeros((len(obs), 7), np.float32)),

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from Common.files.locks import locked
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Models.teacher.policy import Teacher
 from tests.common.test_tracking import wandb_history
 from tests.support.faults.killed_child import kill_at_write, largest_file, run_child
 from tests.train_teacher.test_train_teacher import exit_code, flags
 from Train_Teacher.callbacks import EvaluateAndCheckpoint
-from Train_Teacher.train import main
+from Train_Teacher.command import main
 
 TOTAL = 600
 N_WRITES = 150  # about as many as such a run has

@@ -14,7 +14,8 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 
-from Algorithm.augmentation import AugmentationConfig, Augmenter
+from Algorithm.augmentation import Augmenter
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, Phase
 from Algorithm.cloning.data import BatchReader, split_episodes

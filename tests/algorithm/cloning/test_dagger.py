@@ -15,11 +15,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
-from Algorithm.augmentation import AugmentationConfig
+from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.replay import ReplayConfig
 from Common.errors import UserError
 from Enviroment.make import make_env

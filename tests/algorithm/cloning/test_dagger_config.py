@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Common.errors import UserError
 from tests.algorithm.cloning.test_dagger import (
     CLONING,

@@ -8,7 +8,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from Algorithm.augmentation import AugmentationConfig, Augmenter, random_shift
+from Algorithm.augmentation import Augmenter, random_shift
+from Algorithm.augmentation_config import AugmentationConfig
 from Common.errors import UserError
 from Models.student.policy import StudentConfig, StudentPolicy
 

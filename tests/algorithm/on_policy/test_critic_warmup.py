@@ -16,7 +16,8 @@ from stable_baselines3.common.policies import (
 )
 from torch import nn
 
-from Algorithm.on_policy.critic_warmup import check_warmup, critic_parameters
+from Algorithm.on_policy.config import check_warmup
+from Algorithm.on_policy.critic_warmup import critic_parameters
 from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
 from Algorithm.on_policy.ppd import PPD
 from Common.errors import UserError

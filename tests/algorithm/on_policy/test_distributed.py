@@ -19,7 +19,7 @@ from Algorithm.distributed import average_gradients, gather, of_all_ranks, share
 from Algorithm.on_policy.joint_statistics import joint_moments
 from Common.errors import UserError
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Distillation.flags.groups import MethodFlags, RunFlags, TrainingFlags
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags

@@ -16,7 +16,7 @@ import yaml
 from Common.commands.jobs import LocalWorkers
 from Common.files.locks import locked
 from Common.places import ROOT
-from Distillation.sweeps.tool import main
+from Distillation.sweeps.command import main
 
 FLAGS = {
     "total_timesteps": 24,

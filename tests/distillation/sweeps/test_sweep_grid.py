@@ -13,8 +13,8 @@ from Common.errors import UserError
 from Common.places import ROOT
 from Distillation.flags.parse import parse
 from Distillation.sweeps.checks import GridError, check_grid
+from Distillation.sweeps.command import main
 from Distillation.sweeps.grid import Grid, read_grid
-from Distillation.sweeps.tool import main
 from Enviroment.tasks import get_task
 from tests.support.short_run import write_teacher
 

@@ -14,7 +14,7 @@ import pytest
 from Common.commands.jobs import Ended, Job, run_jobs
 from Common.commands.ray_jobs import RayWorkers, check_answers
 from Common.errors import UserError
-from Distillation.sweeps.tool import main
+from Distillation.sweeps.command import main
 
 
 class Record:

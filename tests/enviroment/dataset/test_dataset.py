@@ -13,6 +13,7 @@ import torch
 from Common.errors import UserError
 from Enviroment.dataset import __main__ as dataset_tools
 from Enviroment.dataset import collect as collection
+from Enviroment.dataset import commands as dataset_commands
 from Enviroment.dataset import reader as reader
 from Enviroment.dataset.format import (
     MANIFEST,
@@ -235,7 +236,7 @@ def test_info(folder, tmp_path, capsys):
 
 
 def test_moments_come_in_parts(dataset):
-    moments = dataset_tools._Moments()
+    moments = dataset_commands._Moments()
     for _, arrays in dataset.shards():
         moments.add(arrays["action"])
     actions = dataset.read(np.arange(len(dataset)), ["action"])["action"].astype(np.float64)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from Common.errors import UserError
+from Distillation.command import main
 from Distillation.flags.parse import parse
-from Distillation.run import main
 from Distillation.starting import teacher_data as datasets
 from Enviroment.dataset import __main__ as dataset_tools
 from Enviroment.dataset import collect as collection

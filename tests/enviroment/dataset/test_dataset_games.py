@@ -13,16 +13,16 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DAgger, DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
+from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
 from Common.errors import UserError
-from Distillation.suite_run import main_suite
+from Distillation.command import main_suite
 from Enviroment import seeds
 from Enviroment.dataset import collect as collection
-from Enviroment.dataset.__main__ import statistics, write_contact_sheet
 from Enviroment.dataset.behaviour_noise import RandomActions
 from Enviroment.dataset.collect import collect, repair, verify
+from Enviroment.dataset.commands import statistics, write_contact_sheet
 from Enviroment.dataset.format import Manifest, shard_name
 from Enviroment.dataset.minari_exchange import export_minari, import_minari
 from Enviroment.dataset.reader import TeacherDataset

@@ -202,8 +202,7 @@ def test_students_learn_by_the_papers_settings(name: str, gamma: float) -> None:
         detach_ratio=False,
     )
     assert (flags.training.num_envs, flags.total_timesteps) == (18, 2_000_000)
-    schedule = flags.learning_rate_schedule(flags.on_policy())
-    assert schedule(1.0) == schedule(0.0) == 3e-4
+    assert flags.on_policy().learning_rate == flags.final_learning_rate(3e-4) == 3e-4
     distil = parse(TASKS[name], ["--Tdistillation"])
     assert distil.on_policy() == DistillConfig(n_steps=5, learning_rate=3e-4, gamma=gamma)
     stronger = parse(TASKS[name], ["--PPD", "--PPD_parameter", "2"]).on_policy()

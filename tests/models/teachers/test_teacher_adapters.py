@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from Common.errors import UserError
 from Models.networks.impala_extractor import ImpalaExtractor
-from Models.sb3.agent import Softening
+from Models.sb3.softening import Softening
 from Models.sb3.zip_file import read_sb3_zip
 from Models.teacher.policy import Teacher, TeacherDescription, save_teacher
 

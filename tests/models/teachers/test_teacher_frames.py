@@ -18,7 +18,7 @@ from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm import PPD, StudentDistill, TeacherDistill
-from Algorithm.augmentation import AugmentationConfig
+from Algorithm.augmentation_config import AugmentationConfig
 from Common.errors import UserError
 from Enviroment.tasks import Task
 from Models.networks.impala_extractor import ImpalaExtractor

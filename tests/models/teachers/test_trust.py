@@ -18,18 +18,20 @@ ALLOWED = {
     ("Models/sb3/inert_pickle.py", "import pickle"): "its unpickler imports and calls nothing",
     ("Models/sb3/inert_pickle.py", "_RecordUnpickler(content, allowed).load"): "that unpickler",
     ("Enviroment/drawing/gl.py", "importlib.import_module"): "of MuJoCo and PyOpenGL",
-    ("Algorithm/__init__.py", "import_module"): "of this package's own modules",
-    ("Algorithm/method_registry.py", "import_module"): "of the registry's own modules",
-    ("Evaluation/export.py", "torch.jit.load"): "of bytes that this process has just made",
+    ("Common/lazy.py", "import_module"): "of this toolkit's own modules",
+    (
+        "Evaluation/export/student_file.py",
+        "torch.jit.load",
+    ): "of bytes that this process has just made",
     **{
         (file, "Teacher.load"): _BUNDLE
         for file in (
             *(
                 "Distillation/starting/teaching.py",
                 "Enviroment/dataset/__main__.py",
-                "Evaluation/blind.py",
+                "Evaluation/blind/measure.py",
             ),
-            *("Evaluation/evaluate/__main__.py", "Models/teacher/__main__.py", "benchmarks/ppd.py"),
+            *("Evaluation/evaluate/measure.py", "Models/teacher/__main__.py", "benchmarks/ppd.py"),
         )
     },
 }
@@ -56,7 +58,7 @@ READS = {
     ("Enviroment/simulation/processes.py", "read_text"): "of /proc",
     ("Models/networks/fast_linear.py", "read_text"): "of /proc",
     ("Evaluation/report/page.py", "read_text"): "of this package's own files",
-    ("Evaluation/export.py", "json.loads"): "of what this process has just written",
+    ("Evaluation/export/student_file.py", "json.loads"): "of what this process has just written",
     ("Algorithm/distributed.py", "json.loads"): "of what other ranks have sent",
     ("Common/runs/checkpoint.py", "json.loads"): "of what is about to be written",
     ("Enviroment/simulation/state.py", "json.loads"): "of a part of a checkpoint, of known size",

@@ -19,9 +19,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from Common.errors import UserError
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
+from Common.runs.files import read_metrics
 from Common.runs.packing import unpack
 from Common.runs.run_folder import holds_run
-from Common.runs.tracking import read_metrics
 from Distillation.flags.parse import parse
 from Distillation.resume import find_checkpoint
 from Distillation.starting.cloned_run import read_cloned_run
@@ -37,7 +37,7 @@ from Evaluation.runs import find_runs
 from Models.sb3.torch_file import RefusedTensorsError, read_tensors
 from Models.sb3.vecnormalize import read_vecnormalize
 from Models.sb3.zip_file import read_sb3_zip
-from Models.teacher.__main__ import describe
+from Models.teacher.conversion import describe
 from Models.teacher.policy import Teacher
 from tests.support.bundle_edits import change_description
 from tests.support.faults.mutants import byte_mutants, json_mutants

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+import Distillation.command
 import Distillation.run
 from Algorithm.distributed import rank
 from Algorithm.on_policy.loop import OnPolicyStudent
@@ -29,7 +30,7 @@ def main() -> None:
         return gradient_step(model, losses)
 
     OnPolicyStudent._gradient_step = ending  # pyright: ignore[reportAttributeAccessIssue]
-    Distillation.run.main("Pusher", flags)
+    Distillation.command.main("Pusher", flags)
 
 
 if __name__ == "__main__":

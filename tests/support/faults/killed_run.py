@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import Distillation.command
 import Distillation.run
 import Enviroment.dataset.collect
 from Algorithm.cloning.loop import SupervisedLearner
@@ -69,7 +70,7 @@ def main() -> None:
         return start(*args)  # pyright: ignore[reportArgumentType]
 
     Distillation.run.run = run  # pyright: ignore[reportAttributeAccessIssue]
-    Distillation.run.main("Pusher", flags)
+    Distillation.command.main("Pusher", flags)
 
 
 if __name__ == "__main__":

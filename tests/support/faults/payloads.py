@@ -21,7 +21,7 @@ import torch
 
 from Algorithm.cloning.learner_file import LEARNER, read_learner, write_learner
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
-from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
 from Distillation.flags.parse import parse
 from Distillation.resume import find_checkpoint
 from Enviroment.dataset.collect import check_content

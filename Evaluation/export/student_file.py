@@ -9,14 +9,12 @@ import io
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import tyro
 from gymnasium import spaces
 
 from Common.errors import UserError
@@ -24,12 +22,14 @@ from Common.files.durable import write_file
 from Enviroment.action_range import action_range
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
 from Evaluation.evaluate.subject import Subject, open_subject
-from Evaluation.tool import print_note, run_tool
+from Evaluation.export.formats import Format
+from Evaluation.tool import print_note
 from Models.student.bundle import WEIGHTS_FILE, save_student
 from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
 
-Format = Literal["onnx", "torchscript"]
-FILE_NAMES: dict[Format, str] = {"onnx": "student.onnx", "torchscript": "student.pt"}
+if TYPE_CHECKING:
+    from Evaluation.export.__main__ import ExportFlags
+
 METADATA_FILE = "metadata.json"  # among TorchScript's extra files
 INSTALL = "pip install -e '.[export]'"
 _CHECKED = 32  # observations
@@ -38,22 +38,6 @@ _CHECKED = 32  # observations
 _TOLERANCE, _TIES = 1e-4, 0.1
 # Observations of each group in order, `(B, ...)` -> actions `(B, ...)`.
 Runner = Callable[[list[np.ndarray]], np.ndarray]
-
-
-@dataclass(frozen=True)
-class ExportFlags:
-    """Write the deployed student to one file, from frame stack and proprioception to action.
-
-    The action is the most probable one, in the environment's units. Before the file is written, its
-    actions are compared with the student's. `--format bundle` writes a folder for this package
-    instead, the student's bundle without its critic.
-    """
-
-    run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    # onnx computes in float32; torchscript matches the student bit-for-bit; bundle: without critic
-    format: Format | Literal["bundle"]
-    output: Path  # the file, or the folder of a bundle
-    overwrite: bool = False  # replace an existing file
 
 
 def export(flags: ExportFlags) -> Path:
@@ -250,12 +234,3 @@ def _onnx(package: Literal["onnx", "onnxruntime"]) -> Any:
             f"--format onnx needs {package}, which is not installed. Install it by `{INSTALL}`, or "
             "use torchscript, which needs no further packages."
         ) from error
-
-
-def main() -> None:
-    """Run the command."""
-    run_tool(ExportFlags, "Evaluation.export", export)
-
-
-if __name__ == "__main__":
-    main()

@@ -11,12 +11,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
-import tyro
 from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.method_registry import method_title
@@ -32,7 +31,7 @@ from Evaluation.evaluate.subject import Subject, find_teacher, open_subject
 from Evaluation.gif import write_gif
 from Evaluation.names import size_name
 from Evaluation.report.entries import FILM
-from Evaluation.tool import run_tool, write_json
+from Evaluation.tool import write_json
 from Evaluation.video import (
     Played,
     drawn_steps,
@@ -43,6 +42,9 @@ from Evaluation.video import (
     video_width,
 )
 
+if TYPE_CHECKING:
+    from Evaluation.side_by_side.__main__ import SideBySideFlags
+
 _MODULE = "Evaluation.side_by_side"
 _SEES_STATE = "sees the simulator's state"
 _MAX_PLAYERS = 6  # that fit next to each other
@@ -51,21 +53,6 @@ _GAP = 4  # pixels between pictures
 _LINGER = 1.5  # seconds for which the last picture is shown
 _GROUND, _TEXT, _QUIET = (24, 24, 24), (255, 255, 255), (178, 178, 178)
 _FONT = cv2.FontFace("sans")
-
-
-@dataclass(frozen=True)
-class SideBySideFlags:
-    """Film the teacher and students side by side on the same episode."""
-
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or students' bundles
-    teacher: Path | None = None  # bundle, or run with one; default: the teacher of the first run
-    no_teacher: bool = False  # show only students
-    names: tuple[str, ...] = ()  # one per run; default: method and size
-    seed: int = seeds.EVALUATION.start  # of the episode
-    env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
-    height: int = 360  # pixels of each picture
-    output: Path = Path("side_by_side.mp4")
-    gif: Path | None = None  # the same as a GIF of at most 2 MB
 
 
 @dataclass(frozen=True)
@@ -79,8 +66,11 @@ class Player:
     make_env: Callable[[], VecEnv]
 
 
-def film(flags: SideBySideFlags) -> None:
+def film(flags: SideBySideFlags, module: str = _MODULE) -> None:
     """Write the video, its description and, if requested, the GIF.
+
+    Args:
+        module: the command that films, for the description.
 
     Raises:
         UserError: a run or the given teacher is missing, tasks differ, or a flag is out of range.
@@ -105,7 +95,7 @@ def film(flags: SideBySideFlags) -> None:
             {"name": player.name, "return": sum(episode.rewards)}
             for player, episode in zip(players, episodes, strict=True)
         ],
-        "command": command_line(["python", "-m", _MODULE, *sys.argv[1:]]),
+        "command": command_line(["python", "-m", module, *sys.argv[1:]]),
     }
     write_json(flags.output.with_suffix(".json"), description)
     print(f"video    {flags.output}")
@@ -251,7 +241,3 @@ def _title(player: Player, width: int, so_far: float, *, ended: bool) -> np.ndar
 
 def _text_width(text: str, size: int, weight: int) -> int:
     return cv2.getTextSize((0, 0), text, (0, 0), _FONT, size, weight)[2]
-
-
-if __name__ == "__main__":
-    run_tool(SideBySideFlags, _MODULE, film)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -32,10 +31,13 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
+from Evaluation.evaluate.subject import Subject, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
 from Evaluation.plots.robustness_picture import draw_robustness
-from Evaluation.tool import run_tool, write_json
+from Evaluation.tool import write_json
+
+if TYPE_CHECKING:
+    from Evaluation.robustness.__main__ import RobustnessFlags
 
 ROBUSTNESS_FILE, ROBUSTNESS_PICTURE = "robustness.json", "robustness.png"
 
@@ -90,14 +92,6 @@ DISTURBANCES = (
         *((0.0, 0.03, 0.1, 0.2, 0.3), _noise),
     ),
 )
-
-
-@dataclass(frozen=True)
-class RobustnessFlags(TeacherFlags):
-    """Measure robustness to brightness, camera shift, dropped frames and sensor noise."""
-
-    episodes: int | None = None  # default: 20, or all of FIRST:STOP
-    output: Path | None = None  # folder; default: RUN/diagnostics
 
 
 def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
@@ -186,7 +180,3 @@ def _table(curves: Mapping[str, Any], title: str) -> Table:
                 name.replace("_", " "), f"{at['level']:g}", f"{value} ({low} to {high})", *others
             )
     return table
-
-
-if __name__ == "__main__":
-    run_tool(RobustnessFlags, "Evaluation.robustness", measure_robustness)

@@ -6,30 +6,18 @@ Its returns are stored in the bundle beside the teacher's, so that skill can be 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
-
-import tyro
+from typing import TYPE_CHECKING
 
 from Common.errors import UserError
 from Enviroment import seeds
 from Evaluation.evaluate.episodes import run_episodes
 from Evaluation.evaluate.subject import open_subject
 from Evaluation.runs import read_run
-from Evaluation.tool import run_tool
 from Models.teacher.policy import Teacher, record_baseline
 from Models.teacher.shipped import default_teacher
 
-
-@dataclass(frozen=True)
-class BlindFlags:
-    """Evaluate a blind student, and write its returns into its teacher's bundle."""
-
-    run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
-    teacher: Path | None = None  # bundle or run; default: Results/<task>/teachers/ppo, else sac
-    env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
-    episodes: int = 100  # on validation seeds, and as many on evaluation seeds
+if TYPE_CHECKING:
+    from Evaluation.blind.__main__ import BlindFlags
 
 
 def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
@@ -70,7 +58,3 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
             f"written to {folder}"
         )
     return returns
-
-
-if __name__ == "__main__":
-    run_tool(BlindFlags, "Evaluation.blind", measure_blind)

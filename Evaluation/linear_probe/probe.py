@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -23,7 +22,10 @@ from Enviroment.make import make_state_env
 from Enviroment.observations import STATE
 from Enviroment.tasks import Task, get_task
 from Evaluation.evaluate.episodes import Obs, random_policy, run_episodes
-from Evaluation.tool import run_tool, write_json
+from Evaluation.tool import write_json
+
+if TYPE_CHECKING:
+    from Evaluation.linear_probe.__main__ import ProbeFlags
 
 # R^2 from which proprioception counts as predictive. If it holds a position, R^2 is 1; random
 # motion of Reacher's arm alone predicts the vector from fingertip to target with R^2 0.5.
@@ -33,20 +35,6 @@ _HELD_OUT = 0.25  # of the episodes
 _MIN_EPISODES = 4  # of random actions
 _EPISODES_PER_FEATURE = 2  # of a dataset, which provides one step per episode
 _CONSTANT = 1e-6  # deviations below, in units of the state, count as constant
-
-
-@dataclass(frozen=True)
-class ProbeFlags:
-    """Predict the rest of the state from proprioception by ridge regression; warn if it succeeds.
-
-    With --task, random actions are played. With --dataset, only the first step of each episode is
-    used: later, the arm's position reveals the object's, which the teacher knows.
-    """
-
-    task: str | None = None  # name of the task; default: that of --dataset
-    dataset: Path | None = None  # folder of a teacher's dataset, instead of random actions
-    episodes: int = 100  # of random actions
-    output: Path | None = None  # JSON
 
 
 @dataclass(frozen=True)
@@ -213,7 +201,3 @@ def _table(task: Task, r2: dict[int, float | None], n_episodes: int) -> Table:
         name = f"state[{place}]" + (" (determines success)" if place in success else "")
         table.add_row(name, "constant" if value is None else f"{value:.3f}")
     return table
-
-
-if __name__ == "__main__":
-    run_tool(ProbeFlags, "Evaluation.linear_probe", probe)

@@ -9,9 +9,7 @@ only (a run with `--blind`), if the teacher's bundle has its returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -32,9 +30,12 @@ from Evaluation.evaluate.perturbations import (
     unperturbed,
 )
 from Evaluation.evaluate.seed_range import describe_seeds
-from Evaluation.evaluate.subject import Subject, TeacherFlags, open_frame_student
+from Evaluation.evaluate.subject import Subject, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
-from Evaluation.tool import run_tool, write_json
+from Evaluation.tool import write_json
+
+if TYPE_CHECKING:
+    from Evaluation.sight.__main__ import SightFlags
 
 SIGHT_FILE = "sight.json"
 _AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
@@ -47,14 +48,6 @@ VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
     _SHUFFLED: lambda: on_group(FRAME, swap_environments),
     _NO_PROPRIO: lambda: on_group(PROPRIO, np.zeros_like),
 }
-
-
-@dataclass(frozen=True)
-class SightFlags(TeacherFlags):
-    """Test whether sight is used: repeat episodes with frames zeroed, frozen or swapped."""
-
-    episodes: int | None = None  # default: 20, or all of FIRST:STOP
-    output: Path | None = None  # JSON; default: RUN/diagnostics/sight.json
 
 
 def measure_sight(flags: SightFlags) -> dict[str, Any]:
@@ -176,7 +169,3 @@ def _table(variants: Mapping[str, Mapping[str, float]], title: str) -> Table:
             cells[1] += f" ({low} to {high})"
         table.add_row(name, *cells)
     return table
-
-
-if __name__ == "__main__":
-    run_tool(SightFlags, "Evaluation.sight", measure_sight)

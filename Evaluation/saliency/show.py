@@ -8,8 +8,8 @@ noisy.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,25 +22,19 @@ from Common.files.durable import writing
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Obs, run_episodes
-from Evaluation.evaluate.subject import Subject, SubjectFlags, open_subject
+from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.plots.saliency_picture import Pictures, draw_moments
-from Evaluation.tool import run_tool
 from Evaluation.video import drawn_steps, encode, video_fps
 from Models.distributions import DiagGaussian, Distribution
 from Models.student.policy import StudentPolicy
+
+if TYPE_CHECKING:
+    from Evaluation.saliency.__main__ import SaliencyFlags
 
 SALIENCY_VIDEO, SALIENCY_PICTURE = "saliency.mp4", "saliency.png"
 _BATCH = 16  # observations, limits memory for long episodes
 _BRIGHTEST = 99.5  # percentile of an episode's gradients shown in full colour
 _GAME_FPS = 30  # for tasks without a speed
-
-
-@dataclass(frozen=True)
-class SaliencyFlags(SubjectFlags):
-    """Show which pixels a student's actions depend on, as a video and a picture."""
-
-    episodes: int | None = None  # only the first is played
-    output: Path | None = None  # folder; default: RUN/diagnostics
 
 
 def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
@@ -157,7 +151,3 @@ def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-if __name__ == "__main__":
-    run_tool(SaliencyFlags, "Evaluation.saliency", show_saliency)

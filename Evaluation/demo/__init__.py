@@ -1,0 +1,1 @@
+"""Show a shipped student beside its teacher: `python -m Evaluation.demo`."""

@@ -1,0 +1,1 @@
+"""Export a student for deployment: `python -m Evaluation.export`."""

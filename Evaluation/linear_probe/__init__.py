@@ -1,0 +1,1 @@
+"""Test whether proprioception predicts the state: `python -m Evaluation.linear_probe`."""

@@ -1,0 +1,1 @@
+"""Measure a student's robustness to perturbations: `python -m Evaluation.robustness`."""

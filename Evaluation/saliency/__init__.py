@@ -1,0 +1,1 @@
+"""Show which pixels actions depend on: `python -m Evaluation.saliency`."""

@@ -1,0 +1,1 @@
+"""Test whether a student uses its frames: `python -m Evaluation.sight`."""
