@@ -24,13 +24,17 @@ from Common.errors import UserError
 from Common.places import ROOT
 from Common.runs import tracking
 from Common.runs.tracking import RunTracker, package_versions, read_metrics, write_config
+from Common.runs.wandb_run import WandbLabels
 
 
 def make_tracker(
     run_dir: Path, mode: tracking.WandbMode = "disabled", config: dict[str, Any] | None = None
 ) -> RunTracker:
     return RunTracker(
-        run_dir, wandb_mode=mode, project="tests", name=run_dir.name, config=config or {}
+        run_dir,
+        wandb_mode=mode,
+        labels=WandbLabels(run_dir.name, project="tests"),
+        config=config or {},
     )
 
 
@@ -175,8 +179,11 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
         textwrap.dedent(f"""
         import pathlib
         from Common.runs.tracking import RunTracker
+        from Common.runs.wandb_run import WandbLabels
         run_dir = pathlib.Path({str(run_dir)!r})
-        tracker = RunTracker(run_dir, wandb_mode="offline", project="p", name="n", config={{}})
+        tracker = RunTracker(
+            run_dir, wandb_mode="offline", labels=WandbLabels("n", project="p"), config={{}}
+        )
         tracker.write({{"a": 1.0}}, {{}}, 1)
         print("printed-secret")
         tracker.close()

@@ -11,7 +11,7 @@ import wandb
 
 from Common.errors import UserError
 from Common.runs.tracking import RunTracker, read_metrics, write_config
-from Common.runs.wandb_run import WandbMode
+from Common.runs.wandb_run import WandbLabels, WandbMode
 from tests.common.test_tracking import wandb_history
 from tests.support.faults.killed_child import largest_file, run_child
 
@@ -30,8 +30,7 @@ def tracker(tmp_path, monkeypatch):
         return RunTracker(
             tmp_path / "run",
             wandb_mode=mode,
-            project="tests",
-            name="run",
+            labels=WandbLabels("run", project="tests"),
             config={},
             position=position,
         )

@@ -12,7 +12,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from Common.errors import UserError
 from Enviroment import seeds
-from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
+from Evaluation.evaluate.callbacks import EvaluationCallback
+from Evaluation.evaluate.progress_bar import ProgressBar
 from tests.support.fake_env import TASK, FakeVecEnv, return_of
 
 OD = range(seeds.VALIDATION.start, seeds.VALIDATION.start + 3)
