@@ -19,14 +19,12 @@ def plural(number: int, noun: str) -> str:
 
 def short_count(number: int) -> str:
     """Return a number in at most four digits, such as `850`, `25k`, `25.3k` and `1.2M`."""
-    for size, letter in ((1_000_000, "M"), (1_000, "k")):
-        if number >= size:
-            return (
-                f"{round(number / size, 1):g}{letter}"
-                if number < 100 * size
-                else (f"{round(number / size)}{letter}")
-            )
-    return str(number)
+    for size, letter in ((1, ""), (1_000, "k"), (1_000_000, "M")):
+        scaled = number / size
+        digits = 1 if size > 1 and scaled < 99.95 else 0
+        if (rounded := round(scaled, digits)) < 1_000:
+            return f"{rounded:g}{letter}"
+    return f"{number / 1_000_000:,.0f}M"
 
 
 def duration(seconds: float) -> str:

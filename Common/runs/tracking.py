@@ -145,8 +145,9 @@ class RunTracker(KVWriter):
         """Return where the run is on W&B, or how to bring it there."""
         if self._wandb is None:
             return "disabled"
-        files = f"{shown_path(self._run_dir)}/wandb/offline-run-*"
-        return self.url or f"offline; upload it by wandb sync {files}"
+        if not self._wandb.offline:
+            return str(self._wandb.url)
+        return f"offline; to upload it: wandb sync {shown_path(self._run_dir)}/wandb/offline-run-*"
 
     def position(self) -> dict[str, Any]:
         """Sync the record to disk, and return its position as JSON for a checkpoint.

@@ -60,7 +60,7 @@ class EvaluationCallback(BaseCallback):
         save_best: called when the mean OD return exceeds `best_return`.
         until_skill: training ends at the first evaluation before its end whose OD skill reaches
             this, if a second evaluation confirms it (`SkillTarget`). The best student is then that
-            one. The model must read `stop_training`.
+            one.
         take_skill: called with the ID skill after each evaluation, for training that depends on
             it; OD seeds have no influence. The skill is an estimate: the returns of teacher and
             blind student on ID seeds are unknown, so those on OD seeds are used.
@@ -136,10 +136,10 @@ class EvaluationCallback(BaseCallback):
             self.model.stop_training = True  # pyright: ignore[reportAttributeAccessIssue]
 
     def _on_step(self) -> bool:
-        return True
+        return not self.reached  # for SB3's algorithms, which do not read `stop_training`
 
     def _on_training_end(self) -> None:
-        if self._latest != self.num_timesteps:
+        if not self.reached and self._latest != self.num_timesteps:
             self.evaluate(at_end=True)
 
     def capture(self) -> dict[str, Any]:

@@ -124,7 +124,8 @@ class ProgressBar(BaseCallback):
         print(line, file=self._stream, flush=True)
 
     def _figures(self) -> str:
-        shown = [f"{self._done() / max(self._training_seconds(), 1e-9):,.0f} steps/s"]
+        rate = self._done() / max(self._training_seconds(), 1e-9)
+        shown = [f"{rate:,.0f} steps/s" if rate >= 10 else f"{rate:.1f} steps/s"]
         shown += [
             f"{label} {self._logged.values[key]:.3g}"
             for label, key in self._SHOWN

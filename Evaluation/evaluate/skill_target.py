@@ -47,9 +47,9 @@ class SkillTarget:
         known = {name: len(baselines.get(name, ())) for name in ("teacher", "blind")}
         if missing := [_OWNERS[name] for name, number in known.items() if not number]:
             raise UserError(
-                f"`until_skill` {skill} needs the return of {' and '.join(missing)}, which the teacher's bundle "
-                "lacks. Train a student with `blind`, then run `python -m Evaluation.blind RUN`; "
-                "or leave out `until_skill`."
+                f"`until_skill` {skill} needs the return of {' and '.join(missing)}, which the "
+                "teacher's bundle lacks. Train a student with `blind`, then run "
+                "`python -m Evaluation.blind RUN`; or leave out `until_skill`."
             )
         fewest = min(known.values())
         stop = n_episodes * (1 + _TIMES)
