@@ -95,7 +95,8 @@ def start_wandb(
         # as the x axis of all charts.
         for counter in (*COUNTERS, "step"):
             run.define_metric(counter)
-        run.define_metric("*", step_metric=labels.x_axis)
+        # Rows have it already; W&B would add 0 to those from before it was known.
+        run.define_metric("*", step_metric=labels.x_axis, step_sync=False)
         return run
 
     if mode == "online":

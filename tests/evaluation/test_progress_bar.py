@@ -87,8 +87,8 @@ def test_without_a_terminal_a_line_every_thirty_seconds() -> None:
 
 
 def test_a_line_has_the_time_that_is_left() -> None:
-    """The first line is due 30 s after the start: at 32 s, with 12 s of evaluation, and 12 env steps
-    in 20 s. 52 remain: 87 s, with evaluations after 16, 32, 48 and 64: 48 s."""
+    """The first line is due 30 s after the start: at 32 s, with 12 s of evaluation and 12 env
+    steps in 20 s. 52 remain: 87 s, with evaluations after 16, 32, 48 and 64: 48 s."""
     stream = io.StringIO()
     train(64, 4.0, stream)
     assert stream.getvalue().splitlines()[0] == "12 of 64 steps, 0.6 steps/s, 2 min left"
