@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
 from Enviroment.drawing.env_view import EnvView
-from Enviroment.drawing.renderer import Renderer
+from Enviroment.drawing.renderer import Quality, Renderer
 from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.caption import captioned
@@ -73,18 +73,25 @@ def record_video(
 
 
 def write_video(
-    played: Played, task: Task, path: Path, seed: int, height: int = 480, title: str = ""
+    played: Played,
+    task: Task,
+    path: Path,
+    seed: int,
+    height: int = 480,
+    title: str = "",
+    quality: Quality = "reference",
 ) -> Path | None:
     """Write a played episode to `path` as an H.264 mp4 at the task's own speed.
 
-    The episode is repeated in Gymnasium's environment, which renders in reference quality. If that
-    fails, there is one warning and no file.
+    The episode is repeated in Gymnasium's environment, which is rendered. If that fails, there is
+    one warning and no file.
 
     Args:
         path: path ending in `.mp4`; an existing file is replaced once the new one is complete.
         height: height in pixels; the width follows from the aspect ratio of the task's frames.
         title: text at the top of the pictures, above the episode's return and success; "" for
             neither.
+        quality: "reference" as in Gymnasium, or "fast": 2% of the time, without shadows.
 
     Returns: `path`, or None.
     """
@@ -92,7 +99,7 @@ def write_video(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = video_width(task, height), height
-        pictures = episode_pictures(played, task, seed, size)
+        pictures = episode_pictures(played, task, seed, size, quality)
         n_pictures = len(drawn_steps(len(played.actions), task))
         with contextlib.closing(pictures):
             shown: Iterator[np.ndarray] = tracked(pictures, n_pictures, "pictures", path.name)
@@ -195,14 +202,19 @@ def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
 
 
 def episode_pictures(
-    played: Played, task: Task, seed: int, size: tuple[int, int]
+    played: Played,
+    task: Task,
+    seed: int,
+    size: tuple[int, int],
+    quality: Quality = "reference",
 ) -> Generator[np.ndarray, None, None]:
-    """Yield the episode's pictures `(H, W, 3)` in reference quality, one per step of `drawn_steps`.
+    """Yield the episode's pictures `(H, W, 3)`, one per step of `drawn_steps`.
 
     Pictures of games are the observed frames, enlarged.
 
     Args:
         size: `(W, H)` in pixels.
+        quality: see `write_video`.
 
     Raises:
         RuntimeError: Gymnasium's rewards differ from those of the played episode.
@@ -218,7 +230,7 @@ def episode_pictures(
     with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         with contextlib.closing(
-            Renderer(task.camera, height, width, quality="reference", grayscale=False)
+            Renderer(task.camera, height, width, quality=quality, grayscale=False)
         ) as renderer:
             view = EnvView(env, renderer)
             yield _with_inset(view.render(), played, 0)

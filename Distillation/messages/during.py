@@ -37,7 +37,9 @@ def make_film(setting: Setting, folder: Path, tracker: RunTracker) -> Film | Non
     def film(played: Played, step: int) -> bool:
         path = folder / VIDEOS / f"eval_{step:09d}.mp4"
         title = f"{student_title(setting)}, {short_count(step)} {unit}"
-        video = write_video(played, task, path, seeds.VALIDATION.start, _HEIGHT, title)
+        # In reference quality a video would take longer than the evaluation.
+        seed = seeds.VALIDATION.start
+        video = write_video(played, task, path, seed, _HEIGHT, title, quality="fast")
         if video is not None:
             tracker.video("eval/video", video, step)
         return video is not None
