@@ -9,6 +9,7 @@ from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
 
 from Common.commands.progress import progress_shown
+from Common.commands.wording import short_count
 from Common.runs import run_folder
 from Common.runs.files import METRICS_FILE
 from Common.runs.tracking import RunTracker
@@ -21,6 +22,7 @@ from Evaluation.evaluate.figures import evaluate_student, figures_table
 from Evaluation.plots.run_curves import curves_or_warning
 from Evaluation.tool import write_json
 from Evaluation.video import record_video
+from Models.bundle import read_bundle
 from Models.student.bundle import load_student
 
 _VIDEO_HEIGHT = 480  # pixels
@@ -35,6 +37,7 @@ def report(
     env: VecEnv,
     tracker: RunTracker,
     step: int,
+    title: str,
 ) -> None:
     """Evaluate the best saved student on evaluation seeds, and write the report.
 
@@ -42,6 +45,7 @@ def report(
 
     Args:
         step: step of the last logging point.
+        title: name of the student in the video.
     """
     torch.manual_seed(seeds.model(0))  # for sampled actions
     student = load_student(folder / run_folder.STUDENT)
@@ -53,9 +57,12 @@ def report(
     written = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
     if flags.run.video and (task.camera is not None or task.is_game):
         path = folder / run_folder.VIDEOS / "student.mp4"
-        video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
+        trained = read_bundle(folder / run_folder.STUDENT, "student")[1]["training"]["steps"]
+        caption = f"{title}, {short_count(trained)} {flags.method.chosen.counts}"
+        seed = seeds.EVALUATION.start
+        video = record_video(act, env, task, path, seed, _VIDEO_HEIGHT, caption).path
         if video is not None:
-            tracker.video("eval/video", video, step)
+            tracker.video("final/video", video, step)
             written["video"] = video
     curves = curves_or_warning(folder)
     if curves is not None:

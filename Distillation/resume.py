@@ -30,7 +30,7 @@ from Evaluation.evaluate.callbacks import EvaluationCallback
 # Settings that may change on --resume. Input files are identified by SHA-256, not by path.
 MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.config", "run.device", "run.threads"),
-    "run.workers",
+    *("run.workers", "run.tensorboard"),
     *("run.wandb", "run.video", "run.checkpoint_every", "run.checkpoint_minutes", "run.keep"),
     *("teaching.teacher", "training.init_from"),
 )

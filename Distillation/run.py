@@ -24,10 +24,14 @@ from Common.memory import keep_freed_memory
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
+from Common.runs.wandb_run import COUNTERS, WandbLabels
 from Distillation.flags.in_force import effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
+from Distillation.messages.banner import banner, student_title
+from Distillation.messages.during import make_film, make_progress
+from Distillation.messages.next_commands import next_commands
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
 from Distillation.report import report
 from Distillation.resume import (
@@ -38,6 +42,7 @@ from Distillation.resume import (
     position,
     restore,
 )
+from Distillation.starting.before_work import check_before_work
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent, read_initial_student
 from Distillation.starting.teacher_data import collect_dataset
@@ -46,7 +51,7 @@ from Enviroment import seeds
 from Enviroment.custom import describe_custom
 from Enviroment.tasks import Task
 from Evaluation.evaluate.agreement import can_be_asked
-from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
+from Evaluation.evaluate.callbacks import EvaluationCallback
 from Evaluation.evaluate.episodes import EpisodeStats, policy_act
 from Models.student.bundle import save_student
 
@@ -100,6 +105,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
                 hint="Continue it with --resume. ",
             )
         teacher_setup = load_teacher_setup(task, flags, device)
+        check_before_work(flags, teacher_setup)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
@@ -139,6 +145,8 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
                 )
             tracker = _make_tracker(setting, folder, config, found)
             stack.callback(tracker.close)
+            evaluation.film = make_film(setting, folder, tracker)
+            print(banner(setting, method, folder, tracker), flush=True)
         method.model.set_logger(Logger(None, [] if tracker is None else [tracker]))
         checkpointer = Checkpointer(
             *(store, method, evaluation, tracker, signals),
@@ -150,15 +158,20 @@ def _distil(setting: Setting, folder: Path, command: Sequence[str], signals: Sto
             checkpointer.begin_at(found.step)
         method.model.on_boundary = checkpointer
         with signals.held():
-            method.learn(CallbackList([] if tracker is None else [evaluation, ProgressBar()]))
+            callbacks = [] if tracker is None else [make_progress(setting, evaluation), evaluation]
+            method.learn(CallbackList(callbacks))
             checkpointer.save()
         if tracker is not None:
             report(
                 *(setting.task, setting.flags, folder, setting.teacher_setup),
                 *(setting.eval_env, tracker),
                 step=method.model.num_timesteps,
+                title=student_title(setting),
             )
             mark_finished(folder)
+            print(
+                "\nnext:", *next_commands(setting.task, setting.flags, folder, command), sep="\n  "
+            )
 
 
 def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
@@ -184,12 +197,18 @@ def _configuration(setting: Setting) -> dict[str, Any]:
 def _make_tracker(
     setting: Setting, folder: Path, config: dict[str, Any], found: Checkpoint | None
 ) -> RunTracker:
+    task, flags, method = setting.task.name, setting.flags, setting.flags.method.chosen
     return RunTracker(
         folder,
-        wandb_mode=setting.flags.run.wandb,
-        project="vision-distillation",
-        name=f"{setting.task.name}-{setting.flags.method.name}-{folder.name}",
+        wandb_mode=flags.run.wandb,
+        labels=WandbLabels(
+            f"{task}-{method.name}-{folder.name}",
+            group=f"{task}-{method.name}-{flags.settings_name()}",
+            tags=(task, method.title, flags.student.size or flags.student.mode),
+            x_axis=COUNTERS[method.counts == "gradient steps"],
+        ),
         config=config,
+        tensorboard=flags.run.tensorboard,
         position=None if found is None else position(found),
     )
 
@@ -232,4 +251,5 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         teacher=policy_act(setting.teacher) if can_label else None,
         save_best=save_best,
         take_skill=method.take_skill,
+        until_skill=flags.training.until_skill,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
 import numpy as np
+from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -15,8 +17,9 @@ from Common.runs.tracking import RunTracker
 from Enviroment import seeds
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.tasks import Task
-from Evaluation.evaluate.callbacks import ProgressBar
+from Evaluation.evaluate.callbacks import evaluation_line
 from Evaluation.evaluate.episodes import Act, run_episodes
+from Evaluation.evaluate.progress_bar import EvaluationTimes, ProgressBar, print_beside_bar
 from Train_Teacher.checkpoint import Progress, find_best, save_best, save_checkpoint
 
 
@@ -27,8 +30,9 @@ class EvaluateAndCheckpoint(BaseCallback):
     complete: no rollout is in progress, and weights and normaliser are those of the next rollout.
     If a signal has requested a stop, it ends the training there, after a checkpoint.
 
-    In addition to the agent's metrics, it logs `time/episodes` (finished episodes) and
-    `time/training_seconds` (without evaluations and checkpoints).
+    In addition to the agent's metrics, it logs `time/env_steps`, `time/gradient_steps`,
+    `time/episodes` (finished episodes) and `time/training_seconds` (without evaluations and
+    checkpoints). Each evaluation is printed in one line.
 
     Args:
         env: evaluation environments, not normalised.
@@ -52,6 +56,7 @@ class EvaluateAndCheckpoint(BaseCallback):
         signals: StopSignals,
     ) -> None:
         super().__init__()
+        self.times = EvaluationTimes(every)
         self._tracker, self._signals = tracker, signals
         self._task, self._env, self._folder = task, env, folder
         self._every, self._episodes = every, episodes
@@ -72,6 +77,7 @@ class EvaluateAndCheckpoint(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
+        self._log_counters()
         self.logger.record("time/episodes", self._finished)
         self.logger.record("time/training_seconds", self._training_seconds())
 
@@ -100,7 +106,12 @@ class EvaluateAndCheckpoint(BaseCallback):
     def _training_seconds(self) -> float:
         return self._seconds + time.perf_counter() - self._resumed_at
 
+    def _log_counters(self) -> None:
+        self.logger.record("time/env_steps", self.num_timesteps)
+        self.logger.record("time/gradient_steps", gradient_steps(self.model))
+
     def _evaluate_and_save(self) -> None:
+        started = time.perf_counter()
         stats = run_episodes(
             normalised_act(self.model, deterministic=self._task.judged_by_mode),
             self._env,
@@ -111,14 +122,19 @@ class EvaluateAndCheckpoint(BaseCallback):
         self._evaluation = stats.summary("eval/")
         for key, value in self._evaluation.items():
             self.logger.record(key, value)
+        self._log_counters()
         self.logger.dump(self.num_timesteps)
 
         mean_return = float(stats.returns.mean())
-        if self._best is None or mean_return > self._best:
+        is_best = self._best is None or mean_return > self._best
+        if is_best:
             # Before the checkpoint, because a resumed run does not repeat this evaluation.
             save_best(self._folder, self._task.name, self.model, mean_return)
             self._best = mean_return
+        line = evaluation_line(self.num_timesteps, self._evaluation, "eval/", is_best=is_best)
+        print_beside_bar(line)
         self._save()
+        self.times.add(time.perf_counter() - started)
 
     def _training_episodes(self) -> np.ndarray:
         """Return the episodes that each environment has begun in this process, `(n_envs,)`."""
@@ -147,6 +163,14 @@ class TeacherProgressBar(ProgressBar):
         *(("return", "rollout/ep_rew_mean"), ("return", "rollout/ep_return")),
         ("KL", "train/approx_kl"),
     )
+
+
+def gradient_steps(agent: BaseAlgorithm) -> int:
+    """Return the gradient steps of an agent so far. SB3 counts PPO's epochs instead."""
+    if isinstance(agent, PPO):
+        samples = agent.n_steps * agent.n_envs
+        return agent._n_updates * math.ceil(samples / agent.batch_size)
+    return agent._n_updates
 
 
 def normalised_act(agent: BaseAlgorithm, deterministic: bool = True) -> Act:

@@ -175,6 +175,7 @@ class TeacherRun(Generic[Settings]):
     threads: int = 1  # threads of torch; small networks are slower with more
     output: Path | None = None  # run folder; default: Results/<Task>/Teacher/<ALGO>_<run_index>
     wandb: Literal["offline", "online", "disabled"] = "offline"  # W&B mode
+    tensorboard: bool = False  # also write the metrics for TensorBoard, in the run folder
     eval_every: int = 50_000  # env steps between evaluations, each followed by a checkpoint
     eval_episodes: int = 50  # validation episodes per evaluation; the bundle is the best teacher
     baseline_episodes: int = 100  # episodes per baseline of the bundle: teacher, random, no-op

@@ -20,7 +20,9 @@ from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CHECKPOINTS
+from Common.runs.tensorboard_files import check_tensorboard
 from Common.runs.tracking import RunTracker, write_config
+from Common.runs.wandb_run import WandbLabels
 from Enviroment import seeds
 from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task
@@ -29,6 +31,7 @@ from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
 from Train_Teacher.config import TeacherRun
 from Train_Teacher.finish import finish
+from Train_Teacher.messages import banner, ending, next_commands
 
 _EVALUATION_ENVS = 10
 # in rollouts (PPO), episodes (SAC), and updates of one episode each (others)
@@ -37,7 +40,8 @@ _FRESH = Progress(steps=0, updates=0, episodes=0, evaluation={})
 # Settings that may change on --resume.
 _MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.device", "run.threads", "run.wandb"),
-    *("run.video", "run.baseline_episodes", "run.settings.total_timesteps"),
+    *("run.tensorboard", "run.video", "run.baseline_episodes"),
+    "run.settings.total_timesteps",
 )
 
 
@@ -54,6 +58,8 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         signals = stack.enter_context(StopSignals())
         if task.is_game:
             load_envpool(task)  # raises before the folder is created
+        if run.tensorboard:
+            check_tensorboard()
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
@@ -72,6 +78,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
             write_config(folder, config, teacher_sha256=None, command=command)
         tracker = _make_tracker(task, run, folder, config, found)
         stack.callback(tracker.close)
+        print(banner(task, run, folder, device, tracker), flush=True)
         if found is None or found[1].steps < run.settings.total_timesteps:
             _learn(task, run, checkpoints, device, found, tracker, signals)
         else:  # the run may have been killed before pruning
@@ -80,6 +87,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         if best is None:
             raise UserError(f"{folder} has no undamaged best checkpoint. Train again.")
         finish(task, run, folder, best, command, tracker)
+        print("\nnext:", *next_commands(task, run, folder, command), sep="\n  ", flush=True)
     return folder
 
 
@@ -101,9 +109,14 @@ def _make_tracker(
     return RunTracker(
         folder,
         wandb_mode=run.wandb,
-        project=f"teacher-{task.name.lower()}",
-        name=folder.name,
+        labels=WandbLabels(
+            f"{task.name}-teacher-{folder.name}",
+            kind="teacher",
+            group=f"{task.name}-teacher-{run.algo.upper()}",
+            tags=(task.name, "teacher", run.algo.upper()),
+        ),
         config=config,
+        tensorboard=run.tensorboard,
         position=None if found is None else found[1].record,
     )
 
@@ -136,7 +149,7 @@ def _learn(
             agent.learn(
                 # SB3 adds the completed steps, so that its schedules use the same total as before.
                 settings.total_timesteps - agent.num_timesteps,
-                callback=CallbackList([watch, TeacherProgressBar()]),
+                callback=CallbackList([TeacherProgressBar(watch.times, ending(run)), watch]),
                 log_interval=_LOG_EVERY[run.algo],
                 reset_num_timesteps=False,
             )

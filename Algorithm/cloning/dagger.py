@@ -167,6 +167,8 @@ class DAgger(SupervisedLearner):
         if number <= self.round:
             return
         callback.on_rollout_start()  # an evaluation now is of the student before this round
+        if self.stop_training:
+            return
         beta = self.dagger.beta_in(number)
         collected = self._collect(beta)
         self.round = number

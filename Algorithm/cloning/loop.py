@@ -59,7 +59,8 @@ class SupervisedLearner:
     `validate_every` steps val/loss and so on, on held-out episodes.
 
     Between gradient steps, after the callbacks' `on_rollout_start`, it calls `on_boundary`, which
-    may store the state of `capture`, or raise to stop the training.
+    may store the state of `capture`, or raise to stop the training. A callback that sets
+    `stop_training` in `on_rollout_start` ends training there.
 
     Args:
         policy: the student; trained on its current device.
@@ -102,6 +103,7 @@ class SupervisedLearner:
         self.training_seconds = 0.0
         self.seconds = 0.0  # with evaluation and validation, up to the latest boundary
         self.on_boundary: Callable[[], None] | None = None
+        self.stop_training = False
         self.logger = Logger(None, [])
         self.checkpoints: Path | None = None
         self._pending: Draw | None = None  # drawn, but not trained on
@@ -170,6 +172,8 @@ class SupervisedLearner:
             while self._pending is not None:
                 callback.on_rollout_start()
                 self._boundary()
+                if self.stop_training:
+                    return False
                 started = time.perf_counter()
                 draw, batch = self._pending, batches.wait()
                 waited = time.perf_counter() - started
@@ -308,7 +312,7 @@ class SupervisedLearner:
             if self.gradient_steps >= phase.stop:
                 continue
             self.prepare(number, callback)
-            if not self.fit(phase, last_step, callback):
+            if self.stop_training or not self.fit(phase, last_step, callback):
                 break
         callback.on_training_end()
         self.seconds = time.perf_counter() - self._started

@@ -214,7 +214,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     def _excluded_save_params(self) -> list[str]:
         rebuilt = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
-        return [*super()._excluded_save_params(), *rebuilt, "on_boundary"]
+        return [*super()._excluded_save_params(), *rebuilt, "on_boundary", "stop_training"]
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -275,6 +275,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         callback.on_rollout_start()
         if self.on_boundary is not None:
             self.on_boundary()
+        if any(distributed.gather(self.stop_training)):
+            return False
         for _ in range(n_rollout_steps):
             teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():

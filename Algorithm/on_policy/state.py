@@ -29,6 +29,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
     """
 
     on_boundary: Callable[[], None] | None = None
+    stop_training = False  # set by a callback at a boundary, to end training there
     gradient_steps: int
     rollout_buffer: StudentRolloutBuffer
     _iteration = 0  # rollouts of this `learn`

@@ -19,6 +19,7 @@ from Common.files.locks import LOCK_FILE
 from Common.names import check_utf8
 from Common.places import RESULTS
 from Common.runs.files import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
+from Common.runs.tensorboard_files import TENSORBOARD
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
@@ -30,7 +31,7 @@ _LONGEST_PATH = 3000  # bytes; Linux ends at 4096
 # What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
 # long as it is there, what is left counts as a run, and --overwrite can be said again.
 _CONTENTS = (
-    *(METRICS_FILE, CURVES_FILE, FIGURES_FILE, "wandb"),
+    *(METRICS_FILE, CURVES_FILE, FIGURES_FILE, "wandb", TENSORBOARD),
     *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
 )
 

@@ -22,11 +22,20 @@ import wandb
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
 from Common.commands.redaction import command_line, redact
+from Common.commands.wording import shown_path
 from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
 from Common.files.durable import write_file, writing
 from Common.runs.files import CONFIG_FILE, CONFIG_KEYS, MAX_METRICS, METRICS_FILE
-from Common.runs.wandb_run import WandbMode, or_warn, remove_superseded, start_wandb
+from Common.runs.tensorboard_files import TensorBoardFiles
+from Common.runs.wandb_run import (
+    COUNTERS,
+    WandbLabels,
+    WandbMode,
+    or_warn,
+    remove_superseded,
+    start_wandb,
+)
 
 _RECORD_ADVICE = (
     "The run stops, because this is its record. Its checkpoints are intact: free space or fix the "
@@ -60,20 +69,22 @@ class RunTracker(KVWriter):
     """Writes each `logger.dump(step)` of SB3 as a line of `metrics.jsonl`, and to W&B.
 
     A line is `{"step": env steps (gradient steps in cloning), key: value, ...}`; NaN and infinity,
-    which JSON lacks, become null. W&B receives numbers, the configuration and videos; no code, no
-    git state, no command line, no console output, nothing about the machine. Its files are in
-    `run_dir/wandb`.
+    which JSON lacks, become null. W&B receives numbers, the configuration, videos and the load of
+    the machine; no code, no git state, no command line, no console output, no name of the machine
+    or its user. Its files are in `run_dir/wandb`.
 
-    W&B numbers its rows. Each row is a line or a video, in the order of the record. A resumed run
-    therefore knows which rows W&B has: it sends the missing ones, and none twice.
+    W&B numbers its rows. Each row is a line or a video, in the order of the record, with the
+    numbers of env steps and gradient steps, so that both can be the x axis of every metric. A
+    resumed run therefore knows which rows W&B has: it sends the missing ones, and none twice.
 
     Args:
         run_dir: the run folder; made if missing. Lines are appended to an existing
             `metrics.jsonl`, after an incomplete last line of a killed process is cut off.
         wandb_mode: "online" falls back to "offline", with one warning, if W&B cannot be reached
             or no key is configured.
-        project, name: project and name of the run on W&B.
+        labels: how W&B lists the run.
         config: the resolved configuration, shown by W&B.
+        tensorboard: also write the numbers for TensorBoard (see `TensorBoardFiles`).
         position: `position()` at the checkpoint that the run resumes from. Later lines are cut
             off: the run logs them again.
 
@@ -86,9 +97,9 @@ class RunTracker(KVWriter):
         run_dir: Path,
         *,
         wandb_mode: WandbMode = "offline",
-        project: str,
-        name: str,
+        labels: WandbLabels,
         config: Mapping[str, Any],
+        tensorboard: bool = False,
         position: Mapping[str, Any] | None = None,
     ) -> None:
         self._run_dir, self._path = run_dir, run_dir / METRICS_FILE
@@ -107,18 +118,32 @@ class RunTracker(KVWriter):
             self._metrics = self._path.open("ab", buffering=0)
             self._metrics.truncate(len(whole))
         self._bytes, self._lines = len(whole), whole.count(b"\n")
-        self._wandb = start_wandb(
-            run_dir, wandb_mode, project, name, redact(_jsonable(config)), wandb_id
-        )
+        points = [_with_nan(parse_json(line)) for line in whole.splitlines()]
+        self._tensorboard = TensorBoardFiles(run_dir, points) if tensorboard else None
+        self._wandb = start_wandb(run_dir, wandb_mode, labels, redact(_jsonable(config)), wandb_id)
         self._wandb_id = wandb_id if self._wandb is None else self._wandb.id
+        self._counters: dict[str, Any] = {}  # of the latest row that has them
         self._ahead = 0  # rows that the run logs again and W&B already has
         if whole or self._videos or wandb_id is not None:
-            self._bring_up_to_date(whole)
+            self._bring_up_to_date(points)
+
+    @property
+    def takes_videos(self) -> bool:
+        """Return whether W&B is in use, and so shows videos."""
+        return self._wandb is not None
 
     @property
     def url(self) -> str | None:
         """URL of the run on W&B; None unless it is online."""
         return None if self._wandb is None else self._wandb.url
+
+    def where(self) -> str:
+        """Return where the run is on W&B, or how to bring it there."""
+        if self._wandb is None:
+            return "disabled"
+        if not self._wandb.offline:
+            return str(self._wandb.url)
+        return f"offline; to upload it: wandb sync {shown_path(self._run_dir)}/wandb/offline-run-*"
 
     def position(self) -> dict[str, Any]:
         """Sync the record to disk, and return its position as JSON for a checkpoint.
@@ -148,6 +173,8 @@ class RunTracker(KVWriter):
         line = {key: _finite_or_none(value) for key, value in point.items()}
         self._append(json.dumps(line, allow_nan=False).encode() + b"\n")
         self._log_to_wandb(point)
+        if self._tensorboard is not None:
+            self._tensorboard.write(point)
 
     def video(self, key: str, path: Path, step: int) -> None:
         """Upload an mp4 file to W&B. The file itself is kept."""
@@ -157,11 +184,13 @@ class RunTracker(KVWriter):
         self._send_video(_Video(self._lines, key, file, step), path)
 
     def close(self) -> None:
-        """Close `metrics.jsonl` and finish W&B. A second call does nothing.
+        """Close `metrics.jsonl`, and finish TensorBoard and W&B. A second call does nothing.
 
         W&B's own process may write for a moment longer; this process waits for it at exit.
         """
         self._metrics.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
         if self._wandb is not None:
             run, self._wandb = self._wandb, None
             or_warn("finish", run.finish)
@@ -179,16 +208,21 @@ class RunTracker(KVWriter):
         self._lines += 1
 
     def _log_to_wandb(self, point: dict[str, Any]) -> None:
-        run = self._wandb
+        run, row = self._wandb, self._with_counters(point)
         if run is None or self._skips_row():
             return
-        if not or_warn("log", lambda: run.log(point)):
+        if not or_warn("log", lambda: run.log(row)):
             self._wandb = None
+
+    def _with_counters(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row with the latest counters, which are the x axes."""
+        self._counters |= {name: row[name] for name in COUNTERS if name in row}
+        return {**row, **self._counters}
 
     def _send_video(self, video: _Video, path: Path | None) -> None:
         run = self._wandb
         if run is not None and not self._skips_row():
-            row = {"step": video.step}
+            row = self._with_counters({"step": video.step})
             if path is None or not or_warn(
                 f"upload {path.name}",
                 lambda: run.log(row | {video.key: wandb.Video(str(path), format="mp4")}),
@@ -201,20 +235,18 @@ class RunTracker(KVWriter):
         self._ahead -= 1
         return self._ahead >= 0
 
-    def _bring_up_to_date(self, written: bytes) -> None:
+    def _bring_up_to_date(self, points: Sequence[dict[str, Any]]) -> None:
         """Send W&B the missing rows. The new file of an offline run gets all rows."""
         run = self._wandb
         if run is None or not or_warn("return its step", lambda: run.step):
             return
-        points = [parse_json(line) for line in written.splitlines()]
         videos, self._videos = self._videos, []
         self._ahead, self._lines = run.step, 0
         for line in range(len(points) + 1):
             for video in (video for video in videos if video.line == line):
                 self._send_video(video, None if video.file is None else self._run_dir / video.file)
             if line < len(points):
-                absent = {key: math.nan for key, value in points[line].items() if value is None}
-                self._log_to_wandb(points[line] | absent)
+                self._log_to_wandb(points[line])
                 self._lines += 1
         remove_superseded(self._run_dir, run)
 
@@ -249,6 +281,10 @@ def _scalar(key: str, value: Any) -> float | int | str | bool | None:
 
 def _finite_or_none(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _with_nan(point: dict[str, Any]) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in point.items()}
 
 
 def write_config(

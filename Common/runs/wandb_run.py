@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +16,34 @@ from Common.files.durable import remove
 
 WandbMode = Literal["offline", "online", "disabled"]
 
+PROJECT = "vision-distillation"  # of students and teachers
+COUNTERS = ("time/env_steps", "time/gradient_steps")  # the x axes, in every row
+
 _INIT_TIMEOUT = 30.0  # s; W&B's default of 90 s is long for a machine without a network
+_LONGEST_GROUP, _LONGEST_TAG = 128, 64  # characters
 _FINISH_TIMEOUT = 60.0  # s to send the remaining rows; W&B's default is to wait forever
+
+
+@dataclass(frozen=True)
+class WandbLabels:
+    """How W&B lists a run."""
+
+    name: str
+    kind: str = "student"  # or "teacher"; W&B's job type
+    group: str = ""  # the same for runs that differ by their seeds only
+    tags: tuple[str, ...] = ()
+    project: str = PROJECT
+    x_axis: str = COUNTERS[0]  # of charts at first; the others can be chosen there
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `wandb.init`."""
+        return {
+            "project": self.project,
+            "name": self.name,
+            "job_type": self.kind,
+            "group": self.group[:_LONGEST_GROUP] or None,
+            "tags": [tag[:_LONGEST_TAG] for tag in dict.fromkeys(self.tags) if tag] or None,
+        }
 
 
 def or_warn(what: str, call: Callable[[], object]) -> bool:
@@ -41,8 +68,7 @@ def or_warn(what: str, call: Callable[[], object]) -> bool:
 def start_wandb(
     run_dir: Path,
     mode: WandbMode,
-    project: str,
-    name: str,
+    labels: WandbLabels,
     config: dict[str, Any],
     run_id: str | None = None,
 ) -> wandb.Run | None:
@@ -57,8 +83,7 @@ def start_wandb(
 
     def start(mode: Literal["offline", "online"]) -> wandb.Run:
         run = wandb.init(
-            project=project,
-            name=name,
+            **labels.arguments(),
             dir=run_dir,
             mode=mode,
             config=config,
@@ -66,8 +91,12 @@ def start_wandb(
             resume="allow" if run_id is not None and mode == "online" else None,
             settings=_wandb_settings(),
         )
-        # W&B's built-in step must not decrease; a custom step metric may.
-        run.define_metric("*", step_metric="step")
+        # W&B's built-in step must not decrease; a custom step metric may. A defined one is offered
+        # as the x axis of all charts.
+        for counter in (*COUNTERS, "step"):
+            run.define_metric(counter)
+        # Rows have it already; W&B would add 0 to those from before it was known.
+        run.define_metric("*", step_metric=labels.x_axis, step_sync=False)
         return run
 
     if mode == "online":
@@ -100,7 +129,7 @@ def _wandb_settings() -> wandb.Settings:
         finish_timeout=_FINISH_TIMEOUT,
         finish_timeout_raises=True,
         x_disable_meta=True,  # the command line, user, host and directory
-        x_disable_stats=True,
+        x_disable_stats=False,  # the load of processor, memory, disk and GPU
         x_disable_machine_info=True,
         x_save_requirements=False,  # may hold URLs with credentials; config.json has the versions
     )

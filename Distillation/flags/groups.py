@@ -172,6 +172,9 @@ class TrainingFlags:
     total_timesteps: Annotated[int, ROLLOUTS] = 350_000  # env steps in total
     # gradient steps; replaces --total_timesteps as the budget
     optimization_steps: Annotated[int | None, STUDENT] = None
+    # stop at an evaluation whose skill on validation seeds is at least this, if twice as many
+    # further validation seeds confirm it; schedules stay those of the full budget
+    until_skill: Annotated[float | None, STUDENT] = None
     num_envs: Annotated[int, ENVIRONMENTS] = 18  # number of parallel environments
     # env steps per rollout and environment; default: 64 (PPD, PPO), 5 (others)
     num_steps: Annotated[int | None, ROLLOUTS] = None
@@ -252,6 +255,8 @@ class RunFlags:
     # run environments in threads, or in processes if a step is mostly Python code
     workers: Annotated[Literal["thread", "process"], EVERY] = "thread"
     wandb: Annotated[Literal["offline", "online", "disabled"], STUDENT] = "offline"  # W&B mode
+    # also write the metrics for TensorBoard, in the run folder
+    tensorboard: Annotated[bool, STUDENT] = False
     # resume the run or dataset in the folder
     resume: Annotated[bool, EVERY] = False
     # interval of checkpoints; default: 25000 env steps; cloning: 1000 gradient steps
@@ -265,7 +270,7 @@ class RunFlags:
     eval_episodes: Annotated[int, STUDENT] = 20
     # episodes of the final evaluation, on evaluation seeds
     final_episodes: Annotated[int, STUDENT] = 50
-    # whether to record a video of an evaluation episode at the end
+    # whether to record a video of an evaluation episode at the end and, for W&B, per evaluation
     video: Annotated[bool, STUDENT] = True
     # YAML or JSON file of flags; the command line takes precedence
     config: Annotated[Path | None, EVERY] = None

@@ -73,6 +73,8 @@ class Flags:
                     raise UserError(f"--{name} {value} must be at least 1.")
         if not 0 < run.checkpoint_minutes < math.inf:
             raise UserError(f"--checkpoint_minutes {run.checkpoint_minutes} must be above 0.")
+        if training.until_skill is not None and not 0 < training.until_skill < math.inf:
+            raise UserError(f"--until_skill {training.until_skill} must be above 0.")
         for group, names in (
             (teaching, ("min_teacher_std", "corrupt_teacher")),
             (training, ("final_learning_rate",)),
@@ -212,6 +214,10 @@ class Flags:
 
     def run_name(self) -> str:
         """Return a run name of the settings that most often differ between runs."""
+        return f"{self.settings_name()}_run{self.training.run_index}"
+
+    def settings_name(self) -> str:
+        """Return the run name without the index of the seeds."""
         s, t = self.student, self.training
         parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
@@ -226,7 +232,7 @@ class Flags:
             parts.append(f"corrupt{self.teaching.corrupt_teacher:g}")
         if t.init_from is not None:
             parts.append("init")
-        return "_".join([*parts, f"run{t.run_index}"])
+        return "_".join(parts)
 
 
 class UncheckedFlags(Flags):

@@ -44,7 +44,7 @@ _SHORT_RUNS = {("Pusher", "PPD"): (34_560, 6_912)}
 
 
 def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
-    """Return groups of default flags by their name in `Flags`, if they differ from the general ones.
+    """Return groups of default flags that differ from the general ones, by their name in `Flags`.
 
     Args:
         methods: names of the given methods. Datasets and cloning are not part of the paper and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ class TeacherSetup:
 
     teacher: Teacher  # with the noise of --corrupt_teacher, if given
     bundle: TeacherDescription  # of the teacher without noise
+    folder: Path  # of the bundle, or the teacher run that holds it
 
     @property
     def baselines(self) -> Baselines:
@@ -75,4 +77,4 @@ def load_teacher_setup(task: Task, flags: Flags, device: torch.device) -> Teache
     bundle, sigma = teacher.description, flags.teaching.corrupt_teacher
     if sigma:
         teacher = corrupt(teacher, sigma, seeds.model(flags.training.run_index))
-    return TeacherSetup(teacher, bundle)
+    return TeacherSetup(teacher, bundle, folder)

@@ -1,19 +1,16 @@
-"""Callbacks of training: evaluation and progress."""
+"""Evaluate during training: log and print the figures, keep the best student, end training."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.vec_env import VecEnv
-from tqdm import tqdm
 
-from Common.commands.progress import LINE_INTERVAL
+from Common.commands.wording import plural, short_count
 from Common.errors import UserError
 from Enviroment import seeds
 from Enviroment.tasks import Task
@@ -25,6 +22,11 @@ from Evaluation.evaluate.episodes import (
     run_episodes,
     skill,
 )
+from Evaluation.evaluate.progress_bar import EvaluationTimes, print_beside_bar
+from Evaluation.evaluate.skill_target import SkillTarget
+from Evaluation.video import Played, Recorder
+
+Film = Callable[[Played, int], bool]  # an episode and its step -> whether there is a video
 
 
 class EvaluationCallback(BaseCallback):
@@ -33,13 +35,14 @@ class EvaluationCallback(BaseCallback):
     It evaluates before the first step, every `eval_every` steps (`num_timesteps`: env steps, or
     gradient steps in cloning) between two updates, and after the last update. It always plays the
     same episodes: ID, the first training seeds, and OD, validation seeds that are never used for
-    training. Each evaluation is a separate logging point with the keys
+    training. Each evaluation is printed in one line, and is a separate logging point with the keys
 
     - `eval/id_*` and `eval/od_*`: `EpisodeStats.summary`, e.g. `eval/od_return`,
       `eval/od_success`, `eval/od_object_goal_distance`;
     - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`, on the OD seeds;
     - `eval/od_skill`, if the returns of both the teacher and a blind student are known;
     - `eval/id_skill`, if `take_skill` is given;
+    - `eval/confirmed_skill`, if `until_skill` was reached: the skill on further OD seeds;
     - `eval/action_accuracy`, with a teacher and bounded actions, in the student's OD states;
     - `eval/seconds`: duration of the evaluation;
     - `time/env_steps` and `time/gradient_steps` at the evaluation, if the model has `counters`.
@@ -55,17 +58,25 @@ class EvaluationCallback(BaseCallback):
             from `seeds.VALIDATION[0]` on, as stored in the teacher's bundle.
         teacher: the teacher to compare actions with.
         save_best: called when the mean OD return exceeds `best_return`.
+        until_skill: training ends at the first evaluation before its end whose OD skill reaches
+            this, if a second evaluation confirms it (`SkillTarget`). The best student is then that
+            one.
         take_skill: called with the ID skill after each evaluation, for training that depends on
             it; OD seeds have no influence. The skill is an estimate: the returns of teacher and
             blind student on ID seeds are unknown, so those on OD seeds are used.
         best_return: return that the first best student has to exceed.
+
+    Attributes:
+        film: called with the first OD episode of each evaluation. None, or after it returned
+            False: no episode is recorded.
+        times: times of the evaluations.
 
     Raises:
         UserError: fewer than 1 step or episode, baselines over fewer than `n_episodes` seeds, a
             teacher that is not better than blind, or required skill that is unknown.
     """
 
-    _CAPTURED = ("best_return", "best_step", "_next", "_latest")
+    _CAPTURED = ("best_return", "best_step", "_next", "_latest", "reached")
 
     def __init__(
         self,
@@ -79,6 +90,7 @@ class EvaluationCallback(BaseCallback):
         teacher: Act | None = None,
         save_best: Callable[[EpisodeStats], None] | None = None,
         take_skill: Callable[[float], None] | None = None,
+        until_skill: float | None = None,
         best_return: float = -np.inf,
     ) -> None:
         super().__init__()
@@ -88,6 +100,9 @@ class EvaluationCallback(BaseCallback):
             )
         self.best_return = best_return
         self.best_step = -1  # of the evaluation with the best return
+        self.reached = False  # whether `until_skill` is reached, which ends training
+        self.film: Film | None = None
+        self.times = EvaluationTimes(eval_every)
         self.id_stats: EpisodeStats | None = None  # of the latest evaluation
         self.od_stats: EpisodeStats | None = None
         self._env = env
@@ -99,6 +114,9 @@ class EvaluationCallback(BaseCallback):
         self._teacher = teacher
         self._save_best = save_best
         self._take_skill = take_skill
+        self._target = None
+        if until_skill is not None:
+            self._target = SkillTarget.of(until_skill, baselines, n_episodes)
         self._next = 0  # step of the next evaluation
         self._latest = -1  # step of the latest evaluation
         if self._skill_is_known():
@@ -111,16 +129,18 @@ class EvaluationCallback(BaseCallback):
             )
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps >= self._next:
+        if self.num_timesteps >= self._next and not self.reached:
             self.evaluate()
             self._next = self.num_timesteps + self._eval_every
+        if self.reached:  # now, or before the run was resumed
+            self.model.stop_training = True  # pyright: ignore[reportAttributeAccessIssue]
 
     def _on_step(self) -> bool:
-        return True
+        return not self.reached  # for SB3's algorithms, which do not read `stop_training`
 
     def _on_training_end(self) -> None:
-        if self._latest != self.num_timesteps:
-            self.evaluate()
+        if not self.reached and self._latest != self.num_timesteps:
+            self.evaluate(at_end=True)
 
     def capture(self) -> dict[str, Any]:
         """Return the state for `restore`: the next evaluation and the best student so far."""
@@ -129,30 +149,50 @@ class EvaluationCallback(BaseCallback):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a state of `capture`."""
         for name in self._CAPTURED:
-            setattr(self, name, state[name])
+            setattr(self, name, {"reached": False, **state}[name])  # older checkpoints lack it
 
-    def evaluate(self) -> None:
-        """Evaluate the current student, log the figures, and save it if it is the best."""
+    def evaluate(self, *, at_end: bool = False) -> None:
+        """Evaluate the current student, log and print the figures, and save it if it is the best.
+
+        Args:
+            at_end: training has ended already.
+        """
         started = time.perf_counter()
         self._latest = self.num_timesteps
         act = policy_act(self.model, deterministic=self._task.judged_by_mode)
         measures = {}
         if self._teacher is not None:
             measures = agreement(self._teacher, self._env.action_space)
+        recorder = None if self.film is None else Recorder(self._task)
         self.id_stats = run_episodes(act, self._env, self._task, self._id_seed, self._n_episodes)
-        self.od_stats = run_episodes(
-            act, self._env, self._task, seeds.VALIDATION.start, self._n_episodes, measures
+        self.od_stats = od_stats = run_episodes(
+            act, self._env, self._task, seeds.VALIDATION.start, self._n_episodes, measures, recorder
         )
         if self._take_skill is not None:
             self._take_skill(self._skill(self.id_stats.returns))
-        self._log(self.id_stats, self.od_stats, time.perf_counter() - started)
-        od_return = float(self.od_stats.returns.mean())
-        if od_return > self.best_return:
-            self.best_return, self.best_step = od_return, self.num_timesteps
+        figures = self._figures(self.id_stats, od_stats)
+        if self._target is not None and not at_end:
+            figures |= self._compare_with_target(self._target, figures["eval/od_skill"], act)
+        figures["eval/seconds"] = time.perf_counter() - started
+        self._log(figures)
+        is_best = self.reached or figures["eval/od_return"] > self.best_return
+        if is_best:
+            self.best_return, self.best_step = figures["eval/od_return"], self.num_timesteps
             if self._save_best is not None:
-                self._save_best(self.od_stats)
+                self._save_best(od_stats)
+        print_beside_bar(self._line(figures, is_best=is_best))
+        if recorder is not None and self.film is not None:
+            self.film = self.film if self.film(recorder.played, self.num_timesteps) else None
+        self.times.add(time.perf_counter() - started)
 
-    def _log(self, id_stats: EpisodeStats, od_stats: EpisodeStats, seconds: float) -> None:
+    def _compare_with_target(self, target: SkillTarget, skill: float, act: Act) -> dict[str, float]:
+        if skill < target.skill:
+            return {}
+        confirmed = target.measure(act, self._env, self._task)
+        self.reached = confirmed >= target.skill
+        return {"eval/confirmed_skill": confirmed}
+
+    def _figures(self, id_stats: EpisodeStats, od_stats: EpisodeStats) -> dict[str, float]:
         figures = id_stats.summary("eval/id_") | od_stats.summary("eval/od_")
         for name, returns in self._baselines.items():
             figures[f"eval/{name}_return"] = float(returns.mean())
@@ -162,19 +202,47 @@ class EvaluationCallback(BaseCallback):
             figures["eval/id_skill"] = self._skill(id_stats.returns)
         for name, values in od_stats.measures.items():
             figures[f"eval/{name}"] = float(values.mean())
-        figures["eval/seconds"] = seconds
+        return figures
+
+    def _log(self, figures: Mapping[str, float]) -> None:
         counters: Mapping[str, int] = getattr(self.model, "counters", {})
-        figures |= {f"time/{name}": count for name, count in counters.items()}
-        for key, value in figures.items():
+        times = {f"time/{name}": count for name, count in counters.items()}
+        for key, value in {**figures, **times}.items():
             self.logger.record(key, value)
         # Dump now: the algorithm's next dump is one rollout later, at another step.
         self.logger.dump(self.num_timesteps)
+
+    def _line(self, figures: Mapping[str, float], *, is_best: bool) -> str:
+        line = evaluation_line(self.num_timesteps, figures, "eval/od_", is_best=is_best)
+        if self._target is None or "eval/confirmed_skill" not in figures:
+            return line
+        verdict = "the target is reached" if self.reached else "not yet the target"
+        return (
+            f"{line}; skill {figures['eval/confirmed_skill']:.2f} on "
+            f"{plural(self._target.n_episodes, 'further seed')}: {verdict}"
+        )
 
     def _skill_is_known(self) -> bool:
         return {"teacher", "blind"} <= self._baselines.keys()
 
     def _skill(self, returns: np.ndarray) -> float:
         return skill(returns, self._baselines["teacher"], self._baselines["blind"])
+
+
+def evaluation_line(step: int, figures: Mapping[str, float], prefix: str, *, is_best: bool) -> str:
+    """Return the figures of an evaluation in a line.
+
+    Args:
+        step: env steps, or gradient steps in cloning.
+        figures: `EpisodeStats.summary` with this prefix, and possibly the skill.
+        is_best: the policy is the best so far.
+    """
+    parts = [f"return {figures[prefix + 'return']:.1f}"]
+    if prefix + "skill" in figures:
+        parts.append(f"skill {figures[prefix + 'skill']:.2f}")
+    if prefix + "success" in figures:
+        parts.append(f"success {figures[prefix + 'success']:.0%}")
+    return f"eval {short_count(step)}: {', '.join(parts)}" + (" (best)" if is_best else "")
 
 
 def _on_first_seeds(
@@ -187,90 +255,3 @@ def _on_first_seeds(
                 f"teacher's bundle has the return of {name!r}. Use at most {len(returns)}."
             )
     return {name: np.asarray(returns)[:n_episodes] for name, returns in baselines.items()}
-
-
-class ProgressBar(BaseCallback):
-    """Shows steps per second, return and KL: as a bar on a terminal, else a line every 10 seconds.
-
-    Return and KL are the latest logged values.
-
-    Args:
-        stream: the stream to print to; default: standard error.
-        clock: function that returns seconds.
-    """
-
-    _SHOWN = (("return", "rollout/ep_return"), ("KL", "train/kl"))
-
-    def __init__(
-        self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        super().__init__()
-        self._stream = sys.stderr if stream is None else stream
-        self._clock = clock
-        self._logged = _LatestValues()
-        self._bar: tqdm | None = None
-
-    def _on_training_start(self) -> None:
-        self._total = int(self.locals["total_timesteps"])
-        self._first_step = self.model.num_timesteps  # not 0 in a resumed run
-        self._started = self._clock()
-        self._line_due = self._started + LINE_INTERVAL
-        self.logger.output_formats.append(self._logged)
-        if self._stream.isatty():
-            self._bar = tqdm(
-                total=self._total,
-                initial=self._first_step,
-                file=self._stream,
-                unit=" steps",
-                dynamic_ncols=True,
-            )
-
-    def _on_step(self) -> bool:
-        if self._bar is not None:
-            self._bar.set_postfix_str(self._figures(), refresh=False)
-            self._bar.update(self.num_timesteps - self._bar.n)
-        elif self._clock() >= self._line_due:
-            self._line_due = self._clock() + LINE_INTERVAL
-            self._print_line()
-        return True
-
-    def _on_training_end(self) -> None:
-        self.logger.output_formats.remove(self._logged)
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        else:
-            self._print_line()
-
-    def _print_line(self) -> None:
-        seconds = max(self._clock() - self._started, 1e-9)
-        rate = (self.num_timesteps - self._first_step) / seconds
-        progress = f"{self.num_timesteps:,} of {self._total:,} steps, {rate:,.0f} steps/s"
-        line = ", ".join(part for part in (progress, self._figures()) if part)
-        print(line, file=self._stream, flush=True)
-
-    def _figures(self) -> str:
-        shown = [
-            f"{label} {self._logged.values[key]:.3g}"
-            for label, key in self._SHOWN
-            if key in self._logged.values
-        ]
-        return ", ".join(shown)
-
-
-class _LatestValues(KVWriter):
-    """Keeps the latest logged values, which the logger clears with every dump."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def write(
-        self,
-        key_values: dict[str, Any],
-        key_excluded: dict[str, tuple[str, ...]],
-        step: int = 0,
-    ) -> None:
-        self.values.update(key_values)
-
-    def close(self) -> None:
-        pass

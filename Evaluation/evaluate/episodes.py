@@ -10,7 +10,7 @@ forgets in these environments, because an episode begins there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -29,6 +29,20 @@ Act = Callable[[Obs], np.ndarray]  # -> (n_envs, action_dim), in the units of th
 Measure = Callable[[Obs, np.ndarray], np.ndarray]  # observations, actions -> (n_envs,)
 
 _RESAMPLES = 10_000
+
+
+class Watcher(Protocol):
+    """Follows the episodes that are played, without influence on them."""
+
+    def acts(self, obs: Obs, actions: np.ndarray) -> None:
+        """Take what a step begins with. The arrays may be reused by the environment."""
+        ...
+
+    def stepped(
+        self, rewards: np.ndarray, dones: np.ndarray, infos: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Take the outcome of the step."""
+        ...
 
 
 class Predictor(Protocol):
@@ -84,6 +98,7 @@ def run_episodes(
     first_seed: int,
     n_episodes: int,
     measures: Mapping[str, Measure] | None = None,
+    watcher: Watcher | None = None,
 ) -> EpisodeStats:
     """Play one episode per seed from `first_seed` to `first_seed + n_episodes - 1`.
 
@@ -96,6 +111,7 @@ def run_episodes(
             `seed(s)`. Episodes in progress are discarded.
         task: the task, which defines the distance at the end of an episode.
         measures: functions of a step by name, averaged over each episode.
+        watcher: follows all steps, such as the recorder of a video.
 
     Raises:
         UserError: `n_episodes` is below 1, or the simulation diverged in an episode, which
@@ -120,13 +136,17 @@ def run_episodes(
             actions = act(obs)
             for name, measure in measures.items():
                 sums[name][episode[playing]] += measure(obs, actions)[playing]
+            if watcher is not None:
+                watcher.acts(obs, actions)
             obs, rewards, dones, infos = env.step(actions)
+            if watcher is not None:
+                watcher.stepped(rewards, dones, infos)
             returns[episode[playing]] += rewards[playing]
             lengths[episode[playing]] += 1
             for i in np.flatnonzero(dones & playing):
                 _check_simulated(infos[i], first_seed + episode[i])
                 if task.distance is not None and distances is not None:
-                    distances[episode[i]] = task.distance(_terminal_state(infos[i]))
+                    distances[episode[i]] = task.distance(terminal_state(infos[i]))
             episode[dones] += env.num_envs
             begin_episodes(act, dones)
             progress.advance(int((dones & playing).sum()))
@@ -152,7 +172,12 @@ def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
         )
 
 
-def _terminal_state(info: Mapping[str, Any]) -> np.ndarray:
+def terminal_state(info: Mapping[str, Any]) -> np.ndarray:
+    """Return the state at the end of an episode, from the step's info.
+
+    Raises:
+        ValueError: the terminal observation holds no state.
+    """
     terminal = info["terminal_observation"]
     if not isinstance(terminal, dict):
         return terminal

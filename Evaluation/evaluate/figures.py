@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from stable_baselines3.common.vec_env import VecEnv
 
+from Common.commands.wording import plural
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import (
@@ -104,7 +105,9 @@ def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> 
         figures: the figures; those on training seeds, `id_<name>`, get a column if present.
         title: title of the table; default: the number of unseen seeds.
     """
-    table = Table(title=title or f"The student on {figures['episodes']:.0f} unseen seeds")
+    table = Table(
+        title=title or f"The student on {plural(int(figures['episodes']), 'unseen seed')}"
+    )
     table.add_column("figure")
     columns = {"": "value"}
     if f"{ID}return" in figures:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from Common.commands.wording import plural
 from Common.errors import UserError
 from Enviroment import seeds
 
@@ -54,7 +55,7 @@ def describe_seeds(episodes: range) -> str:
     """Return a description for titles, e.g. "100 unseen seeds"."""
     for block, name in ((seeds.EVALUATION, "unseen"), (seeds.VALIDATION, "validation")):
         if episodes.start in block:
-            return f"{len(episodes)} {name} seeds"
+            return plural(len(episodes), f"{name} seed")
     return f"{len(episodes)} training seeds"
 
 

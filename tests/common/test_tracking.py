@@ -25,13 +25,17 @@ from Common.places import ROOT
 from Common.runs import tracking
 from Common.runs.files import read_metrics
 from Common.runs.tracking import RunTracker, package_versions, write_config
+from Common.runs.wandb_run import WandbLabels
 
 
 def make_tracker(
     run_dir: Path, mode: tracking.WandbMode = "disabled", config: dict[str, Any] | None = None
 ) -> RunTracker:
     return RunTracker(
-        run_dir, wandb_mode=mode, project="tests", name=run_dir.name, config=config or {}
+        run_dir,
+        wandb_mode=mode,
+        labels=WandbLabels(run_dir.name, project="tests"),
+        config=config or {},
     )
 
 
@@ -44,11 +48,11 @@ def log_two_points(tracker):
     tracker.close()
 
 
-def wandb_history(run_dir: Path) -> list[dict]:
-    """The rows of an offline run: protobuf records in LevelDB's log format, 32 KB blocks."""
+def wandb_records(run_dir: Path) -> list[Any]:
+    """The records of an offline run: protobuf in LevelDB's log format, 32 KB blocks."""
     wandb.teardown()  # ends W&B's process, which writes the file's end only after `finish`
     (path,) = run_dir.glob("wandb/offline-run-*/*.wandb")
-    data, rows, parts, offset = path.read_bytes(), [], [], 7
+    data, records, parts, offset = path.read_bytes(), [], [], 7
     while offset + 7 <= len(data):
         if 32768 - offset % 32768 < 7:  # the rest of a block
             offset += 32768 - offset % 32768
@@ -57,13 +61,18 @@ def wandb_history(run_dir: Path) -> list[dict]:
         parts.append(data[offset + 7 : offset + 7 + length])
         offset += 7 + length
         if kind in (1, 4):  # complete, or the last part
-            record = vars(wandb_internal_pb2)["Record"].FromString(b"".join(parts))
+            records.append(vars(wandb_internal_pb2)["Record"].FromString(b"".join(parts)))
             parts = []
-            if record.HasField("history"):
-                items = record.history.item
-                rows.append(
-                    {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in items}
-                )
+    return records
+
+
+def wandb_history(run_dir: Path) -> list[dict]:
+    """The rows of an offline run."""
+    rows = [
+        {(i.key or "/".join(i.nested_key)): json.loads(i.value_json) for i in record.history.item}
+        for record in wandb_records(run_dir)
+        if record.HasField("history")
+    ]
     return [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows]
 
 
@@ -169,6 +178,36 @@ def test_wandb_offline_gets_the_same_keys_and_a_video(tmp_path):
 
 
 @pytest.mark.usefixtures("_no_wandb_account")
+def test_every_row_of_wandb_has_both_x_axes(tmp_path):
+    """Of a student that learns from a dataset, whose axis at first is the gradient steps."""
+    labels = WandbLabels(
+        *("Pusher-BC_phase-run0", "student", "Pusher-BC_phase", ("Pusher", "BC", "x" * 100, "BC")),
+        x_axis="time/gradient_steps",
+    )
+    tracker = RunTracker(tmp_path, wandb_mode="offline", labels=labels, config={})
+    video = tmp_path / "episode.mp4"
+    video.write_bytes(b"not decoded by W&B")
+    tracker.write({"a": 1.0, "time/env_steps": 100, "time/gradient_steps": 5}, {}, 5)
+    tracker.video("eval/video", video, 5)
+    tracker.write({"b": 2.0}, {}, 6)
+    tracker.close()
+    records = wandb_records(tmp_path)
+    rows = wandb_history(tmp_path)
+    assert len(rows) == 3
+    for row in rows:
+        assert (row["time/env_steps"], row["time/gradient_steps"]) == (100, 5)
+    metrics = [record.metric for record in records if record.HasField("metric")]
+    assert {m.name for m in metrics} >= {"time/env_steps", "time/gradient_steps", "step"}
+    assert {m.glob_name: m.step_metric for m in metrics if m.glob_name} == {
+        "*": "time/gradient_steps"
+    }
+    (run,) = [record.run for record in records if record.HasField("run")]
+    assert (run.project, run.run_group) == ("vision-distillation", "Pusher-BC_phase")
+    assert (run.display_name, run.job_type) == ("Pusher-BC_phase-run0", "student")
+    assert sorted(run.tags) == ["BC", "Pusher", "x" * 64]
+
+
+@pytest.mark.usefixtures("_no_wandb_account")
 def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
     run_dir = tmp_path / "run"
     script = tmp_path / "script_with_code.py"
@@ -176,8 +215,11 @@ def test_no_secret_and_no_code_in_the_run_folder(tmp_path):
         textwrap.dedent(f"""
         import pathlib
         from Common.runs.tracking import RunTracker
+        from Common.runs.wandb_run import WandbLabels
         run_dir = pathlib.Path({str(run_dir)!r})
-        tracker = RunTracker(run_dir, wandb_mode="offline", project="p", name="n", config={{}})
+        tracker = RunTracker(
+            run_dir, wandb_mode="offline", labels=WandbLabels("n", project="p"), config={{}}
+        )
         tracker.write({{"a": 1.0}}, {{}}, 1)
         print("printed-secret")
         tracker.close()

@@ -12,7 +12,7 @@ import wandb
 from Common.errors import UserError
 from Common.runs.files import read_metrics
 from Common.runs.tracking import RunTracker, write_config
-from Common.runs.wandb_run import WandbMode
+from Common.runs.wandb_run import WandbLabels, WandbMode
 from tests.common.test_tracking import wandb_history
 from tests.support.faults.killed_child import largest_file, run_child
 
@@ -31,8 +31,7 @@ def tracker(tmp_path, monkeypatch):
         return RunTracker(
             tmp_path / "run",
             wandb_mode=mode,
-            project="tests",
-            name="run",
+            labels=WandbLabels("run", project="tests"),
             config={},
             position=position,
         )

@@ -27,9 +27,11 @@ from Evaluation.video import (
     draw_inset,
     drawn_steps,
     encode,
+    play,
     record_video,
     video_fps,
     video_width,
+    write_video,
 )
 from Models.student.bundle import save_student
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -138,6 +140,22 @@ def test_without_frames_the_corner_stays_empty(tmp_path):
     _, frames = decode(path)
     assert len(frames) == STEPS + 1
     assert np.abs(frames[0] - gymnasium_episode(11)[1][0]).mean() < 3
+
+
+def test_a_caption_is_on_every_picture_and_names_the_outcome(tmp_path):
+    """In fast quality, which the videos of evaluations have."""
+    env = DummyVecEnv([Seen])
+    played = play(act, env, TASK, 11)
+    total, pictures = gymnasium_episode(11)
+    # Reacher's fingertip is further than 2 cm from its target: actions of 0.1 lead nowhere.
+    assert played.outcome(TASK).startswith(f"return {total:.1f}, no success (")
+    path = write_video(played, TASK, tmp_path / "a.mp4", 11, HEIGHT, "PPD, 25k steps", "fast")
+    _, frames = decode(path)
+    assert len(frames) == STEPS + 1
+    assert (frames[:, :30].max(axis=(1, 2, 3)) > 200).all()  # white letters
+    assert np.median(frames[:, :20]) < np.median(pictures[0][:20]) / 2  # on a dark band
+    below = frames[0, 60:, 80:].mean(axis=(0, 1))
+    np.testing.assert_allclose(below, pictures[0][60:, 80:].mean(axis=(0, 1)), atol=20)
 
 
 def broken(tmp_path, monkeypatch, what):

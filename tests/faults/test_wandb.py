@@ -14,6 +14,7 @@ import wandb
 from Common.runs import wandb_run
 from Common.runs.files import read_metrics
 from Common.runs.tracking import RunTracker
+from Common.runs.wandb_run import WandbLabels
 from tests.common.test_tracking import TWO_POINTS, log_two_points, wandb_history
 
 KEY = "0123456789" * 4  # no account has it
@@ -77,7 +78,9 @@ def use(monkeypatch, tmp_path) -> Iterator:
 
 def online(tmp_path) -> RunTracker:
     folder = tmp_path / "run"
-    return RunTracker(folder, wandb_mode="online", project="tests", name="run", config={})
+    return RunTracker(
+        folder, wandb_mode="online", labels=WandbLabels("run", project="tests"), config={}
+    )
 
 
 def test_swallowed_from_the_start_the_run_goes_on_offline(use, tmp_path):

@@ -1,18 +1,15 @@
-"""Evaluation and progress during SB3's own PPO, on an environment of hand arithmetic."""
+"""Evaluation during SB3's own PPO, on an environment of hand arithmetic."""
 
 from __future__ import annotations
-
-import io
 
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import KVWriter, Logger
 
 from Common.errors import UserError
 from Enviroment import seeds
-from Evaluation.evaluate.callbacks import EvaluationCallback, ProgressBar
+from Evaluation.evaluate.callbacks import EvaluationCallback, evaluation_line
 from tests.support.fake_env import TASK, FakeVecEnv, return_of
 
 OD = range(seeds.VALIDATION.start, seeds.VALIDATION.start + 3)
@@ -30,11 +27,6 @@ class Points(KVWriter):
 
     def close(self):
         pass
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
 
 
 def make_model():
@@ -192,44 +184,133 @@ def test_bad_settings_are_refused_before_training(settings, message):
         make_callback(**settings)
 
 
-def test_without_a_terminal_a_line_every_ten_seconds():
-    # The clock gives one second more each time: at the start, then once or twice a step.
-    ticks = iter(range(1000))
-    stream = io.StringIO()
+# -- what is printed ------------------------------------------------------------------------------
+
+
+def test_every_evaluation_is_a_line(capsys):
+    model, points = make_model()
+    act_by_steps(model, {0: 0.5, 8: 0.25, 16: 1.5})
+    callback = make_callback(
+        eval_every=8, baselines={"teacher": [200.0] * 3, "blind": [-200.0] * 3}
+    )
+    model.learn(16, callback)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(evaluations(points)) == 3
+    for line, point in zip(lines, evaluations(points), strict=True):
+        assert f"return {point['eval/od_return']:.1f}" in line
+        assert f"success {100 * point['eval/od_success']:.0f}%" in line
+        assert f"skill {(point['eval/od_return'] + 200) / 400:.2f}" in line
+    assert [line.split(":")[0] for line in lines] == ["eval 0", "eval 8", "eval 16"]
+    assert [line.endswith(" (best)") for line in lines] == [True, False, True]
+
+
+def test_a_line_lacks_what_is_unknown():
+    assert evaluation_line(25_344, {"eval/return": -29.64}, "eval/", is_best=False) == (
+        "eval 25.3k: return -29.6"
+    )
+
+
+def test_the_first_validation_episode_is_filmed_until_that_fails():
     model, _ = make_model()
-    model.learn(64, ProgressBar(stream, clock=lambda: float(next(ticks))))
-    lines = stream.getvalue().splitlines()
-    assert 2 <= len(lines) <= 5  # 32 steps, so some 35 seconds
-    assert lines[-1].startswith("64 of 64 steps, ")
-    assert "steps/s" in lines[-1]
-    assert "\r" not in stream.getvalue()
+    act_by_steps(model, {0: 0.5, 8: 0.25, 16: 1.5})
+    callback = make_callback(eval_every=8)
+    filmed = []
+
+    def film(played, step):
+        filmed.append((step, played.episode_return, len(played.actions), played.distance))
+        return step < 8
+
+    callback.film = film
+    model.learn(16, callback)
+    length = 3 + OD[0] % 4  # at its end, the distance is the step
+    assert filmed == [
+        (0, pytest.approx(return_of(OD[0], 0.5)), length, length),
+        (8, pytest.approx(return_of(OD[0], 0.25)), length, length),
+    ]
 
 
-def test_return_and_kl_are_shown_when_they_have_been_logged():
-    class Log(ProgressBar):
-        def _on_rollout_start(self):
-            self.logger.record("train/kl", 0.125)
-            self.logger.record("rollout/ep_return", -31.5)
+# -- until_skill ----------------------------------------------------------------------------------
 
-    stream = io.StringIO()
-    model, _ = make_model()
-    model.learn(16, Log(stream))
-    assert stream.getvalue().endswith("steps/s, return -31.5, KL 0.125\n")
-    assert len(model.logger.output_formats) == 1  # nothing of the bar's is left behind
+FURTHER = range(OD.stop, OD.stop + 6)
 
 
-def test_on_a_terminal_there_is_a_bar():
-    stream = Terminal()
-    model, _ = make_model()
-    model.learn(16, CallbackList([make_callback(), ProgressBar(stream)]))
-    assert "16/16" in stream.getvalue()
-    assert "steps/s" in stream.getvalue()
+def baselines_for(action, n=9):
+    """A student that always does `action` has skill 1; one that does 0, skill 0."""
+    played = range(OD.start, OD.start + n)
+    return {
+        "teacher": [return_of(seed, action) for seed in played],
+        "blind": [return_of(seed, 0.0) for seed in played],
+    }
 
 
-def test_progress_of_a_resumed_run_starts_where_it_was():
-    model, _ = make_model()
-    model.learn(16)
-    stream = io.StringIO()
-    ticks = iter([0.0, *[4.0] * 100])
-    model.learn(8, ProgressBar(stream, clock=lambda: next(ticks)), reset_num_timesteps=False)
-    assert stream.getvalue() == "24 of 24 steps, 2 steps/s\n"  # 8 steps in 4 seconds
+def test_training_stops_at_a_skill_that_further_seeds_confirm(capsys):
+    model, points = make_model()
+    # Skill is the action here: 0.9 at 0 and 8, 0.96 at 16.
+    act_by_steps(model, {0: 0.5, 8: 0.9, 16: 0.96})
+    saved, env = [], FakeVecEnv(2, grouped=False)
+    callback = make_callback(
+        env,
+        eval_every=8,
+        baselines=baselines_for(1.0),
+        until_skill=0.95,
+        save_best=lambda stats: saved.append(model.num_timesteps),
+        best_return=1e9,  # of an earlier, luckier evaluation
+    )
+    model.learn(64, callback)
+    assert [point["step"] for point in evaluations(points)] == [0, 8, 16]
+    assert callback.reached and vars(model)["stop_training"]
+    assert model.num_timesteps == 18  # SB3's own loop makes one step more than ours
+    assert evaluations(points)[-1]["eval/confirmed_skill"] == pytest.approx(0.96)
+    assert all("eval/confirmed_skill" not in point for point in evaluations(points)[:-1])
+    assert saved == [16]  # the best student is the one at the stop
+    assert callback.best_step == 16
+    assert set(FURTHER) <= set(env.finished)
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .endswith("(best); skill 0.96 on 6 further seeds: the target is reached")
+    )
+
+
+def test_a_lucky_evaluation_does_not_stop_training(capsys):
+    """On the further seeds the teacher is twice as far from blind, so skill is the half."""
+    model, points = make_model()
+    act_by_steps(model, {0: 1.0, 8: 1.0})
+    baselines = baselines_for(1.0)
+    baselines["teacher"][3:] = [return_of(seed, 2.0) for seed in FURTHER]
+    callback = make_callback(eval_every=8, baselines=baselines, until_skill=0.95)
+    model.learn(8, callback)
+    assert not callback.reached
+    first, last = evaluations(points)
+    assert first["eval/confirmed_skill"] == pytest.approx(0.5)
+    assert "eval/confirmed_skill" not in last  # training has ended anyway
+    assert "0.50 on 6 further seeds: not yet the target" in capsys.readouterr().out
+
+
+def test_a_resumed_run_knows_that_it_has_reached_its_target():
+    model, points = make_model()
+    callback = make_callback(baselines=baselines_for(1.0), until_skill=0.95)
+    old = make_callback().capture()
+    del old["reached"]  # as in older checkpoints
+    callback.restore(old)
+    assert not callback.reached
+    callback.restore({**old, "reached": True, "_latest": 0})
+    model.learn(8, callback)
+    assert vars(model)["stop_training"]
+    assert evaluations(points) == []
+
+
+@pytest.mark.parametrize(
+    ("baselines", "message"),
+    [
+        ({}, "the return of the teacher and a blind student, which the teacher's bundle lacks"),
+        (
+            {"teacher": [0.0] * 9},
+            r"the return of a blind student, .*python -m Evaluation\.blind RUN",
+        ),
+        (baselines_for(1.0, 8), "needs 9 validation seeds: .* at most 2"),
+    ],
+)
+def test_a_target_that_cannot_be_confirmed_is_refused_before_training(baselines, message):
+    with pytest.raises(UserError, match=message):
+        make_callback(baselines=baselines, until_skill=0.95)

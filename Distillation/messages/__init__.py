@@ -1,0 +1,1 @@
+"""What a run prints about itself: its banner, and the commands that come next."""
