@@ -23,13 +23,14 @@ from Common.files.locks import locked
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
-from Distillation.flags.in_force import effective_settings
+from Distillation.flags.in_force import PHASES, effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import default_values, parse
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
 from Distillation.flags.uses import unused_flags_note
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
+from Distillation.phases import data_folders, plan
 from Distillation.report import report
 from Distillation.resume import (
     Checkpointer,
@@ -77,7 +78,7 @@ def main(
             task = get_task(task) if isinstance(task, str) else task
             script = ["python", *f"Distillation/{task.script}".split()]
             flags = parse(task, arguments)
-            if note := unused_flags_note(flags, default_values(task, flags.method.name)):
+            if note := unused_flags_note(flags, default_values(task, flags.method.phases)):
                 distributed.print_line(note)
             run(task, flags, command or [*script, *arguments])
         except distributed.RankLostError:  # has already printed its message
@@ -114,6 +115,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
                 overwrite=flags.run.overwrite,
                 resume=flags.run.resume,
                 hint="Continue it with --resume. ",
+                besides=data_folders(flags),
             )
         teacher_setup = load_teacher_setup(task, flags, device)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
@@ -121,6 +123,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.callback(env.close)
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teacher_setup, device, env, initial)
+        if text := plan(flags):
+            distributed.print_line(text)
         _distil(setting, folder, command, signals)
     return folder
 
@@ -190,7 +194,10 @@ def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
 
 def _configuration(setting: Setting) -> dict[str, Any]:
     """Return the configuration for `config.json`."""
-    names = {"task": setting.task.name, "method": setting.flags.method.name}
+    method = setting.flags.method
+    names: dict[str, Any] = {"task": setting.task.name, "method": method.name}
+    if len(method.phases) > 1:
+        names[PHASES] = list(method.phases)
     own = describe_custom(setting.task)
     groups = effective_settings(setting.flags)
     groups["run"] |= {"device": str(setting.device), "threads": torch.get_num_threads()}

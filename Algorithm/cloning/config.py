@@ -14,6 +14,7 @@ class CloningConfig:
     """Settings of supervised learning."""
 
     loss_type: str = "NLL"  # one of LOSS_TYPES
+    nll_beta: float = 0.5  # of BetaNLL, as its authors recommend
     gradient_steps: int = 8_000
     batch_size: int = 128  # samples
     learning_rate: float = 1e-3  # at the beginning
@@ -47,21 +48,31 @@ class CloningConfig:
                 f"`learning_rate` {self.learning_rate} and `max_grad_norm` {self.max_grad_norm} "
                 f"must be above 0, `weight_decay` {self.weight_decay} at least 0."
             )
+        if not 0 <= self.nll_beta <= 1:
+            raise UserError(f"`nll_beta` {self.nll_beta} must be between 0 and 1.")
         if not 0 <= self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be a share of the episodes below 1.")
 
 
 @dataclass(frozen=True)
+class Decay:
+    """The learning rate over all gradient steps of a training: warm-up, then cosine decay."""
+
+    steps: int  # of the whole training
+    first: float  # learning rate at step 0, without warm-up
+    final: float  # at the end
+    warmup: int = 0  # steps in which it rises linearly
+
+    def at(self, step: int) -> float:
+        """Return final + (first - final) (1 + cos(pi t)) / 2 at the share t of the training."""
+        share = step / self.steps
+        rate = self.final + (self.first - self.final) * (1 + math.cos(math.pi * share)) / 2
+        return rate * min(1.0, (step + 1) / (self.warmup + 1))
+
+
+@dataclass(frozen=True)
 class Phase:
-    """Gradient steps `first` to `stop - 1`, with one decay of the learning rate."""
+    """Gradient steps `first` to `stop - 1` on the same data."""
 
     first: int
     stop: int
-    learning_rate: float  # at `first`
-    final_learning_rate: float  # at `stop`
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return final + (first - final) (1 + cos(pi t)) / 2 at the share t of the phase."""
-        share = (step - self.first) / (self.stop - self.first)
-        fall = self.learning_rate - self.final_learning_rate
-        return self.final_learning_rate + fall * (1 + math.cos(math.pi * share)) / 2

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning.aggregate import Aggregate
-from Algorithm.cloning.bc import check_enough, clone_phase
-from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.bc import check_enough
+from Algorithm.cloning.config import CloningConfig, Decay, Phase
 from Algorithm.cloning.dagger_round import Round
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
@@ -51,7 +51,9 @@ class DaggerConfig:
     rounds: int = 5
     env_steps: int = 3_200  # per round, all environments together
     gradient_steps: int = 1_000  # per round
-    learning_rate: float = 5e-4  # at the beginning of a round; decays as in CloningConfig
+    # At the beginning of round 1 without a round 0: otherwise the decay of round 0 goes on.
+    learning_rate: float = 5e-4
+    warmup: float = 0.1  # share of the gradient steps in which it rises to that
     new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampled
     beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
     beta: float = 0.5  # in round 1; not used by "zero"
@@ -64,6 +66,8 @@ class DaggerConfig:
                 raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
         if not self.learning_rate > 0:
             raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"`warmup` {self.warmup} must be a share of the steps below 1.")
         if self.new_share is not None and not 0 <= self.new_share <= 1:
             raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
         if self.beta_schedule not in BETA_SCHEDULES:
@@ -200,12 +204,20 @@ class DAgger(SupervisedLearner):
 
     def _plan(self, clones: bool) -> list[Phase]:
         """Return round 0, which may be empty, and the other rounds."""
-        d, final = self.dagger, self.config.final_learning_rate
-        phases = [clone_phase(self.config) if clones else Phase(0, 0, 0.0, 0.0)]
-        for _ in range(d.rounds):
+        phases = [Phase(0, self.config.gradient_steps if clones else 0)]
+        for _ in range(self.dagger.rounds):
             first = phases[-1].stop
-            phases.append(Phase(first, first + d.gradient_steps, d.learning_rate, final))
+            phases.append(Phase(first, first + self.dagger.gradient_steps))
         return phases
+
+    def decay(self, steps: int) -> Decay:
+        """Return one decay over all rounds: a rate that rises again undoes what was learned."""
+        config, dagger = self.config, self.dagger
+        if self.phases[0].stop:
+            return Decay(steps, config.learning_rate, config.final_learning_rate)
+        # The optimizer is new, and its first steps would be too long.
+        warmup = round(dagger.warmup * steps)
+        return Decay(steps, dagger.learning_rate, config.final_learning_rate, warmup)
 
     # -- collecting --------------------------------------------------------------------------------
 
@@ -274,7 +286,7 @@ class DAgger(SupervisedLearner):
     def _figures(self, student: Distribution, labels: Distribution) -> dict[str, Tensor]:
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
-        figures["loss"] = losses[self.config.loss_type]
+        figures["loss"] = self.loss(losses, student, labels)
         if self.accuracy.is_defined:
             figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
         return figures

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from Algorithm.method_registry import METHODS, Method
+from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import PPDConfig
 from Common.errors import UserError
 from Models.networks.encoders import ENCODERS
@@ -84,22 +84,43 @@ TEACHER = Takes(("teacher",))
 
 @dataclass(frozen=True)
 class ChosenMethod:
-    """Method. Give exactly one."""
+    """Method. Give one, or consecutive phases: C_data, BC_phase, Dagger_phase."""
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Return the names of all given methods."""
+        return tuple(name for name, given in dataclasses.asdict(self).items() if given)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Return the method, or the consecutive phases of one run.
+
+        Raises:
+            UserError: none is given, or several that are no such phases.
+        """
+        phases = in_order(self.given)
+        if not phases:
+            methods = ", ".join(f"--{name}" for name in METHODS)
+            given = " and ".join(f"--{name}" for name in self.given) or "none"
+            raise UserError(
+                f"Give exactly one method of {methods}, or consecutive phases of --C_data "
+                f"--BC_phase --Dagger_phase; given: {given}."
+            )
+        return phases
 
     @property
     def name(self) -> str:
-        """Return the name of the method. Raise UserError unless exactly one is given."""
-        chosen = [name for name, given in dataclasses.asdict(self).items() if given]
-        if len(chosen) != 1:
-            methods = ", ".join(f"--{name}" for name in METHODS)
-            given = " and ".join(f"--{name}" for name in chosen) or "none"
-            raise UserError(f"Give exactly one method of {methods}; given: {given}.")
-        return chosen[0]
+        """Return the name of the method: that of the last phase. Raise as `phases` does."""
+        return self.phases[-1]
 
     @property
     def chosen(self) -> Method:
-        """Return the registered method. Raise UserError unless exactly one is given."""
+        """Return the registered method: that of the last phase. Raise as `phases` does."""
         return METHODS[self.name]
+
+    def has_phase(self, name: str) -> bool:
+        """Return whether a method is given before another one, as a phase of the same run."""
+        return name in in_order(self.given)[:-1]
 
     def refuse(self, option: str, fitting: tuple[str, ...], hint: str = "") -> None:
         """Check that the chosen method supports an option.
@@ -111,8 +132,8 @@ class ChosenMethod:
         Raises:
             UserError: the chosen method does not support it.
         """
-        for name, given in dataclasses.asdict(self).items():
-            if given and name not in fitting:
+        for name in in_order(self.given)[-1:]:
+            if name not in fitting:
                 methods = ", ".join(f"--{method}" for method in fitting)
                 raise UserError(f"{option} is for {methods}, not for --{name}. {hint}".strip())
 
