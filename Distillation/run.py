@@ -42,7 +42,7 @@ from Distillation.resume import (
 )
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent, read_initial_student
-from Distillation.starting.teacher_data import collect_dataset
+from Distillation.starting.teacher_data import behaviour_noise, collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
@@ -123,7 +123,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.callback(env.close)
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teacher_setup, device, env, initial)
-        if text := plan(flags):
+        if text := plan(flags, behaviour_noise(flags, teacher_setup.teacher)):
             distributed.print_line(text)
         _distil(setting, folder, command, signals)
     return folder

@@ -1,12 +1,15 @@
-"""Settings of supervised learning and its learning rate."""
+"""Settings of supervised learning, its learning rate, and DAgger's rounds."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from Algorithm.cloning.losses import LOSS_TYPES
 from Common.errors import UserError
+
+BETA_NLL = "BetaNLL"
+LOSS_TYPES = ("NLL", BETA_NLL, "KL", "MSE")
+BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
 
 
 @dataclass(frozen=True)
@@ -15,15 +18,16 @@ class CloningConfig:
 
     loss_type: str = "NLL"  # one of LOSS_TYPES
     nll_beta: float = 0.5  # of BetaNLL, as its authors recommend
-    gradient_steps: int = 8_000
-    batch_size: int = 128  # samples
+    gradient_steps: int = 1_200
+    # Samples. For the same number of samples, more but smaller steps learn much faster at first.
+    batch_size: int = 32
     learning_rate: float = 1e-3  # at the beginning
     final_learning_rate: float = 0.0  # at the end of the cosine schedule
     weight_decay: float = 1e-4  # of AdamW
     max_grad_norm: float = 1.0  # of all gradients together
     held_out: float = 0.05  # share of the dataset's episodes, for validation
     validation_samples: int = 2_048  # maximum number
-    validate_every: int = 1_000  # gradient steps
+    validate_every: int = 400  # gradient steps
     log_every: int = 100  # gradient steps
 
     def __post_init__(self) -> None:
@@ -76,3 +80,52 @@ class Phase:
 
     first: int
     stop: int
+
+
+@dataclass(frozen=True)
+class DaggerConfig:
+    """Settings of the rounds. `CloningConfig` has the settings of learning."""
+
+    rounds: int = 2
+    env_steps: int = 3_600  # per round, all environments together
+    gradient_steps: int = 400  # per round
+    # At the beginning of round 1 without a round 0: otherwise the decay of round 0 goes on.
+    learning_rate: float = 5e-4
+    warmup: float = 0.1  # share of the gradient steps in which it rises to that
+    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampled
+    beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
+    beta: float = 0.5  # in round 1; not used by "zero"
+    beta_decay: float = 0.5  # per round, of "exponential"
+    deterministic: bool = True  # the student acts by its mode, as when deployed
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "env_steps", "gradient_steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
+        if not self.learning_rate > 0:
+            raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"`warmup` {self.warmup} must be a share of the steps below 1.")
+        if self.new_share is not None and not 0 <= self.new_share <= 1:
+            raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
+        if self.beta_schedule not in BETA_SCHEDULES:
+            names = ", ".join(BETA_SCHEDULES)
+            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is not one of {names}.")
+        if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
+            raise UserError(
+                f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
+            )
+
+    def beta_in(self, number: int) -> float:
+        """Return the share of steps in round `number` (from 1) in which the teacher acts.
+
+        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last round (beta if there
+        is only one). exponential: beta beta_decay^(number - 1).
+        """
+        done = (number - 1) / max(self.rounds - 1, 1)
+        return {
+            "zero": 0.0,
+            "constant": self.beta,
+            "linear": self.beta * (1 - done),
+            "exponential": self.beta * self.beta_decay ** (number - 1),
+        }[self.beta_schedule]

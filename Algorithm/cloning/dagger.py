@@ -7,7 +7,7 @@ Online Learning", AISTATS 2011, algorithm 3.1. Round 0 is behavioural cloning.
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from Algorithm.augmentation import AugmentationConfig
 from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import check_enough
-from Algorithm.cloning.config import CloningConfig, Decay, Phase
+from Algorithm.cloning.config import CloningConfig, DaggerConfig, Decay, Phase
 from Algorithm.cloning.dagger_round import Round
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
@@ -40,57 +40,6 @@ from Models.sb3.policies import within_bounds
 from Models.student.bundle import load_student
 from Models.student.policy import StudentPolicy
 from Models.teacher.policy import Teacher
-
-BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
-
-
-@dataclass(frozen=True)
-class DaggerConfig:
-    """Settings of the rounds. `CloningConfig` has the settings of learning."""
-
-    rounds: int = 5
-    env_steps: int = 3_200  # per round, all environments together
-    gradient_steps: int = 1_000  # per round
-    # At the beginning of round 1 without a round 0: otherwise the decay of round 0 goes on.
-    learning_rate: float = 5e-4
-    warmup: float = 0.1  # share of the gradient steps in which it rises to that
-    new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampled
-    beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
-    beta: float = 0.5  # in round 1; not used by "zero"
-    beta_decay: float = 0.5  # per round, of "exponential"
-    deterministic: bool = True  # the student acts by its mode, as when deployed
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "env_steps", "gradient_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
-        if not self.learning_rate > 0:
-            raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
-        if not 0 <= self.warmup < 1:
-            raise UserError(f"`warmup` {self.warmup} must be a share of the steps below 1.")
-        if self.new_share is not None and not 0 <= self.new_share <= 1:
-            raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
-        if self.beta_schedule not in BETA_SCHEDULES:
-            names = ", ".join(BETA_SCHEDULES)
-            raise UserError(f"`beta_schedule` {self.beta_schedule!r} is not one of {names}.")
-        if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
-            raise UserError(
-                f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
-            )
-
-    def beta_in(self, number: int) -> float:
-        """Return the share of steps in round `number` (from 1) in which the teacher acts.
-
-        zero: 0. constant: beta. linear: from beta in round 1 to 0 in the last round (beta if there
-        is only one). exponential: beta beta_decay^(number - 1).
-        """
-        done = (number - 1) / max(self.rounds - 1, 1)
-        return {
-            "zero": 0.0,
-            "constant": self.beta,
-            "linear": self.beta * (1 - done),
-            "exponential": self.beta * self.beta_decay ** (number - 1),
-        }[self.beta_schedule]
 
 
 class DAgger(SupervisedLearner):
@@ -324,7 +273,17 @@ class DAgger(SupervisedLearner):
         return {**super().capture(), **own}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state of `capture` (see `SupervisedLearner.restore`)."""
+        """Restore a state of `capture` (see `SupervisedLearner.restore`).
+
+        Raises:
+            UserError: as there; or the state is of a version with other learning rates.
+        """
+        if "warmup" not in settings_of(state, type(self).__name__)["dagger"]:
+            raise UserError(
+                "The saved state is of an older version, whose learning rate began anew in every "
+                "round: this one cannot continue it. Start over with `overwrite`, or continue with "
+                "that version."
+            )
         super().restore(state)
         self.data.restore(state["aggregate"])
         self.round, self._next_seed = state["round"], state["next_seed"]

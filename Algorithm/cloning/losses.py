@@ -12,11 +12,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from Algorithm.cloning.config import BETA_NLL
 from Common.errors import UserError
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 
-BETA_NLL = "BetaNLL"
-LOSS_TYPES = ("NLL", BETA_NLL, "KL", "MSE")
 _OF_CONTINUOUS_ACTIONS = (BETA_NLL, "MSE")
 
 
@@ -93,9 +92,9 @@ def loss_of_type(
 def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) -> Tensor:
     """Return the loss from which a sample's priority is computed, with minimum 0.
 
-    KL and MSE are used directly. An NLL, also the weighted one, is relative to that of the student's own mode, because a
-    density has no smallest NLL: ln pi_S(a_S) - ln pi_S(a_T) for discrete actions, and for
-    Gaussians, before a tanh, sum_i (m_S - m_T)^2 / (2 s_S^2).
+    KL and MSE are used directly. An NLL, also a weighted one, is relative to that of the student's
+    own mode, because a density has no smallest NLL: ln pi_S(a_S) - ln pi_S(a_T) for discrete
+    actions, and for Gaussians, before a tanh, sum_i (m_S - m_T)^2 / (2 s_S^2).
 
     Returns:
         `(B,)`, never below 0, without a gradient.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
+from Algorithm.cloning.config import DaggerConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import PPDConfig
 from Common.errors import UserError
@@ -198,7 +199,7 @@ class TrainingFlags:
     num_steps: Annotated[int | None, ROLLOUTS] = None
     # epochs per rollout
     num_epochs: Annotated[int, EPOCHS] = PPDConfig.n_epochs
-    # samples per minibatch; default: 256 (PPD, PPO), 128 (cloning)
+    # samples per minibatch; default: 256 (PPD, PPO), 32 (cloning)
     batch_size: Annotated[int | None, MINIBATCHES] = None
     # initial learning rate; default: 2e-3 (distillations), 1e-3 (others)
     learning_rate: Annotated[float | None, STUDENT] = None
@@ -229,22 +230,24 @@ class TrainingFlags:
 class CloningFlags:
     """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
 
-    num_data: Annotated[int, COLLECTION] = 100_000  # number of env steps to collect
-    # std of noise on actions, in half action ranges; games: share of random actions
-    behaviour_noise: Annotated[float, NOISE] = 0.0
-    # 5k, 10k, 50k, 100k, any number of env steps, or a folder; DAgger: also none
-    dataset: Annotated[str, LABELS] = "100k"
+    num_data: Annotated[int, COLLECTION] = 20_000  # number of env steps to collect
+    # std of noise on actions, in half action ranges, default 0.2 (0 without bounds); discrete
+    # actions: share of random ones, default 0.1
+    behaviour_noise: Annotated[float | None, NOISE] = None
+    # 5k, 20k, 100k, any number of env steps, or a folder; DAgger: also none
+    dataset: Annotated[str, LABELS] = "20k"
     collect_missing: Annotated[bool, LABELS] = False  # collect the dataset if missing
-    # loss to the teacher's action (NLL, MSE) or distribution (KL)
-    loss_type: Annotated[Literal["NLL", "KL", "MSE"], LABELS] = "NLL"
+    # loss to the teacher's action (MSE, NLL, BetaNLL) or distribution (KL)
+    loss_type: Annotated[Literal["NLL", "BetaNLL", "KL", "MSE"], LABELS] = "NLL"
     # prioritisation of samples by their loss; 0: uniform sampling
     alpha: Annotated[float, LABELS] = 0.0
     mode_alpha: Annotated[ModeAlpha, LABELS] = "constant"  # schedule of alpha
     folder_Dagger: Annotated[Path | None, ROUNDS] = None  # BC run folder that DAgger continues
-    rounds: Annotated[int, ROUNDS] = 5  # number of DAgger rounds
+    rounds: Annotated[int, ROUNDS] = DaggerConfig.rounds  # number of DAgger rounds
     # env steps per round; preferably whole episodes of all environments
-    round_env_steps: Annotated[int, ROUNDS] = 3_600
-    round_gradient_steps: Annotated[int, ROUNDS] = 1_000  # gradient steps per round
+    round_env_steps: Annotated[int, ROUNDS] = DaggerConfig.env_steps
+    # gradient steps per round
+    round_gradient_steps: Annotated[int, ROUNDS] = DaggerConfig.gradient_steps
     beta_schedule: Annotated[BetaSchedule, ROUNDS] = "zero"  # schedule of the teacher's share
 
 
@@ -275,12 +278,12 @@ class RunFlags:
     wandb: Annotated[Literal["offline", "online", "disabled"], STUDENT] = "offline"  # W&B mode
     # resume the run or dataset in the folder
     resume: Annotated[bool, EVERY] = False
-    # interval of checkpoints; default: 25000 env steps; cloning: 1000 gradient steps
+    # interval of checkpoints; default: 25000 env steps; cloning: 400 gradient steps
     checkpoint_every: Annotated[int | None, STUDENT] = None
     checkpoint_minutes: Annotated[float, STUDENT] = 5.0  # maximum minutes between checkpoints
     # number of newest checkpoints to keep, in addition to the best
     keep: Annotated[int, STUDENT] = 2
-    # interval of evaluations; default: 25000 env steps; cloning: 1000 gradient steps
+    # interval of evaluations; default: 25000 env steps; cloning: 400 gradient steps
     eval_every: Annotated[int | None, STUDENT] = None
     # episodes per evaluation, each on training (ID) and validation seeds (OD)
     eval_episodes: Annotated[int, STUDENT] = 20

@@ -11,8 +11,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule
 
 from Algorithm.augmentation import AugmentationConfig
-from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.dagger import DaggerConfig
+from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import OnPolicyConfig
@@ -147,7 +146,9 @@ class Flags:
     @property
     def _interval(self) -> int:
         chosen = self._chosen
-        return 1_000 if chosen is not None and chosen.counts == "gradient steps" else 25_000
+        if chosen is None or chosen.counts == "env steps":
+            return 25_000
+        return DaggerConfig.gradient_steps  # before and after each round of DAgger
 
     @property
     def rollout(self) -> int:

@@ -10,6 +10,7 @@ from Common.errors import UserError
 from Common.runs import run_folder
 from Distillation.flags.resolve import Flags
 from Distillation.phases import DATA
+from Enviroment.dataset.behaviour_noise import default_noise
 from Enviroment.dataset.collect import check_content, collect, is_complete
 from Enviroment.dataset.format import IDENTITY
 from Enviroment.dataset.reader import TeacherDataset, dataset_folder, parse_count, resolve_dataset
@@ -25,6 +26,12 @@ def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
     if flags.run.output is not None:
         folder = run_folder.locate(flags.run.output, Path())
     return _collect(task, flags, teacher, folder, num_data, resume=flags.run.resume)
+
+
+def behaviour_noise(flags: Flags, teacher: Teacher) -> float:
+    """Return the noise of a collection: that of the flag, or the default for the actions."""
+    given = flags.cloning.behaviour_noise
+    return default_noise(teacher.description.action_space) if given is None else given
 
 
 def find_dataset(task: Task, flags: Flags, teacher: Teacher, run: Path) -> TeacherDataset:
@@ -110,7 +117,7 @@ def _collect(
         TeacherLabeller(copy.deepcopy(teacher).to("cpu")),
         folder,
         num_data,
-        behaviour_noise=flags.cloning.behaviour_noise,
+        behaviour_noise=behaviour_noise(flags, teacher),
         resume=resume,
         workers=flags.run.workers,
         n_workers=flags.run.threads,

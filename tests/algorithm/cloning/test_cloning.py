@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import Logger
 
 from Algorithm.augmentation import AugmentationConfig, Augmenter
 from Algorithm.cloning.bc import BehaviouralCloning
-from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.config import CloningConfig, Decay
 from Algorithm.cloning.data import BatchReader, split_episodes
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
 from Common.errors import UserError
@@ -206,7 +206,12 @@ def test_learning_rate_falls_by_a_cosine() -> None:
         0.002 + 0.004 * (1 - math.sqrt(0.5)),
     ]
     assert recorder.curve("train/learning_rate") == pytest.approx(falls)
-    assert Phase(10, 20, 1.0, 0.0).learning_rate_at(15) == pytest.approx(0.5)
+
+
+def test_learning_rate_rises_before_it_falls() -> None:
+    # Cosine 1, 0.75, 0.25, 0 at the thirds; the warm-up of 2 steps takes 1/3 and 2/3 of it.
+    decay = Decay(steps=3, first=1.0, final=0.0, warmup=2)
+    assert [decay.at(step) for step in range(3)] == pytest.approx([1 / 3, 0.75 * 2 / 3, 0.25])
 
 
 # -- data -----------------------------------------------------------------------------
@@ -363,7 +368,7 @@ def test_mse_of_discrete_actions() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"loss_type": "L1"}, "'L1' is not one of NLL, KL, MSE"),
+        ({"loss_type": "L1"}, "'L1' is not one of NLL, BetaNLL, KL, MSE"),
         ({"batch_size": 0}, "`batch_size` 0"),
         ({"gradient_steps": -1}, "gradient_steps` -1"),
         ({"learning_rate": 0.0}, "`learning_rate` 0.0"),
