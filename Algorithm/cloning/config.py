@@ -16,7 +16,7 @@ BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
 class CloningConfig:
     """Settings of supervised learning."""
 
-    loss_type: str = "NLL"  # one of LOSS_TYPES
+    loss_type: str = "KL"  # one of LOSS_TYPES
     nll_beta: float = 0.5  # of BetaNLL, as its authors recommend
     gradient_steps: int = 1_200
     # Samples. For the same number of samples, more but smaller steps learn much faster at first.

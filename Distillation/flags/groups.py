@@ -237,8 +237,8 @@ class CloningFlags:
     # 5k, 20k, 100k, any number of env steps, or a folder; DAgger: also none
     dataset: Annotated[str, LABELS] = "20k"
     collect_missing: Annotated[bool, LABELS] = False  # collect the dataset if missing
-    # loss to the teacher's action (MSE, NLL, BetaNLL) or distribution (KL)
-    loss_type: Annotated[Literal["NLL", "BetaNLL", "KL", "MSE"], LABELS] = "NLL"
+    # loss to the teacher's distribution (KL) or action (MSE, NLL, BetaNLL)
+    loss_type: Annotated[Literal["NLL", "BetaNLL", "KL", "MSE"], LABELS] = "KL"
     # prioritisation of samples by their loss; 0: uniform sampling
     alpha: Annotated[float, LABELS] = 0.0
     mode_alpha: Annotated[ModeAlpha, LABELS] = "constant"  # schedule of alpha

@@ -15,6 +15,7 @@ from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.loop import SupervisedLearner
 from Common.errors import UserError
 from Common.runs.tracking import read_metrics
+from Distillation.flags.in_force import comparable, effective_settings
 from Distillation.flags.parse import parse
 from Distillation.flags.uses import UnusedFlagsError
 from Distillation.phases import plan
@@ -168,6 +169,14 @@ def test_what_no_phase_uses_is_refused(flags: str, useless: str) -> None:
 def test_phases_that_are_no_run(flags: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         parse(get_task("Pusher"), flags.split())
+
+
+def test_a_configuration_of_phases_compares_like_one_of_a_method() -> None:
+    flags = parse(get_task("Pusher"), list(ALL))
+    names = {"task": "Pusher", "method": "Dagger_phase", "phases": list(flags.method.phases)}
+    config = json.loads(json.dumps({**effective_settings(flags), **names}, default=str))
+    assert comparable(config) == config
+    assert config["cloning"]["num_data"] == 300 and "dataset" not in config["cloning"]
 
 
 def test_the_plan_has_the_budget_of_every_phase() -> None:
