@@ -26,7 +26,7 @@ from Algorithm.cloning.dagger_round import Round
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
 from Algorithm.cloning.loop import SupervisedLearner
-from Algorithm.cloning.losses import cloning_losses
+from Algorithm.cloning.losses import cloning_losses, minimised
 from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
@@ -235,7 +235,7 @@ class DAgger(SupervisedLearner):
     def _figures(self, student: Distribution, labels: Distribution) -> dict[str, Tensor]:
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
-        figures["loss"] = self.loss(losses, student, labels)
+        figures["loss"] = minimised(losses, student, labels, self.config)
         if self.accuracy.is_defined:
             figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
         return figures

@@ -29,12 +29,7 @@ from Algorithm.cloning.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.cloning.losses import (
-    check_families,
-    cloning_losses,
-    loss_of_type,
-    priority_loss,
-)
+from Algorithm.cloning.losses import check_families, cloning_losses, minimised, priority_loss
 from Algorithm.cloning.replay import Draw, PrioritisedReplay, ReplayConfig
 from Algorithm.finite import StepGuard
 from Algorithm.meter import Meter, to_numbers
@@ -214,7 +209,7 @@ class SupervisedLearner:
         assert isinstance(obs, dict)  # like those of the batch
         student = self.policy.distribution(obs)
         losses = cloning_losses(student, batch.teacher)
-        per_sample = self.loss(losses, student, batch.teacher)
+        per_sample = minimised(losses, student, batch.teacher, self.config)
         if draw.weights is not None:
             per_sample = per_sample * upload(draw.weights, self.device)
         loss = per_sample.mean()
@@ -235,13 +230,6 @@ class SupervisedLearner:
         )
         self._learning_rate = learning_rate
 
-    def loss(
-        self, losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
-    ) -> Tensor:
-        """Return the loss that is minimised, before importance weights: `(B,)`."""
-        config = self.config
-        return loss_of_type(config.loss_type, losses, student, teacher, config.nll_beta)
-
     # -- validation and logging -------------------------------------------------------------------
 
     def validate(self) -> dict[str, float]:
@@ -260,7 +248,8 @@ class SupervisedLearner:
                 student = self.policy.distribution(batch.obs)
                 losses = cloning_losses(student, batch.teacher)
                 figures = self._means(losses, student, batch.teacher)
-                figures["loss"] = self.loss(losses, student, batch.teacher).mean()
+                loss = minimised(losses, student, batch.teacher, self.config)
+                figures["loss"] = loss.mean()
                 for name, value in figures.items():
                     sums[name] = sums.get(name, 0.0) + value.double() * (len(part) / n)
         return to_numbers(sums)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from Algorithm.cloning.config import BETA_NLL
+from Algorithm.cloning.config import BETA_NLL, CloningConfig
 from Common.errors import UserError
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 
@@ -71,22 +71,20 @@ def cloning_losses(student: Distribution, teacher: Distribution) -> dict[str, Te
     return losses
 
 
-def loss_of_type(
-    loss_type: str,
+def minimised(
     losses: Mapping[str, Tensor],
     student: Distribution,
     teacher: Distribution,
-    nll_beta: float,
+    config: CloningConfig,
 ) -> Tensor:
-    """Return the loss of a type in `LOSS_TYPES`: `(B,)`.
+    """Return the loss that training minimises, before importance weights: `(B,)`.
 
     Args:
         losses: `cloning_losses` of these distributions.
-        nll_beta: beta of the beta-NLL.
     """
-    if loss_type == BETA_NLL:
-        return beta_nll_loss(student, teacher, nll_beta)
-    return losses[loss_type]
+    if config.loss_type == BETA_NLL:
+        return beta_nll_loss(student, teacher, config.nll_beta)
+    return losses[config.loss_type]
 
 
 def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) -> Tensor:

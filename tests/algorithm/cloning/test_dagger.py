@@ -293,19 +293,6 @@ def test_a_cloned_student_skips_round_0() -> None:
     assert recorder.points[0]["dagger/round"] == 1
 
 
-@pytest.mark.parametrize("cloned", [False, True])
-def test_the_learning_rate_never_begins_anew(cloned: bool) -> None:
-    model, _, recorder = dagger(FakeData(), cloned=cloned)
-    model.learn()
-    rates = recorder.curve("train/learning_rate")
-    rises = 2 if cloned else 0  # a tenth of the 15 gradient steps: a new optimizer warms up
-    assert rates[rises:] == sorted(rates[rises:], reverse=True)
-    assert rates[: rises + 1] == sorted(rates[: rises + 1])
-    first = DAGGER.learning_rate if cloned else CLONING.learning_rate
-    assert first / 2 < max(rates) <= first
-    assert rates[-1] < first / 20
-
-
 def test_from_nothing_the_students_error_falls() -> None:
     model, _, recorder = dagger(env_steps=200, gradient_steps=150)
     model.learn()

@@ -15,6 +15,7 @@ from tests.algorithm.cloning.test_dagger import (
     DAGGER,
     BoundedFakeEnv,
     FakeData,
+    dagger,
     student,
     teacher,
 )
@@ -70,3 +71,14 @@ def test_what_a_bc_run_held_out_stays_held_out() -> None:
         assert data.seed == expected
     BehaviouralCloning(student(env), data := Recording(), CLONING, seed=6)
     assert data.seed == 6
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_the_learning_rate_never_begins_anew(cloned: bool) -> None:
+    model, _, recorder = dagger(FakeData(), cloned=cloned)
+    model.learn()
+    rates = recorder.curve("train/learning_rate")
+    rises = 2 if cloned else 0  # a tenth of the 15 gradient steps: a new optimizer warms up
+    assert rates[: rises + 1] == sorted(rates[: rises + 1])
+    assert rates[rises:] == sorted(rates[rises:], reverse=True)
+    assert rates[-1] < (DAGGER if cloned else CLONING).learning_rate / 20
