@@ -6,8 +6,9 @@ import torch, so that a command line can be parsed quickly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 from Common.lazy import import_name
@@ -33,6 +34,7 @@ class Method:
     labels_live: bool = True  # whether the teacher labels during training
     learns_rewards: bool = True  # False: its critic regresses to the teacher's values
     counts: Literal["env steps", "gradient steps"] = "env steps"  # unit of its logging points
+    follows: str = ""  # the method that may come before it in one command, as a phase
 
     def takes(self, option: str) -> bool:
         """Return whether the method takes a group of flags."""
@@ -117,6 +119,7 @@ _ALL = (
         labels_live=False,
         paper_column=5,
         counts="gradient steps",
+        follows="C_data",
     ),
     Method(
         "Dagger_phase",
@@ -129,10 +132,22 @@ _ALL = (
         paper_name="dagger",
         paper_column=6,
         counts="gradient steps",
+        follows="BC_phase",
     ),
 )
 METHODS: Mapping[str, Method] = {method.name: method for method in _ALL}
 LEARNERS: Mapping[str, Method] = {m.name: m for m in _ALL if m.family != "collection"}
+
+
+def in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Return methods as consecutive phases of one run; empty if they cannot be that.
+
+    Args:
+        names: at least one method, in any order.
+    """
+    phases = [name for name in METHODS if name in names]
+    follow = all(METHODS[b].follows == a for a, b in pairwise(phases))
+    return tuple(phases) if follow else ()
 
 
 def method_title(name: str) -> str:

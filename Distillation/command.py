@@ -31,7 +31,7 @@ def main(
     with exit_with_message(), fields_as_flags(FLAG_NAMES):
         task = get_task(task) if isinstance(task, str) else task
         flags = parse(task, arguments)
-        note = unused_flags_note(flags, default_values(task, flags.method.name))
+        note = unused_flags_note(flags, default_values(task, flags.method.phases))
     # After parsing, because torch, SB3 and W&B take seconds of processor time to import.
     from Distillation.run import run_command
 

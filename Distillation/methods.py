@@ -85,7 +85,7 @@ def make_method(setting: Setting, run_folder: Path) -> ReadyMethod:
     """Create the chosen method.
 
     Args:
-        run_folder: folder for the last and the best student of cloning.
+        run_folder: folder for the last and the best student of cloning, and of its dataset.
 
     Raises:
         UserError: teacher, dataset, environment or BC run do not fit.
@@ -94,7 +94,7 @@ def make_method(setting: Setting, run_folder: Path) -> ReadyMethod:
     if method.family == "on_policy":
         return _make_on_policy(setting)
     make = _make_dagger if "rounds" in method.options else _make_cloning
-    return make(setting, run_folder / CHECKPOINTS)
+    return make(setting, run_folder)
 
 
 def make_student_env(
@@ -171,9 +171,9 @@ def _learning_rate(flags: Flags, config: OnPolicyConfig) -> Schedule:
     return LinearSchedule(first, flags.final_learning_rate(first), end_fraction=1.0)
 
 
-def _make_cloning(setting: Setting, checkpoints: Path) -> ReadyMethod:
+def _make_cloning(setting: Setting, run_folder: Path) -> ReadyMethod:
     flags = setting.flags
-    dataset = find_dataset(setting.task, flags, setting.teacher)
+    dataset = find_dataset(setting.task, flags, setting.teacher, run_folder)
     model = BehaviouralCloning(
         _fresh_student(setting),
         TeacherSamples(dataset, blind=flags.student.blind),
@@ -183,11 +183,12 @@ def _make_cloning(setting: Setting, checkpoints: Path) -> ReadyMethod:
         flags.augmentation(),
     )
     return ReadyMethod(
-        model, lambda callback: model.learn(callback, checkpoints), seeds.DATASET.start, None
+        *(model, lambda callback: model.learn(callback, run_folder / CHECKPOINTS)),
+        *(seeds.DATASET.start, None),
     )
 
 
-def _make_dagger(setting: Setting, checkpoints: Path) -> ReadyMethod:
+def _make_dagger(setting: Setting, run_folder: Path) -> ReadyMethod:
     flags, task = setting.flags, setting.task
     seed = seeds.model(flags.training.run_index)
     first_seed = seeds.training(flags.training.run_index).start
@@ -199,7 +200,7 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> ReadyMethod:
         set_random_seed(seed)  # as a new student does, because rounds draw random numbers
         split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":
-        dataset = find_dataset(task, flags, setting.teacher)
+        dataset = find_dataset(task, flags, setting.teacher, run_folder)
     env = make_student_env(task, flags, flags.training.num_envs, first_seed)
     try:
         model = DAgger(
@@ -220,7 +221,10 @@ def _make_dagger(setting: Setting, checkpoints: Path) -> ReadyMethod:
     except BaseException:
         env.close()
         raise
-    return ReadyMethod(model, lambda callback: model.learn(callback, checkpoints), first_seed, env)
+    return ReadyMethod(
+        *(model, lambda callback: model.learn(callback, run_folder / CHECKPOINTS)),
+        *(first_seed, env),
+    )
 
 
 def _fresh_student(setting: Setting) -> StudentPolicy:

@@ -25,7 +25,7 @@ from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import COUNTERS, WandbLabels
-from Distillation.flags.in_force import effective_settings
+from Distillation.flags.in_force import PHASES, effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
@@ -33,6 +33,7 @@ from Distillation.messages.banner import banner, student_title
 from Distillation.messages.during import make_film, make_progress
 from Distillation.messages.next_commands import next_commands
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
+from Distillation.phases import data_folders, plan
 from Distillation.report import report
 from Distillation.resume import (
     Checkpointer,
@@ -45,7 +46,7 @@ from Distillation.resume import (
 from Distillation.starting.before_work import check_before_work
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent, read_initial_student
-from Distillation.starting.teacher_data import collect_dataset
+from Distillation.starting.teacher_data import behaviour_noise, collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
 from Enviroment.custom import describe_custom
@@ -103,6 +104,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
                 overwrite=flags.run.overwrite,
                 resume=flags.run.resume,
                 hint="Continue it with --resume. ",
+                besides=data_folders(flags),
             )
         teacher_setup = load_teacher_setup(task, flags, device)
         check_before_work(flags, teacher_setup)
@@ -111,6 +113,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.callback(env.close)
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teacher_setup, device, env, initial)
+        if text := plan(flags, behaviour_noise(flags, teacher_setup.teacher)):
+            distributed.print_line(text)
         _distil(setting, folder, command, signals)
     return folder
 
@@ -187,7 +191,10 @@ def _resolve(task: Task, flags: Flags) -> tuple[Flags, InitialStudent | None]:
 
 def _configuration(setting: Setting) -> dict[str, Any]:
     """Return the configuration for `config.json`."""
-    names = {"task": setting.task.name, "method": setting.flags.method.name}
+    method = setting.flags.method
+    names: dict[str, Any] = {"task": setting.task.name, "method": method.name}
+    if len(method.phases) > 1:
+        names[PHASES] = list(method.phases)
     own = describe_custom(setting.task)
     groups = effective_settings(setting.flags)
     groups["run"] |= {"device": str(setting.device), "threads": torch.get_num_threads()}

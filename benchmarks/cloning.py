@@ -59,14 +59,14 @@ _TOLERANCE_OF_MEANS = 0.05
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the benchmark; the defaults are those of `--BC_phase`."""
+    """Settings of the benchmark; the defaults are those of `--BC_phase`, with larger batches."""
 
     mode: str = "ImpaalaSmall"
     precisions: tuple[str, ...] = tuple(
         dict.fromkeys(["float32", fastest_precision(torch.device("cpu"))])
     )
     num_data: int = 20_000  # env steps in the dataset
-    batch_size: int = 128  # samples
+    batch_size: int = 128  # samples, as in published figures
     rounds: int = 5
     steps: int = 40  # gradient steps per round and loop
     loader_workers: int = 2

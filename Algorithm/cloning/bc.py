@@ -9,7 +9,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.config import CloningConfig, Decay, Phase
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.cloning.loop import SupervisedLearner
@@ -77,8 +77,11 @@ class BehaviouralCloning(SupervisedLearner):
                 validation, and that of the lowest validation loss.
         """
         self.checkpoints = None if checkpoints is None else Path(checkpoints)
-        self._run([clone_phase(self.config)], callback)
+        self._run([Phase(0, self.config.gradient_steps)], callback)
         return self
+
+    def decay(self, steps: int) -> Decay:
+        return Decay(steps, self.config.learning_rate, self.config.final_learning_rate)
 
     def made_with(self) -> dict[str, Any]:
         """Return the settings that must match (see `SupervisedLearner.made_with`)."""
@@ -110,11 +113,6 @@ class BehaviouralCloning(SupervisedLearner):
         model.restore(state)
         restore_generators(state[GENERATORS])
         return model
-
-
-def clone_phase(config: CloningConfig) -> Phase:
-    """Return behavioural cloning as a phase, which is round 0 of DAgger."""
-    return Phase(0, config.gradient_steps, config.learning_rate, config.final_learning_rate)
 
 
 def check_enough(n_samples: int, config: CloningConfig) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from Common.errors import UserError
 
-LOSS_TYPES = ("NLL", "KL", "MSE")
+BETA_NLL = "BetaNLL"
+LOSS_TYPES = ("NLL", BETA_NLL, "KL", "MSE")
 BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
 
 
@@ -15,16 +16,18 @@ BETA_SCHEDULES = ("zero", "constant", "linear", "exponential")
 class CloningConfig:
     """Settings of supervised learning."""
 
-    loss_type: str = "NLL"  # one of LOSS_TYPES
-    gradient_steps: int = 8_000
-    batch_size: int = 128  # samples
+    loss_type: str = "KL"  # one of LOSS_TYPES
+    nll_beta: float = 0.5  # of BetaNLL, as its authors recommend
+    gradient_steps: int = 1_200
+    # Samples. For the same number of samples, more but smaller steps learn much faster at first.
+    batch_size: int = 32
     learning_rate: float = 1e-3  # at the beginning
     final_learning_rate: float = 0.0  # at the end of the cosine schedule
     weight_decay: float = 1e-4  # of AdamW
     max_grad_norm: float = 1.0  # of all gradients together
     held_out: float = 0.05  # share of the dataset's episodes, for validation
     validation_samples: int = 2_048  # maximum number
-    validate_every: int = 1_000  # gradient steps
+    validate_every: int = 400  # gradient steps
     log_every: int = 100  # gradient steps
 
     def __post_init__(self) -> None:
@@ -49,34 +52,46 @@ class CloningConfig:
                 f"`learning_rate` {self.learning_rate} and `max_grad_norm` {self.max_grad_norm} "
                 f"must be above 0, `weight_decay` {self.weight_decay} at least 0."
             )
+        if not 0 <= self.nll_beta <= 1:
+            raise UserError(f"`nll_beta` {self.nll_beta} must be between 0 and 1.")
         if not 0 <= self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be a share of the episodes below 1.")
 
 
 @dataclass(frozen=True)
+class Decay:
+    """The learning rate over all gradient steps of a training: warm-up, then cosine decay."""
+
+    steps: int  # of the whole training
+    first: float  # learning rate at step 0, without warm-up
+    final: float  # at the end
+    warmup: int = 0  # steps in which it rises linearly
+
+    def at(self, step: int) -> float:
+        """Return final + (first - final) (1 + cos(pi t)) / 2 at the share t of the training."""
+        share = step / self.steps
+        rate = self.final + (self.first - self.final) * (1 + math.cos(math.pi * share)) / 2
+        return rate * min(1.0, (step + 1) / (self.warmup + 1))
+
+
+@dataclass(frozen=True)
 class Phase:
-    """Gradient steps `first` to `stop - 1`, with one decay of the learning rate."""
+    """Gradient steps `first` to `stop - 1` on the same data."""
 
     first: int
     stop: int
-    learning_rate: float  # at `first`
-    final_learning_rate: float  # at `stop`
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return final + (first - final) (1 + cos(pi t)) / 2 at the share t of the phase."""
-        share = (step - self.first) / (self.stop - self.first)
-        fall = self.learning_rate - self.final_learning_rate
-        return self.final_learning_rate + fall * (1 + math.cos(math.pi * share)) / 2
 
 
 @dataclass(frozen=True)
 class DaggerConfig:
     """Settings of the rounds. `CloningConfig` has the settings of learning."""
 
-    rounds: int = 5
-    env_steps: int = 3_200  # per round, all environments together
-    gradient_steps: int = 1_000  # per round
-    learning_rate: float = 5e-4  # at the beginning of a round; decays as in CloningConfig
+    rounds: int = 2
+    env_steps: int = 3_600  # per round, all environments together
+    gradient_steps: int = 400  # per round
+    # At the beginning of round 1 without a round 0: otherwise the decay of round 0 goes on.
+    learning_rate: float = 5e-4
+    warmup: float = 0.1  # share of the gradient steps in which it rises to that
     new_share: float | None = 0.5  # of a batch, from the latest round; None: as sampled
     beta_schedule: str = "zero"  # one of BETA_SCHEDULES: share of steps in which the teacher acts
     beta: float = 0.5  # in round 1; not used by "zero"
@@ -89,6 +104,8 @@ class DaggerConfig:
                 raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
         if not self.learning_rate > 0:
             raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"`warmup` {self.warmup} must be a share of the steps below 1.")
         if self.new_share is not None and not 0 <= self.new_share <= 1:
             raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
         if self.beta_schedule not in BETA_SCHEDULES:

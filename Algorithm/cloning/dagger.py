@@ -20,13 +20,13 @@ from torch import Tensor
 
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.aggregate import Aggregate
-from Algorithm.cloning.bc import check_enough, clone_phase
-from Algorithm.cloning.config import CloningConfig, DaggerConfig, Phase
+from Algorithm.cloning.bc import check_enough
+from Algorithm.cloning.config import CloningConfig, DaggerConfig, Decay, Phase
 from Algorithm.cloning.dagger_round import Round
 from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
 from Algorithm.cloning.loop import SupervisedLearner
-from Algorithm.cloning.losses import cloning_losses
+from Algorithm.cloning.losses import cloning_losses, minimised
 from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
@@ -153,12 +153,20 @@ class DAgger(SupervisedLearner):
 
     def _plan(self, clones: bool) -> list[Phase]:
         """Return round 0, which may be empty, and the other rounds."""
-        d, final = self.dagger, self.config.final_learning_rate
-        phases = [clone_phase(self.config) if clones else Phase(0, 0, 0.0, 0.0)]
-        for _ in range(d.rounds):
+        phases = [Phase(0, self.config.gradient_steps if clones else 0)]
+        for _ in range(self.dagger.rounds):
             first = phases[-1].stop
-            phases.append(Phase(first, first + d.gradient_steps, d.learning_rate, final))
+            phases.append(Phase(first, first + self.dagger.gradient_steps))
         return phases
+
+    def decay(self, steps: int) -> Decay:
+        """Return one decay over all rounds: a rate that rises again undoes what was learned."""
+        config, dagger = self.config, self.dagger
+        if self.phases[0].stop:
+            return Decay(steps, config.learning_rate, config.final_learning_rate)
+        # The optimizer is new, and its first steps would be too long.
+        warmup = round(dagger.warmup * steps)
+        return Decay(steps, dagger.learning_rate, config.final_learning_rate, warmup)
 
     # -- collecting --------------------------------------------------------------------------------
 
@@ -229,7 +237,7 @@ class DAgger(SupervisedLearner):
     def _figures(self, student: Distribution, labels: Distribution) -> dict[str, Tensor]:
         losses = cloning_losses(student, labels)
         figures = {name.lower(): loss for name, loss in losses.items()}
-        figures["loss"] = losses[self.config.loss_type]
+        figures["loss"] = minimised(losses, student, labels, self.config)
         if self.accuracy.is_defined:
             figures["action_accuracy"] = self.accuracy.of_modes(student, labels)
         return figures
@@ -267,7 +275,17 @@ class DAgger(SupervisedLearner):
         return {**super().capture(), **own}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Restore a state of `capture` (see `SupervisedLearner.restore`)."""
+        """Restore a state of `capture` (see `SupervisedLearner.restore`).
+
+        Raises:
+            UserError: as there; or the state is of a version with other learning rates.
+        """
+        if "warmup" not in settings_of(state, type(self).__name__)["dagger"]:
+            raise UserError(
+                "The saved state is of an older version, whose learning rate began anew in every "
+                "round: this one cannot continue it. Start over with `overwrite`, or continue with "
+                "that version."
+            )
         super().restore(state)
         self.data.restore(state["aggregate"])
         self.round, self._next_seed = state["round"], state["next_seed"]

@@ -64,6 +64,8 @@ def check_made_alike(state: Mapping[str, Any], made_with: Mapping[str, Any]) -> 
         UserError: settings differ. The message lists them.
     """
     saved = settings_of(state, made_with[METHOD])
+    # States of versions without this setting have been trained with losses that do not use it.
+    saved = {**saved, "config": {"nll_beta": made_with["config"]["nll_beta"], **saved["config"]}}
     # States of older versions lack the teacher's identity.
     known = {name: v for name, v in made_with.items() if name in saved or name != TEACHER_IDENTITY}
     differ = differences(saved, known)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.cloning.config import CloningConfig, Phase
+from Algorithm.cloning.config import CloningConfig, Decay, Phase
 from Algorithm.cloning.data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning.learner_file import (
     GENERATORS,
@@ -30,7 +30,7 @@ from Algorithm.cloning.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.cloning.losses import check_families, cloning_losses, priority_loss
+from Algorithm.cloning.losses import check_families, cloning_losses, minimised, priority_loss
 from Algorithm.cloning.replay import Draw, PrioritisedReplay, ReplayConfig
 from Algorithm.finite import StepGuard
 from Algorithm.meter import Meter, to_numbers
@@ -152,11 +152,11 @@ class SupervisedLearner:
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def fit(self, phase: Phase, last_step: int, callback: BaseCallback) -> bool:
+    def fit(self, phase: Phase, decay: Decay, callback: BaseCallback) -> bool:
         """Train to the end of a phase.
 
         Args:
-            last_step: gradient steps of all phases, for the annealing of the replay.
+            decay: the learning rate over all phases.
 
         Returns:
             False if the callback ended the training.
@@ -167,7 +167,7 @@ class SupervisedLearner:
         reader = BatchReader(self.data, self.policy.config.groups, self.device)
         with Prefetcher(reader) as batches:
             if self.gradient_steps < phase.stop:
-                self._pending = self._pending or self._draw(last_step)
+                self._pending = self._pending or self._draw(decay.steps)
                 batches.start(self._pending.indices)
             while self._pending is not None:
                 callback.on_rollout_start()
@@ -179,9 +179,9 @@ class SupervisedLearner:
                 waited = time.perf_counter() - started
                 self._pending = None
                 if self.gradient_steps + 1 < phase.stop:
-                    self._pending = self._draw(last_step)
+                    self._pending = self._draw(decay.steps)
                     batches.start(self._pending.indices)
-                self._gradient_step(batch, draw, phase.learning_rate_at(self.gradient_steps))
+                self._gradient_step(batch, draw, decay.at(self.gradient_steps))
                 self._meter.time(waited, time.perf_counter() - started)
                 self.training_seconds += time.perf_counter() - started
                 self._log_and_validate(at_end=self._pending is None)
@@ -189,6 +189,10 @@ class SupervisedLearner:
                     return False
         self._boundary()
         return True
+
+    def decay(self, steps: int) -> Decay:
+        """Return the learning rate over all `steps` gradient steps."""
+        raise NotImplementedError
 
     def new_share(self) -> float | None:
         """Return the share of new samples in each batch; None: as sampled."""
@@ -210,7 +214,7 @@ class SupervisedLearner:
         assert isinstance(obs, dict)  # like those of the batch
         student = self.policy.distribution(obs)
         losses = cloning_losses(student, batch.teacher)
-        per_sample = losses[self.config.loss_type]
+        per_sample = minimised(losses, student, batch.teacher, self.config)
         if draw.weights is not None:
             per_sample = per_sample * upload(draw.weights, self.device)
         loss = per_sample.mean()
@@ -249,7 +253,8 @@ class SupervisedLearner:
                 student = self.policy.distribution(batch.obs)
                 losses = cloning_losses(student, batch.teacher)
                 figures = self._means(losses, student, batch.teacher)
-                figures["loss"] = losses[self.config.loss_type].mean()
+                loss = minimised(losses, student, batch.teacher, self.config)
+                figures["loss"] = loss.mean()
                 for name, value in figures.items():
                     sums[name] = sums.get(name, 0.0) + value.double() * (len(part) / n)
         return to_numbers(sums)
@@ -304,15 +309,15 @@ class SupervisedLearner:
     def _run(self, phases: list[Phase], callback: BaseCallback | None) -> None:
         """Run all remaining phases, between the callback's start and end."""
         callback = callback or CallbackList([])
-        last_step = phases[-1].stop
+        decay = self.decay(phases[-1].stop)
         self._started = time.perf_counter() - self.seconds
         callback.init_callback(self)  # pyright: ignore[reportArgumentType]
-        callback.on_training_start({"total_timesteps": last_step, "self": self}, {})
+        callback.on_training_start({"total_timesteps": decay.steps, "self": self}, {})
         for number, phase in enumerate(phases):
             if self.gradient_steps >= phase.stop:
                 continue
             self.prepare(number, callback)
-            if self.stop_training or not self.fit(phase, last_step, callback):
+            if self.stop_training or not self.fit(phase, decay, callback):
                 break
         callback.on_training_end()
         self.seconds = time.perf_counter() - self._started

@@ -65,7 +65,12 @@ def _check_names(path: Path, what: str) -> None:
 
 
 def check_free(
-    folder: Path, *, overwrite: bool = False, resume: bool = False, hint: str = ""
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    hint: str = "",
+    besides: Collection[str] = (),
 ) -> None:
     """Refuses to start where a run would be lost or mixed with another. Changes nothing.
 
@@ -73,11 +78,13 @@ def check_free(
         overwrite: the run that the folder holds is to be deleted.
         resume: it is to go on; whoever reads its configuration judges it.
         hint: a further way out, such as `--resume`.
+        besides: names that may be there without a run, because the run makes them first.
 
     Raises:
         UserError: says what the folder holds, and which flag helps.
     """
-    if not folder.exists() or {path.name for path in folder.iterdir()} <= _NOTHING:
+    nothing = _NOTHING.union(besides)
+    if not folder.exists() or {path.name for path in folder.iterdir()} <= nothing:
         return
     if not (folder / CONFIG_FILE).is_file():
         raise UserError(f"{folder} is not empty and holds no run. Name another `output`.")

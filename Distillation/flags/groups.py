@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
 
-from Algorithm.method_registry import METHODS, Method
+from Algorithm.cloning.config import DaggerConfig
+from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import PPDConfig
 from Common.errors import UserError
 from Models.networks.encoders import ENCODERS
@@ -84,22 +85,43 @@ TEACHER = Takes(("teacher",))
 
 @dataclass(frozen=True)
 class ChosenMethod:
-    """Method. Give exactly one."""
+    """Method. Give one, or consecutive phases: C_data, BC_phase, Dagger_phase."""
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Return the names of all given methods."""
+        return tuple(name for name, given in dataclasses.asdict(self).items() if given)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Return the method, or the consecutive phases of one run.
+
+        Raises:
+            UserError: none is given, or several that are no such phases.
+        """
+        phases = in_order(self.given)
+        if not phases:
+            methods = ", ".join(f"--{name}" for name in METHODS)
+            given = " and ".join(f"--{name}" for name in self.given) or "none"
+            raise UserError(
+                f"Give exactly one method of {methods}, or consecutive phases of --C_data "
+                f"--BC_phase --Dagger_phase; given: {given}."
+            )
+        return phases
 
     @property
     def name(self) -> str:
-        """Return the name of the method. Raise UserError unless exactly one is given."""
-        chosen = [name for name, given in dataclasses.asdict(self).items() if given]
-        if len(chosen) != 1:
-            methods = ", ".join(f"--{name}" for name in METHODS)
-            given = " and ".join(f"--{name}" for name in chosen) or "none"
-            raise UserError(f"Give exactly one method of {methods}; given: {given}.")
-        return chosen[0]
+        """Return the name of the method: that of the last phase. Raise as `phases` does."""
+        return self.phases[-1]
 
     @property
     def chosen(self) -> Method:
-        """Return the registered method. Raise UserError unless exactly one is given."""
+        """Return the registered method: that of the last phase. Raise as `phases` does."""
         return METHODS[self.name]
+
+    def has_phase(self, name: str) -> bool:
+        """Return whether a method is given before another one, as a phase of the same run."""
+        return name in in_order(self.given)[:-1]
 
     def refuse(self, option: str, fitting: tuple[str, ...], hint: str = "") -> None:
         """Check that the chosen method supports an option.
@@ -111,8 +133,8 @@ class ChosenMethod:
         Raises:
             UserError: the chosen method does not support it.
         """
-        for name, given in dataclasses.asdict(self).items():
-            if given and name not in fitting:
+        for name in in_order(self.given)[-1:]:
+            if name not in fitting:
                 methods = ", ".join(f"--{method}" for method in fitting)
                 raise UserError(f"{option} is for {methods}, not for --{name}. {hint}".strip())
 
@@ -180,7 +202,7 @@ class TrainingFlags:
     num_steps: Annotated[int | None, ROLLOUTS] = None
     # epochs per rollout
     num_epochs: Annotated[int, EPOCHS] = PPDConfig.n_epochs
-    # samples per minibatch; default: 32 (PPD, PPO), 128 (cloning)
+    # samples per minibatch; default: 32
     batch_size: Annotated[int | None, MINIBATCHES] = None
     # initial learning rate; default: 2e-3 (distillations), 1e-3 (others)
     learning_rate: Annotated[float | None, STUDENT] = None
@@ -211,22 +233,24 @@ class TrainingFlags:
 class CloningFlags:
     """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
 
-    num_data: Annotated[int, COLLECTION] = 100_000  # number of env steps to collect
-    # std of noise on actions, in half action ranges; games: share of random actions
-    behaviour_noise: Annotated[float, NOISE] = 0.0
-    # 5k, 10k, 50k, 100k, any number of env steps, or a folder; DAgger: also none
-    dataset: Annotated[str, LABELS] = "100k"
+    num_data: Annotated[int, COLLECTION] = 20_000  # number of env steps to collect
+    # std of noise on actions, in half action ranges, default 0.2 (0 without bounds); discrete
+    # actions: share of random ones, default 0.1
+    behaviour_noise: Annotated[float | None, NOISE] = None
+    # 5k, 20k, 100k, any number of env steps, or a folder; DAgger: also none
+    dataset: Annotated[str, LABELS] = "20k"
     collect_missing: Annotated[bool, LABELS] = False  # collect the dataset if missing
-    # loss to the teacher's action (NLL, MSE) or distribution (KL)
-    loss_type: Annotated[Literal["NLL", "KL", "MSE"], LABELS] = "NLL"
+    # loss to the teacher's distribution (KL) or action (MSE, NLL, BetaNLL)
+    loss_type: Annotated[Literal["NLL", "BetaNLL", "KL", "MSE"], LABELS] = "KL"
     # prioritisation of samples by their loss; 0: uniform sampling
     alpha: Annotated[float, LABELS] = 0.0
     mode_alpha: Annotated[ModeAlpha, LABELS] = "constant"  # schedule of alpha
     folder_Dagger: Annotated[Path | None, ROUNDS] = None  # BC run folder that DAgger continues
-    rounds: Annotated[int, ROUNDS] = 5  # number of DAgger rounds
+    rounds: Annotated[int, ROUNDS] = DaggerConfig.rounds  # number of DAgger rounds
     # env steps per round; preferably whole episodes of all environments
-    round_env_steps: Annotated[int, ROUNDS] = 3_600
-    round_gradient_steps: Annotated[int, ROUNDS] = 1_000  # gradient steps per round
+    round_env_steps: Annotated[int, ROUNDS] = DaggerConfig.env_steps
+    # gradient steps per round
+    round_gradient_steps: Annotated[int, ROUNDS] = DaggerConfig.gradient_steps
     beta_schedule: Annotated[BetaSchedule, ROUNDS] = "zero"  # schedule of the teacher's share
 
 
@@ -259,12 +283,12 @@ class RunFlags:
     tensorboard: Annotated[bool, STUDENT] = False
     # resume the run or dataset in the folder
     resume: Annotated[bool, EVERY] = False
-    # interval of checkpoints; default: 25000 env steps; cloning: 1000 gradient steps
+    # interval of checkpoints; default: 25000 env steps; cloning: 400 gradient steps
     checkpoint_every: Annotated[int | None, STUDENT] = None
     checkpoint_minutes: Annotated[float, STUDENT] = 5.0  # maximum minutes between checkpoints
     # number of newest checkpoints to keep, in addition to the best
     keep: Annotated[int, STUDENT] = 2
-    # interval of evaluations; default: 25000 env steps; cloning: 1000 gradient steps
+    # interval of evaluations; default: 25000 env steps; cloning: 400 gradient steps
     eval_every: Annotated[int | None, STUDENT] = None
     # episodes per evaluation, each on training (ID) and validation seeds (OD)
     eval_episodes: Annotated[int, STUDENT] = 20

@@ -16,6 +16,7 @@ _GROUPS = {
     if field.name != "method"
 }
 
+PHASES = "phases"  # key of a configuration, for a run of several phases
 _NETWORK_FLAGS = ("pooling", "init_log_std")
 
 
@@ -25,7 +26,7 @@ def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:
     Flags of other methods and flags without a value are left out. Defaults that depend on the
     method are resolved.
     """
-    method, resolved = flags.method.name, _resolved(flags)
+    resolved = _resolved(flags)
     groups = {}
     for name in _GROUPS:
         values = {**dataclasses.asdict(getattr(flags, name))}
@@ -33,18 +34,18 @@ def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:
         groups[name] = {
             flag: value
             for flag, value in values.items()
-            if value is not None and _is_used(flag, method, flags)
+            if value is not None and _is_used(flag, flags)
         }
     return groups
 
 
-def _is_used(flag: str, method: str, flags: Flags) -> bool:
+def _is_used(flag: str, flags: Flags) -> bool:
     """Return whether the flag has an effect.
 
     The network flags count as used with `--init_from`, where the initial student sets them.
     """
     is_taken_over = flag in _NETWORK_FLAGS and flags.training.init_from is not None
-    return is_taken_over or not why_unused(flag, method, flags)
+    return is_taken_over or not why_unused(flag, flags)
 
 
 def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
         KeyError, TypeError, UserError: the configuration does not match the flags of this version.
     """
     groups = {name: kind(**config[name]) for name, kind in _GROUPS.items()}
-    flags = UncheckedFlags(method=MethodFlags(**{config["method"]: True}), **groups)
+    phases = config.get(PHASES, [config["method"]])
+    flags = UncheckedFlags(method=MethodFlags(**dict.fromkeys(phases, True)), **groups)
     return {**config, **effective_settings(flags)}
 
 

@@ -104,9 +104,9 @@ def parse_for_preview(task: Task, arguments: Sequence[str]) -> Flags:
     return _read(task, arguments, _defaults(task, ()))
 
 
-def default_values(task: Task, method: str) -> dict[str, Any]:
-    """Return the defaults of all flags for a task and a method."""
-    return flag_values(_defaults(task, (method,)))
+def default_values(task: Task, methods: Collection[str]) -> dict[str, Any]:
+    """Return the defaults of all flags for a task and a method, or the phases of a run."""
+    return flag_values(_defaults(task, methods))
 
 
 def _defaults(task: Task, methods: Collection[str]) -> Flags:

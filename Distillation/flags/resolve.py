@@ -10,7 +10,7 @@ from pathlib import Path
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.replay import ReplayConfig
-from Algorithm.method_registry import METHODS, Method
+from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
 from Common.device_name import check_device
@@ -98,6 +98,8 @@ class Flags:
                 "--final_learning_rate requires --learning_rate_schedule linear. Give only one of "
                 "--final_learning_rate and --learning_rate_schedule constant."
             )
+        if self.method.has_phase("BC_phase") and self.cloning.dataset == "none":
+            raise UserError("--dataset none leaves --BC_phase nothing to clone. Leave out one.")
         if training.init_from is not None and self.student.size:
             raise UserError("--init_from sets the network: leave out --size.")
 
@@ -125,9 +127,9 @@ class Flags:
 
     @property
     def _chosen(self) -> Method | None:
-        """Return the chosen method; None unless exactly one is given, which is refused later."""
-        given = [name for name in METHODS if getattr(self.method, name)]
-        return METHODS[given[0]] if len(given) == 1 else None
+        """Return the chosen method; None without a valid choice, which is refused later."""
+        phases = in_order(self.method.given)
+        return METHODS[phases[-1]] if phases else None
 
     @property
     def eval_every(self) -> int:
@@ -142,7 +144,9 @@ class Flags:
     @property
     def _interval(self) -> int:
         chosen = self._chosen
-        return 1_000 if chosen is not None and chosen.counts == "gradient steps" else 25_000
+        if chosen is None or chosen.counts == "env steps":
+            return 25_000
+        return DaggerConfig.gradient_steps  # before and after each round of DAgger
 
     @property
     def rollout(self) -> int:
@@ -227,7 +231,9 @@ class Flags:
             if t.lambda_schedule != "constant":
                 parts.append(f"{t.lambda_schedule}{t.final_lambda:g}")
         if self.method.name == "BC_phase":
-            parts += [self.cloning.loss_type, Path(self.cloning.dataset).name]
+            collects, cloning = self.method.has_phase("C_data"), self.cloning
+            dataset = str(cloning.num_data) if collects else Path(cloning.dataset).name
+            parts += [cloning.loss_type, dataset]
         if self.teaching.corrupt_teacher:
             parts.append(f"corrupt{self.teaching.corrupt_teacher:g}")
         if t.init_from is not None:

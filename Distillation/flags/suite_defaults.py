@@ -30,9 +30,6 @@ _SHORT_HORIZON = ("Swimmer", "Hopper")
 # Evaluations during training, which the paper does not specify. Episodes have up to 1,000 env
 # steps: 20 evaluations of 10 ID and 10 OD episodes cost up to a fifth of the 2M training steps.
 _EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
-# Atari is deterministic after at most 30 initial no-ops: without random actions, a dataset would
-# have about thirty different episodes. A Procgen teacher can get stuck without them.
-_GAME_NOISE = 0.1  # share of random actions
 # Methods that do not query a teacher during rollouts.
 _NOT_LABELLED_LIVE = tuple(
     name for name, m in LEARNERS.items() if not m.has_teacher or not m.labels_live
@@ -47,8 +44,7 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
     """Return groups of default flags that differ from the general ones, by their name in `Flags`.
 
     Args:
-        methods: names of the given methods. Datasets and cloning are not part of the paper and
-            keep their general defaults.
+        methods: names of the given methods. Datasets and cloning are not part of the paper.
     """
     if not task.suite:
         return _short_run(task, methods)
@@ -65,8 +61,14 @@ def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
             eval_episodes=_EVAL_EPISODES,
             final_episodes=_FINAL_EPISODES.get(task.suite, 50),
         )
-    if task.is_game and _any(methods, lambda method: "noise" in method.options):
-        groups["cloning"] = CloningFlags(behaviour_noise=_GAME_NOISE)
+    if _any(methods, lambda method: method.family in ("cloning", "collection")):
+        groups["cloning"] = CloningFlags(
+            num_data=100_000, dataset="100k", rounds=5, round_gradient_steps=1_000
+        )
+    if _any(methods, lambda method: method.family == "cloning"):
+        # The general defaults are for short episodes of an arm.
+        groups["training"] = TrainingFlags(optimization_steps=8_000, batch_size=128)
+        groups["run"] = RunFlags(eval_every=1_000, checkpoint_every=1_000)
     return groups
 
 

@@ -52,8 +52,18 @@ _CONDITIONS = (
     _Condition(
         ("learning_rate", "optimization_steps"),
         lambda flags: not flags.method.chosen.takes("rounds") or _has_round_zero(flags),
-        "only for DAgger's round 0, which --folder_Dagger and --dataset none skip (later rounds "
-        "use --round_gradient_steps and a fixed learning rate)",
+        "only with DAgger's round 0, which --folder_Dagger and --dataset none skip (rounds "
+        "without it use --round_gradient_steps and a fixed learning rate)",
+    ),
+    _Condition(
+        ("dataset", "collect_missing"),
+        lambda flags: not flags.method.has_phase("C_data"),
+        "only without --C_data, whose --num_data env steps are the dataset",
+    ),
+    _Condition(
+        ("folder_Dagger",),
+        lambda flags: not flags.method.has_phase("BC_phase"),
+        "only without --BC_phase, which clones a student of its own",
     ),
     _Condition(
         ("collect_missing",),
@@ -65,7 +75,7 @@ _CONDITIONS = (
     ),
     _Condition(
         ("behaviour_noise",),
-        lambda flags: flags.method.chosen.takes("collection") or flags.cloning.collect_missing,
+        lambda flags: "C_data" in flags.method.phases or flags.cloning.collect_missing,
         "only with --C_data or --collect_missing",
     ),
     _Condition(
@@ -86,13 +96,16 @@ _CONDITIONS = (
 class UnusedFlagsError(UserError):
     """Flags without effect."""
 
-    def __init__(self, method: str, reasons: Mapping[str, str]) -> None:
+    def __init__(self, phases: Collection[str], reasons: Mapping[str, str]) -> None:
         self.flags = tuple(reasons)
         flags_of: dict[str, list[str]] = {}
         for flag, reason in reasons.items():
             flags_of.setdefault(reason, []).append(flag)
         lines = (f"\n  {_joined(flags)}: {reason}" for reason, flags in flags_of.items())
-        super().__init__(f"--{method} does not use these flags; leave them out:{''.join(lines)}")
+        verb = "does" if len(phases) == 1 else "do"
+        super().__init__(
+            f"{_joined(phases)} {verb} not use these flags; leave them out:{''.join(lines)}"
+        )
 
 
 def check_uses(flags: Flags, defaults: Mapping[str, Any]) -> None:
@@ -109,7 +122,7 @@ def check_uses(flags: Flags, defaults: Mapping[str, Any]) -> None:
     """
     reasons = _unused(flags, defaults)
     if refused := {name: r for name, r in reasons.items() if name not in WHOLE_TOOLKIT}:
-        raise UnusedFlagsError(flags.method.name, refused)
+        raise UnusedFlagsError(flags.method.phases, refused)
 
 
 def unused_flags_note(flags: Flags, defaults: Mapping[str, Any]) -> str:
@@ -122,20 +135,20 @@ def unused_flags_note(flags: Flags, defaults: Mapping[str, Any]) -> str:
     if not names:
         return ""
     listed = ", ".join(f"--{name}{_NOTES.get(name, '')}" for name in names)
-    return f"Note: without effect with --{flags.method.name}: {listed}."
+    return f"Note: without effect with {_joined(flags.method.phases)}: {listed}."
 
 
 def _unused(flags: Flags, defaults: Mapping[str, Any]) -> dict[str, str]:
     """Return the flags that differ from their defaults without effect, and the reasons."""
-    method = flags.method.name
+    flags.method.phases  # noqa: B018 - raises if invalid
     changed = [name for name, value in flag_values(flags).items() if value != defaults[name]]
-    reasons = {name: why_unused(name, method, flags) for name in changed if name not in METHODS}
+    reasons = {name: why_unused(name, flags) for name in changed if name not in METHODS}
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def why_unused(name: str, method: str, flags: Flags) -> str:
+def why_unused(name: str, flags: Flags) -> str:
     """Return why the flag has no effect, or an empty string if it has one."""
-    if method not in USES[name]:
+    if not set(flags.method.phases).intersection(USES[name]):
         return f"only with {_joined(USES[name])}{_NOTES.get(name, '')}"
     unmet = (c.text for c in _CONDITIONS if name in c.flags and not c.is_met(flags))
     return next(unmet, "")

@@ -13,7 +13,9 @@ from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
 from Common.runs.files import CONFIG_FILE
 from Distillation.flags.groups import CloningFlags, StudentFlags
+from Distillation.flags.in_force import PHASES
 from Distillation.flags.resolve import Flags
+from Distillation.phases import DATA
 from Enviroment.dataset.count import parse_count
 from Enviroment.tasks import script_of
 from Evaluation.runs import check_configuration
@@ -117,6 +119,9 @@ def read_cloned_run(folder: Path, task_name: str) -> ClonedRun:
         check_configuration(path, data)
         typed(StudentFlags, config.get("student", {}), "student")
         cloning = typed(dict[str, Any], config.get("cloning", {}), "cloning")
+        if "C_data" in config.get(PHASES, ()):  # it has collected the dataset itself
+            cloning["dataset"] = str((folder / DATA).absolute())
+            config = {**config, "cloning": cloning}
         typed_fields(CloningFlags, {name: cloning[name] for name in _KEPT_FLAGS if name in cloning})
     except OSError as error:
         reason = f"{path}: {error.strerror}"

@@ -9,6 +9,8 @@ from pathlib import Path
 from Common.errors import UserError
 from Common.runs import run_folder
 from Distillation.flags.resolve import Flags
+from Distillation.phases import DATA
+from Enviroment.dataset.behaviour_noise import default_noise
 from Enviroment.dataset.collect import check_content, collect, is_complete
 from Enviroment.dataset.count import parse_count
 from Enviroment.dataset.format import IDENTITY
@@ -27,14 +29,47 @@ def collect_dataset(task: Task, flags: Flags, teacher: Teacher) -> Path:
     return _collect(task, flags, teacher, folder, num_data, resume=flags.run.resume)
 
 
-def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
-    """Return the dataset of `--dataset`.
+def behaviour_noise(flags: Flags, teacher: Teacher) -> float:
+    """Return the noise of a collection: that of the flag, or the default for the actions."""
+    given = flags.cloning.behaviour_noise
+    return default_noise(teacher.description.action_space) if given is None else given
 
-    With `--collect_missing`, a missing or incomplete dataset is collected first.
+
+def find_dataset(task: Task, flags: Flags, teacher: Teacher, run: Path) -> TeacherDataset:
+    """Return the dataset of `--dataset`, or that of `--C_data` in the run folder.
+
+    The latter, and with `--collect_missing` the former, is collected first if it is missing or
+    incomplete.
+
+    Args:
+        run: the run folder.
 
     Raises:
         UserError: the dataset is missing, damaged, or of another task, frame size or teacher.
     """
+    folder = _collected(task, flags, teacher, run) or _named(task, flags, teacher)
+    dataset = TeacherDataset.open(folder, task)
+    check_content(folder)  # a few tenths of a second for 100k steps
+    _check_teacher(dataset, teacher)
+    return dataset
+
+
+def _collected(task: Task, flags: Flags, teacher: Teacher, run: Path) -> Path | None:
+    """Return the dataset of the phase `--C_data`, complete; None without this phase."""
+    if not flags.method.has_phase("C_data"):
+        return None
+    folder = run / DATA
+    try:
+        return _collect(task, flags, teacher, folder, flags.cloning.num_data, resume=True)
+    except UserError as error:
+        raise UserError(
+            f"{error} This run's dataset is kept in {folder}, also with --overwrite: delete it, or "
+            "name another --output."
+        ) from error
+
+
+def _named(task: Task, flags: Flags, teacher: Teacher) -> Path:
+    """Return the dataset of `--dataset`, with `--collect_missing` complete."""
     name = flags.cloning.dataset
     num_data = parse_count(name)
     if flags.cloning.collect_missing and num_data is not None:
@@ -42,15 +77,11 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher) -> TeacherDataset:
         if not is_complete(folder):
             _collect(task, flags, teacher, folder, num_data, resume=True)
     try:
-        folder = resolve_dataset(task, name)
+        return resolve_dataset(task, name)
     except UserError as error:
         if num_data is None:  # only datasets given by their size can be collected
             raise
         raise UserError(f"{error} Or add --collect_missing.") from error
-    dataset = TeacherDataset.open(folder, task)
-    check_content(folder)  # a few tenths of a second for 100k steps
-    _check_teacher(dataset, teacher)
-    return dataset
 
 
 def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
@@ -87,7 +118,7 @@ def _collect(
         TeacherLabeller(copy.deepcopy(teacher).to("cpu")),
         folder,
         num_data,
-        behaviour_noise=flags.cloning.behaviour_noise,
+        behaviour_noise=behaviour_noise(flags, teacher),
         resume=resume,
         workers=flags.run.workers,
         n_workers=flags.run.threads,

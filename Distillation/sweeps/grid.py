@@ -64,7 +64,7 @@ class PlannedRun:
             UserError: a flag has a value of the wrong type.
         """
         given = {flag: value for flag, value in self.settings.items() if flag not in left_out}
-        return (f"--{self.method}", *tokens(given, default_values(self.task, self.method)))
+        return (f"--{self.method}", *tokens(given, default_values(self.task, (self.method,))))
 
 
 @dataclass(frozen=True)

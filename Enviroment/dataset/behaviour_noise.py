@@ -10,6 +10,8 @@ from gymnasium import spaces
 from Common.errors import UserError
 from Enviroment.action_range import has_range
 
+_DEFAULT_STD = 0.2  # half ranges of an action
+_DEFAULT_SHARE = 0.1  # of random actions
 _STREAM = 1  # separates an episode's noise from other uses of its seed
 
 
@@ -38,6 +40,17 @@ def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -
         return RandomActions(space, n_envs, scale, max_steps)
     assert isinstance(space, spaces.Box)  # see `check_noise`
     return GaussianNoise(space, n_envs, scale, max_steps)
+
+
+def default_noise(space: spaces.Space) -> float:
+    """Return a noise for an action space, 0 where noise is undefined.
+
+    Without noise, a dataset lacks the states that a student gets into by its own errors. A game
+    besides is deterministic: there are few different episodes, and a teacher can get stuck.
+    """
+    if isinstance(space, spaces.Discrete):
+        return _DEFAULT_SHARE
+    return _DEFAULT_STD if isinstance(space, spaces.Box) and has_range(space) else 0.0
 
 
 def check_noise(space: spaces.Space, scale: float) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from Common.errors import UserError
+from Common.runs.files import read_metrics
 from Common.runs.tensorboard_files import TensorBoardFiles, check_tensorboard
-from Common.runs.tracking import RunTracker, read_metrics
+from Common.runs.tracking import RunTracker
 from Common.runs.wandb_run import WandbLabels
 
 

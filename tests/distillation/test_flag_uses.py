@@ -122,8 +122,8 @@ def test_settings_of_the_paper_are_nobodys_mistake() -> None:
 def test_hyphens_choose_the_same_defaults(method: str) -> None:
     chosen = flags(method, "Atlantis")
     assert (chosen.clone().learning_rate, chosen.clone().batch_size) == (1e-3, 128)
-    assert chosen.cloning.behaviour_noise == 0.1
-    assert flags("--C-data", "Atlantis").cloning.behaviour_noise == 0.1
+    assert chosen.clone().gradient_steps == 8_000
+    assert flags("--C-data", "Atlantis").cloning.num_data == 100_000
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def cloned(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("--loss_type NLL", "--loss_type NLL, but the run has MSE"),  # although it is the default
+        ("--loss_type KL", "--loss_type KL, but the run has MSE"),  # although it is the default
         ("--mode State", "--mode State, but the run has ImpaalaSmall"),
         ("--dataset 100k", "--dataset 100k, but the run has 50k"),
         ("--dataset none", "--dataset none"),

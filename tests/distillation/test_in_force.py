@@ -43,8 +43,8 @@ def test_defaults_that_depend_on_the_method_are_told() -> None:
     distill = in_force("--Sdistillation")
     assert (distill["learning_rate"], distill["num_steps"]) == (2e-3, 5)
     bc = in_force("--BC_phase")
-    assert (bc["learning_rate"], bc["batch_size"], bc["optimization_steps"]) == (1e-3, 128, 8_000)
-    assert (bc["eval_every"], bc["checkpoint_every"]) == (1_000, 1_000)
+    assert (bc["learning_rate"], bc["batch_size"], bc["optimization_steps"]) == (1e-3, 32, 1_200)
+    assert (bc["eval_every"], bc["checkpoint_every"]) == (400, 400)
     constant = in_force("--PPO", "--learning_rate_schedule", "constant")
     assert constant["learning_rate"] == 1e-3
     assert "final_learning_rate" not in constant

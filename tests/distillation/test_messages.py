@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
+from Distillation.command import main
 from Distillation.flags.parse import parse
 from Distillation.messages.next_commands import next_commands
-from Distillation.run import main
 from Enviroment.custom import custom_task
 from Enviroment.tasks import TASKS
 from tests.common.test_tensorboard import scalars

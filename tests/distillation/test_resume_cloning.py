@@ -286,6 +286,18 @@ def test_a_checkpoint_of_another_method() -> None:
         cloning()[0].restore({"policy": {}})
 
 
+def test_states_of_older_versions() -> None:
+    """Cloning goes on; DAgger, whose learning rate has changed, is refused in one sentence."""
+    state = cloning()[0].capture()
+    del state["made_with"]["config"]["nll_beta"]
+    cloning()[0].restore(state)
+    with dagger() as make:
+        state = make()[0].capture()
+        del state["made_with"]["dagger"]["warmup"]
+        with pytest.raises(UserError, match="learning rate began anew in every round"):
+            make()[0].restore(state)
+
+
 def _restore_rounds(state: dict[str, Any]) -> None:
     with dagger(rounds=3) as make:
         make()[0].restore(state)

@@ -44,7 +44,7 @@ def test_collection_goes_on_with_what_is_there(
     assert "give only one" in failure(capsys, "--PPD", "--resume", "--overwrite")
 
 
-@pytest.mark.parametrize("loss_type", ["NLL", "KL", "MSE"])
+@pytest.mark.parametrize("loss_type", ["NLL", "BetaNLL", "KL", "MSE"])
 def test_cloning_runs(pusher: Callable[..., Path], dataset: Path, loss_type: str) -> None:
     flags = ("--alpha", "0.6", "--mode_alpha", "linear", "--loss_type", loss_type)
     folder = pusher("--BC_phase", "--dataset", str(dataset), *CLONING, *flags)

@@ -120,6 +120,11 @@ BUDGETS = (
     ),
     Budget("python Distillation/Procgen.py --PPD", _STUDENT, _TO_RESULTS, needs=_ENVPOOL),
     Budget(
+        "python Distillation/*.py --C_data --BC_phase --Dagger_phase --output",
+        f"{_ROUNDS} --num_data 300 --optimization_steps 4",
+        (*_TO_OUTPUT, "{output}/data/manifest.json"),
+    ),
+    Budget(
         "python Distillation/*.py --C_data --output",
         "--num_data 300 --threads 1",
         ("{output}/manifest.json",),

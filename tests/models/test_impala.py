@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from Models.networks.cnn import ImpalaCNN
-from Models.networks.impala import FILTERS, ImpalaEncoder, ResidualBlock
+from Models.networks.encoders import FILTERS
+from Models.networks.impala import ImpalaEncoder, ResidualBlock
 
 FRAMES = torch.randint(
     0, 256, (3, 4, 20, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

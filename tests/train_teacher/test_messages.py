@@ -10,13 +10,13 @@ from stable_baselines3 import PPO
 
 from Common.commands.wording import typed_command
 from Common.places import ROOT
-from Common.runs.tracking import read_metrics
+from Common.runs.files import read_metrics
 from Enviroment.tasks import TASKS
 from tests.docs.documented_flags import complaint
 from tests.support.fake_env import FakeVecEnv
 from Train_Teacher.callbacks import gradient_steps
+from Train_Teacher.command import main, parse
 from Train_Teacher.messages import next_commands
-from Train_Teacher.train import main, parse
 
 QUICK = (
     *("--algo", "ppo", "--num_envs", "2", "--n_steps", "50", "--batch_size", "50"),

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from Algorithm.cloning.losses import cloning_losses, kl_loss, mse_loss, nll_loss, priority_loss
+from Algorithm.cloning.losses import (
+    beta_nll_loss,
+    cloning_losses,
+    kl_loss,
+    mse_loss,
+    nll_loss,
+    priority_loss,
+)
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -100,6 +107,27 @@ def test_priorities_are_never_negative_and_take_no_gradient(cls: type[DiagGaussi
     # 3 dimensions, each off by one: 3 (1 / exp(-3))^2 / 2.
     expected = torch.full((50,), 1.5 * math.exp(6), dtype=torch.float64)
     torch.testing.assert_close(priority_loss("NLL", student, teacher), expected)
+
+
+@pytest.mark.parametrize("cls", [DiagGaussian, SquashedGaussian])
+def test_beta_nll_lies_between_nll_and_mse(cls: type[DiagGaussian]) -> None:
+    """The gradients of the means are (m_S - m_T) s^(2 beta - 2), by hand in float64."""
+    student, teacher, (m_s, l_s, m_t, _) = random_pair(cls)
+    for beta in (0.0, 0.5, 1.0):
+        mean, log_std = student.mean.clone().requires_grad_(), student.log_std.clone()
+        log_std.requires_grad_()
+        beta_nll_loss(cls(mean, log_std), teacher, beta).sum().backward()
+        assert mean.grad is not None and log_std.grad is not None
+        expected = (m_s - m_t) * np.exp(2 * beta * l_s - 2 * l_s)
+        np.testing.assert_allclose(mean.grad, expected, rtol=1e-10)
+        # d/d ln s of the NLL is 1 - z^2; the weight takes no gradient.
+        weighted = np.exp(2 * beta * l_s) * (1 - ((m_t - m_s) / np.exp(l_s)) ** 2)
+        np.testing.assert_allclose(log_std.grad, weighted, rtol=1e-10)
+    if cls is DiagGaussian:
+        torch.testing.assert_close(beta_nll_loss(student, teacher, 0.0), nll_loss(student, teacher))
+    discrete = Categorical(torch.zeros(1, 2))
+    with pytest.raises(TypeError, match="Only Gaussians"):
+        beta_nll_loss(discrete, discrete, 0.5)
 
 
 def test_gradients_equal_finite_differences() -> None:

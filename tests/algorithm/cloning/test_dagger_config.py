@@ -16,6 +16,7 @@ from tests.algorithm.cloning.test_dagger import (
     DAGGER,
     BoundedFakeEnv,
     FakeData,
+    dagger,
     student,
     teacher,
 )
@@ -41,6 +42,7 @@ def test_beta_schedules_by_hand() -> None:
         ({"env_steps": 0}, "`DaggerConfig.env_steps` 0"),
         ({"gradient_steps": 0}, "`DaggerConfig.gradient_steps` 0"),
         ({"learning_rate": 0.0}, "`DaggerConfig.learning_rate` 0.0"),
+        ({"warmup": 1.0}, "`warmup` 1.0"),
         ({"new_share": 1.5}, "`new_share` 1.5"),
         ({"beta_schedule": "cubic"}, "'cubic' is not one of zero, constant"),
         ({"beta": -0.1}, "`beta` -0.1"),
@@ -70,3 +72,14 @@ def test_what_a_bc_run_held_out_stays_held_out() -> None:
         assert data.seed == expected
     BehaviouralCloning(student(env), data := Recording(), CLONING, seed=6)
     assert data.seed == 6
+
+
+@pytest.mark.parametrize("cloned", [False, True])
+def test_the_learning_rate_never_begins_anew(cloned: bool) -> None:
+    model, _, recorder = dagger(FakeData(), cloned=cloned)
+    model.learn()
+    rates = recorder.curve("train/learning_rate")
+    rises = 2 if cloned else 0  # a tenth of the 15 gradient steps: a new optimizer warms up
+    assert rates[: rises + 1] == sorted(rates[: rises + 1])
+    assert rates[rises:] == sorted(rates[rises:], reverse=True)
+    assert rates[-1] < (DAGGER if cloned else CLONING).learning_rate / 20

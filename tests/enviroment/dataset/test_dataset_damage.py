@@ -234,7 +234,7 @@ def test_collect_missing_leaves_the_teacher_where_it_is(
     monkeypatch.setattr(Teacher, "to", spy)
     monkeypatch.setattr(reader, "RESULTS", tmp_path)
     given = ("--BC_phase", "--dataset", "100", "--collect_missing", "--threads", "1")
-    dataset = datasets.find_dataset(TASK, parse(TASK, given), loaded)
+    dataset = datasets.find_dataset(TASK, parse(TASK, given), loaded, tmp_path)
     assert len(dataset) == 100
     assert moved and id(loaded) not in moved
 
@@ -255,7 +255,7 @@ def test_collect_missing_goes_on_with_what_a_stopped_run_left(
         collection.collect(TASK, labeller, folder, 300, n_workers=1, progress=stop)
     assert len(Manifest.read(folder).shards) == 1
     given = ("--BC_phase", "--dataset", "300", "--collect_missing", "--threads", "1")
-    datasets.find_dataset(TASK, parse(TASK, given), loaded)
+    datasets.find_dataset(TASK, parse(TASK, given), loaded, tmp_path)
     assert content(folder) == content(whole)
 
 
