@@ -1,4 +1,4 @@
-"""Suggestions for unknown names, and checks of unusable ones."""
+"""Names in messages: suggestions for unknown ones, checks of unusable ones, and plurals."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def nearest(name: str, names: Iterable[str]) -> str:
     lower = {known.lower(): known for known in names}
     near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.3) or sorted(lower)
     return " or ".join(lower[found] for found in near)
+
+
+def counted(n: float, noun: str) -> str:
+    """Return a number with its noun: "1 run", "1,200 runs"."""
+    return f"{n:,.0f} {noun}{'' if n == 1 else 's'}"
 
 
 def check_utf8(text: str, what: str) -> None:

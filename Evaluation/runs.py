@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +11,16 @@ from typing import Any
 
 from Common.commands.progress import tracked
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
+from Common.files.bounded_read import file_sha256, read_json
 from Common.files.typed_json import typed
-from Common.runs.run_folder import FIGURES_FILE
+from Common.runs.run_folder import FIGURES_FILE, STUDENT
 from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
+from Evaluation.tool import print_note
 
 FEWEST_EPISODES = 5  # of an evaluation that is used to compare runs
 SKILL = "eval/od_skill"  # of the student, on validation seeds
 SECONDS = "time/seconds"
+STUDENT_FILE = "student.json"  # of a student's bundle
 
 # Types of the values that are read; older versions lack some of them, or wrote null.
 _DESCRIBED: dict[str, Any] = {
@@ -154,6 +157,8 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
 def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     """Return the runs in and below folders, sorted by path, without duplicates.
 
+    A copy of a run counts once, with a note: it is no further seed.
+
     Raises:
         UserError: a folder does not exist, or none of them holds a student's run.
     """
@@ -167,7 +172,29 @@ def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"No student's run found in {names}: there is no {CONFIG_FILE}.")
-    return [found[path] for path in sorted(found)]
+    kept: dict[str, Run] = {}
+    copies = []
+    for run in (found[path] for path in sorted(found)):
+        first = kept.setdefault(identity(run), run)
+        if first is not run:
+            copies.append(f"{run.folder} is a copy of {first.folder}")
+    if copies:
+        print_note(f"Each run counts once: {'; '.join(copies)}.")
+    return list(kept.values())
+
+
+def identity(run: Run) -> str:
+    """Return what copies of a run have in common: its settings, and its student's weights.
+
+    Without a student, a run is identified by its metrics and figures. Its place is not part of its
+    settings.
+    """
+    student = _read_json(run.folder / STUDENT / STUDENT_FILE) or {}
+    settings = {name: group for name, group in run.config.items() if name != "run"}
+    metrics = run.folder / METRICS_FILE
+    logged = file_sha256(metrics) if metrics.is_file() else None
+    content = student.get("sha256") or [logged, run.figures]
+    return json.dumps([settings, run.teacher_sha256, content], sort_keys=True)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

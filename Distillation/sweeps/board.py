@@ -19,6 +19,7 @@ from rich.text import Text
 
 from Common.commands.jobs import Ended, Job
 from Common.files.bounded_read import parse_json, read_json
+from Common.names import counted
 from Common.runs.run_folder import FIGURES_FILE
 from Common.runs.tracking import METRICS_FILE, read_metrics
 from Evaluation.metrics import METRICS
@@ -127,8 +128,10 @@ class Board:
 
     def _counts(self) -> str:
         counts = Counter(line.state for line in self._lines.values())
-        total = f"{len(self._lines)} run{'s' if len(self._lines) != 1 else ''}: "
-        return total + ", ".join(f"{counts[s]} {s}" for s in reversed(_SHOWN_FIRST) if counts[s])
+        total = counted(len(self._lines), "run")
+        return f"{total}: " + ", ".join(
+            f"{counts[s]} {s}" for s in reversed(_SHOWN_FIRST) if counts[s]
+        )
 
     def _live_table(self) -> RenderableType:
         table = Table(box=None)

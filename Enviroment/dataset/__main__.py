@@ -14,6 +14,7 @@ import numpy as np
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
 from Common.files.durable import writing
+from Common.names import counted
 from Enviroment.custom import named_task
 from Enviroment.dataset.collect import check_content, repair, verify
 from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
@@ -189,13 +190,13 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
         "task": f"{dataset.task.name}, {_sight(dataset.task)}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
         "behaviour noise": f"{recipe.behaviour_noise:g} {noise_unit}",
-        "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
+        "steps": f"{len(dataset)} in {counted(dataset.n_episodes, 'episode')}",
         "seeds": seeds,
         "episode length": _spread(dataset.lengths),
         "return": _spread(returns),
         "action": str(summary),
         "columns": ", ".join(sorted(manifest.step_columns)),
-        "size": f"{manifest.nbytes / 1e6:.1f} MB in {len(manifest.shards)} shards",
+        "size": f"{manifest.nbytes / 1e6:.1f} MB in {counted(len(manifest.shards), 'shard')}",
     }
     if dataset.task.distance is not None:
         distances = dataset.task.distance(np.concatenate(finals))

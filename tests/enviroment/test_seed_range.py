@@ -54,4 +54,4 @@ def test_training_seeds_are_played_where_that_is_said():
 
 def test_seeds_are_called_what_they_are():
     assert describe_seeds(range(80_000_000, 80_000_050)) == "50 unseen seeds"
-    assert describe_seeds(range(70_000_005, 70_000_006)) == "1 validation seeds"
+    assert describe_seeds(range(70_000_005, 70_000_006)) == "1 validation seed"

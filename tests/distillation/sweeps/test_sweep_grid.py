@@ -211,7 +211,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         threads: 0
         retries: many
         resources: {gpu: 1, gpus: 1.5}
-        flags: {total_timestep: 3, output: x, num_envs: 0, gamma: [1, 2]}
+        flags: {total_timestep: 3, output: x, num_envs: 0, gamma: [1, 2], no_video: true}
         axes: {run_index: [1], clip_rang: 0.1}
         """,
     )
@@ -230,6 +230,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "resources: there is no key 'gpu'. Did you mean gpus",
         "resources: gpus: 1.5",
         "no flag 'total_timestep'. Did you mean total_timesteps",
+        "no flag 'no_video': write `video: false`",
         "flags: output is set otherwise",
         "--num_envs 0 must be at least 1. (every run)",
         "flags: gamma has one value",
