@@ -11,7 +11,7 @@ from typing import Any
 
 from Common.commands.progress import tracked
 from Common.errors import UserError
-from Common.files.bounded_read import file_sha256, read_json
+from Common.files.bounded_read import file_sha256, read_object
 from Common.files.typed_json import typed
 from Common.runs.run_folder import FIGURES_FILE, STUDENT
 from Common.runs.tracking import CONFIG_FILE, METRICS_FILE, read_metrics
@@ -105,7 +105,7 @@ def read_run(folder: Path | str) -> Run:
         UserError: the folder is not a student's run, or its files are damaged.
     """
     folder = Path(folder)
-    described = _read_json(folder / CONFIG_FILE)
+    described = read_object(folder / CONFIG_FILE)
     if described is None:
         raise UserError(f"{folder} is not a run folder: it has no {CONFIG_FILE}.")
     config = described.get("config")
@@ -117,7 +117,7 @@ def read_run(folder: Path | str) -> Run:
         config,
         described.get("teacher_sha256"),
         described.get("command", ""),
-        _read_json(folder / FIGURES_FILE),
+        read_object(folder / FIGURES_FILE),
         (described.get("teacher") or {}).get("identity"),
     )
 
@@ -189,7 +189,7 @@ def identity(run: Run) -> str:
     Without a student, a run is identified by its metrics and figures. Its place is not part of its
     settings.
     """
-    student = _read_json(run.folder / STUDENT / STUDENT_FILE) or {}
+    student = read_object(run.folder / STUDENT / STUDENT_FILE) or {}
     settings = {name: group for name, group in run.config.items() if name != "run"}
     metrics = run.folder / METRICS_FILE
     logged = file_sha256(metrics) if metrics.is_file() else None
@@ -205,20 +205,6 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _describes_student(path: Path) -> bool:
-    described = _read_json(path)
+    described = read_object(path)
     config = None if described is None else described.get("config")
     return isinstance(config, dict) and "method" in config
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object.")
-    return value

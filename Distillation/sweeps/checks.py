@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -51,7 +50,8 @@ def check_grid(grid: Grid) -> None:
     """Check a grid.
 
     Raises:
-        GridError: the grid has errors; the message lists each once with the runs concerned.
+        GridError: the grid has errors. The message lists each once, with the runs concerned. The
+            parser stops at the first error in the flags of a run.
     """
     runs_of: dict[str, list[str]] = {}
     checks = _Checks()
@@ -72,46 +72,22 @@ class _Checks:
         self._read_teacher = _cached(_read_teacher)
         self._check_dataset = _cached(resolve_dataset)
 
-    def problems(self, run: PlannedRun, folder: Path) -> list[str]:
-        """Return the errors of a run. Teacher and folder are checked once the flags are valid."""
-        flags, problems = self._flags(run)
+    def problems(self, run: PlannedRun, folder: Path) -> Iterator[str]:
+        """Yield the errors of a run: those of its flags, and of its teacher. Then of its folder."""
+        flags = None
+        try:
+            flags = _with_run_values(self._parse(run.task, run.arguments(*_PER_RUN)), run)
+        except UnusedFlagsError as error:
+            yield f"{error}\nGive the methods that use them a block of their own under `grids`."
+        except UserError as error:
+            yield str(error)
         try:
             teacher = self._read_teacher(_teacher(run), run.task.name)
-            if flags is not None and not problems:
+            if flags is not None:
                 self._check_inputs(run.task, flags, teacher)
                 self._check_folder(run, flags, folder, teacher)
         except UserError as error:
-            problems.append(str(error))
-        return problems
-
-    def _flags(self, run: PlannedRun) -> tuple[Flags | None, list[str]]:
-        """Return the parsed flags and the errors.
-
-        The parser stops at the first error. To find all errors, rejected flags are left out one by
-        one.
-        """
-        problems: list[str] = []
-        left_out: list[str] = [*_PER_RUN]
-        while True:
-            try:
-                flags = self._parse(run.task, run.arguments(*left_out))
-                break
-            except UnusedFlagsError as error:
-                problems.append(
-                    f"{error}\nGive the methods that use them a block of their own under `grids`."
-                )
-                left_out += error.flags
-            except UserError as error:
-                problems.append(str(error))
-                named = re.findall(r"--(\w+)", str(error))
-                rejected = next((n for n in named if n in run.settings and n not in left_out), None)
-                if rejected is None:
-                    return None, problems
-                left_out.append(rejected)
-        try:
-            return _with_run_values(flags, run), problems
-        except UserError as error:
-            return None, [*problems, str(error)]
+            yield str(error)
 
     @fields_as_flags(FLAG_NAMES)
     def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:

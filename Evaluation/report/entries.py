@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
+from Common.files.bounded_read import read_object
 from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDENT, VIDEOS
 from Common.runs.tracking import CONFIG_FILE
 from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
@@ -220,20 +220,14 @@ def _read_film(path: Path) -> Film | None:
 
 
 def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
-    """Read the JSON object of a file; return an empty one if there is no file.
+    """Return the JSON object of a file; an empty one if there is no file.
 
     A damaged file raises UserError or, if `problems` is given, is added to it.
     """
     try:
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        message = f"{path} cannot be read as JSON: {error}."
+        return read_object(path) or {}
+    except UserError as error:
         if problems is None:
-            raise UserError(message) from None
-        problems.append(message)
+            raise
+        problems.append(str(error))
         return {}
-    return value
