@@ -21,14 +21,10 @@ def counted(n: float, noun: str) -> str:
 
 
 def check_utf8(text: str, what: str) -> None:
-    """Raise UserError for a name that cannot be written to a file, drawn or sent.
+    """Raise UserError for bytes that are not UTF-8, which Linux allows in names and arguments.
 
     Args:
         what: what the name is of; the message begins with it.
-
-    Raises:
-        UserError: the name holds bytes that are not UTF-8, which Linux allows in file names and
-            arguments.
     """
     try:
         text.encode()
