@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,14 +187,16 @@ def find_runs(folders: Sequence[Path | str]) -> list[Run]:
 def identity(run: Run) -> str:
     """Return what copies of a run have in common: its settings, and its student's weights.
 
-    Without a student, a run is identified by its metrics and figures. Its place is not part of its
-    settings.
+    Without an undamaged student, a run is identified by its metrics and figures. Its place is not
+    part of its settings.
     """
-    student = read_object(run.folder / STUDENT / STUDENT_FILE) or {}
+    content: Any = run.figures
+    with contextlib.suppress(OSError):
+        content = [run.figures, file_sha256(run.folder / METRICS_FILE)]
+    with contextlib.suppress(UserError):
+        student = read_object(run.folder / STUDENT / STUDENT_FILE) or {}
+        content = student.get("sha256", content)
     settings = {name: group for name, group in run.config.items() if name != "run"}
-    metrics = run.folder / METRICS_FILE
-    logged = file_sha256(metrics) if metrics.is_file() else None
-    content = student.get("sha256") or [logged, run.figures]
     return json.dumps([settings, run.teacher_sha256, content], sort_keys=True)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import importlib.util
 import shlex
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,6 +24,7 @@ from Distillation.resume import MAY_DIFFER
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import read_initial_student
 from Distillation.sweeps.grid import Grid, PlannedRun
+from Enviroment import seeds
 from Enviroment.dataset.reader import resolve_dataset
 from Enviroment.task import Task
 from Models.teacher.description import TeacherDescription
@@ -72,22 +73,30 @@ class _Checks:
         self._read_teacher = _cached(_read_teacher)
         self._check_dataset = _cached(resolve_dataset)
 
-    def problems(self, run: PlannedRun, folder: Path) -> Iterator[str]:
-        """Yield the errors of a run: those of its flags, and of its teacher. Then of its folder."""
-        flags = None
+    def problems(self, run: PlannedRun, folder: Path) -> list[str]:
+        """Return the errors of a run. Its folder is checked if flags and teacher have none."""
+        flags, problems = None, []
         try:
-            flags = _with_run_values(self._parse(run.task, run.arguments(*_PER_RUN)), run)
-        except UnusedFlagsError as error:
-            yield f"{error}\nGive the methods that use them a block of their own under `grids`."
+            _check_run_index(run)
         except UserError as error:
-            yield str(error)
+            problems.append(str(error))
+        try:
+            flags = self._parse(run.task, run.arguments(*_PER_RUN))
+        except UnusedFlagsError as error:
+            problems.append(
+                f"{error}\nGive the methods that use them a block of their own under `grids`."
+            )
+        except UserError as error:
+            problems.append(str(error))
         try:
             teacher = self._read_teacher(_teacher(run), run.task.name)
-            if flags is not None:
+            if flags is not None and not problems:
+                flags = _with_run_values(flags, run)
                 self._check_inputs(run.task, flags, teacher)
                 self._check_folder(run, flags, folder, teacher)
         except UserError as error:
-            yield str(error)
+            problems.append(str(error))
+        return problems
 
     @fields_as_flags(FLAG_NAMES)
     def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:
@@ -194,20 +203,21 @@ def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:
 
 
 @fields_as_flags(FLAG_NAMES)
-def _with_run_values(flags: Flags, run: PlannedRun) -> Flags:
-    """Return the flags with the seed and the teacher of the run.
-
-    Raises:
-        UserError: the index has no seeds.
-    """
+def _check_run_index(run: PlannedRun) -> None:
+    """Raise UserError unless the index of a run has seeds."""
     index = run.settings["run_index"]
     if not isinstance(index, int) or isinstance(index, bool):
         raise UserError(f"seeds: {index!r} is no integer.")
+    seeds.model(index)  # raises if the index has no seeds
+
+
+def _with_run_values(flags: Flags, run: PlannedRun) -> Flags:
+    """Return the flags with the seed and the teacher of the run."""
     teacher = run.settings.get("teacher")
     teaching = {"teacher": None if teacher is None else Path(teacher)}
     return dataclasses.replace(
         flags,
-        training=dataclasses.replace(flags.training, run_index=index),
+        training=dataclasses.replace(flags.training, run_index=run.settings["run_index"]),
         teaching=dataclasses.replace(flags.teaching, **teaching),
     )
 
