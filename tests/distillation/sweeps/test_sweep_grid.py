@@ -232,7 +232,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "no flag 'total_timestep'. Did you mean total_timesteps",
         "no flag 'no_video': write `video: false`",
         "flags: output is set otherwise",
-        "--num_envs 0 must be at least 1. (every run)",
+        "--num_envs 0 must be at least 1. (Pusher/PPD/State_lambda1_ppo_run0, ",
         "flags: gamma has one value",
         "axes: run_index is set otherwise. List indices under `seeds`",
         "no flag 'clip_rang'. Did you mean clip_range",

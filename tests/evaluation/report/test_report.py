@@ -200,7 +200,7 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
     originals = {"001.mp4": "saliency.mp4", "002.png": "saliency.png"}
     assert copies == {name: (folder / of).read_bytes() for name, of in originals.items()}
     assert "<dd>used</dd>" in page
-    assert '<th scope="row">zeroed</th><td>0.125</td>' in page
+    assert "&#34;skill&#34;: 0.125" in page
 
 
 # -- bad input -------------------------------------------------------------------------------------
