@@ -216,7 +216,7 @@ def test_the_seeds_that_are_asked_for_are_played(alone: Path, capsys):
         evaluate(EvaluateFlags(alone, seeds=text))
     allowed = evaluate(EvaluateFlags(alone, seeds=text, allow_training_seeds=True))
     assert allowed["return"] == allowed["id_return"]
-    assert "1 training seeds" in capsys.readouterr().out
+    assert "1 training seed" in capsys.readouterr().out
 
 
 def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: Path, capsys):
