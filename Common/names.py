@@ -1,4 +1,4 @@
-"""Suggestions for unknown names, and checks of unusable ones."""
+"""Names in messages: suggestions for unknown ones, checks of unusable ones, and plurals."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return " or ".join(lower[found] for found in near)
 
 
+def counted(n: float, noun: str) -> str:
+    """Return a number with its noun: "1 run", "1,200 runs"."""
+    return f"{n:,.0f} {noun}{'' if n == 1 else 's'}"
+
+
 def check_utf8(text: str, what: str) -> None:
-    """Raise UserError for a name that cannot be written to a file, drawn or sent.
+    """Raise UserError for bytes that are not UTF-8, which Linux allows in names and arguments.
 
     Args:
         what: what the name is of; the message begins with it.
-
-    Raises:
-        UserError: the name holds bytes that are not UTF-8, which Linux allows in file names and
-            arguments.
     """
     try:
         text.encode()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,14 +12,16 @@ from typing import Any
 
 from Common.commands.progress import tracked
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
+from Common.files.bounded_read import file_sha256, read_object
 from Common.files.typed_json import typed
 from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
-from Common.runs.run_folder import FIGURES_FILE
+from Common.runs.run_folder import FIGURES_FILE, STUDENT
+from Evaluation.tool import print_note
 
 FEWEST_EPISODES = 5  # of an evaluation that is used to compare runs
 SKILL = "eval/od_skill"  # of the student, on validation seeds
 SECONDS = "time/seconds"
+STUDENT_FILE = "student.json"  # of a student's bundle
 
 # Types of the values that are read; older versions lack some of them, or wrote null.
 _DESCRIBED: dict[str, Any] = {
@@ -102,7 +106,7 @@ def read_run(folder: Path | str) -> Run:
         UserError: the folder is not a student's run, or its files are damaged.
     """
     folder = Path(folder)
-    described = _read_json(folder / CONFIG_FILE)
+    described = read_object(folder / CONFIG_FILE)
     if described is None:
         raise UserError(f"{folder} is not a run folder: it has no {CONFIG_FILE}.")
     config = described.get("config")
@@ -114,7 +118,7 @@ def read_run(folder: Path | str) -> Run:
         config,
         described.get("teacher_sha256"),
         described.get("command", ""),
-        _read_json(folder / FIGURES_FILE),
+        read_object(folder / FIGURES_FILE),
         (described.get("teacher") or {}).get("identity"),
     )
 
@@ -154,6 +158,8 @@ def check_configuration(path: Path, described: Mapping[str, Any]) -> None:
 def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     """Return the runs in and below folders, sorted by path, without duplicates.
 
+    A copy of a run counts once, with a note: it is no further seed.
+
     Raises:
         UserError: a folder does not exist, or none of them holds a student's run.
     """
@@ -167,7 +173,31 @@ def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"No student's run found in {names}: there is no {CONFIG_FILE}.")
-    return [found[path] for path in sorted(found)]
+    kept: dict[str, Run] = {}
+    copies = []
+    for run in (found[path] for path in sorted(found)):
+        first = kept.setdefault(identity(run), run)
+        if first is not run:
+            copies.append(f"{run.folder} is a copy of {first.folder}")
+    if copies:
+        print_note(f"Each run counts once: {'; '.join(copies)}.")
+    return list(kept.values())
+
+
+def identity(run: Run) -> str:
+    """Return what copies of a run have in common: its settings, and its student's weights.
+
+    Without an undamaged student, a run is identified by its metrics and figures. Its place is not
+    part of its settings.
+    """
+    content: Any = run.figures
+    with contextlib.suppress(OSError):
+        content = [run.figures, file_sha256(run.folder / METRICS_FILE)]
+    with contextlib.suppress(UserError):
+        student = read_object(run.folder / STUDENT / STUDENT_FILE) or {}
+        content = student.get("sha256", content)
+    settings = {name: group for name, group in run.config.items() if name != "run"}
+    return json.dumps([settings, run.teacher_sha256, content], sort_keys=True)
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
@@ -178,20 +208,6 @@ def _run_folders(folder: Path) -> Iterator[Path]:
 
 
 def _describes_student(path: Path) -> bool:
-    described = _read_json(path)
+    described = read_object(path)
     config = None if described is None else described.get("config")
     return isinstance(config, dict) and "method" in config
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} does not hold a JSON object.")
-    return value

@@ -7,6 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+from Common.checks import (
+    check_at_least,
+    check_not_negative,
+    check_positive,
+    check_shares,
+)
 from Common.errors import UserError
 from Enviroment import seeds
 from Models.networks.limits import check_activation
@@ -45,13 +51,10 @@ class PPOTeacherConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_counts(self, n_steps=1, n_epochs=1, batch_size=2)  # SB3 normalises advantages
-        if not 0.0 <= self.gae_lambda <= 1.0:
-            raise UserError(f"--gae_lambda {self.gae_lambda} must be in [0, 1].")
-        if not 0.0 < self.clip_range < math.inf:
-            raise UserError(f"--clip_range {self.clip_range} must be above 0.")
-        if not 0.0 <= self.ent_coef < math.inf:
-            raise UserError(f"--ent_coef {self.ent_coef} must be at least 0.")
+        check_at_least(self, n_steps=1, n_epochs=1, batch_size=2)  # SB3 normalises advantages
+        check_shares(self, "gae_lambda")
+        check_positive(self, "clip_range")
+        check_not_negative(self, "ent_coef")
         if (self.num_envs * self.n_steps) % self.batch_size:
             raise UserError(
                 f"num_envs * n_steps = {self.num_envs} * {self.n_steps} must be a multiple of "
@@ -91,7 +94,7 @@ class SACTeacherConfig:
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_counts(self, gradient_steps=1, learning_starts=0)
+        check_at_least(self, gradient_steps=1, learning_starts=0)
         if not 0.0 < self.tau <= 1.0:
             raise UserError(f"--tau {self.tau} must be in (0, 1].")
         if self.total_timesteps <= self.learning_starts:
@@ -116,7 +119,7 @@ SETTINGS: dict[Algo, type[TeacherConfig]] = {
 
 def _check(config: SB3Config) -> None:
     """Check the settings that SB3's algorithms share. Raise UserError if one is invalid."""
-    _check_counts(config, total_timesteps=1, num_envs=1, batch_size=1)
+    check_at_least(config, total_timesteps=1, num_envs=1, batch_size=1)
     if not 0.0 <= config.gamma < 1.0:
         raise UserError(f"--gamma {config.gamma} must be in [0, 1).")
     if not 0.0 <= config.final_learning_rate <= config.learning_rate < math.inf:
@@ -127,12 +130,6 @@ def _check(config: SB3Config) -> None:
     if not config.net_arch or min(config.net_arch) < 1:
         raise UserError("--net_arch needs at least one hidden layer of at least one unit.")
     check_activation(config.activation)
-
-
-def _check_counts(config: SB3Config, **least: int) -> None:
-    for name, smallest in least.items():
-        if getattr(config, name) < smallest:
-            raise UserError(f"--{name} {getattr(config, name)} must be at least {smallest}.")
 
 
 def _check_ent_coef(value: str) -> None:
@@ -184,9 +181,7 @@ class TeacherRun(Generic[Settings]):
     overwrite: bool = False  # delete an existing run in the run folder
 
     def __post_init__(self) -> None:
-        for name in ("threads", "eval_every", "eval_episodes", "baseline_episodes"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} must be at least 1.")
+        check_at_least(self, threads=1, eval_every=1, eval_episodes=1, baseline_episodes=1)
         if self.resume and self.overwrite:
             raise UserError("--resume keeps the run and --overwrite deletes it: give only one.")
         seeds.model(self.run_index)  # raises if the index has no seeds

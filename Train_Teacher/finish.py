@@ -15,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 
 from Common.commands.redaction import command_line
 from Common.files.bounded_read import read_json
+from Common.names import counted
 from Common.runs.files import CONFIG_FILE
 from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
@@ -209,7 +210,7 @@ def _print_summary(task: Task, steps: int, results: Results) -> None:
     distance = None if task.distance is None else task.distance.name
     columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
     n_episodes = len(results["teacher"]["validation"].returns)
-    print(f"\nBest checkpoint: {steps:,} steps. Over {n_episodes} episodes each:")
+    print(f"\nBest checkpoint: {steps:,} steps. Over {counted(n_episodes, 'episode')} each:")
     print(f"{'':24}" + "".join(f"  {column:>20}" for column in columns))
     for policy, by_seeds in results.items():
         for name, stats in by_seeds.items():

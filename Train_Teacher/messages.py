@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from Common.commands.wording import aligned, plural, shown_path, typed_command
+from Common.commands.wording import aligned, shown_path, typed_command
+from Common.names import counted
 from Common.runs.run_folder import TEACHER
 from Common.runs.tracking import RunTracker
 from Enviroment.tasks import Task
@@ -23,13 +24,13 @@ def banner(
     """Return five lines: task and algorithm; budget; device; folder; W&B."""
     settings = run.settings
     seen = "frames" if task.is_game else "the state"
-    envs = plural(settings.num_envs, "environment")
+    envs = counted(settings.num_envs, "environment")
     return aligned(
         {
             task.name: f"a teacher of {seen} by {run.algo.upper()}",
             "budget": f"{settings.total_timesteps:,} env steps in {envs}; an evaluation every "
             f"{run.eval_every:,}",
-            "device": f"{device}, float32, {plural(run.threads, 'thread')}",
+            "device": f"{device}, float32, {counted(run.threads, 'thread')}",
             "folder": shown_path(folder),
             "W&B": tracker.where(),
         }

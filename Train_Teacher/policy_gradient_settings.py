@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from Algorithm.policy_gradient.config import ActorCriticConfig, ReinforceConfig
+from Common.checks import check_at_least
 from Common.errors import UserError
 from Models.networks.limits import check_activation
 
@@ -23,9 +24,7 @@ class _Training:
 
     def check(self) -> None:
         """Raise UserError if a setting is invalid."""
-        for name in ("total_timesteps", "num_envs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} must be at least 1.")
+        check_at_least(self, total_timesteps=1, num_envs=1)
         if not math.isfinite(self.max_grad_norm):  # JSON, the format of bundles, has no infinity
             raise UserError("--max_grad_norm must be finite. To disable clipping, use 1e6.")
         if not self.net_arch or min(self.net_arch) < 1:

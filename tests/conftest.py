@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tests.support.short_run import write_teacher
 # The networks here are small: more threads than one only wait for each other, and on a busy
 # machine for minutes.
 torch.set_num_threads(1)
+# A shell ignores SIGINT in its background jobs, and children inherit that. Some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from Common.checks import check_at_least, check_positive, check_shares
 from Common.errors import UserError
 
 Schedule = Callable[[float], float]  # as SB3's, which would import torch
@@ -22,15 +23,11 @@ class PolicyGradientConfig:
     max_episode_steps: int = 10_000  # env steps; a longer episode is an error
 
     def __post_init__(self) -> None:
-        if not callable(self.learning_rate) and not 0 < self.learning_rate < math.inf:
-            raise UserError(f"`learning_rate` {self.learning_rate} must be finite and above 0.")
-        if not 0 <= self.gamma <= 1:
-            raise UserError(f"`gamma` {self.gamma} must be in [0, 1].")
+        check_positive(self, "learning_rate")
+        check_shares(self, "gamma")
+        check_at_least(self, n_episodes=1, max_episode_steps=1)
         if not self.max_grad_norm > 0:
             raise UserError(f"`max_grad_norm` {self.max_grad_norm} must be above 0.")
-        for name in ("n_episodes", "max_episode_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,5 @@ class ActorCriticConfig(PolicyGradientConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.n_steps < 1:
-            raise UserError(f"`n_steps` {self.n_steps} must be at least 1.")
-        if not 0 < self.vf_coef < math.inf:
-            raise UserError(f"`vf_coef` {self.vf_coef} must be finite and above 0.")
+        check_at_least(self, n_steps=1)
+        check_positive(self, "vf_coef")

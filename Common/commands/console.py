@@ -7,6 +7,7 @@ missing from the terminal's encoding. Text that cannot be written is dropped; th
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -52,14 +53,11 @@ class BestEffort:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = _nowhere() if stream is None else stream
+        if isinstance(self._stream, io.TextIOWrapper):
+            self._stream.reconfigure(errors="backslashreplace")
 
     def write(self, text: str) -> int:
-        try:
-            self._attempt(lambda: self._stream.write(text))
-        except UnicodeEncodeError:
-            encoding = self._stream.encoding or "ascii"
-            readable = text.encode(encoding, "backslashreplace").decode(encoding)
-            self._attempt(lambda: self._stream.write(readable))
+        self._attempt(lambda: self._stream.write(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -75,8 +73,6 @@ class BestEffort:
     def _attempt(self, act: Callable[[], Any]) -> None:
         try:
             act()
-        except UnicodeEncodeError:
-            raise
         except BlockingIOError:  # the reader is too slow at the moment
             return
         except (OSError, ValueError):  # ValueError: the stream is closed

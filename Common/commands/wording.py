@@ -12,11 +12,6 @@ from pathlib import Path
 from Common.places import ROOT
 
 
-def plural(number: int, noun: str) -> str:
-    """Return a number with its noun, such as `1 unseen seed` and `20 unseen seeds`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def short_count(number: int) -> str:
     """Return a number in at most four digits, such as `850`, `25k`, `25.3k` and `1.2M`."""
     for size, letter in ((1, ""), (1_000, "k"), (1_000_000, "M")):

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from Common.errors import UserError
+
 MAX_JSON = 2**26  # bytes
 _MAX_NESTING = 64  # lists and objects within each other
 _MAX_INTEGER = 2**128  # states of random generators are smaller
@@ -42,6 +44,25 @@ def read_json(path: Path, limit: int = MAX_JSON) -> Any:
         ValueError: as `parse_json`.
     """
     return parse_json(read_bounded(path, limit))
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object of a file; None if there is no file.
+
+    Raises:
+        UserError: the file cannot be read, or does not hold a JSON object.
+    """
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} does not hold a JSON object.")
+    return value
 
 
 def parse_json(text: bytes | str) -> Any:

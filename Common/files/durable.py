@@ -1,7 +1,7 @@
-"""Files and folders that are complete or not there, whatever stops the process or the machine.
+"""Write files and folders atomically: complete or absent, whatever stops the process or machine.
 
-Everything is written beside its final name, forced to the disk and renamed once; then the folder
-that holds the name is forced to the disk too.
+Everything is written beside its final name, synced to the disk and renamed once; then the folder
+that holds the name is synced too.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from Common.errors import UserError
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file or folder is written before it gets its name."""
+    """Return the path where a file or folder is written before it gets its name."""
     return path.with_name(f".{path.name}.partial")
 
 
 def sync(path: Path) -> None:
-    """Forces a file's bytes, or a folder's names, to the disk."""
+    """Sync the bytes of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -32,17 +32,15 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of `path` at the end of the block.
-
-    If the block raises, `path` stays as it was and nothing is left beside it.
+    """Open a file that replaces `path` at the end of the block, unless the block raises.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     unfinished = partial_path(path)
     try:
         unfinished.unlink(missing_ok=True)
-        # A new file: a link that lies there is not written through.
+        # A new file, so that nothing is written through a link of that name.
         with unfinished.open("xb") as file:
             yield file
             file.flush()
@@ -55,10 +53,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Replace a file's content, all or nothing, and make the folders above it.
+    """Replace the content of a file atomically, and make the folders above it.
 
     Raises:
-        UserError: it cannot be written; the file stays as it was.
+        UserError: the file cannot be written. It is unchanged.
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,15 +66,7 @@ def write_file(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def writing(what: Path | str, advice: str = "") -> Iterator[None]:
-    """Say for the user what the system's errors in the block mean.
-
-    Args:
-        what: is written in the block.
-        advice: what else the message says: what is still whole, and what to do.
-
-    Raises:
-        UserError: an OSError was raised in the block.
-    """
+    """Turn an OSError of the block into a UserError: "<what> cannot be written: ... <advice>"."""
     try:
         yield
     except OSError as error:
@@ -86,13 +76,11 @@ def writing(what: Path | str, advice: str = "") -> Iterator[None]:
 
 @contextlib.contextmanager
 def publishing(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which becomes `folder` at the end of the block.
-
-    If the block raises, nothing is left.
+    """Make a folder that becomes `folder` at the end of the block, unless the block raises.
 
     Raises:
-        FileExistsError: there is a `folder` already; it stays.
-        OSError: it cannot be written.
+        FileExistsError: `folder` exists. It is unchanged.
+        OSError: the folder cannot be written.
     """
     unfinished = partial_path(folder)
     if not folder.parent.is_dir():
@@ -115,7 +103,7 @@ def publishing(folder: Path) -> Iterator[Path]:
 
 
 def discard(folder: Path) -> None:
-    """Removes a folder so that nobody ever sees a part of it under its name."""
+    """Remove a folder, which is never visible in part under its name."""
     unfinished = partial_path(folder)
     remove(unfinished)
     folder.rename(unfinished)
@@ -123,7 +111,7 @@ def discard(folder: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Removes a folder with all that is in it, a file, or a link but not what it leads to."""
+    """Remove a folder with its content, a file, or a link without its target."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

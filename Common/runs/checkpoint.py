@@ -37,15 +37,15 @@ MANIFEST, STATE = "manifest.json", "state.json"
 _KEYS = {"format", "kind", "step", "best", "files"}
 _FOLDER = re.compile(r"step_(\d{12,18})")
 _PART = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_OLDER_STAY = "The older ones are whole: mend what is wrong, and go on from them by `resume`."
+_OLDER_STAY = "The older ones are intact: fix the cause, and continue from them with `resume`."
 _MAX_MANIFEST, _MAX_STATE = 2**20, 2**28  # bytes
-# What restoring runs into in a state that is none.
+# Errors of restoring a state of another version.
 _NO_STATE = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint whose every byte is the one that was written."""
+    """A checkpoint whose hashes were checked."""
 
     path: Path
     step: int
@@ -54,7 +54,7 @@ class Checkpoint:
     parts: tuple[str, ...]  # names of its groups of tensors
 
     def tensors(self, part: str) -> dict[str, Tensor]:
-        """One group of tensors, on the CPU.
+        """Return one group of tensors, on the CPU.
 
         Raises:
             UserError: there is no such group, or its file cannot be read.
@@ -63,15 +63,15 @@ class Checkpoint:
             raise UserError(f"Checkpoint {self.path} has no {part}: {', '.join(self.parts)}.")
         path = self.path / f"{part}.safetensors"
         try:
-            # Copies: a file's tensors lie at any multiple of 8 bytes in memory, torch's and NumPy's
-            # own at one of 16, and the last bits of MKL's matrix products depend on that.
+            # Copies, because tensors of a file are aligned to 8 bytes and torch's own to 16, and
+            # the last bits of MKL's matrix products depend on that.
             stored = safetensors.torch.load_file(path)
             return {name: tensor.clone() for name, tensor in stored.items()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"Checkpoint {self.path} is damaged: {path.name}: {error}.") from error
 
     def unpacked(self, name: str) -> Any:
-        """What `Common.runs.packing.pack` was given whose tensors and values both have this name.
+        """Return the state that was packed under this name (`Common.runs.packing`).
 
         Raises:
             UserError: there is no such state, or it cannot be read.
@@ -83,11 +83,7 @@ class Checkpoint:
 
     @contextlib.contextmanager
     def fitting(self) -> Iterator[None]:
-        """Say for the user what the errors of a block mean that restores what is stored here.
-
-        Raises:
-            UserError: one was raised, so this is the state of something else.
-        """
+        """Turn errors of a block that restores this checkpoint into a UserError."""
         try:
             yield
         except _NO_STATE as error:
@@ -98,10 +94,10 @@ class Checkpoint:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The checkpoint in a folder, once all of it is checked.
+        """Return the checkpoint of a folder after checking all of its files.
 
         Raises:
-            UserError: it is damaged, or not of this format; says what is wrong.
+            UserError: the checkpoint is damaged or of another format.
         """
         try:
             manifest = _read_manifest(path)
@@ -124,11 +120,11 @@ class Checkpoint:
 class CheckpointStore:
     """The checkpoints of one run.
 
-    One process at a time may write them: `Common.files.locks.locked`.
+    Only one process at a time may write them (`Common.files.locks.locked`).
 
     Args:
-        root: the run's folder of checkpoints; made at the first `save`.
-        keep: how many of the newest stay, beside the best.
+        root: folder of the checkpoints; made at the first `save`.
+        keep: number of newest checkpoints to keep, besides the best.
 
     Raises:
         UserError: `keep` is below 1.
@@ -138,7 +134,7 @@ class CheckpointStore:
         if keep < 1:
             raise UserError(f"`keep` {keep} would keep no checkpoint. Give 1 or more.")
         self.root, self.keep = Path(root), keep
-        self._damaged: set[Path] = set()  # those that were named
+        self._damaged: set[Path] = set()  # already reported
 
     def save(
         self,
@@ -148,22 +144,21 @@ class CheckpointStore:
         *,
         best: bool = False,
     ) -> Path:
-        """Publishes a checkpoint, and only then removes those that need not be kept.
+        """Write a checkpoint, then remove those that need not be kept.
 
-        A whole checkpoint of the same step stays as it is: what a run is at a step never changes.
+        An intact checkpoint of the same step is kept: the state of a run at a step never changes.
 
         Args:
-            step: counts up over the run.
-            tensors: `<part>.safetensors` each; part names are of a-z, 0-9 and _.
-            values: JSON as it is; for tuples, infinities and other keys than text there is
-                `Common.runs.packing`.
+            step: increases over the run.
+            tensors: groups, one file each, named by a-z, 0-9 and _.
+            values: plain JSON; `Common.runs.packing` converts tuples, infinities and other keys.
             best: whether it is the best so far; the last such checkpoint is kept.
 
-        Returns: its folder.
+        Returns: the folder.
 
         Raises:
             ValueError: a name or value cannot be stored.
-            UserError: the disk is full or cannot be written. The older checkpoints stay.
+            UserError: the checkpoint cannot be written. Older ones are kept.
         """
         check_in_place(self.root)
         path = self.root / f"step_{step:012d}"
@@ -187,18 +182,15 @@ class CheckpointStore:
     def replace(
         self, tensors: Mapping[str, Mapping[str, Tensor | np.ndarray]], values: Mapping[str, Any]
     ) -> Path:
-        """Save in place of the newest checkpoint, whatever step of whatever run that is of.
-
-        The checkpoints of such a store count saves, not steps. Args and raises: as `save`.
-        """
+        """Save a checkpoint numbered by saves instead of steps. Arguments and errors: as `save`."""
         older = self.newest()
         return self.save(0 if older is None else older.step + 1, tensors, values)
 
     def to_resume(self) -> Checkpoint | None:
-        """The newest checkpoint; None: there is none at all yet.
+        """Return the newest intact checkpoint; None if there are no checkpoints.
 
         Raises:
-            UserError: there are some, and all are damaged.
+            UserError: all checkpoints are damaged.
         """
         found = self.newest()
         if found is None and self._folders():
@@ -209,12 +201,12 @@ class CheckpointStore:
         return found
 
     def newest(self) -> Checkpoint | None:
-        """The last whole checkpoint. Each damaged one is named on stderr, once, and passed over."""
+        """Return the newest intact checkpoint. Print each damaged one to stderr, once."""
         opened = (self._opened(path) for path in reversed(self._folders()))
         return next((checkpoint for checkpoint in opened if checkpoint is not None), None)
 
     def best(self) -> Checkpoint | None:
-        """The last whole checkpoint that was the best so far when it was written."""
+        """Return the newest intact checkpoint that was the best so far when it was written."""
         opened = (self._opened(path) for path in reversed(self._folders()))
         return next((found for found in opened if found is not None and found.best), None)
 
@@ -224,11 +216,11 @@ class CheckpointStore:
         except UserError as error:
             if path not in self._damaged:
                 self._damaged.add(path)
-                print(f"{error} It is passed over.", file=sys.stderr)
+                print(f"{error} It is skipped.", file=sys.stderr)
             return None
 
     def _folders(self) -> list[Path]:
-        """Oldest first."""
+        """Return the folders of checkpoints, oldest first."""
         if not self.root.is_dir():
             return []
         return sorted(
@@ -236,14 +228,13 @@ class CheckpointStore:
         )
 
     def prune(self, step: int) -> None:
-        """Remove what is older than the `keep` newest up to `step`, but the best; and what a kill
-        left unfinished.
+        """Remove unfinished checkpoints, and those up to `step` but the `keep` newest and the best.
 
-        Later ones than `step` are damaged, or the run would have gone on from them. They are
-        replaced when it gets there.
+        Later ones than `step` are damaged, or the run would have resumed from them. The run
+        replaces them when it reaches their steps.
 
         Raises:
-            OSError: something cannot be removed.
+            OSError: one cannot be removed.
         """
         self._remove_unfinished()
         until = [path for path in self._folders() if _step_of(path) <= step]
@@ -287,14 +278,14 @@ def _write(
     for part, group in tensors.items():
         path = folder / f"{part}.safetensors"
         _write_tensors(path, _storable(group))
-        shutil.copymode(folder / STATE, path)  # safetensors makes files that only their owner reads
+        shutil.copymode(folder / STATE, path)  # safetensors' files are readable by their owner only
         files[path.name] = _described(path)
     manifest = {"format": FORMAT, "kind": "checkpoint", "step": step, "best": best, "files": files}
     (folder / MANIFEST).write_bytes(json.dumps(manifest, indent=1).encode() + b"\n")
 
 
 def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write from where the tensors are, without a copy: they may fill half of the memory."""
+    """Write tensors without copying them: they may fill half of the memory."""
     try:
         safetensors.torch.save_file(tensors, path)
     except SafetensorError as error:
@@ -305,7 +296,7 @@ def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _storable(group: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
-    """Contiguous tensors on the CPU, no two of which share memory: safetensors refuses those."""
+    """Return contiguous tensors on the CPU. None share memory, which safetensors refuses."""
     stored: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, value in sorted(group.items()):
@@ -317,11 +308,7 @@ def _storable(group: Mapping[str, Tensor | np.ndarray]) -> dict[str, Tensor]:
 
 
 def _strict_json(values: Mapping[str, Any]) -> bytes:
-    """As text, from which the very same values can be read.
-
-    Raises:
-        ValueError: JSON has no such values, or would change them.
-    """
+    """Return values as JSON. Raise ValueError if JSON cannot represent one of them exactly."""
     try:
         text = json.dumps(values, indent=1, allow_nan=False)
     except TypeError as error:
@@ -345,11 +332,7 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """What a checkpoint's manifest says, as far as it can be true.
-
-    Raises:
-        OSError, ValueError: it cannot be read, or says what no manifest of this format does.
-    """
+    """Return the manifest of a checkpoint. Raise OSError or ValueError if it is damaged."""
     if path.is_symlink():
         raise ValueError("it is a link, and checkpoints are folders")
     manifest = read_json(path / MANIFEST, _MAX_MANIFEST)

@@ -1,6 +1,6 @@
-"""Run folders: where they are, and that no other run is lost in one.
+"""Locate run folders, and keep runs from overwriting each other.
 
-Whoever writes one holds `Common.files.locks.locked` on it.
+A writer of a run folder holds `Common.files.locks.locked` on it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from Common.runs.tensorboard_files import TENSORBOARD
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
 FIGURES_FILE = "evaluation.json"  # of the best student, on evaluation seeds
-# What a process that was killed leaves of a run that had not begun.
+# Files that a killed process may leave of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}
-_LONGEST_NAME = 200  # bytes; file systems end at 255
-_LONGEST_PATH = 3000  # bytes; Linux ends at 4096
-# What runs write, so that --overwrite deletes nothing else. The configuration is deleted last: as
-# long as it is there, what is left counts as a run, and --overwrite can be said again.
+_LONGEST_NAME = 200  # bytes; file systems allow 255
+_LONGEST_PATH = 3000  # bytes; Linux allows 4096
+# Everything that `clear` deletes. The configuration comes last: until then, the rest counts as a
+# run, and an interrupted `overwrite` can be repeated.
 _CONTENTS = (
     *(METRICS_FILE, CURVES_FILE, FIGURES_FILE, "wandb", TENSORBOARD),
     *(CHECKPOINTS, STUDENT, TEACHER, VIDEOS, DIAGNOSTICS, CONFIG_FILE),
@@ -37,10 +37,10 @@ _CONTENTS = (
 
 
 def locate(output: Path | None, default: Path) -> Path:
-    """The absolute folder that `--output` names, else `default` below Results.
+    """Return the absolute path of `output`; by default, of `default` below Results.
 
     Raises:
-        UserError: `output` leaves its place by `..`, is too long or not UTF-8, or names a file.
+        UserError: `output` holds `..`, is too long, is not UTF-8, or names a file.
     """
     if output is None:
         what = f"The run's name {str(default)!r:.80}"
@@ -72,16 +72,13 @@ def check_free(
     hint: str = "",
     besides: Collection[str] = (),
 ) -> None:
-    """Refuses to start where a run would be lost or mixed with another. Changes nothing.
+    """Raise UserError if a run in a folder would be lost or mixed with another. Change nothing.
 
     Args:
-        overwrite: the run that the folder holds is to be deleted.
-        resume: it is to go on; whoever reads its configuration judges it.
-        hint: a further way out, such as `--resume`.
+        overwrite: whether the run in the folder is to be deleted.
+        resume: whether it is to be continued. Its configuration is checked elsewhere.
+        hint: further advice in the message, such as on `resume`.
         besides: names that may be there without a run, because the run makes them first.
-
-    Raises:
-        UserError: says what the folder holds, and which flag helps.
     """
     nothing = _NOTHING.union(besides)
     if not folder.exists() or {path.name for path in folder.iterdir()} <= nothing:
@@ -131,14 +128,13 @@ def check_same_settings(
     """Refuse to resume the run in a folder with other settings.
 
     Args:
-        config, teacher_sha256, teacher: what `write_config` would be given now. A run from before
-            there was a `teacher` does not say.
-        may_differ: settings that do not decide what the run is, named as in `differences`.
-        comparable: brings a configuration, of any version, into the form in which two can be
-            compared.
+        config, teacher_sha256, teacher: the current arguments of `write_config`. Old runs have no
+            `teacher`.
+        may_differ: settings that may differ, named as in `differences`.
+        comparable: converts a configuration of any version to a comparable form.
 
     Raises:
-        UserError: the settings differ, and which; or the folder does not say what they were.
+        UserError: settings differ, which the message lists, or the folder does not describe a run.
     """
     path = folder / CONFIG_FILE
     known: dict[str, Any] = {"teacher_sha256": teacher_sha256}
@@ -161,6 +157,6 @@ def check_same_settings(
 
 
 def clear(folder: Path) -> None:
-    """Deletes the run that a folder holds, and nothing else in it."""
+    """Delete the run in a folder, and nothing else in it."""
     for name in _CONTENTS:
         remove(folder / name)

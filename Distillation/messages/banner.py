@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from Common.commands.wording import aligned, plural, shown_path
+from Common.commands.wording import aligned, shown_path
+from Common.names import counted
 from Common.runs.tracking import RunTracker
 from Distillation.methods import ReadyMethod, Setting
 
@@ -20,7 +21,7 @@ def banner(setting: Setting, method: ReadyMethod, folder: Path, tracker: RunTrac
         folder: the run folder.
     """
     precision = method.policy.config.precision
-    threads = plural(torch.get_num_threads(), "thread")
+    threads = counted(torch.get_num_threads(), "thread")
     lines = {
         setting.task.name: f"{student_title(setting)}; {_teacher(setting)}",
         "budget": _budget(setting),
@@ -55,12 +56,12 @@ def _budget(setting: Setting) -> str:
     flags = setting.flags
     unit = flags.method.chosen.counts
     if flags.method.chosen.family == "on_policy":
-        envs = plural(flags.training.num_envs, "environment")
+        envs = counted(flags.training.num_envs, "environment")
         steps = f"{flags.total_timesteps:,} {unit} in {envs}"
     elif flags.method.chosen.takes("rounds"):
         dagger = flags.dagger()
         steps = (
-            f"{plural(dagger.rounds, 'round')} of {dagger.env_steps:,} env steps and "
+            f"{counted(dagger.rounds, 'round')} of {dagger.env_steps:,} env steps and "
             f"{dagger.gradient_steps:,} {unit}"
         )
     else:

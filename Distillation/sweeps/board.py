@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.box import SIMPLE
 from rich.console import Console, Group, RenderableType
@@ -18,7 +18,9 @@ from rich.table import Table
 from rich.text import Text
 
 from Common.commands.jobs import Ended, Job
-from Common.files.bounded_read import parse_json, read_json
+from Common.errors import UserError
+from Common.files.bounded_read import parse_json, read_object
+from Common.names import counted
 from Common.runs.files import METRICS_FILE, read_metrics
 from Common.runs.run_folder import FIGURES_FILE
 from Evaluation.metrics import METRICS
@@ -127,8 +129,10 @@ class Board:
 
     def _counts(self) -> str:
         counts = Counter(line.state for line in self._lines.values())
-        total = f"{len(self._lines)} run{'s' if len(self._lines) != 1 else ''}: "
-        return total + ", ".join(f"{counts[s]} {s}" for s in reversed(_SHOWN_FIRST) if counts[s])
+        total = counted(len(self._lines), "run")
+        return f"{total}: " + ", ".join(
+            f"{counts[s]} {s}" for s in reversed(_SHOWN_FIRST) if counts[s]
+        )
 
     def _live_table(self) -> RenderableType:
         table = Table(box=None)
@@ -156,7 +160,10 @@ def _figures(folder: Path) -> tuple[str, str, str]:
 
     The ratio is left out for negative returns, where it has no meaning.
     """
-    figures = _read_json(folder / FIGURES_FILE)
+    try:
+        figures = read_object(folder / FIGURES_FILE) or {}
+    except UserError:  # a damaged file costs its figures only
+        figures = {}
     value, teacher = figures.get("return"), figures.get("teacher_return")
     if value is None:
         return "", "", ""
@@ -189,11 +196,3 @@ def _last_step(folder: Path) -> str:
         except (ValueError, KeyError, TypeError):  # a truncated line at either end
             continue
     return ""
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-import re
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,6 +24,7 @@ from Distillation.resume import MAY_DIFFER
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import read_initial_student
 from Distillation.sweeps.grid import Grid, PlannedRun
+from Enviroment import seeds
 from Enviroment.dataset.reader import resolve_dataset
 from Enviroment.task import Task
 from Models.teacher.description import TeacherDescription
@@ -51,7 +51,8 @@ def check_grid(grid: Grid) -> None:
     """Check a grid.
 
     Raises:
-        GridError: the grid has errors; the message lists each once with the runs concerned.
+        GridError: the grid has errors. The message lists each once, with the runs concerned. The
+            parser stops at the first error in the flags of a run.
     """
     runs_of: dict[str, list[str]] = {}
     checks = _Checks()
@@ -73,45 +74,29 @@ class _Checks:
         self._check_dataset = _cached(resolve_dataset)
 
     def problems(self, run: PlannedRun, folder: Path) -> list[str]:
-        """Return the errors of a run. Teacher and folder are checked once the flags are valid."""
-        flags, problems = self._flags(run)
+        """Return the errors of a run. Its folder is checked if flags and teacher have none."""
+        flags, problems = None, []
+        try:
+            _check_run_index(run)
+        except UserError as error:
+            problems.append(str(error))
+        try:
+            flags = self._parse(run.task, run.arguments(*_PER_RUN))
+        except UnusedFlagsError as error:
+            problems.append(
+                f"{error}\nGive the methods that use them a block of their own under `grids`."
+            )
+        except UserError as error:
+            problems.append(str(error))
         try:
             teacher = self._read_teacher(_teacher(run), run.task.name)
             if flags is not None and not problems:
+                flags = _with_run_values(flags, run)
                 self._check_inputs(run.task, flags, teacher)
                 self._check_folder(run, flags, folder, teacher)
         except UserError as error:
             problems.append(str(error))
         return problems
-
-    def _flags(self, run: PlannedRun) -> tuple[Flags | None, list[str]]:
-        """Return the parsed flags and the errors.
-
-        The parser stops at the first error. To find all errors, rejected flags are left out one by
-        one.
-        """
-        problems: list[str] = []
-        left_out: list[str] = [*_PER_RUN]
-        while True:
-            try:
-                flags = self._parse(run.task, run.arguments(*left_out))
-                break
-            except UnusedFlagsError as error:
-                problems.append(
-                    f"{error}\nGive the methods that use them a block of their own under `grids`."
-                )
-                left_out += error.flags
-            except UserError as error:
-                problems.append(str(error))
-                named = re.findall(r"--(\w+)", str(error))
-                rejected = next((n for n in named if n in run.settings and n not in left_out), None)
-                if rejected is None:
-                    return None, problems
-                left_out.append(rejected)
-        try:
-            return _with_run_values(flags, run), problems
-        except UserError as error:
-            return None, [*problems, str(error)]
 
     @fields_as_flags(FLAG_NAMES)
     def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:
@@ -218,20 +203,21 @@ def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:
 
 
 @fields_as_flags(FLAG_NAMES)
-def _with_run_values(flags: Flags, run: PlannedRun) -> Flags:
-    """Return the flags with the seed and the teacher of the run.
-
-    Raises:
-        UserError: the index has no seeds.
-    """
+def _check_run_index(run: PlannedRun) -> None:
+    """Raise UserError unless the index of a run has seeds."""
     index = run.settings["run_index"]
     if not isinstance(index, int) or isinstance(index, bool):
         raise UserError(f"seeds: {index!r} is no integer.")
+    seeds.model(index)  # raises if the index has no seeds
+
+
+def _with_run_values(flags: Flags, run: PlannedRun) -> Flags:
+    """Return the flags with the seed and the teacher of the run."""
     teacher = run.settings.get("teacher")
     teaching = {"teacher": None if teacher is None else Path(teacher)}
     return dataclasses.replace(
         flags,
-        training=dataclasses.replace(flags.training, run_index=index),
+        training=dataclasses.replace(flags.training, run_index=run.settings["run_index"]),
         teaching=dataclasses.replace(flags.teaching, **teaching),
     )
 

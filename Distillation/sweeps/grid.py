@@ -268,6 +268,10 @@ class _Block:
         if flag in _NOT_A_FLAG:
             self._problems.append(f"{where}: {flag} is set otherwise. {_NOT_A_FLAG[flag]}")
             return False
+        positive = str(flag).removeprefix("no_")
+        if flag not in USES and positive in USES:
+            self._problems.append(f"{where}: there is no flag {flag!r}: write `{positive}: false`.")
+            return False
         if flag not in USES:
             usable = [name for name in USES if name not in _NOT_A_FLAG]
             self._problems.append(f"{where}: {_unknown('flag', flag, usable)}")

@@ -19,6 +19,7 @@ from Common.files.bounded_read import read_bounded
 from Common.files.durable import write_file
 from Common.files.locks import locked
 from Common.files.yaml_file import MAX_BYTES, parse_yaml
+from Common.names import counted
 from Common.places import ROOT
 from Distillation.resume import is_finished
 from Distillation.sweeps.board import Board
@@ -48,7 +49,7 @@ def sweep(flags: SweepFlags) -> int:
     if flags.ray and flags.ray_address is not None:
         raise UserError("--ray starts a cluster and --ray_address joins one: give only one.")
     grid = read_grid(flags.grid, _changes(flags.set), flags.output)
-    print(f"Checking {len(grid.runs)} runs.", file=sys.stderr)
+    print(f"Checking {counted(len(grid.runs), 'run')}.", file=sys.stderr)
     check_grid(grid)
     if flags.dry_run:
         for run in grid.runs:

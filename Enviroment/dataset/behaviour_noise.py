@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from gymnasium import spaces
 
@@ -15,16 +13,15 @@ _DEFAULT_SHARE = 0.1  # of random actions
 _STREAM = 1  # separates an episode's noise from other uses of its seed
 
 
-class BehaviourNoise(Protocol):
-    """Changes the teacher's actions before they are executed."""
+class BehaviourNoise:
+    """Executes the teacher's actions unchanged. Subclasses add noise to them."""
 
     def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
         """Begin episodes in the environments of these indices, with these seeds, int64 (n,)."""
-        ...
 
     def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
         """Return the actions `(n_envs, ...)` with the noise of each episode's step, (n_envs,)."""
-        ...
+        return actions
 
 
 def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -> BehaviourNoise:
@@ -35,7 +32,7 @@ def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -
         max_steps: maximum env steps per episode.
     """
     if scale == 0:
-        return NoNoise()
+        return BehaviourNoise()
     if isinstance(space, spaces.Discrete):
         return RandomActions(space, n_envs, scale, max_steps)
     assert isinstance(space, spaces.Box)  # see `check_noise`
@@ -69,17 +66,7 @@ def check_noise(space: spaces.Space, scale: float) -> None:
         )
 
 
-class NoNoise:
-    """Executes the teacher's actions unchanged."""
-
-    def begin(self, indices: np.ndarray, episode_seeds: np.ndarray) -> None:
-        pass
-
-    def added(self, actions: np.ndarray, age: np.ndarray) -> np.ndarray:
-        return actions
-
-
-class GaussianNoise:
+class GaussianNoise(BehaviourNoise):
     """Gaussian noise on continuous actions, clipped to their bounds.
 
     The standard deviation is in half ranges of each action.
@@ -101,7 +88,7 @@ class GaussianNoise:
         return np.clip(noisy, self._space.low, self._space.high).astype(actions.dtype)
 
 
-class RandomActions:
+class RandomActions(BehaviourNoise):
     """Replaces a share of the discrete actions by uniformly random ones."""
 
     def __init__(self, space: spaces.Discrete, n_envs: int, share: float, max_steps: int) -> None:

@@ -187,11 +187,7 @@ def verify(folder: Path | str) -> dict[str, str]:
 
 
 def check_content(folder: Path | str) -> None:
-    """Raise UserError for a dataset that fails `verify`.
-
-    Raises:
-        UserError: a file does not match the manifest. The message lists files and the remedy.
-    """
+    """Raise UserError for a dataset that fails `verify`, with the files and the remedy."""
     folder = Path(folder)
     problems = verify(folder)
     if not problems:
@@ -250,11 +246,7 @@ def _check_seeds(recipe: Recipe, n_episodes: int) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise UserError if a dataset's folder is a file. Change nothing.
-
-    Raises:
-        UserError: the folder is a file, or its name is not UTF-8.
-    """
+    """Raise UserError if a dataset's folder is a file, or its name is not UTF-8."""
     check_utf8(str(folder.absolute()), "The dataset's folder")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file. Name a folder for the dataset (`folder`).")

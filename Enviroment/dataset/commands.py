@@ -12,6 +12,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Common.files.durable import writing
+from Common.names import counted
 from Enviroment.custom import named_task
 from Enviroment.dataset.collect import check_content, repair, verify
 from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
@@ -104,12 +105,9 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
     """Return statistics of a dataset as text, by name."""
     manifest, recipe = dataset.manifest, dataset.manifest.recipe
     returns = dataset.returns()
-    summary = _Shares() if manifest.step_columns[ACTION].dtype == "int64" else _Moments()
-    finals: list[np.ndarray] = []
-    for _, arrays in dataset.shards():
-        summary.add(arrays[ACTION])
-        finals += [arrays[FINAL_STATE]] if FINAL_STATE in arrays else []
-    noise_unit = "of the steps" if isinstance(summary, _Shares) else "half ranges"
+    shards = [arrays for _, arrays in dataset.shards()]
+    is_discrete = manifest.step_columns[ACTION].dtype == "int64"
+    noise_unit = "of the steps" if is_discrete else "half ranges"
     seeds = f"{recipe.first_seed} to {recipe.first_seed + dataset.n_episodes - 1}"
     if recipe.first_seed < 0:  # imported
         seeds = "unknown"
@@ -117,16 +115,16 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
         "task": f"{dataset.task.name}, {_sight(dataset.task)}",
         "teacher": ", ".join(f"{name} {value}" for name, value in recipe.teacher.items()),
         "behaviour noise": f"{recipe.behaviour_noise:g} {noise_unit}",
-        "steps": f"{len(dataset)} in {dataset.n_episodes} episodes",
+        "steps": f"{len(dataset)} in {counted(dataset.n_episodes, 'episode')}",
         "seeds": seeds,
         "episode length": _spread(dataset.lengths),
         "return": _spread(returns),
-        "action": str(summary),
+        "action": _describe_actions(np.concatenate([arrays[ACTION] for arrays in shards])),
         "columns": ", ".join(sorted(manifest.step_columns)),
-        "size": f"{manifest.nbytes / 1e6:.1f} MB in {len(manifest.shards)} shards",
+        "size": f"{manifest.nbytes / 1e6:.1f} MB in {counted(len(manifest.shards), 'shard')}",
     }
     if dataset.task.distance is not None:
-        distances = dataset.task.distance(np.concatenate(finals))
+        distances = dataset.task.distance(np.concatenate([a[FINAL_STATE] for a in shards]))
         figures[dataset.task.distance.name] = _spread(distances)
     return figures
 
@@ -161,44 +159,13 @@ def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
         path.write_bytes(picture.tobytes())
 
 
-class _Moments:
-    """Mean and standard deviation of rows that are added in parts."""
-
-    def __init__(self) -> None:
-        self._n = 0
-        self._sum: np.ndarray | float = 0.0
-        self._squares: np.ndarray | float = 0.0
-
-    def add(self, rows: np.ndarray) -> None:
-        self._n += len(rows)
-        self._sum = self._sum + rows.sum(axis=0, dtype=np.float64)
-        self._squares = self._squares + np.square(rows, dtype=np.float64).sum(axis=0)
-
-    @property
-    def mean(self) -> np.ndarray:
-        return np.asarray(self._sum) / self._n
-
-    @property
-    def std(self) -> np.ndarray:
-        return np.sqrt(np.maximum(np.asarray(self._squares) / self._n - self.mean**2, 0))
-
-    def __str__(self) -> str:
-        return f"mean {_row(self.mean)}, std {_row(self.std)}"
-
-
-class _Shares:
-    """Share of each discrete action, in rows that are added in parts."""
-
-    def __init__(self) -> None:
-        self._counts = np.zeros(0, np.int64)
-
-    def add(self, rows: np.ndarray) -> None:
-        counts = np.bincount(rows, minlength=len(self._counts))
-        counts[: len(self._counts)] += self._counts
-        self._counts = counts
-
-    def __str__(self) -> str:
-        return f"share of each from 0 on {_row(self._counts / self._counts.sum())}"
+def _describe_actions(actions: np.ndarray) -> str:
+    """Return mean and standard deviation of continuous actions, or the share of each index."""
+    if actions.dtype.kind == "i":
+        counts = np.bincount(actions)
+        return f"share of each from 0 on {_row(counts / counts.sum())}"
+    mean, std = actions.mean(axis=0, dtype=np.float64), actions.std(axis=0, dtype=np.float64)
+    return f"mean {_row(mean)}, std {_row(std)}"
 
 
 def _spread(values: np.ndarray) -> str:

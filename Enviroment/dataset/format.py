@@ -288,11 +288,7 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
 
 
 def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
-    """Raise UserError for a dataset of another task, camera or frame size.
-
-    Raises:
-        UserError: settings differ. The message lists them.
-    """
+    """Raise UserError for a dataset of another task, camera or frame size, and list them."""
     has = manifest.recipe.task
     wants = describe_task(task, labels_frames="stack" in has)
     different = [name for name in wants if has.get(name) != wants[name]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -32,6 +33,9 @@ from Enviroment.simulation.snapshots import (
     take_snapshot,
 )
 from Enviroment.task import Task
+
+# Gymnasium warns about each version but the newest. Messages of this module name the newest one.
+warnings.filterwarnings("ignore", r".*The environment .* is out of date", DeprecationWarning)
 
 
 def make_simulation(task: Task) -> gym.Env:
@@ -80,6 +84,8 @@ def make_environment(task: Task) -> gym.Env:
             f"Gymnasium has no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
             f"{hint}"
         ) from error
+    except gym.error.DeprecatedEnv as error:
+        raise UserError(f"{task.env_id} was removed from its package. {error}") from error
     except ModuleNotFoundError as error:
         raise UserError(
             f"{task.env_id} cannot be made: {error} Install the package, or add its folder to "

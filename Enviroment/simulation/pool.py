@@ -93,7 +93,12 @@ class WorkerPool(ABC):
         return False
 
     def _wait_for_start(self) -> None:
-        self._gather(range(len(self.parts)), max(self._timeout, _START_SECONDS))
+        """Wait until all parts are made. Close the workers if one fails."""
+        try:
+            self._gather(range(len(self.parts)), max(self._timeout, _START_SECONDS))
+        except BaseException:
+            self.close()
+            raise
 
     def _gather(self, workers: Iterable[int], timeout: float) -> dict[int, Any]:
         waiting, values = set(workers), {}

@@ -51,11 +51,7 @@ class ProcessWorkers(WorkerPool):
             there.close()  # otherwise the end of the pipe would never be noticed
             self._pipes.append(here)
             self._processes.append(process)
-        try:
-            self._wait_for_start()
-        except BaseException:
-            self.close()
-            raise
+        self._wait_for_start()
 
     def close(self) -> None:
         """End the processes; kill those that do not end by themselves."""

@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Common.differences import differences
 from Common.errors import NoStateError, UserError
+from Common.files.typed_json import typed_fields
 from Enviroment.simulation.held import Held
 from Enviroment.simulation.snapshots import Snapshot
 
@@ -53,6 +54,17 @@ def savable(env: VecEnv) -> Savable:
     return inner
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """The values of `pack`, one item per environment but for `sizes`."""
+
+    episode_seeds: tuple[int, ...]
+    sizes: tuple[int, ...]  # bytes of each chunk in `held`
+    chunks: tuple[tuple[int, ...], ...]  # indices into `sizes` of each environment's chunks
+    # As text: a checkpoint would write each of the many small parts on a line of its own.
+    trees: tuple[str, ...]
+
+
 def pack(snapshots: Sequence[Snapshot]) -> EnvState:
     """Return the state of all snapshots, in their order. Equal chunks are stored once."""
     places: dict[bytes, int] = {}
@@ -64,9 +76,8 @@ def pack(snapshots: Sequence[Snapshot]) -> EnvState:
         arrays={"held": np.frombuffer(b"".join(places), np.uint8)},
         values={
             "episode_seeds": [snapshot.episode_seed for snapshot in snapshots],
-            "sizes": [len(chunk) for chunk in places],  # bytes of each chunk in `held`
-            "chunks": chunks,  # indices into `sizes` of each environment's chunks
-            # As text: a checkpoint would write each of the many small parts on a line of its own.
+            "sizes": [len(chunk) for chunk in places],
+            "chunks": chunks,
             "trees": [json.dumps(snapshot.held.tree, allow_nan=False) for snapshot in snapshots],
         },
     )
@@ -79,21 +90,21 @@ def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
         UserError: an entry is missing or of the wrong kind.
     """
     blob = _array(state, "held", np.uint8, (None,)).tobytes()
-    sizes = _list(state, "sizes", int)
-    seeds = _list(state, "episode_seeds", int, n_envs)
-    places, trees = _list(state, "chunks", list, n_envs), _list(state, "trees", str, n_envs)
-    ends = np.cumsum([0, *sizes]).tolist()
-    if ends[-1] != len(blob) or min(sizes, default=0) < 0:
-        raise UserError("The saved environments are damaged: 'held' is not as long as its parts.")
-    chunks = [blob[start:end] for start, end in pairwise(ends)]
     try:
-        held = [
-            Held(json.loads(tree), tuple(chunks[place] for place in own))
-            for tree, own in zip(trees, places, strict=True)
+        stored = _Stored(**typed_fields(_Stored, state.values))
+        ends = np.cumsum([0, *stored.sizes]).tolist()
+        if ends[-1] != len(blob) or min(stored.sizes, default=0) < 0:
+            raise ValueError("'held' is not as long as its parts")
+        chunks = [blob[start:end] for start, end in pairwise(ends)]
+        rows = list(zip(stored.episode_seeds, stored.trees, stored.chunks, strict=True))
+        if len(rows) != n_envs:
+            raise ValueError(f"there are {len(rows)}, not {n_envs}")
+        return [
+            Snapshot(seed, Held(json.loads(tree), tuple(chunks[place] for place in own)))
+            for seed, tree, own in rows
         ]
     except (IndexError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"The saved environments are damaged: {error!r}.") from error
-    return [Snapshot(*row) for row in zip(seeds, held, strict=True)]
+        raise UserError(f"The saved environments are damaged: {error}.") from error
 
 
 def load_array(state: EnvState, name: str, into: np.ndarray) -> None:
@@ -150,17 +161,3 @@ def _array(state: EnvState, name: str, dtype: Any, shape: tuple[int | None, ...]
             f"expected {np.dtype(dtype)} {shape}."
         )
     return array
-
-
-def _list(state: EnvState, name: str, kind: type, length: int | None = None) -> list[Any]:
-    values = state.values.get(name)
-    if (
-        not isinstance(values, list)
-        or (length is not None and len(values) != length)
-        or not all(isinstance(value, kind) for value in values)
-    ):
-        many = "a list" if length is None else length
-        raise UserError(
-            f"The saved environments are damaged: {name!r} should hold {many} of {kind.__name__}."
-        )
-    return values

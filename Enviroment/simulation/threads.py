@@ -44,11 +44,7 @@ class ThreadWorkers(WorkerPool):
         self._finalizer.atexit = False
         for thread in self._threads:
             thread.start()
-        try:
-            self._wait_for_start()
-        except BaseException:
-            self.close()
-            raise
+        self._wait_for_start()
 
     def close(self) -> None:
         """Free the resources of the threads. A hung thread cannot be ended and is left behind."""

@@ -7,37 +7,15 @@ context. Results are written to shared arrays, so a step sends no data through p
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from Common.errors import UserError
 from Enviroment.simulation.part import Exchange, Layout, Part
+from Enviroment.simulation.pool import WorkerPool
 from Enviroment.simulation.processes import ProcessWorkers
 from Enviroment.simulation.threads import ThreadWorkers
 
 WorkerKind = Literal["serial", "thread", "process"]
-
-
-class Workers(Protocol):
-    """Runs the methods of every `Part`, in parallel if possible."""
-
-    exchange: Exchange
-    parts: list[range]  # rows of each worker
-
-    def start(self, method: str) -> None:
-        """Begin `Part.method()` in every worker."""
-        ...
-
-    def wait(self) -> None:
-        """Wait for the started method, and raise the error of a worker."""
-        ...
-
-    def ask(self, worker: int, method: str, *args: Any) -> Any:
-        """Return the result of `Part.method(*args)` of one worker."""
-        ...
-
-    def close(self) -> None:
-        """Free the resources of the workers. A second call does nothing."""
-        ...
 
 
 def make_workers(kind: WorkerKind, layout: Layout, n_workers: int, timeout: float) -> Workers:
@@ -86,3 +64,6 @@ class SerialWorkers:
         if not self._closed:
             self._closed = True
             self._part.close()
+
+
+Workers = SerialWorkers | WorkerPool

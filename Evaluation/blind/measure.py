@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from Common.errors import UserError
+from Common.names import counted
 from Enviroment import seeds
 from Evaluation.evaluate.episodes import run_episodes
 from Evaluation.evaluate.subject import open_subject
@@ -53,8 +54,6 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     returns = {name: s.returns.round(4).tolist() for name, s in stats.items()}
     record_baseline(folder, "blind", returns)
     for name, s in stats.items():
-        print(
-            f"Return of blind on {flags.episodes} {name} seeds: {s.returns.mean():.2f}, "
-            f"written to {folder}"
-        )
+        seeds_played = counted(flags.episodes, f"{name} seed")
+        print(f"Return of blind on {seeds_played}: {s.returns.mean():.2f}, written to {folder}")
     return returns

@@ -15,8 +15,8 @@ class EvaluateFlags(TeacherFlags):
     """Evaluate a student: return, skill, agreement with its teacher, time per action, size.
 
     Uses seeds that were used neither for training nor for selection and, for comparison, the first
-    seeds of training. Replaces a run's evaluation.json if that holds the same evaluation over no
-    more episodes.
+    seeds of training. Replaces a run's evaluation.json only by the same evaluation with at least as
+    many episodes and figures.
     """
 
     output: Path | None = None  # JSON; default: a run's evaluation.json

@@ -10,8 +10,9 @@ import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from Common.commands.wording import plural, short_count
+from Common.commands.wording import short_count
 from Common.errors import UserError
+from Common.names import counted
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import (
@@ -219,7 +220,7 @@ class EvaluationCallback(BaseCallback):
         verdict = "the target is reached" if self.reached else "not yet the target"
         return (
             f"{line}; skill {figures['eval/confirmed_skill']:.2f} on "
-            f"{plural(self._target.n_episodes, 'further seed')}: {verdict}"
+            f"{counted(self._target.n_episodes, 'further seed')}: {verdict}"
         )
 
     def _skill_is_known(self) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from stable_baselines3.common.vec_env import VecEnv
 
-from Common.commands.wording import plural
+from Common.names import counted
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import (
@@ -106,7 +106,7 @@ def figures_table(figures: Mapping[str, float], task: Task, title: str = "") -> 
         title: title of the table; default: the number of unseen seeds.
     """
     table = Table(
-        title=title or f"The student on {plural(int(figures['episodes']), 'unseen seed')}"
+        title=title or f"The student on {counted(int(figures['episodes']), 'unseen seed')}"
     )
     table.add_column("figure")
     columns = {"": "value"}

@@ -72,13 +72,16 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     figures |= {**measure_size(subject.student, subject.bundle), "threads": threads}
     if flags.stochastic:
         figures["stochastic"] = True
-    is_own = (
-        episodes.start == seeds.EVALUATION.start
-        and not flags.stochastic
-        and blind == subject.blind
-        and (reference is None or reference.is_own)
-    )
-    _write(figures, subject, flags.output, is_own)
+    differences = {
+        "is on other seeds than the first ones for evaluation": (
+            episodes.start != seeds.EVALUATION.start
+        ),
+        "samples its actions": flags.stochastic,
+        "zeroes the frames of a student that was trained with frames": blind != subject.blind,
+        "has another teacher": reference is not None and not reference.is_own,
+    }
+    differs = " and ".join(what for what, does in differences.items() if does)
+    _write(figures, subject, flags.output, differs)
     title = f"The student on {describe_seeds(episodes)}"
     Console().print(figures_table(figures, subject.task, title))
     return figures
@@ -153,33 +156,34 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
     return {prefix + name: value for name, value in figures.items()}
 
 
-def _write(figures: Figures, subject: Subject, output: Path | None, is_own: bool) -> None:
+def _write(figures: Figures, subject: Subject, output: Path | None, differs: str) -> None:
     """Write to `--output`, or to the run's own file unless that would lose figures.
 
     Args:
-        is_own: whether seeds, actions, teacher and observations are those of the evaluation at the
-            end of a run.
+        differs: how this evaluation differs from the one at the end of a run; "" if it does not.
     """
     path = output or subject.folder / FIGURES_FILE
     if output is None:
         if subject.run is None:
             return
-        if not is_own or _has_fewer_figures(figures, path):
+        if reason := differs or _shortcoming(figures, path):
             print_note(
-                f"Keeping {path}, which holds another evaluation. Use --output to write this one."
+                f"{path} is not replaced: this evaluation {reason}. Use --output to write it."
             )
             return
     write_json(path, figures)
     print(f"Written to {path}")
 
 
-def _has_fewer_figures(figures: Mapping[str, float], path: Path) -> bool:
-    """Return whether a file holds figures over more episodes, or figures that these lack."""
+def _shortcoming(figures: Mapping[str, float], path: Path) -> str:
+    """Return why these figures do not replace those of a file, or ""."""
     try:
         written = read_json(path)
     except (OSError, ValueError):
-        return False
+        return ""
     if not isinstance(written, dict) or type(written.get("episodes", 0)) is not int:
-        return False
-    is_shorter = figures["episodes"] < written.get("episodes", 0)
-    return is_shorter or not written.keys() <= figures.keys()
+        return ""
+    if figures["episodes"] < written.get("episodes", 0):
+        return f"has fewer episodes than its {written['episodes']}"
+    missing = sorted(written.keys() - figures.keys())
+    return f"lacks figures that it holds: {', '.join(missing)}" if missing else ""

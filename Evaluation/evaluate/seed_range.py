@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from Common.commands.wording import plural
 from Common.errors import UserError
+from Common.names import counted
 from Enviroment import seeds
 
 _TRAINING = {
@@ -47,7 +47,7 @@ def parse_seeds(
     given = range(int(match[1]), int(match[2]))
     _check_known(text, given, allow_training)
     if n_episodes is not None and n_episodes > len(given):
-        raise UserError(f"--seeds {text} has {len(given)} seeds, fewer than --episodes.")
+        raise UserError(f"--seeds {text} has {counted(len(given), 'seed')}, fewer than --episodes.")
     return given if n_episodes is None else given[:n_episodes]
 
 
@@ -55,8 +55,8 @@ def describe_seeds(episodes: range) -> str:
     """Return a description for titles, e.g. "100 unseen seeds"."""
     for block, name in ((seeds.EVALUATION, "unseen"), (seeds.VALIDATION, "validation")):
         if episodes.start in block:
-            return plural(len(episodes), f"{name} seed")
-    return f"{len(episodes)} training seeds"
+            return counted(len(episodes), f"{name} seed")
+    return counted(len(episodes), "training seed")
 
 
 def _check_known(text: str, given: range, allow_training: bool) -> None:

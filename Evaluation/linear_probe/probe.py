@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from Common.errors import UserError
+from Common.names import counted
 from Enviroment import seeds
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_state_env
@@ -84,8 +85,8 @@ def _first_steps(flags: ProbeFlags) -> tuple[Task, Steps]:
     if dataset.n_episodes < needed:
         hint = f" Or use `--task {dataset.task.name}` without a dataset for random actions."
         raise UserError(
-            f"{flags.dataset} has {dataset.n_episodes} episodes, but the probe needs at least "
-            f"{needed}.{'' if dataset.task.custom else hint}"
+            f"{flags.dataset} has {counted(dataset.n_episodes, 'episode')}, but the probe needs at "
+            f"least {needed}.{'' if dataset.task.custom else hint}"
         )
     states = dataset.read(dataset.starts[:-1], [STATE])[STATE]
     return dataset.task, Steps(states, np.arange(dataset.n_episodes))
@@ -193,7 +194,9 @@ def _success_indices(task: Task) -> set[int]:
 
 
 def _table(task: Task, r2: dict[int, float | None], n_episodes: int) -> Table:
-    table = Table(title=f"{task.name}: predicted from proprioception, {n_episodes} episodes")
+    table = Table(
+        title=f"{task.name}: predicted from proprioception, {counted(n_episodes, 'episode')}"
+    )
     table.add_column("outside proprioception")
     table.add_column("R^2, held out", justify="right")
     success = _success_indices(task)

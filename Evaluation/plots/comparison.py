@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter
 
 from Common.errors import UserError
+from Common.names import counted
 from Evaluation.metrics import CURVES, METRICS, Metric
 from Evaluation.names import name_rows
 from Evaluation.plots.curves import (
@@ -198,7 +199,7 @@ def _draw_group(axes: Axes, group: Group, curves: Sequence[Curve]) -> Line2D:
     if mean is not None:
         _draw_mean(axes, mean, look)
     n = sum(not curve.is_cut for curve in curves)
-    label = f"{group.name} ({n} run{'' if n == 1 else 's'})"
+    label = f"{group.name} ({counted(n, 'run')})"
     return Line2D([], [], **look, markersize=5, linewidth=1.0 if mean is None else 2.0, label=label)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from Algorithm.method_registry import is_cloning, makes_epochs
 from Evaluation.metrics import METRICS, Metric
 from Evaluation.runs import Run
-from Evaluation.stats.estimates import iqm
+from Evaluation.stats.estimates import iqm, percentiles
 
 XAxis = Literal["env_steps", "gradient_steps", "samples", "seconds"]  # keys of METRICS
 _CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
@@ -115,13 +115,11 @@ def teacher_levels(runs: Sequence[Run], metric: Metric) -> list[float]:
     return sorted(set(levels.values()))
 
 
-def _interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the bootstrap interval of the interquartile mean: `(points, runs)` -> `(points,)`."""
     n_runs = values.shape[1]
     drawn = np.random.default_rng(0).integers(n_runs, size=(_RESAMPLES, n_runs))
-    resampled = iqm(values[:, drawn])  # (points, resamples)
-    low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=1)
-    return low, high
+    return percentiles(iqm(values[:, drawn]).T)  # (points, resamples) -> (resamples, points)
 
 
 def _places(run: Run, x: XAxis) -> list[float] | None:

@@ -12,6 +12,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from Common.names import counted
 from Evaluation.metrics import METRICS
 from Evaluation.plots.picture import write_picture
 from Evaluation.plots.run_curves import BLUE, GRAY, GREEN, VERMILION
@@ -40,7 +41,7 @@ def draw_robustness(result: Mapping[str, Any], path: Path, task_name: str) -> No
     for axes in grid[:, 0]:
         axes.set_ylabel(METRICS["return"].label, fontsize=9)
     figure.suptitle(
-        f"{task_name}: {result['episodes']} episodes per point, same seeds", fontsize=10
+        f"{task_name}: {counted(result['episodes'], 'episode')} per point, same seeds", fontsize=10
     )
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=9, frameon=False)

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
+from Common.files.bounded_read import read_object
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDENT, VIDEOS
-from Evaluation.runs import Run, read_run
+from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
-_BUNDLE, _TEACHER = "student.json", "teacher.json"
+_TEACHER = "teacher.json"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def find_entries(folders: Sequence[Path]) -> Found:
     found = Found()
     for path in _named(folders, CONFIG_FILE):
         _collect(found, _read_run, path)
-    for path in _named(folders, _BUNDLE):
+    _leave_out_copies(found)
+    for path in _named(folders, STUDENT_FILE):
         if not any((parent / CONFIG_FILE).is_file() for parent in list(path.parents)[:3]):
             _collect(found, _read_shipped, path)
     for path in _named(folders, "*.json"):
@@ -91,6 +92,15 @@ def find_entries(folders: Sequence[Path]) -> Found:
         why = "".join(f"\n  {problem}" for problem in found.problems)
         raise UserError(f"Neither a student's run nor a student's bundle found in {names}.{why}")
     return found
+
+
+def _leave_out_copies(found: Found) -> None:
+    kept: dict[str, Entry] = {}
+    for entry in found.entries:
+        first = kept.setdefault(identity(entry.run), entry)
+        if first is not entry:
+            found.problems.append(f"Omitted: {entry.run.folder} is a copy of {first.run.folder}.")
+    found.entries = list(kept.values())
 
 
 def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
@@ -122,9 +132,12 @@ def _read_run(path: Path) -> Entry | None:
     if not isinstance(config, dict) or "method" not in config:
         return None
     run = read_run(folder)
-    _check_configuration(run)
+    if not isinstance(run.method, str) or "training" not in run.config:
+        raise UserError(f"{folder} was written by an older version.")
     problems: list[str] = []
-    bundle = _object(folder / STUDENT / _BUNDLE, problems) or _object(folder / _BUNDLE, problems)
+    bundle = _object(folder / STUDENT / STUDENT_FILE, problems) or _object(
+        folder / STUDENT_FILE, problems
+    )
     return Entry(
         run=run,
         shipped=False,
@@ -163,17 +176,6 @@ def _read_shipped(path: Path) -> Entry:
         pictures=(*folder.glob(CURVES_FILE), *_pictures(folder)),
         diagnostics=_diagnostics(folder),
     )
-
-
-def _check_configuration(run: Run) -> None:
-    """Check that a configuration was written by the current version of `Distillation.run`."""
-    training, student = run.config.get("training"), run.config["student"]
-    if not isinstance(run.method, str) or not isinstance(run.task, str):
-        raise UserError(f"{run.folder} was written by an older version.")
-    if not isinstance(training, dict) or not isinstance(training.get("run_index"), int):
-        raise UserError(f"{run.folder / CONFIG_FILE} has no run_index.")
-    if not isinstance(student, dict) or not isinstance(student.get("mode"), str):
-        raise UserError(f"{run.folder / CONFIG_FILE} has no mode.")
 
 
 def _read_teacher(folder: Path, described: Mapping[str, Any]) -> TeacherBundle:
@@ -218,20 +220,14 @@ def _read_film(path: Path) -> Film | None:
 
 
 def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
-    """Read the JSON object of a file; return an empty one if there is no file.
+    """Return the JSON object of a file; an empty one if there is no file.
 
     A damaged file raises UserError or, if `problems` is given, is added to it.
     """
     try:
-        value = read_json(path)
-        if not isinstance(value, dict):
-            raise ValueError("not an object")
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        message = f"{path} cannot be read as JSON: {error}."
+        return read_object(path) or {}
+    except UserError as error:
         if problems is None:
-            raise UserError(message) from None
-        problems.append(message)
+            raise
+        problems.append(str(error))
         return {}
-    return value

@@ -12,7 +12,12 @@ from Evaluation.metrics import METRICS, Metric
 from Evaluation.names import RowName
 from Evaluation.report.rows import MEASURES, ReportRow, by_teacher, interval, typeset
 from Evaluation.runs import FEWEST_EPISODES
-from Evaluation.stats.estimates import Estimate, iqm, probability_of_improvement
+from Evaluation.stats.estimates import (
+    Estimate,
+    iqm,
+    percentiles,
+    probability_of_improvement,
+)
 
 Verdict = Literal["ahead", "not decided", "one run", "no rival"]
 
@@ -50,8 +55,8 @@ def claims(rows: Sequence[ReportRow]) -> list[Claim]:
     return sorted((claim for claim in found if claim is not None), key=lambda c: -c.weight)
 
 
-def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
-    """Return IQM(X) - IQM(Y), each `(runs,)`, with its percentile bootstrap interval over runs.
+def difference(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Return IQM(X) - IQM(Y), each `(runs,)`, with its 95% percentile bootstrap interval over runs.
 
     Runs are resampled within X and within Y. There is no interval if either has a single run.
     """
@@ -60,8 +65,7 @@ def difference(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Estimate:
         return Estimate(value)
     rng = np.random.default_rng(0)
     resampled = [iqm(s[rng.integers(len(s), size=(_RESAMPLES, len(s)))]) for s in (x, y)]
-    ends = [50 * (1 - level), 50 * (1 + level)]
-    low, high = np.percentile(resampled[0] - resampled[1], ends)
+    low, high = percentiles(resampled[0] - resampled[1])
     return Estimate(value, float(low), float(high))
 
 

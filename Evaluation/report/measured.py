@@ -1,7 +1,7 @@
 """Convert the JSON of diagnostics into tables of a report.
 
 Results of `Evaluation.sight`, `robustness` and `linear_probe` are recognised by their content,
-independent of file names. Other JSON is shown generically as facts, tables and numbers.
+independent of file names. Of other JSON, plain values are shown as facts and the rest as JSON.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from Evaluation.report.details import text_of, words
 from Evaluation.report.rows import interval, typeset
 from Evaluation.stats.estimates import Estimate
 
-_WIDEST = 12  # columns of a generic table
 # Figures with a column, and the change of the first of them.
 _FIGURES = tuple(METRICS[key] for key in ("return", "skill", "success"))
 _CHANGE = replace(METRICS["return"], title="change of return", form="+.2f")
@@ -70,7 +69,7 @@ def measured(value: Mapping[str, Any]) -> Measurement:
     key = next((k for k, (is_known, _) in _KINDS.items() if is_known(value.get(k))), None)
     if key is None:
         return _unknown(value)
-    rest = {k: v for k, v in value.items() if k != key}
+    rest = dict(value)
     pill, verdict = None, ""
     for name, (if_true, if_false) in _VERDICTS.items():
         if isinstance(rest.get(name), bool):
@@ -78,10 +77,7 @@ def measured(value: Mapping[str, Any]) -> Measurement:
     if isinstance(rest.get("verdict"), str):
         verdict = rest.pop("verdict")
     _, tables = _KINDS[key]
-    unknown = _unknown(rest, folded={key: value[key]})
-    return replace(
-        unknown, tables=[*tables(value[key]), *unknown.tables], pill=pill, verdict=verdict
-    )
+    return replace(_unknown(rest), tables=tables(value[key]), pill=pill, verdict=verdict)
 
 
 # -- sight, robustness, the linear probe -----------------------------------------------------------
@@ -198,28 +194,8 @@ def _cell(estimate: Estimate | None, metric: Metric) -> Cell:
 # -- anything else ---------------------------------------------------------------------------------
 
 
-def _unknown(value: Mapping[str, Any], folded: Mapping[str, Any] | None = None) -> Measurement:
-    """Return JSON of unknown kind as facts, a table of its flat objects, and the rest as numbers.
-
-    Args:
-        folded: values to add to the numbers although they are also shown in tables.
-    """
+def _unknown(value: Mapping[str, Any]) -> Measurement:
+    """Return JSON of unknown kind: plain values as facts, the rest as JSON."""
     facts = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
-    flat = {
-        k: v
-        for k, v in value.items()
-        if isinstance(v, dict) and not any(isinstance(x, dict | list) for x in v.values())
-    }
-    columns = list(dict.fromkeys(name for row in flat.values() for name in row))
-    tables = []
-    if flat and len(columns) <= _WIDEST:
-        rows = [
-            Row(words(name), tuple(Cell(text_of(row.get(column))) for column in columns))
-            for name, row in flat.items()
-        ]
-        tables.append(Table(("", *map(words, columns)), rows))
-    else:
-        flat = {}
-    rest = {k: v for k, v in value.items() if k not in flat and k not in facts}
-    rest.update(folded or {})
-    return Measurement(tables, facts, json.dumps(rest, indent=1) if rest else "")
+    rest = {k: v for k, v in value.items() if k not in facts}
+    return Measurement((), facts, json.dumps(rest, indent=1) if rest else "")

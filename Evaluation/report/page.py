@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from Common.names import counted
 from Evaluation.report.curves import task_curves
 from Evaluation.report.details import Details, run_details, text_of, words
 from Evaluation.report.diagnostics import Card, diagnostics
@@ -59,7 +60,7 @@ class Page:
     def summary(self) -> str:
         runs = [entry for row in self.rows for entry in row.entries]
         cut = sum(entry.run.figures is None for entry in runs)
-        parts = [f"{len(self.rows)} experiments", f"{len(runs)} runs"]
+        parts = [counted(len(self.rows), "experiment"), counted(len(runs), "run")]
         if cut:
             parts.append(f"{cut} of them cut short or in progress")
         return f"{', '.join(parts)}; {', '.join(self.tasks)}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from Algorithm.method_registry import method_title
 from Common.errors import UserError
+from Common.names import counted
 from Enviroment import seeds
 from Evaluation.metrics import ENDS, METRICS, Metric, by_columns, number
 from Evaluation.names import RowName, name_rows, size_name
@@ -146,7 +147,7 @@ def _make(
     runs = finished or [entry.run for entry in entries]
     values = {c.key: v for c in COLUMNS if (v := _value(c, runs)) is not None}
     episodes = number(runs[0].figures, "episodes")
-    alone = "" if episodes is None else f"{episodes:.0f} episodes of one run"
+    alone = "" if episodes is None else f"{counted(episodes, 'episode')} of one run"
     first = entries[0]
     return ReportRow(
         id="",

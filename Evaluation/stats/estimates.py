@@ -35,15 +35,6 @@ class Estimate:
     high: float | None = None
 
 
-@dataclass(frozen=True)
-class Profile:
-    """The share of runs above each threshold, and its interval; each `(thresholds,)`."""
-
-    share: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
 def iqm(scores: np.ndarray) -> np.ndarray:
     """Return the interquartile mean over the last axis: the mean of the middle half.
 
@@ -74,14 +65,6 @@ def geometric_iqm(scores: np.ndarray) -> np.ndarray:
     return np.exp(iqm(np.log(scores)))
 
 
-def optimality_gap(scores: np.ndarray, target: float = 1.0) -> np.ndarray:
-    """Return the gap to the target, `target - mean min(score, target)`, over the last axis.
-
-    Scores above the target do not compensate for others (arXiv 2108.13264, section 4.3).
-    """
-    return target - np.minimum(scores, target).mean(axis=-1)
-
-
 def estimate(
     scores: Scores,
     statistic: Statistic = iqm,
@@ -110,7 +93,7 @@ def estimate(
         return Estimate(value)
     rng = np.random.default_rng(seed)
     drawn = [runs[rng.integers(len(runs), size=(resamples, len(runs)))] for runs in strata]
-    low, high = _percentiles(statistic(np.concatenate(drawn, axis=1)), level)
+    low, high = percentiles(statistic(np.concatenate(drawn, axis=1)), level)
     return Estimate(value, float(low), float(high))
 
 
@@ -150,37 +133,8 @@ def probability_of_improvement(
         varies = varies or max(wins.shape) > 1
     if not varies:
         return Estimate(probability)
-    low, high = _percentiles(resampled, level)
+    low, high = percentiles(resampled, level)
     return Estimate(probability, float(low), float(high))
-
-
-def performance_profile(
-    scores: Scores,
-    thresholds: np.ndarray,
-    *,
-    level: float = _LEVEL,
-    resamples: int = _RESAMPLES,
-    seed: int = 0,
-) -> Profile:
-    """Return the share of runs that score above each threshold, averaged over environments.
-
-    This is the run-score distribution of arXiv 2108.13264, section 4.2, with pointwise intervals.
-
-    Args:
-        thresholds: `(thresholds,)`.
-
-    Raises:
-        UserError: as `estimate`.
-    """
-    strata = list(_by_environment(scores).values())
-    rng = np.random.default_rng(seed)
-    share = np.zeros(len(thresholds))
-    resampled = np.zeros((resamples, len(thresholds)))
-    for runs in strata:
-        above = (runs[:, None] > thresholds).astype(np.float64)  # (runs, thresholds)
-        share += above.mean(axis=0) / len(strata)
-        resampled += _shares(rng, len(runs), resamples) @ above / len(strata)
-    return Profile(share, *_percentiles(resampled, level))
 
 
 def _by_environment(scores: Scores) -> dict[str, np.ndarray]:
@@ -208,8 +162,8 @@ def _shares(rng: np.random.Generator, n: int, resamples: int) -> np.ndarray:
     return rng.multinomial(n, np.full(n, 1 / n), size=resamples) / n
 
 
-def _percentiles(resampled: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ends of the interval over the first axis."""
+def percentiles(resampled: np.ndarray, level: float = _LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of an interval of resampled statistics, over the first axis."""
     if not 0 < level < 1:
         raise ValueError(f"The level of an interval must be between 0 and 1, not {level}.")
     low, high = np.percentile(resampled, [50 * (1 - level), 50 * (1 + level)], axis=0)

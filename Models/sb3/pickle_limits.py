@@ -16,11 +16,7 @@ _MARK = -1  # on the stack of depths
 
 
 def check_limits(content: bytes) -> None:
-    """Raise ValueError for a pickle that could exhaust memory, time or the C stack.
-
-    Raises:
-        ValueError: the pickle exceeds a limit, or is not a pickle.
-    """
+    """Raise ValueError for a pickle that could exhaust memory, time or the C stack."""
     stack: list[int] = []  # depth of nesting in each object; or _MARK
     memo: dict[int, int] = {}
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):

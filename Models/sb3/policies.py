@@ -106,11 +106,7 @@ def within_bounds(policy: ActorCriticPolicy, actions: Tensor) -> np.ndarray:
 
 
 def check_families(teacher: str, policy: ActorCriticPolicy) -> None:
-    """Raise UserError unless student and teacher have the same family of actions.
-
-    Raises:
-        UserError: the families differ. The message names both.
-    """
+    """Raise UserError unless student and teacher have the same family of actions."""
     student = family_of(policy)
     if teacher != student:
         raise UserError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
+from Common.names import counted
 from Enviroment.custom import named_task
 from Models.sb3.softening import Softening
 from Models.sb3.trust import Trust
@@ -114,5 +115,7 @@ def describe(teacher: Teacher) -> str:
     for policy, by_seeds in d.baselines.items():
         for name, returns in by_seeds.items():
             mean = sum(returns) / len(returns) if returns else float("nan")
-            lines[f"{policy}, {name}"] = f"mean return {mean:.2f} of {len(returns)} episodes"
+            lines[f"{policy}, {name}"] = (
+                f"mean return {mean:.2f} of {counted(len(returns), 'episode')}"
+            )
     return "\n".join(f"{name:22} {value}" for name, value in lines.items())

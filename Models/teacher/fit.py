@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-import warnings
 
 import gymnasium as gym
 from gymnasium import spaces
@@ -35,12 +34,9 @@ def check_task(teacher: Teacher, task: Task) -> None:
         observations, actions = _spaces_of(task)
     except UserError as error:
         _print_note(f"{error}\nThe bundle has the spaces of the zip, which were not checked.")
-        newer = _newer_version(teacher, task)
-        if newer is not None:
-            _print_note(
-                f"{newer.env_id} has the same spaces. For a teacher of it, give --task "
-                f"{newer.name} and another --output."
-            )
+        hint = _newer_version(teacher, task)
+        if hint is not None:
+            _print_note(hint)
         return
     teacher.check_fits(task.name, observations, actions)
 
@@ -70,8 +66,11 @@ def _channels_first(space: spaces.Space) -> spaces.Space:
     return VecTransposeImage.transpose_space(space)
 
 
-def _newer_version(teacher: Teacher, task: Task) -> Task | None:
-    """Return the newest usable version of the environment that has the teacher's spaces."""
+def _newer_version(teacher: Teacher, task: Task) -> str | None:
+    """Return a hint about the newest version of the environment that the teacher may fit.
+
+    Versions with other spaces are skipped. One that cannot be made is named only if no other fits.
+    """
     match = _VERSIONED.fullmatch(task.env_id)
     if match is None:
         return None
@@ -80,13 +79,20 @@ def _newer_version(teacher: Teacher, task: Task) -> Task | None:
         for name in gym.registry
         if (found := _VERSIONED.fullmatch(name)) and found[1] == match[1]
     }
+    unknown = None
     for version in sorted(versions, reverse=True):
         if version <= int(match[2]):
             break
         newer = named_task(versions[version])
-        # It may not be installed either, or have other spaces.
-        with contextlib.suppress(UserError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about still newer versions
-            teacher.description.check_spaces(*_spaces_of(newer))
-            return newer
-    return None
+        advice = f"For a teacher of it, give --task {newer.name} and another --output."
+        try:
+            found = _spaces_of(newer)
+        except UserError:
+            unknown = unknown or (
+                f"{newer.env_id} is newer, but cannot be made here to compare its spaces. {advice}"
+            )
+            continue
+        with contextlib.suppress(UserError):
+            teacher.description.check_spaces(*found)
+            return f"{newer.env_id} has the same spaces. {advice}"
+    return unknown

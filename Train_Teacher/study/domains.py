@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from Enviroment import seeds
 from Evaluation.plots.curves import Curve
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import Estimate, estimate
+from Evaluation.table import as_markdown
 from Evaluation.tool import write_json
 
 STUDY_FILE, TABLE_FILE = "study.json", "table.md"
@@ -128,7 +129,7 @@ def write_numbers(study: Study, folder: Path) -> None:
         UserError: they cannot be written, or a training's record is missing or damaged.
     """
     write_json(folder / STUDY_FILE, describe(study))
-    write_file(folder / TABLE_FILE, "\n".join(table(study)).encode() + b"\n")
+    write_file(folder / TABLE_FILE, table(study).encode())
 
 
 def describe(study: Study) -> dict[str, Any]:
@@ -153,39 +154,35 @@ def describe(study: Study) -> dict[str, Any]:
     }
 
 
-def table(study: Study) -> Iterator[str]:
-    """Yield the lines of `table.md`."""
+def table(study: Study) -> str:
+    """Return the contents of `table.md`."""
     by_place = {(t.algo, t.name): t for t in study.transfers}
     names = list(dict.fromkeys(t.name for t in study.transfers))
-    yield f"Mean return of {study.test_episodes} test episodes, over seeds (95% interval)"
-    yield ""
-    yield markdown_row("trained -> tested in", *(NAMES[algo] for algo in study.algos))
-    yield markdown_row(*["---"] * (len(study.algos) + 1))
-    for name in names:
-        yield markdown_row(
-            name, *(with_interval(by_place[algo, name].estimate, ".1f") for algo in study.algos)
-        )
-    n = [len(by_place[algo, names[0]].returns) for algo in study.algos]
-    yield markdown_row("seeds", *map(str, n))
-    yield markdown_row("env steps per training", *(f"{study.env_steps[a]:,}" for a in study.algos))
-    yield ""
-    yield "Training time without evaluations"
-    yield ""
-    yield markdown_row("", *(NAMES[algo] for algo in study.algos))
-    yield markdown_row(*["---"] * (len(study.algos) + 1))
-    each = [f"{study.seconds_per_episode(algo):.1e}" for algo in study.algos]
-    yield markdown_row("seconds per episode", *each)
-    paper = [PAPER_SECONDS.get(algo) for algo in study.algos]
-    yield markdown_row(
-        "seconds per episode, paper", *("" if p is None else f"{p:.1e}" for p in paper)
+
+    def row(title: str, name: str, cell: Callable[[str], str]) -> dict[str, str]:
+        return {title: name, **{NAMES[algo]: cell(algo) for algo in study.algos}}
+
+    def transfer(name: str) -> dict[str, str]:
+        return row(trained, name, lambda algo: with_interval(by_place[algo, name].estimate, ".1f"))
+
+    def paper(algo: str) -> str:
+        return f"{PAPER_SECONDS[algo]:.1e}" if algo in PAPER_SECONDS else ""
+
+    trained = "trained -> tested in"
+    returns = [
+        *map(transfer, names),
+        row(trained, "seeds", lambda algo: str(len(by_place[algo, names[0]].returns))),
+        row(trained, "env steps per training", lambda algo: f"{study.env_steps[algo]:,}"),
+    ]
+    times = [
+        row("", "seconds per episode", lambda algo: f"{study.seconds_per_episode(algo):.1e}"),
+        row("", "seconds per episode, paper", paper),
+        row("", "milliseconds per env step", lambda a: f"{study.milliseconds_per_step(a):.3f}"),
+    ]
+    return (
+        f"Mean return of {study.test_episodes} test episodes, over seeds (95% interval)\n\n"
+        f"{as_markdown(returns)}\nTraining time without evaluations\n\n{as_markdown(times)}"
     )
-    steps = [f"{study.milliseconds_per_step(algo):.3f}" for algo in study.algos]
-    yield markdown_row("milliseconds per env step", *steps)
-
-
-def markdown_row(*cells: str) -> str:
-    """Return a row of a Markdown table."""
-    return f"| {' | '.join(cells)} |"
 
 
 def with_interval(value: Estimate, form: str) -> str:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from Common.names import counted
 from Evaluation.plots.curves import Curve, mean_curve
 from Evaluation.plots.picture import write_picture
 from Evaluation.plots.run_curves import BLUE, GRAY, GREEN, ORANGE, PURPLE, VERMILION
@@ -89,7 +90,7 @@ def draw_training_returns(study: Study, algos: Sequence[str], *, log: bool) -> F
 def _draw_curves(axes: Axes, algo: str, curves: Sequence[Curve]) -> None:
     color, marker, style = _LOOKS[algo]
     look = {"color": color, "marker": marker, "linestyle": style, "markersize": 4}
-    name = f"{NAMES[algo]} ({len(curves)} seed{'' if len(curves) == 1 else 's'})"
+    name = f"{NAMES[algo]} ({counted(len(curves), 'seed')})"
     mean = mean_curve(curves)
     for i, curve in enumerate(curves):
         if mean is None:

@@ -7,7 +7,7 @@ several lambdas.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,10 +21,10 @@ from Evaluation.plots.picture import write_picture
 from Evaluation.runs import Run, find_runs
 from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.stats.paper_numbers import SIZES
-from Evaluation.table import Row, rows_of
+from Evaluation.table import Row, as_markdown, rows_of
 from Evaluation.tool import print_note, write_json
 from Train_Teacher.study.config import StudentsFlags
-from Train_Teacher.study.domains import markdown_row, with_interval
+from Train_Teacher.study.domains import with_interval
 from Train_Teacher.study.pictures import Bar, draw_bars
 
 # Test returns of the study's PPD students and their teacher.
@@ -71,8 +71,7 @@ def show_students(flags: StudentsFlags) -> None:
         )
     swept = [g for g in groups if len(_lambdas(groups, g.size)) > 1 and g.method == "PPD"]
     write_json(flags.output / "students.json", _describe(groups))
-    text = "\n".join(table(shown, swept)) + "\n"
-    write_file(flags.output / "students.md", text.encode())
+    write_file(flags.output / "students.md", table(shown, swept).encode())
     pictures = {"figure4_sizes.png": _curves(shown), "figure5_test_return.png": _bars(shown)}
     for size in dict.fromkeys(group.size for group in swept):
         of_size = [group for group in swept if group.size == size]
@@ -225,40 +224,36 @@ def _has_teacher_return(group: Group) -> bool:
     return all("teacher_return" in (run.figures or {}) for run in group.runs)
 
 
-def table(shown: Sequence[Group], swept: Sequence[Group]) -> Iterator[str]:
-    """Yield the lines of `students.md`.
+def table(shown: Sequence[Group], swept: Sequence[Group]) -> str:
+    """Return the contents of `students.md`.
 
     Args:
         shown: groups of PPD with one lambda, and of PPO.
         swept: groups of PPD by size and lambda.
     """
     teacher = next(teacher_return(run) for g in shown if g.method == "PPD" for run in g.runs)
-    yield "Mean return of test episodes, over seeds (95% interval of the mean)"
-    yield ""
-    head = ("student", "lambda", "seeds", "env steps", "return", "ratio to the teacher", "paper")
-    yield markdown_row(*head)
-    yield markdown_row(*["---"] * len(head))
-    yield markdown_row("teacher", "", "", "", f"{teacher:.1f}", "1", f"{PAPER['teacher']:.1f}")
-    yield from (_line(group) for group in shown)
-    if swept:
-        yield ""
-        yield "By lambda"
-        yield ""
-        yield markdown_row(*head[:-1])
-        yield markdown_row(*["---"] * (len(head) - 1))
-        yield from (_line(group, with_paper=False) for group in swept)
-
-
-def _line(group: Group, *, with_paper: bool = True) -> str:
-    steps = max(run.last("time/env_steps") or 0 for run in group.runs)
-    cells = [
-        f"{group.method}, {group.size}",
-        "" if group.distill_lambda is None else f"{group.distill_lambda:g}",
-        str(len(group.runs)),
-        f"{steps:,.0f}",
-        with_interval(group.estimate(student_return), ".1f"),
-        with_interval(group.estimate(_ratio), ".3f") if _has_teacher_return(group) else "",
+    known = {"student": "teacher", "return": f"{teacher:.1f}", "ratio to the teacher": "1"}
+    papers = [PAPER["teacher"], *(PAPER[g.size] if g.method == "PPD" else None for g in shown)]
+    rows = [
+        {**row, "paper": "" if paper is None else f"{paper:.1f}"}
+        for row, paper in zip(
+            [dict.fromkeys(_row(shown[0]), "") | known, *map(_row, shown)], papers, strict=True
+        )
     ]
-    if with_paper:
-        cells.append(f"{PAPER[group.size]:.1f}" if group.method == "PPD" else "")
-    return markdown_row(*cells)
+    text = "Mean return of test episodes, over seeds (95% interval of the mean)\n\n"
+    text += as_markdown(rows)
+    return text + (f"\nBy lambda\n\n{as_markdown([*map(_row, swept)])}" if swept else "")
+
+
+def _row(group: Group) -> dict[str, str]:
+    steps = max(run.last("time/env_steps") or 0 for run in group.runs)
+    return {
+        "student": f"{group.method}, {group.size}",
+        "lambda": "" if group.distill_lambda is None else f"{group.distill_lambda:g}",
+        "seeds": str(len(group.runs)),
+        "env steps": f"{steps:,.0f}",
+        "return": with_interval(group.estimate(student_return), ".1f"),
+        "ratio to the teacher": (
+            with_interval(group.estimate(_ratio), ".3f") if _has_teacher_return(group) else ""
+        ),
+    }

@@ -12,16 +12,16 @@ import pytest
 from Common.commands.wording import (
     aligned,
     duration,
-    plural,
     short_count,
     shown_path,
     typed_command,
 )
+from Common.names import counted
 from Common.places import ROOT
 
 
 def test_one_is_singular() -> None:
-    assert [plural(n, "unseen seed") for n in (0, 1, 2, 1_000)] == [
+    assert [counted(n, "unseen seed") for n in (0, 1, 2, 1_000)] == [
         *("0 unseen seeds", "1 unseen seed", "2 unseen seeds", "1,000 unseen seeds"),
     ]
 

@@ -166,18 +166,21 @@ def test_a_runs_own_figures_are_replaced_by_no_less(run: Path, tmp_path, monkeyp
     fewer = {name: value for name, value in before.items() if name != "teacher_return"}
     played = {**before, "return": -1.0}
     other = write_teacher(tmp_path / "other", family="gaussian")
-    for flags, figures in (
-        (EvaluateFlags(run, episodes=2), {**played, "episodes": 1}),
-        (EvaluateFlags(run, episodes=2), {**fewer, "return": -1.0}),
-        (EvaluateFlags(run, episodes=2, seeds="validation"), played),
-        (EvaluateFlags(run, episodes=2, stochastic=True), played),
-        (EvaluateFlags(run, episodes=2, blind=True), played),
-        (EvaluateFlags(run, episodes=2, teacher=other), played),
+    for flags, figures, reason in (
+        (EvaluateFlags(run, episodes=2), {**played, "episodes": 1}, "fewer episodes than its 2"),
+        (EvaluateFlags(run, episodes=2), {**fewer, "return": -1.0}, "it holds: teacher_return"),
+        (EvaluateFlags(run, episodes=2, seeds="validation"), played, "is on other seeds"),
+        (EvaluateFlags(run, episodes=2, stochastic=True), played, "samples its actions"),
+        (EvaluateFlags(run, episodes=2, blind=True), played, "zeroes the frames"),
+        (EvaluateFlags(run, episodes=2, teacher=other), played, "has another teacher"),
     ):
         monkeypatch.setattr(evaluate_tool, "_figures", lambda *_, f=figures: dict(f))
         evaluate(flags)
         assert written(run) == before
-        assert "holds another evaluation" in capsys.readouterr().err
+        note = capsys.readouterr().err
+        assert (
+            f"is not replaced: this evaluation {reason}" in " ".join(note.split()) or reason in note
+        )
         out = tmp_path / "new" / "out.json"
         evaluate(dataclasses.replace(flags, output=out))
         assert written(out.parent, out.name)["return"] == -1.0
@@ -214,7 +217,7 @@ def test_the_seeds_that_are_asked_for_are_played(alone: Path, capsys):
         evaluate(EvaluateFlags(alone, seeds=text))
     allowed = evaluate(EvaluateFlags(alone, seeds=text, allow_training_seeds=True))
     assert allowed["return"] == allowed["id_return"]
-    assert "1 training seeds" in capsys.readouterr().out
+    assert "1 training seed" in capsys.readouterr().out
 
 
 def test_a_bundle_that_does_not_say_where_it_trained_has_no_such_figures(alone: Path, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
@@ -28,6 +29,24 @@ def test_runs_that_differ_by_seed_alone_share_a_row(tmp_path):
     assert cells[0]["skill"] == "0.850 (0.800 to 0.900)"
     assert cells[0]["return"] == "-21.50 (-22.00 to -21.00)"
     assert cells[1]["skill"] == "0.500"
+
+
+def test_a_copy_of_a_run_is_no_further_seed(tmp_path, capsys):
+    run = write_run(tmp_path / "a", figures(0.8))
+    (run / "student").mkdir()
+    (run / "student" / "student.json").write_text('{"sha256": "1"}')
+    again = write_run(tmp_path / "again", figures(0.9))
+    (again / "student").mkdir()
+    (again / "student" / "student.json").write_text('{"sha256": "2"}')
+    write_run(tmp_path / "cut", None)
+    shutil.copytree(run, tmp_path / "more" / "of_a")
+    shutil.copytree(tmp_path / "cut", tmp_path / "more" / "of_cut")
+    (tmp_path / "more" / "of_a" / "evaluation.json").write_text(json.dumps(figures(0.7)))
+    runs = find_runs([tmp_path])
+    assert [run.folder.name for run in runs] == ["a", "again", "cut"]
+    note = capsys.readouterr().err
+    assert note.count("Note:") == 1
+    assert f"more/of_a is a copy of {tmp_path / 'a'}" in note and "of_cut is a copy" in note
 
 
 def test_the_distance_is_the_tasks_own(tmp_path):

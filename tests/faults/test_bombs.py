@@ -159,7 +159,7 @@ def test_a_pipe_in_a_run_that_others_go_on_from(
     make(checkpoint / "manifest.json")
     with pytest.raises(UserError, match="Every checkpoint"):
         find_newest(checkpoint.parent)
-    assert "It is passed over" in capsys.readouterr().err
+    assert "It is skipped" in capsys.readouterr().err
 
 
 # -- folders of others -----------------------------------------------------------------------------

@@ -66,7 +66,7 @@ def test_curves_over_steps_and_over_episodes(study):
 
 
 def test_the_table_has_means_over_seeds_and_the_papers_seconds(study):
-    text = "\n".join(hopper_domains.table(study))
+    text = hopper_domains.table(study)
     assert "| source -> target | 200.0 (100.0 to 300.0) | 200.0 (100.0 to 300.0) |" in text
     assert "| target -> target | 5.0 | 5.0 |" in text
     assert "| seconds per episode | 2.0e-01 | 2.0e-01 |" in text

@@ -211,7 +211,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         threads: 0
         retries: many
         resources: {gpu: 1, gpus: 1.5}
-        flags: {total_timestep: 3, output: x, num_envs: 0, gamma: [1, 2]}
+        flags: {total_timestep: 3, output: x, num_envs: 0, gamma: [1, 2], no_video: true}
         axes: {run_index: [1], clip_rang: 0.1}
         """,
     )
@@ -230,8 +230,9 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "resources: there is no key 'gpu'. Did you mean gpus",
         "resources: gpus: 1.5",
         "no flag 'total_timestep'. Did you mean total_timesteps",
+        "no flag 'no_video': write `video: false`",
         "flags: output is set otherwise",
-        "--num_envs 0 must be at least 1. (every run)",
+        "--num_envs 0 must be at least 1. (Pusher/PPD/State_lambda1_ppo_run0, ",
         "flags: gamma has one value",
         "axes: run_index is set otherwise. List indices under `seeds`",
         "no flag 'clip_rang'. Did you mean clip_range",

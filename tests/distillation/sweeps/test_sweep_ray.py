@@ -52,35 +52,8 @@ def test_what_is_no_address(address):
         check_answers(address)
 
 
-@pytest.mark.parametrize(
-    ("answer", "fits"), [(b"HTTP/1.1 400 Bad Request\r\n", False), (b"\0\0\0\4\0\0\0\0\0", True)]
-)
-def test_only_a_server_of_rays_kind_counts(answer, fits):
+def test_an_address_where_a_server_listens():
     with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            peer, _ = server.accept()
-            with peer:
-                peer.recv(100)
-                peer.sendall(answer)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-        if fits:
-            check_answers(address)
-        else:
-            with pytest.raises(UserError, match="not a Ray cluster"):
-                check_answers(address)
-        thread.join()
-
-
-def test_a_server_that_says_nothing(monkeypatch):
-    monkeypatch.setattr("Common.commands.ray_jobs._ANSWER_SECONDS", 0.2)
-    with (
-        socket.create_server(("127.0.0.1", 0)) as server,
-        pytest.raises(UserError, match="does not answer: timed out"),
-    ):
         check_answers(f"127.0.0.1:{server.getsockname()[1]}")
 
 

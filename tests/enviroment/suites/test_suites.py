@@ -341,15 +341,15 @@ def test_a_run_goes_on_at_an_episodes_start_and_says_so(coinrun):
 
 
 def test_bad_arguments():
-    with pytest.raises(UserError, match=r"--num_envs 0.*at least one"):
+    with pytest.raises(UserError, match=r"`n_envs` 0.*at least one"):
         make_env("Pong", 0, TRAIN, n_workers=1)
     with pytest.raises(UserError, match=r"Seed -1.*start at 0"):
         make_env("Pong", 1, -1)
-    with pytest.raises(UserError, match=r"n_workers 3.*1 to 2"):
+    with pytest.raises(UserError, match=r"`n_workers` 3.*1 to 2"):
         make_env("Pong", 2, TRAIN, n_workers=3)
-    with pytest.raises(UserError, match=r"worker_timeout 0.*more than 0 seconds"):
+    with pytest.raises(UserError, match=r"`worker_timeout` 0.*more than 0 seconds"):
         make_env("Pong", 1, TRAIN, worker_timeout=0)
-    with pytest.raises(UserError, match=r"max_divergences -1.*0 or more"):
+    with pytest.raises(UserError, match=r"`max_divergences` -1.*0 or more"):
         make_env("Pong", 1, TRAIN, max_divergences=-1)
     with pytest.raises(UserError, match="Pong is a game without a state: make_env"):
         make_state_env("Pong", 1, TRAIN)

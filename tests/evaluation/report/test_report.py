@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -199,7 +200,7 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
     originals = {"001.mp4": "saliency.mp4", "002.png": "saliency.png"}
     assert copies == {name: (folder / of).read_bytes() for name, of in originals.items()}
     assert "<dd>used</dd>" in page
-    assert '<th scope="row">zeroed</th><td>0.125</td>' in page
+    assert "&#34;skill&#34;: 0.125" in page
 
 
 # -- bad input -------------------------------------------------------------------------------------
@@ -211,6 +212,15 @@ def test_tasks_have_tables_of_their_own(tmp_path):
     page = write(tmp_path / "r")
     assert page.count('<table class="results"') == 2
     assert page.index('data-task="Pusher"') < page.index('data-task="Reacher"')
+
+
+def test_a_copy_of_a_run_counts_once(tmp_path, capsys):
+    runs = tmp_path / "r"
+    write_runs(runs, "PPD", (0.9,))
+    shutil.copytree(runs / "Pusher_PPD_ImpaalaSmall_0", runs / "copy")
+    page = write(runs)
+    assert "copy is a copy of" in capsys.readouterr().err.replace("\n", " ")
+    assert "1 experiment, 1 run; Pusher" in page
 
 
 def test_what_is_damaged_is_named_and_the_rest_is_drawn(tmp_path, capsys):

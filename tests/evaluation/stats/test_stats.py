@@ -13,8 +13,6 @@ from Evaluation.stats.estimates import (
     estimate,
     geometric_iqm,
     iqm,
-    optimality_gap,
-    performance_profile,
     probability_of_improvement,
 )
 
@@ -48,12 +46,6 @@ def test_statistics_are_over_the_last_axis():
     scores = np.array([[1.0, 2.0, 4.0, 100.0], [3.0, 3.0, 3.0, 3.0]])
     np.testing.assert_allclose(iqm(scores), [3.0, 3.0])
     np.testing.assert_allclose(geometric_iqm(scores), [math.sqrt(8), 3.0])
-    np.testing.assert_allclose(optimality_gap(scores, target=2.0), [0.25, 0.0])
-
-
-def test_optimality_gap():
-    # Missed: 0.5, 0.25, 0 and 0; 3 is no better than 1.
-    assert optimality_gap(np.array([0.5, 0.75, 1.0, 3.0])) == pytest.approx(0.1875)
 
 
 def test_scores_are_pooled():
@@ -73,18 +65,6 @@ def test_probability_of_improvement():
     assert p.value == pytest.approx((4 / 6 + 0) / 2)
     mirrored = probability_of_improvement(y, x)
     assert p.value + mirrored.value == pytest.approx(1.0)
-
-
-def test_performance_profile():
-    # a: 2 of 3 above 1 (not the equal one), b: 1 of 1, c: 2 of 2; each environment counts alike.
-    profile = performance_profile(RAGGED, np.array([0.0, 1.0, 4.5, 10.0]))
-    np.testing.assert_allclose(profile.share, [1.0, (2 / 3 + 2) / 3, (0 + 1 + 0.5) / 3, 0.0])
-    np.testing.assert_allclose(profile.low[[0, 3]], [1.0, 0.0])
-    np.testing.assert_allclose(profile.high[[0, 3]], [1.0, 0.0])
-    assert (profile.low <= profile.share).all() and (profile.share <= profile.high).all()
-    # Drawn anew, c's share above 4.5 is 0, 1/2 or 1 at 1/4, 1/2, 1/4; a's and b's never change.
-    assert profile.low[2] == pytest.approx(1 / 3)
-    assert profile.high[2] == pytest.approx(2 / 3)
 
 
 # Intervals

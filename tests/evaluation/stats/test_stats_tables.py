@@ -317,7 +317,7 @@ def test_runs_of_different_experiments_are_not_averaged(tmp_path, monkeypatch, c
 
 def test_one_run_twice(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "0", score(900.0))
-    write_run(tmp_path / "copy", score(900.0))
+    write_run(tmp_path / "again", score(901.0))  # other figures: it is no copy
     assert "Give only one of them" in failure(monkeypatch, capsys, tmp_path)
 
 

@@ -1,6 +1,8 @@
 """`python -m Models.teacher`: bundles from files, from the hub, and their contents."""
 
 import json
+import os
+import subprocess
 import sys
 from hashlib import sha256
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Common.errors import UserError
+from Common.places import ROOT
 from Enviroment.make import make_env
 from Models.teacher.__main__ import main
 from Models.teacher.hub import download_agent
@@ -162,6 +165,27 @@ def test_a_newer_version_of_the_same_spaces_is_offered(registered, tmp_path, cap
     SAC("MlpPolicy", make_vec_env("Pendulum-v1", 1), buffer_size=9).save(tmp_path / "agent.zip")
     convert(tmp_path, task="Moved-v1")
     assert "Moved-v2 has the same spaces" in capsys.readouterr().err
+
+
+def test_a_newer_version_that_cannot_be_made_is_named(registered, saved, capsys):
+    """No version of Moved that can be made has the agent's spaces."""
+    convert(saved[0], task="Moved-v1")
+    note = capsys.readouterr().err
+    assert "Moved-v4 is newer, but cannot be made here to compare its spaces" in note
+    assert "give --task Moved-v4" in note
+
+
+def test_of_a_removed_version_the_newest_is_named_without_warnings(saved, tmp_path):
+    (tmp_path / "agent.zip").write_bytes((saved[0] / "agent.zip").read_bytes())
+    command = [sys.executable, "-m", "Models.teacher", "convert", "agent.zip"]
+    command += ["--task", "LunarLander-v2", "--output", "teacher"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True
+    )
+    note = ended.stderr.decode()
+    assert ended.returncode == 0, note
+    assert "Please use `LunarLander-v3`" in note
+    assert "Warning" not in note
 
 
 def test_of_a_task_of_the_registry_its_own_name_is_offered(tmp_path, capsys):
