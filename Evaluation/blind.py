@@ -63,10 +63,12 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     finally:
         env.close()
     returns = {name: s.returns.round(4).tolist() for name, s in stats.items()}
-    record_baseline(folder, "blind", returns)
+    successes = {name: s.successes for name, s in stats.items() if s.successes is not None}
+    record_baseline(folder, "blind", returns, successes)
     for name, s in stats.items():
+        success = "" if s.success is None else f" and success {s.success.mean():.0%}"
         print(
-            f"Return of blind on {flags.episodes} {name} seeds: {s.returns.mean():.2f}, "
+            f"Return of blind on {flags.episodes} {name} seeds: {s.returns.mean():.2f}{success}, "
             f"written to {folder}"
         )
     return returns

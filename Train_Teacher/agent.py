@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from sb3_contrib import TQC
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
@@ -23,6 +24,7 @@ from Train_Teacher.config import (
     PPOTeacherConfig,
     SB3Config,
     TeacherConfig,
+    TQCTeacherConfig,
     activation_class,
 )
 from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
@@ -66,7 +68,7 @@ def _sees_frames(env: VecEnv) -> bool:
 
 def make_agent(
     config: TeacherConfig, env: VecNormalize, device: torch.device, seed: int
-) -> PPO | SAC | PolicyGradient:
+) -> PPO | SAC | TQC | PolicyGradient:
     """Return an untrained agent.
 
     SB3 also seeds `env` with `seed`: seed the environments again before training.
@@ -89,7 +91,9 @@ def make_agent(
     )
 
 
-def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed: int) -> PPO | SAC:
+def _sb3_agent(
+    config: SB3Config, env: VecNormalize, device: torch.device, seed: int
+) -> PPO | SAC | TQC:
     shared: dict[str, Any] = {
         "learning_rate": LinearSchedule(config.learning_rate, config.final_learning_rate, 1.0),
         "batch_size": config.batch_size,
@@ -119,17 +123,18 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
             policy_kwargs=policy_kwargs,
             **shared,
         )
-    return SAC(
-        "MlpPolicy",
-        env,
-        buffer_size=config.buffer_size,
-        learning_starts=config.learning_starts,
-        gradient_steps=config.gradient_steps,
-        tau=config.tau,
-        ent_coef=_ent_coef(config.ent_coef),
-        policy_kwargs=policy_kwargs,
-        **shared,
-    )
+    shared |= {
+        "buffer_size": config.buffer_size,
+        "learning_starts": config.learning_starts,
+        "gradient_steps": config.gradient_steps,
+        "tau": config.tau,
+        "ent_coef": _ent_coef(config.ent_coef),
+    }
+    if isinstance(config, TQCTeacherConfig):
+        policy_kwargs["n_quantiles"] = config.n_quantiles
+        shared["top_quantiles_to_drop_per_net"] = config.top_quantiles_to_drop
+        return TQC("MlpPolicy", env, policy_kwargs=policy_kwargs, **shared)
+    return SAC("MlpPolicy", env, policy_kwargs=policy_kwargs, **shared)
 
 
 def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:

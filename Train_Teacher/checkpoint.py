@@ -1,6 +1,6 @@
 """Contents of the checkpoints of a teacher's training, stored by `CheckpointStore`.
 
-checkpoints/step_000000400000/    the two newest, to resume from: agent and SAC's replay buffer
+checkpoints/step_000000400000/    the two newest, to resume from: agent and replay buffer
 checkpoints/best/step_.../        the best teacher so far, as in its bundle
 """
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
@@ -72,7 +72,7 @@ def save_checkpoint(folder: Path, agent: BaseAlgorithm, progress: Progress) -> P
         UserError: it cannot be written. Older checkpoints are kept.
     """
     parts = {_AGENT: pack(_capture(agent))}
-    if isinstance(agent, SAC):
+    if isinstance(agent, OffPolicyAlgorithm):
         parts[_REPLAY] = pack(_capture_replay(agent))
     tensors = {name: tensors for name, (tensors, _) in parts.items()}
     values = {name: values for name, (_, values) in parts.items()}
@@ -112,7 +112,7 @@ def restore(checkpoint: Checkpoint, agent: BaseAlgorithm, progress: Progress) ->
         for name, statistics in _statistics(agent):
             vars(statistics).update(state["normaliser"][name])
         restore_generators(state["generators"], _own_generators(agent))
-        if isinstance(agent, SAC):
+        if isinstance(agent, OffPolicyAlgorithm):
             _restore_replay(agent, checkpoint.unpacked(_REPLAY))
     agent.num_timesteps = progress.steps
     agent._n_updates = progress.updates
@@ -180,7 +180,7 @@ def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
     return {"actions": agent.action_space.np_random}
 
 
-def _capture_replay(agent: SAC) -> dict[str, Any]:
+def _capture_replay(agent: OffPolicyAlgorithm) -> dict[str, Any]:
     """Return views of the filled rows, `(steps, num_envs, ...)`, without copies."""
     buffer = agent.replay_buffer
     assert buffer is not None
@@ -188,7 +188,7 @@ def _capture_replay(agent: SAC) -> dict[str, Any]:
     return {**rows, "pos": buffer.pos, "full": buffer.full}
 
 
-def _restore_replay(agent: SAC, state: dict[str, Any]) -> None:
+def _restore_replay(agent: OffPolicyAlgorithm, state: dict[str, Any]) -> None:
     buffer = agent.replay_buffer
     assert buffer is not None
     for name in _REPLAY_ARRAYS:

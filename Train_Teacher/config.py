@@ -15,7 +15,7 @@ from Train_Teacher.policy_gradient_settings import (
     ReinforceTeacherConfig,
 )
 
-Algo = Literal["sac", "ppo", "reinforce", "actor_critic"]
+Algo = Literal["sac", "tqc", "ppo", "reinforce", "actor_critic"]
 
 
 @dataclass(frozen=True)
@@ -104,10 +104,28 @@ class SACTeacherConfig:
         _check_ent_coef(self.ent_coef)
 
 
-SB3Config = PPOTeacherConfig | SACTeacherConfig
+@dataclass(frozen=True)
+class TQCTeacherConfig(SACTeacherConfig):
+    """TQC of sb3-contrib: SAC whose critics predict quantiles of the return."""
+
+    n_quantiles: int = 25  # outputs of each of the two critics
+    top_quantiles_to_drop: int = 2  # of each critic, against overestimation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_counts(self, n_quantiles=1, top_quantiles_to_drop=0)
+        if self.top_quantiles_to_drop >= self.n_quantiles:
+            raise UserError(
+                f"--top_quantiles_to_drop {self.top_quantiles_to_drop} must be below --n_quantiles "
+                f"{self.n_quantiles}."
+            )
+
+
+SB3Config = PPOTeacherConfig | SACTeacherConfig | TQCTeacherConfig
 TeacherConfig = SB3Config | ReinforceTeacherConfig | ActorCriticTeacherConfig
 SETTINGS: dict[Algo, type[TeacherConfig]] = {
     "sac": SACTeacherConfig,
+    "tqc": TQCTeacherConfig,
     "ppo": PPOTeacherConfig,
     "reinforce": ReinforceTeacherConfig,
     "actor_critic": ActorCriticTeacherConfig,
@@ -153,6 +171,7 @@ _SAC = SACTeacherConfig()
 _TASK_SETTINGS: dict[tuple[str, Algo], TeacherConfig] = {
     ("Reacher", "ppo"): replace(_PPO, total_timesteps=2_000_000),  # an easier task
     ("Reacher", "sac"): replace(_SAC, total_timesteps=300_000),
+    ("Reacher", "tqc"): TQCTeacherConfig(total_timesteps=300_000),
 }
 
 

@@ -17,6 +17,7 @@ from Train_Teacher.config import (
     SACTeacherConfig,
     TeacherConfig,
     TeacherRun,
+    TQCTeacherConfig,
     default_settings,
 )
 
@@ -42,19 +43,24 @@ _LIKE_ATARI = ("Swimmer", "Hopper")
 _MUJOCO = replace(_PAPER, n_steps=512, ent_coef=0.0)
 
 # Not from the paper: SB3's defaults, with one gradient step per env step.
-_SAC = SACTeacherConfig(
-    total_timesteps=1_000_000,
-    num_envs=8,
-    gradient_steps=8,
-    gamma=0.99,
-    learning_rate=3e-4,
-    final_learning_rate=3e-4,
-    net_arch=(256, 256),
-)
+_OFF_POLICY: dict[Algo, SACTeacherConfig] = {
+    algo: config(
+        total_timesteps=1_000_000,
+        num_envs=8,
+        gradient_steps=8,
+        gamma=0.99,
+        learning_rate=3e-4,
+        final_learning_rate=3e-4,
+        net_arch=(256, 256),
+    )
+    for algo, config in (("sac", SACTeacherConfig), ("tqc", TQCTeacherConfig))
+}
+# Of users' own tasks: the paper's settings without an entropy bonus, shorter.
+_OWN_PPO = replace(_PAPER, total_timesteps=2_000_000, ent_coef=0.0)
 
 
 def default_algo(task: Task) -> Algo:
-    """Return the default of `--algo`: PPO for the suites, as in the paper."""
+    """Return the default of `--algo`: PPO for the suites, as in the paper, else SAC."""
     return "ppo" if task.suite else "sac"
 
 
@@ -64,22 +70,25 @@ def default_run(task: Task, algo: Algo) -> TeacherRun:
     Raises:
         UserError: the algorithm does not support this task.
     """
-    if not task.suite:
+    if not task.suite and not task.custom:
         return TeacherRun(algo=algo, settings=default_settings(task.name, algo))
     # Episodes have up to 1,000 steps, in Atari many more: fewer and shorter evaluations keep their
-    # share of the time below a tenth.
-    every = 250_000 if algo in ("ppo", "sac") else 25_000  # the others train far shorter
+    # share of the time below a tenth. Other tasks and algorithms train far shorter.
+    every = 250_000 if task.suite and algo in ("ppo", *_OFF_POLICY) else 25_000
     return TeacherRun(algo=algo, settings=_settings(task, algo), eval_every=every, eval_episodes=20)
 
 
 def _settings(task: Task, algo: Algo) -> TeacherConfig:
     if algo != "ppo" and task.is_game:
-        why = "SAC does not support discrete actions" if algo == "sac" else f"{algo} has no CNN"
+        acts = f"{algo.upper()} does not support discrete actions"
+        why = acts if algo in _OFF_POLICY else f"{algo} has no CNN"
         raise UserError(f"{why}, which {task.name} requires. Use --algo ppo.")
-    if algo == "sac":
-        return _SAC
+    if algo in _OFF_POLICY:
+        return _OFF_POLICY[algo]
     if algo != "ppo":
         return default_settings(task.name, algo)
+    if task.custom:
+        return _OWN_PPO
     if task.suite == "procgen":
         return _PROCGEN
     if task.suite == "atari":

@@ -1,6 +1,6 @@
-"""Train a teacher with SB3's SAC or PPO, or the study's REINFORCE or actor-critic, and save it.
+"""Train a teacher with SB3's SAC, TQC or PPO, or the study's REINFORCE or actor-critic, and save it.
 
-`python Train_Teacher/<Task>.py --algo {sac,ppo,reinforce,actor_critic}`; `--help` lists every flag.
+`python Train_Teacher/<Task>.py --algo {sac,tqc,ppo,reinforce,actor_critic}`; `--help` lists all flags.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.run_folder import CHECKPOINTS
 from Common.runs.tracking import CONFIG_FILE, RunTracker, write_config
 from Enviroment import seeds
+from Enviroment.custom import describe_custom
 from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task, get_task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
@@ -37,8 +38,8 @@ from Train_Teacher.finish import finish
 from Train_Teacher.suite_settings import default_algo, default_run
 
 _EVALUATION_ENVS = 10
-# in rollouts (PPO), episodes (SAC), and updates of one episode each (others)
-_LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
+# in rollouts (PPO), episodes (SAC, TQC), and updates of one episode each (others)
+_LOG_EVERY = {"ppo": 1, "sac": 100, "tqc": 100, "reinforce": 10, "actor_critic": 10}
 # Flags of the settings that messages of the lower packages name.
 _FLAG_NAMES = {
     **{f.name: f.name for kind in (TeacherRun, *SETTINGS.values()) for f in fields(kind)},
@@ -53,25 +54,32 @@ _MAY_DIFFER = (
 )
 
 
-def main(task_name: str, arguments: list[str] | None = None) -> None:
-    """Run the command. Bad input exits with code 2 and one message on stderr."""
+def main(
+    task: str | Task, arguments: list[str] | None = None, command: list[str] | None = None
+) -> None:
+    """Run the command. Bad input exits with code 2 and one message on stderr.
+
+    Args:
+        task: a task, or the name of one in the registry.
+        command: the command as it was typed; default: that of the task's script.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     ending = exit_with_message("Continue with the same command and --resume.")
     with ending, fields_as_flags(_FLAG_NAMES):
-        run = parse(task_name, arguments)
-        task = get_task(task_name)
-        command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
+        task = get_task(task) if isinstance(task, str) else task
+        run = parse(task, arguments)
+        command = command or ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
         train(task, run, command)
 
 
-def parse(task_name: str, arguments: list[str]) -> TeacherRun:
+def parse(task: str | Task, arguments: list[str]) -> TeacherRun:
     """Return the flags, with defaults that depend on task and algorithm.
 
     Raises:
         UserError: the algorithm does not support the task, or values contradict each other.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
-    task = get_task(task_name)
+    task = get_task(task) if isinstance(task, str) else task
     # Read the algorithm first, because it determines the other flags.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--algo", default=default_algo(task))
@@ -83,7 +91,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
         args=arguments,
         prog=f"Train_Teacher/{task.script}",
         description=(
-            f"Train a {task_name} teacher that observes {sees}. The settings below are those of "
+            f"Train a {task.name} teacher that observes {sees}. The settings below are those of "
             f"--algo {algo}; use --help with another --algo for its settings."
         ),
         default=default_run(task, algo),
@@ -93,7 +101,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
     settings = run.settings
     if isinstance(settings, PPOTeacherConfig) and settings.cnn != "impala" and not task.is_game:
         raise UserError(
-            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task_name} "
+            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task.name} "
             "observes the state and has no CNN."
         )
     return run
@@ -116,7 +124,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
         given = {name: value for name, value in asdict(run).items() if value is not None}
-        config = {"task": task.name, "run": given}
+        config = {"task": task.name, "run": given, **describe_custom(task)}
         _check_folder(folder, run, config)
         device = resolve_device(run.device)
         torch.set_num_threads(run.threads)

@@ -172,6 +172,8 @@ def describe(teacher: Teacher) -> str:
         for name, returns in by_seeds.items():
             mean = sum(returns) / len(returns) if returns else float("nan")
             lines[f"{policy}, {name}"] = f"mean return {mean:.2f} of {len(returns)} episodes"
+            if successes := d.successes.get(policy, {}).get(name):
+                lines[f"{policy}, {name}"] += f", success {sum(successes) / len(successes):.0%}"
     return "\n".join(f"{name:22} {value}" for name, value in lines.items())
 
 
