@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from sb3_contrib import TQC
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -18,25 +18,38 @@ from Algorithm.policy_gradient.loop import PolicyGradient
 from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
 from Common.device import fastest_precision
 from Enviroment.make import make_env, make_state_env
+from Enviroment.observations import FRAME
 from Enviroment.task import Task
 from Models.networks.impala_extractor import ImpalaExtractor
 from Train_Teacher.config import (
     PPOTeacherConfig,
+    SACTeacherConfig,
     SB3Config,
     TeacherConfig,
     TQCTeacherConfig,
     activation_class,
 )
+from Train_Teacher.goals import make_goal_env
 from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations
 
 
-def make_teacher_env(task: Task, n_envs: int, seed: int) -> VecEnv:
-    """Create environments with the observations of a teacher: the state, or frames of games."""
+def make_teacher_env(task: Task, config: TeacherConfig, n_envs: int, seed: int) -> VecEnv:
+    """Create environments with the observations of a teacher.
+
+    These are the state, in groups for HER, or frames of games.
+    """
     if task.is_game:
         return make_env(task, n_envs, seed)
+    if uses_her(config):
+        return make_goal_env(task, n_envs, seed)
     return make_state_env(task, n_envs, seed)
+
+
+def uses_her(config: TeacherConfig) -> bool:
+    """Return whether the training replays hindsight goals."""
+    return isinstance(config, SACTeacherConfig) and config.hindsight_goals > 0
 
 
 def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
@@ -63,7 +76,8 @@ def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
 
 
 def _sees_frames(env: VecEnv) -> bool:
-    return isinstance(env.observation_space, spaces.Dict)
+    space = env.observation_space
+    return isinstance(space, spaces.Dict) and FRAME in space.spaces
 
 
 def make_agent(
@@ -130,11 +144,16 @@ def _sb3_agent(
         "tau": config.tau,
         "ent_coef": _ent_coef(config.ent_coef),
     }
+    policy = "MlpPolicy"
+    if uses_her(config):
+        policy = "MultiInputPolicy"
+        shared["replay_buffer_class"] = HerReplayBuffer
+        shared["replay_buffer_kwargs"] = {"n_sampled_goal": config.hindsight_goals}
     if isinstance(config, TQCTeacherConfig):
         policy_kwargs["n_quantiles"] = config.n_quantiles
         shared["top_quantiles_to_drop_per_net"] = config.top_quantiles_to_drop
-        return TQC("MlpPolicy", env, policy_kwargs=policy_kwargs, **shared)
-    return SAC("MlpPolicy", env, policy_kwargs=policy_kwargs, **shared)
+        return TQC(policy, env, policy_kwargs=policy_kwargs, **shared)
+    return SAC(policy, env, policy_kwargs=policy_kwargs, **shared)
 
 
 def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
@@ -29,6 +31,7 @@ from Models.teacher.description import TeacherDescription
 from Models.teacher.policy import Teacher
 
 _AGENT, _REPLAY, _PROGRESS, _TEACHER = "agent", "replay", "progress", "teacher"  # parts
+_EPISODE_ARRAYS = ("ep_start", "ep_length")  # of HER
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -171,8 +174,9 @@ def _statistics(agent: BaseAlgorithm) -> Iterator[tuple[str, RunningMeanStd]]:
     assert isinstance(normaliser, VecNormalize)
     yield "returns", normaliser.ret_rms
     if normaliser.norm_obs:
-        assert isinstance(normaliser.obs_rms, RunningMeanStd)
-        yield "states", normaliser.obs_rms
+        by_name = normaliser.obs_rms
+        for name, statistics in (by_name if isinstance(by_name, dict) else {"": by_name}).items():
+            yield f"states {name}".strip(), statistics
 
 
 def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
@@ -184,13 +188,29 @@ def _capture_replay(agent: OffPolicyAlgorithm) -> dict[str, Any]:
     """Return views of the filled rows, `(steps, num_envs, ...)`, without copies."""
     buffer = agent.replay_buffer
     assert buffer is not None
-    rows = {name: getattr(buffer, name)[: buffer.size()] for name in _REPLAY_ARRAYS}
+    rows = {name: array[: buffer.size()] for name, array in _arrays(buffer).items()}
     return {**rows, "pos": buffer.pos, "full": buffer.full}
+
+
+def _arrays(buffer: ReplayBuffer) -> dict[str, np.ndarray]:
+    """Return the arrays of a replay buffer, `(steps, num_envs, ...)`, by name and group."""
+    names = _REPLAY_ARRAYS
+    if isinstance(buffer, HerReplayBuffer):
+        names += _EPISODE_ARRAYS
+    arrays = {}
+    for name in names:
+        value = getattr(buffer, name)
+        groups = value if isinstance(value, dict) else {"": value}
+        arrays |= {f"{name} {group}".strip(): array for group, array in groups.items()}
+    return arrays
 
 
 def _restore_replay(agent: OffPolicyAlgorithm, state: dict[str, Any]) -> None:
     buffer = agent.replay_buffer
     assert buffer is not None
-    for name in _REPLAY_ARRAYS:
-        getattr(buffer, name)[: len(state[name])] = state[name]
+    for name, array in _arrays(buffer).items():
+        array[: len(state[name])] = state[name]
     buffer.pos, buffer.full = state["pos"], state["full"]
+    if isinstance(buffer, HerReplayBuffer):
+        # The environments begin new episodes: HER cannot replay those in progress.
+        buffer._current_ep_start[:] = buffer.pos

@@ -88,10 +88,12 @@ class SACTeacherConfig:
     net_arch: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critics
     activation: str = "ReLU"  # activation function: a class of torch.nn
     norm_reward: bool = False  # divide rewards by the running std of the discounted return
+    # Goals replayed per transition (HER), for goal-conditioned environments; 0: as they happened.
+    hindsight_goals: int = 0
 
     def __post_init__(self) -> None:
         _check(self)
-        _check_counts(self, gradient_steps=1, learning_starts=0)
+        _check_counts(self, gradient_steps=1, learning_starts=0, hindsight_goals=0)
         if not 0.0 < self.tau <= 1.0:
             raise UserError(f"--tau {self.tau} must be in (0, 1].")
         if self.total_timesteps <= self.learning_starts:

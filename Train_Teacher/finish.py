@@ -75,7 +75,7 @@ def finish(
         versions=package_versions(),
     )
     teacher = Teacher(description, best.tensors)
-    results = _measure(task, teacher, run.baseline_episodes)
+    results = _measure(task, run, teacher)
     baselines = {
         policy: {name: stats.returns.tolist() for name, stats in by_seeds.items()}
         for policy, by_seeds in results.items()
@@ -115,8 +115,9 @@ def _blind_advice(task: Task, teacher: Path) -> str:
     )
 
 
-def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
-    env = make_teacher_env(task, min(_ENVS, n_episodes), 0)
+def _measure(task: Task, run: TeacherRun, teacher: Teacher) -> Results:
+    n_episodes = run.baseline_episodes
+    env = make_teacher_env(task, run.settings, min(_ENVS, n_episodes), 0)
     space = env.action_space
     policies: dict[str, Callable[[int], Act]] = {
         "teacher": lambda seed: _teacher_act(task, teacher, seed),

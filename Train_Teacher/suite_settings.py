@@ -1,4 +1,4 @@
-"""Default settings of the suites' teachers, from the PPD paper.
+"""Default settings of the teachers of suites, from the PPD paper, and of users' own tasks.
 
 Spigler, "Proximal Policy Distillation", TMLR 2025 (arXiv 2407.15134), table of hyperparameters:
 PPO with normalised rewards and a constant learning rate (the other PPO teachers here use linear
@@ -20,6 +20,7 @@ from Train_Teacher.config import (
     TQCTeacherConfig,
     default_settings,
 )
+from Train_Teacher.goals import goal_groups
 
 _PAPER = PPOTeacherConfig(
     total_timesteps=10_000_000,
@@ -42,7 +43,8 @@ _PROCGEN = replace(_ATARI, total_timesteps=30_000_000, n_steps=512)
 _LIKE_ATARI = ("Swimmer", "Hopper")
 _MUJOCO = replace(_PAPER, n_steps=512, ent_coef=0.0)
 
-# Not from the paper: SB3's defaults, with one gradient step per env step.
+# Not from the paper: SB3's defaults, with one gradient step per env step. In goal-conditioned tasks
+# with HER, discount and goals are those of the RL Zoo's Fetch agents.
 _OFF_POLICY: dict[Algo, SACTeacherConfig] = {
     algo: config(
         total_timesteps=1_000_000,
@@ -84,7 +86,9 @@ def _settings(task: Task, algo: Algo) -> TeacherConfig:
         why = acts if algo in _OFF_POLICY else f"{algo} has no CNN"
         raise UserError(f"{why}, which {task.name} requires. Use --algo ppo.")
     if algo in _OFF_POLICY:
-        return _OFF_POLICY[algo]
+        config = _OFF_POLICY[algo]
+        has_goals = task.custom and goal_groups(task) is not None
+        return replace(config, gamma=0.95, hindsight_goals=4) if has_goals else config
     if algo != "ppo":
         return default_settings(task.name, algo)
     if task.custom:

@@ -33,8 +33,9 @@ from Enviroment.tasks import Task, get_task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
+from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, SACTeacherConfig, TeacherRun
 from Train_Teacher.finish import finish
+from Train_Teacher.goals import check_goals
 from Train_Teacher.suite_settings import default_algo, default_run
 
 _EVALUATION_ENVS = 10
@@ -120,6 +121,9 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         signals = stack.enter_context(StopSignals())
         if task.is_game:
             load_envpool(task)  # raises before the folder is created
+        settings = run.settings
+        if isinstance(settings, SACTeacherConfig) and settings.hindsight_goals:
+            check_goals(task, settings.num_envs, settings.learning_starts)
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
@@ -154,7 +158,19 @@ def _check_folder(folder: Path, run: TeacherRun, config: dict[str, Any]) -> None
     hint = "Continue it with `resume`. "
     run_folder.check_free(folder, overwrite=run.overwrite, resume=run.resume, hint=hint)
     if run.resume and (folder / CONFIG_FILE).is_file():
-        run_folder.check_same_settings(folder, config, teacher_sha256=None, may_differ=_MAY_DIFFER)
+        run_folder.check_same_settings(
+            folder,
+            config,
+            teacher_sha256=None,
+            may_differ=_MAY_DIFFER,
+            comparable=_with_later_settings,
+        )
+
+
+def _with_later_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of any version with the settings that older ones do not have."""
+    run = config["run"]
+    return {**config, "run": {**run, "settings": {"hindsight_goals": 0, **run["settings"]}}}
 
 
 def _make_tracker(
@@ -186,8 +202,8 @@ def _learn(
     """Train from the checkpoint `found`, or from scratch, up to the run's total."""
     settings = run.settings
     start = _FRESH if found is None else found[1]
-    env = normalise(make_teacher_env(task, settings.num_envs, 0), settings)
-    eval_env = make_teacher_env(task, min(_EVALUATION_ENVS, run.eval_episodes), 0)
+    env = normalise(make_teacher_env(task, settings, settings.num_envs, 0), settings)
+    eval_env = make_teacher_env(task, settings, min(_EVALUATION_ENVS, run.eval_episodes), 0)
     try:
         agent = make_agent(settings, env, device, seeds.model(run.run_index))
         if found is not None:
