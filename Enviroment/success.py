@@ -1,9 +1,9 @@
 """Whether an episode succeeded, as its environment reports it in the info of a step.
 
-An episode succeeds if the info of its *final* step says so, as in SB3's `EvalCallback` and the papers of
-the Fetch tasks: the goal must be held, not only passed. Environments that end on success, such as
-gym-aloha and gym-pusht, need no other rule. Meta-World publishes the share of episodes that succeed
-at any step, which is never lower.
+An episode succeeds if the info of its *final* step says so, as in SB3's `EvalCallback` and the
+papers of the Fetch tasks: the goal must be held, not only passed. Environments that end on success,
+such as gym-aloha and gym-pusht, need no other rule. Meta-World publishes the share of episodes that
+succeed at any step, which is never lower.
 """
 
 from __future__ import annotations

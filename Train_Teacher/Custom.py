@@ -1,4 +1,4 @@
-"""Train a teacher of your own task: `python Train_Teacher/Custom.py --env_id my_package:MyEnv-v0`."""
+"""Train a teacher of your own task: `--env_id my_package:MyEnv-v0 --algo {sac,tqc,ppo}`."""
 
 from Train_Teacher.custom_train import main_custom
 

@@ -18,8 +18,8 @@ from Enviroment.task import Task
 from Train_Teacher.train import main
 
 _DESCRIPTION = """\
-Train a teacher of your own Gymnasium environment with SAC, TQC or PPO, without editing this package.
-All flags of the other scripts work as well; --help lists them if --env_id is given."""
+Train a teacher of your own Gymnasium environment, with SAC, TQC or PPO, without editing this
+package. All flags of the other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
 camera of the video at the end, as in Distillation/Custom.py. Without it, no video is recorded"""

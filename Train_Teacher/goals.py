@@ -53,8 +53,8 @@ def check_goals(task: Task, n_envs: int, learning_starts: int) -> None:
     longest = time_limit(task)
     if longest is not None and learning_starts < n_envs * longest:
         raise UserError(
-            f"`learning_starts` {learning_starts}: HER replays complete episodes, and the first ones "
-            f"end after up to {n_envs} environments * {longest} steps = {n_envs * longest}."
+            f"`learning_starts` {learning_starts}: HER replays complete episodes, and the first "
+            f"ones end after {n_envs} environments * {longest} steps = {n_envs * longest}."
         )
 
 

@@ -1,6 +1,6 @@
-"""Train a teacher with SB3's SAC, TQC or PPO, or the study's REINFORCE or actor-critic, and save it.
+"""Train a teacher with SAC, TQC or PPO, or the study's REINFORCE or actor-critic, and save it.
 
-`python Train_Teacher/<Task>.py --algo {sac,tqc,ppo,reinforce,actor_critic}`; `--help` lists all flags.
+`python Train_Teacher/<Task>.py --algo {sac,tqc,ppo,reinforce,actor_critic}`; `--help` lists flags.
 """
 
 from __future__ import annotations

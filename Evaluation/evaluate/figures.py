@@ -46,10 +46,11 @@ def evaluate_student(
 
     Returns:
         `EpisodeStats.summary`, `episodes`, `first_seed`, and the return and success of each
-        baseline on the same seeds as `<name>_return` and `<name>_success`. If the teacher is known to be better than a blind student,
-        also `skill` with its 95% interval (`skill_low`, `skill_high`; omitted if there are too few
-        episodes to separate the teacher from blind). If student and teacher both have a return
-        above 0, also `ratio`, their quotient, with its 95% interval (`ratio_low`, `ratio_high`).
+        baseline on the same seeds as `<name>_return` and `<name>_success`. If the teacher is known
+        to be better than a blind student, also `skill` with its 95% interval (`skill_low`,
+        `skill_high`; omitted if there are too few episodes to separate the teacher from blind). If
+        student and teacher both have a return above 0, also `ratio`, their quotient, with its 95%
+        interval (`ratio_low`, `ratio_high`).
         Baselines over fewer seeds are omitted.
     """
     stats = run_episodes(act, env, task, first_seed, n_episodes, measures)

@@ -19,13 +19,13 @@ from Distillation.custom_run import main_custom as distil_custom
 from Enviroment.custom import custom_task
 from Models.teacher.adoption import adopt
 from Models.teacher.policy import Teacher
+from tests.support.refusal import refusal
+from tests.support.short_run import SHORT
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.checkpoint import find_newest
 from Train_Teacher.config import SACTeacherConfig, TQCTeacherConfig
 from Train_Teacher.custom_train import main_custom
 from Train_Teacher.suite_settings import default_run
-from tests.support.refusal import refusal
-from tests.support.short_run import SHORT
 
 GOAL, DOOR = (f"tests.support.own_envs:{name}-v0" for name in ("PointGoal", "Door"))
 _QUICK = ("--eval_every", "60", "--eval_episodes", "2", "--baseline_episodes", "3")
@@ -128,7 +128,8 @@ def test_the_teacher_teaches_and_its_success_is_shown(
     distil_custom(
         [
             *("--env_id", DOOR, "--teacher", str(teacher), "--PPD", "--mode", "State"),
-            *SHORT, *("--output", str(run), "--device", "cpu"),
+            *SHORT,
+            *("--output", str(run), "--device", "cpu"),
         ]
     )
     figures = json.loads((run / "evaluation.json").read_text())
