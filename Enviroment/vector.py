@@ -24,6 +24,7 @@ from Enviroment.observations import (
 from Enviroment.simulation.part import UNKNOWN, describe_environment
 from Enviroment.simulation.state import EnvState, check_same, load_array, load_number, pack, unpack
 from Enviroment.simulation.workers import Workers
+from Enviroment.success import IS_SUCCESS
 from Enviroment.task import Task
 
 MAX_DIVERGENCES = 10  # per environment, over its lifetime
@@ -96,9 +97,10 @@ class SeededVecEnv(EpisodeVecEnv):
         *_, dones, infos = transition
         for index in diverged:
             infos[index]["diverged"] = True
-        # Averages of returns must contain complete episodes only.
+        # Averages of returns and successes must contain complete episodes only.
         for index in {*diverged, *np.flatnonzero(dones & self._shortened).tolist()}:
             del infos[index]["episode"]
+            infos[index].pop(IS_SUCCESS, None)
         self._shortened &= ~dones
         return transition
 

@@ -137,7 +137,7 @@ def test_the_teacher_teaches_and_its_success_is_shown(
     assert figures["teacher_success"] == np.mean(expected)
     assert "success" in figures
     keys = set().union(*read_metrics(run))
-    assert {"eval/od_success", "eval/teacher_success"} <= keys
+    assert {"eval/od_success", "eval/teacher_success", "rollout/success_rate"} <= keys
 
 
 def test_the_script_lists_its_flags_and_finds_modules_of_the_folder(tmp_path: Path) -> None:
