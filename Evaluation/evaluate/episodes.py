@@ -78,9 +78,9 @@ class EpisodeStats:
             "return_high": high,
             "length": float(self.lengths.mean()),
         }
-        shares = {self.distance_name: self.distances, "success": self.success, "near": self.near}
+        known = {self.distance_name: self.distances, "success": self.success, "near": self.near}
         figures |= {
-            name: float(values.mean()) for name, values in shares.items() if values is not None
+            name: float(values.mean()) for name, values in known.items() if values is not None
         }
         return {prefix + name: value for name, value in figures.items()}
 
