@@ -45,18 +45,16 @@ _MUJOCO = replace(_PAPER, n_steps=512, ent_coef=0.0)
 
 # Not from the paper: SB3's defaults, with one gradient step per env step. In goal-conditioned tasks
 # with HER, discount and goals are those of the RL Zoo's Fetch agents.
-_OFF_POLICY: dict[Algo, SACTeacherConfig] = {
-    algo: config(
-        total_timesteps=1_000_000,
-        num_envs=8,
-        gradient_steps=8,
-        gamma=0.99,
-        learning_rate=3e-4,
-        final_learning_rate=3e-4,
-        net_arch=(256, 256),
-    )
-    for algo, config in (("sac", SACTeacherConfig), ("tqc", TQCTeacherConfig))
-}
+_SAC = SACTeacherConfig(
+    total_timesteps=1_000_000,
+    num_envs=8,
+    gradient_steps=8,
+    gamma=0.99,
+    learning_rate=3e-4,
+    final_learning_rate=3e-4,
+    net_arch=(256, 256),
+)
+_OFF_POLICY: dict[Algo, SACTeacherConfig] = {"sac": _SAC, "tqc": TQCTeacherConfig(**vars(_SAC))}
 # Of users' own tasks: the paper's settings without an entropy bonus, shorter.
 _OWN_PPO = replace(_PAPER, total_timesteps=2_000_000, ent_coef=0.0)
 

@@ -9,7 +9,7 @@ import pytest
 from Enviroment.custom import custom_task
 from Enviroment.make import make_state_env
 from Enviroment.success import read_success
-from Evaluation.evaluate.episodes import run_episodes
+from Evaluation.evaluate.episodes import Obs, run_episodes
 from Evaluation.evaluate.figures import evaluate_student, figures_table
 from tests.support.own_envs import PointGoal
 
@@ -34,8 +34,9 @@ def test_infos_of_known_environments(info: dict, expected: bool | None) -> None:
     assert read_success(info) is expected
 
 
-def towards_goal(obs: np.ndarray) -> np.ndarray:
-    """Go to the goal in even episodes of `first_seed`'s order only where it is to the right."""
+def towards_goal(obs: Obs) -> np.ndarray:
+    """Go to the goal if it is to the right of the point, else stand still."""
+    assert isinstance(obs, np.ndarray)
     achieved, desired = obs[:, :2], obs[:, 2:4]
     gap = np.where(desired[:, :1] > achieved[:, :1], desired - achieved, 0.0)
     return np.clip(gap / 0.2, -1, 1).astype(np.float32)
@@ -72,7 +73,7 @@ def test_only_the_final_step_counts() -> None:
     env = make_state_env(task, 2, 0)
     step = iter(range(10**6))
 
-    def opens_until_the_last_step(obs: np.ndarray) -> np.ndarray:
+    def opens_until_the_last_step(obs: Obs) -> np.ndarray:
         return np.array([0 if next(step) % 10 == 9 else 1] * 2)
 
     stats = run_episodes(opens_until_the_last_step, env, task, 0, 2)

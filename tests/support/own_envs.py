@@ -8,6 +8,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+_GOALS = ("achieved_goal", "desired_goal")
+
 
 class PointGoal(gym.Env):
     """A point that moves to a goal in a square; goal-conditioned, as Gymnasium-Robotics' tasks."""
@@ -17,10 +19,9 @@ class PointGoal(gym.Env):
     def __init__(self, render_mode: str | None = None) -> None:
         self.render_mode = render_mode
         plane = spaces.Box(-2.0, 2.0, (2,), np.float64)
-        self.observation_space = spaces.Dict(
-            {"observation": spaces.Box(-9.0, 9.0, (3,), np.float64)}
-            | {"achieved_goal": plane, "desired_goal": plane}
-        )
+        own = spaces.Box(-9.0, 9.0, (3,), np.float64)
+        groups: dict[str, spaces.Space] = {"observation": own}
+        self.observation_space = spaces.Dict(groups | dict.fromkeys(_GOALS, plane))
         self.action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
@@ -34,7 +35,7 @@ class PointGoal(gym.Env):
         return self._obs(), reward, False, False, {"is_success": np.float32(reward + 1.0)}
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray, info: Any) -> np.ndarray:
-        return np.float64(np.linalg.norm(achieved - desired, axis=-1) < self.NEAR) - 1.0
+        return np.asarray(np.linalg.norm(achieved - desired, axis=-1) < self.NEAR, float) - 1.0
 
     def _obs(self) -> dict[str, np.ndarray]:
         own = np.array([*self.place, 1.0])
