@@ -21,7 +21,8 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME
 from Enviroment.task import Task
 from Models.networks.impala_extractor import ImpalaExtractor
-from Train_Teacher.config import (
+from Train_Teacher.goals import make_goal_env
+from Train_Teacher.settings.config import (
     PPOTeacherConfig,
     SACTeacherConfig,
     SB3Config,
@@ -29,8 +30,7 @@ from Train_Teacher.config import (
     TQCTeacherConfig,
     activation_class,
 )
-from Train_Teacher.goals import make_goal_env
-from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
+from Train_Teacher.settings.policy_gradient import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations
 

@@ -45,7 +45,7 @@ from Evaluation.video import record_video
 from Models.teacher.policy import Teacher, save_teacher
 from Train_Teacher.agent import make_teacher_env
 from Train_Teacher.checkpoint import Best
-from Train_Teacher.config import TeacherRun
+from Train_Teacher.settings.config import TeacherRun
 
 _ENVS = 10
 _SEEDS = {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}

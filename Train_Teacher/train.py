@@ -33,10 +33,16 @@ from Enviroment.tasks import Task, get_task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, SACTeacherConfig, TeacherRun
 from Train_Teacher.finish import finish
 from Train_Teacher.goals import check_goals
-from Train_Teacher.suite_settings import default_algo, default_run
+from Train_Teacher.settings.config import (
+    SETTINGS,
+    Algo,
+    PPOTeacherConfig,
+    SACTeacherConfig,
+    TeacherRun,
+)
+from Train_Teacher.settings.defaults import default_algo, default_run
 
 _EVALUATION_ENVS = 10
 # in rollouts (PPO), episodes (SAC, TQC), and updates of one episode each (others)

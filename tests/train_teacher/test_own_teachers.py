@@ -23,9 +23,9 @@ from tests.support.refusal import refusal
 from tests.support.short_run import SHORT
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.checkpoint import find_newest
-from Train_Teacher.config import SACTeacherConfig, TQCTeacherConfig
 from Train_Teacher.custom_train import main_custom
-from Train_Teacher.suite_settings import default_run
+from Train_Teacher.settings.config import SACTeacherConfig, TQCTeacherConfig
+from Train_Teacher.settings.defaults import default_run
 
 GOAL, DOOR = (f"tests.support.own_envs:{name}-v0" for name in ("PointGoal", "Door"))
 _QUICK = ("--eval_every", "60", "--eval_episodes", "2", "--baseline_episodes", "3")

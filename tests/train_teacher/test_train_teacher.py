@@ -17,7 +17,7 @@ from Evaluation.evaluate.episodes import run_episodes
 from Models.teacher.policy import Teacher
 from Train_Teacher import train as train_module
 from Train_Teacher.checkpoint import Progress, find_best
-from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
+from Train_Teacher.settings.config import PPOTeacherConfig, SACTeacherConfig, default_settings
 from Train_Teacher.train import main, parse
 
 QUICK = {"eval_every": 200, "eval_episodes": 2, "baseline_episodes": 3, "wandb": "disabled"}

@@ -10,7 +10,7 @@ from typing import Generic, Literal, TypeVar
 from Common.errors import UserError
 from Enviroment import seeds
 from Models.networks.layers import activation_class
-from Train_Teacher.policy_gradient_settings import (
+from Train_Teacher.settings.policy_gradient import (
     ActorCriticTeacherConfig,
     ReinforceTeacherConfig,
 )

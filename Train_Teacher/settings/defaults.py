@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from Common.errors import UserError
 from Enviroment.task import Task
-from Train_Teacher.config import (
+from Train_Teacher.goals import goal_groups
+from Train_Teacher.settings.config import (
     Algo,
     PPOTeacherConfig,
     SACTeacherConfig,
@@ -20,7 +21,6 @@ from Train_Teacher.config import (
     TQCTeacherConfig,
     default_settings,
 )
-from Train_Teacher.goals import goal_groups
 
 _PAPER = PPOTeacherConfig(
     total_timesteps=10_000_000,
