@@ -6,6 +6,7 @@
 ARGS ?=
 PYTHON ?=
 VENV := .venv
+OLDEST := .venv-oldest
 RUN := $(VENV)/bin/python
 
 # torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
@@ -14,13 +15,17 @@ RUN := $(VENV)/bin/python
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 GPU = $(shell nvidia-smi -L 2>/dev/null | grep '^GPU')
 PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX))
-INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
+PIP = -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
+INSTALL = $(RUN) $(PIP)
+# What depends on the versions of others: simulators, drawing, SB3's agents, a run of each method.
+OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
+	tests/distillation/test_run.py tests/distillation/test_run_cloning.py
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher demo test test-slow soak check format bench gpu-check clean
+.PHONY: help pusher demo test test-slow test-oldest soak check format bench gpu-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
@@ -33,6 +38,9 @@ test: $(VENV)/.dev $(VENV)/.gl ## the quick tests
 
 test-slow: $(VENV)/.dev $(VENV)/.gl ## the tests that take longer
 	$(RUN) -m pytest -m slow $(ARGS)
+
+test-oldest: $(OLDEST)/.installed ## the quick tests that need it, with the oldest packages allowed
+	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS) $(ARGS)
 
 soak: $(VENV)/.dev $(VENV)/.gl ## the long tests of faults: kills, leaks, full disks
 	$(RUN) -m pytest -m soak $(ARGS)
@@ -55,7 +63,7 @@ gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Re
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## remove .venv and caches; results stay
-	rm -rf $(VENV) build .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.
@@ -69,6 +77,14 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+$(OLDEST)/.installed: install/oldest.txt pyproject.toml
+	@python=$$(install/python.sh "$(PYTHON)") && \
+		echo "Making $(OLDEST) with $$python" && \
+		"$$python" -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python $(PIP) -c install/oldest.txt -e . pytest pytest-timeout scipy onnx onnxruntime
+	@install/gl.sh $(OLDEST)/bin/python
 	@touch $@
 
 $(VENV)/.gl: $(VENV)/.installed install/gl.sh

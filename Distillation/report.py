@@ -51,8 +51,8 @@ def report(
     student = load_student(folder / run_folder.STUDENT)
     act = policy_act(student, deterministic=task.judged_by_mode)
     n_episodes = flags.run.final_episodes
-    baselines = teacher_setup.all_baselines(env, task, n_episodes)
-    figures = evaluate_student(act, env, task, baselines, n_episodes)
+    baselines, successes = teacher_setup.all_baselines(env, task, n_episodes)
+    figures = evaluate_student(act, env, task, baselines, n_episodes, successes=successes)
     write_json(folder / run_folder.FIGURES_FILE, figures)
     written = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
     if flags.run.video and (task.camera is not None or task.is_game):

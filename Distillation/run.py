@@ -55,6 +55,7 @@ from Evaluation.evaluate.agreement import can_be_asked
 from Evaluation.evaluate.callbacks import EvaluationCallback
 from Evaluation.evaluate.episodes import EpisodeStats, policy_act
 from Models.student.bundle import save_student
+from Models.teacher.policy import Baselines
 
 _EVALUATION_ENVS = 10
 
@@ -245,6 +246,9 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         written = {**description, "training": figures}
         save_student(method.policy, folder / run_folder.STUDENT, written)
 
+    def on_validation(of_policies: Baselines) -> dict[str, list[float]]:
+        return {name: by_seeds["validation"] for name, by_seeds in of_policies.items()}
+
     can_label = can_be_asked(setting.teacher, blind=flags.student.blind)
     return EvaluationCallback(
         setting.eval_env,
@@ -252,9 +256,8 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         id_seed=method.id_seed,
         eval_every=flags.eval_every,
         n_episodes=flags.run.eval_episodes,
-        baselines={
-            name: returns["validation"] for name, returns in teacher_setup.baselines.items()
-        },
+        baselines=on_validation(teacher_setup.baselines),
+        successes=on_validation(teacher_setup.bundle.successes),
         teacher=policy_act(setting.teacher) if can_label else None,
         save_best=save_best,
         take_skill=method.take_skill,

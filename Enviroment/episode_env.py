@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from Enviroment import seeds
+from Enviroment.success import IS_SUCCESS
 from Enviroment.task import Task
 
 _RANDOM_SEEDS = 2**30  # leaves room for as many episodes after each seed
@@ -30,8 +31,8 @@ class EpisodeVecEnv(VecEnv):
     range of `Enviroment.seeds`, however many episodes are played.
 
     At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (only
-    the time limit ended the episode) and `episode`, as reported by SB3's `Monitor`. Other infos
-    are empty.
+    the time limit ended the episode) and `episode`, as reported by SB3's `Monitor`; also
+    `is_success`, if the environment says so (see `success`). Other infos are empty.
 
     `divergences`, int64 (n_envs,), counts diverged simulations; games have none.
     `episodes_begun`, int64 (n_envs,), counts episodes, including the running ones.
@@ -137,6 +138,9 @@ class EpisodeVecEnv(VecEnv):
                 "t": round(time.time() - self._start_time, 6),
             },
         }
+        success = self._success(index)
+        if success is not None:
+            info[IS_SUCCESS] = success
         self._returns[index] = self._lengths[index] = 0
         self._begin_episode(index)
         self.episodes_begun[index] += 1
@@ -144,6 +148,10 @@ class EpisodeVecEnv(VecEnv):
             int(self._episode_seeds[index]), self._total_rows
         )
         return info
+
+    def _success(self, index: int) -> bool | None:
+        """Return whether a finished episode succeeded; None if its environment does not tell."""
+        return None
 
     def _move_seeds(self, n_episodes: int) -> None:
         """Move the seeds forward by a number of episodes."""

@@ -21,9 +21,10 @@ from Enviroment.observations import (
     STATE,
     FrameStack,
 )
-from Enviroment.simulation.part import describe_environment
+from Enviroment.simulation.part import UNKNOWN, describe_environment
 from Enviroment.simulation.state import EnvState, check_same, load_array, load_number, pack, unpack
 from Enviroment.simulation.workers import Workers
+from Enviroment.success import IS_SUCCESS
 from Enviroment.task import Task
 
 MAX_DIVERGENCES = 10  # per environment, over its lifetime
@@ -34,7 +35,7 @@ _LATER_ARRAYS = ("episodes_begun", "shortened")
 class SeededVecEnv(EpisodeVecEnv):
     """Gymnasium simulations, stepped by workers. Each reset receives its episode's seed.
 
-    Gymnasium's own infos, the terms of the reward, are left out.
+    Gymnasium's own infos, the terms of the reward, are left out, except for success.
 
     If a simulation diverges (see `divergence`), its episode ends with that step and the next one
     begins. To a learner it looks as if the environment had stood still and been truncated: the
@@ -96,9 +97,10 @@ class SeededVecEnv(EpisodeVecEnv):
         *_, dones, infos = transition
         for index in diverged:
             infos[index]["diverged"] = True
-        # Averages of returns must contain complete episodes only.
+        # Averages of returns and successes must contain complete episodes only.
         for index in {*diverged, *np.flatnonzero(dones & self._shortened).tolist()}:
             del infos[index]["episode"]
+            infos[index].pop(IS_SUCCESS, None)
         self._shortened &= ~dones
         return transition
 
@@ -232,6 +234,10 @@ class SeededVecEnv(EpisodeVecEnv):
 
     def _take_step(self) -> None:
         """Handle a step of all workers."""
+
+    def _success(self, index: int) -> bool | None:
+        success = int(self._exchange.successes[index])
+        return None if success == UNKNOWN else bool(success)
 
     def _begin_episode(self, index: int) -> None:
         """Do nothing: the worker has begun the episode in the step that ended the last one."""

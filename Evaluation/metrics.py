@@ -160,6 +160,7 @@ METRICS: dict[str, Metric] = {
             columns=_TABLES,
             table_form=".2f",
             logged="eval/od_success",
+            teacher="eval/teacher_success",
         ),
         Metric(
             "accuracy",

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO, SAC
+from sb3_contrib import TQC
+from stable_baselines3 import PPO, SAC, HerReplayBuffer
 from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -17,24 +18,38 @@ from Algorithm.policy_gradient.loop import PolicyGradient
 from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
 from Common.device import fastest_precision
 from Enviroment.make import make_env, make_state_env
+from Enviroment.observations import FRAME
 from Enviroment.task import Task
 from Models.networks.impala_extractor import ImpalaExtractor
 from Models.networks.layers import activation_class
-from Train_Teacher.config import (
+from Train_Teacher.goals import make_goal_env
+from Train_Teacher.settings.config import (
     PPOTeacherConfig,
+    SACTeacherConfig,
     SB3Config,
     TeacherConfig,
+    TQCTeacherConfig,
 )
-from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
+from Train_Teacher.settings.policy_gradient import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations
 
 
-def make_teacher_env(task: Task, n_envs: int, seed: int) -> VecEnv:
-    """Create environments with the observations of a teacher: the state, or frames of games."""
+def make_teacher_env(task: Task, config: TeacherConfig, n_envs: int, seed: int) -> VecEnv:
+    """Create environments with the observations of a teacher.
+
+    These are the state, in groups for HER, or frames of games.
+    """
     if task.is_game:
         return make_env(task, n_envs, seed)
+    if uses_her(config):
+        return make_goal_env(task, n_envs, seed)
     return make_state_env(task, n_envs, seed)
+
+
+def uses_her(config: TeacherConfig) -> bool:
+    """Return whether the training replays hindsight goals."""
+    return isinstance(config, SACTeacherConfig) and config.hindsight_goals > 0
 
 
 def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
@@ -61,12 +76,13 @@ def normalise(env: VecEnv, config: TeacherConfig) -> VecNormalize:
 
 
 def _sees_frames(env: VecEnv) -> bool:
-    return isinstance(env.observation_space, spaces.Dict)
+    space = env.observation_space
+    return isinstance(space, spaces.Dict) and FRAME in space.spaces
 
 
 def make_agent(
     config: TeacherConfig, env: VecNormalize, device: torch.device, seed: int
-) -> PPO | SAC | PolicyGradient:
+) -> PPO | SAC | TQC | PolicyGradient:
     """Return an untrained agent.
 
     SB3 also seeds `env` with `seed`: seed the environments again before training.
@@ -89,7 +105,9 @@ def make_agent(
     )
 
 
-def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed: int) -> PPO | SAC:
+def _sb3_agent(
+    config: SB3Config, env: VecNormalize, device: torch.device, seed: int
+) -> PPO | SAC | TQC:
     shared: dict[str, Any] = {
         "learning_rate": LinearSchedule(config.learning_rate, config.final_learning_rate, 1.0),
         "batch_size": config.batch_size,
@@ -119,17 +137,23 @@ def _sb3_agent(config: SB3Config, env: VecNormalize, device: torch.device, seed:
             policy_kwargs=policy_kwargs,
             **shared,
         )
-    return SAC(
-        "MlpPolicy",
-        env,
-        buffer_size=config.buffer_size,
-        learning_starts=config.learning_starts,
-        gradient_steps=config.gradient_steps,
-        tau=config.tau,
-        ent_coef=_ent_coef(config.ent_coef),
-        policy_kwargs=policy_kwargs,
-        **shared,
-    )
+    shared |= {
+        "buffer_size": config.buffer_size,
+        "learning_starts": config.learning_starts,
+        "gradient_steps": config.gradient_steps,
+        "tau": config.tau,
+        "ent_coef": _ent_coef(config.ent_coef),
+    }
+    policy = "MlpPolicy"
+    if uses_her(config):
+        policy = "MultiInputPolicy"
+        shared["replay_buffer_class"] = HerReplayBuffer
+        shared["replay_buffer_kwargs"] = {"n_sampled_goal": config.hindsight_goals}
+    if isinstance(config, TQCTeacherConfig):
+        policy_kwargs["n_quantiles"] = config.n_quantiles
+        shared["top_quantiles_to_drop_per_net"] = config.top_quantiles_to_drop
+        return TQC(policy, env, policy_kwargs=policy_kwargs, **shared)
+    return SAC(policy, env, policy_kwargs=policy_kwargs, **shared)
 
 
 def _cnn(config: PPOTeacherConfig, device: torch.device) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Contents of the checkpoints of a teacher's training, stored by `CheckpointStore`.
 
-checkpoints/step_000000400000/    the two newest, to resume from: agent and SAC's replay buffer
+checkpoints/step_000000400000/    the two newest, to resume from: agent and replay buffer
 checkpoints/best/step_.../        the best teacher so far, as in its bundle
 """
 
@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stable_baselines3 import SAC
+from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
@@ -29,6 +31,7 @@ from Models.teacher.description import TeacherDescription
 from Models.teacher.policy import Teacher
 
 _AGENT, _REPLAY, _PROGRESS, _TEACHER = "agent", "replay", "progress", "teacher"  # parts
+_EPISODE_ARRAYS = ("ep_start", "ep_length")  # of HER
 _REPLAY_ARRAYS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -72,7 +75,7 @@ def save_checkpoint(folder: Path, agent: BaseAlgorithm, progress: Progress) -> P
         UserError: it cannot be written. Older checkpoints are kept.
     """
     parts = {_AGENT: pack(_capture(agent))}
-    if isinstance(agent, SAC):
+    if isinstance(agent, OffPolicyAlgorithm):
         parts[_REPLAY] = pack(_capture_replay(agent))
     tensors = {name: tensors for name, (tensors, _) in parts.items()}
     values = {name: values for name, (_, values) in parts.items()}
@@ -112,7 +115,7 @@ def restore(checkpoint: Checkpoint, agent: BaseAlgorithm, progress: Progress) ->
         for name, statistics in _statistics(agent):
             vars(statistics).update(state["normaliser"][name])
         restore_generators(state["generators"], _own_generators(agent))
-        if isinstance(agent, SAC):
+        if isinstance(agent, OffPolicyAlgorithm):
             _restore_replay(agent, checkpoint.unpacked(_REPLAY))
     agent.num_timesteps = progress.steps
     agent._n_updates = progress.updates
@@ -171,8 +174,9 @@ def _statistics(agent: BaseAlgorithm) -> Iterator[tuple[str, RunningMeanStd]]:
     assert isinstance(normaliser, VecNormalize)
     yield "returns", normaliser.ret_rms
     if normaliser.norm_obs:
-        assert isinstance(normaliser.obs_rms, RunningMeanStd)
-        yield "states", normaliser.obs_rms
+        by_name = normaliser.obs_rms
+        for name, statistics in (by_name if isinstance(by_name, dict) else {"": by_name}).items():
+            yield f"states {name}".strip(), statistics
 
 
 def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
@@ -180,17 +184,33 @@ def _own_generators(agent: BaseAlgorithm) -> dict[str, np.random.Generator]:
     return {"actions": agent.action_space.np_random}
 
 
-def _capture_replay(agent: SAC) -> dict[str, Any]:
+def _capture_replay(agent: OffPolicyAlgorithm) -> dict[str, Any]:
     """Return views of the filled rows, `(steps, num_envs, ...)`, without copies."""
     buffer = agent.replay_buffer
     assert buffer is not None
-    rows = {name: getattr(buffer, name)[: buffer.size()] for name in _REPLAY_ARRAYS}
+    rows = {name: array[: buffer.size()] for name, array in _arrays(buffer).items()}
     return {**rows, "pos": buffer.pos, "full": buffer.full}
 
 
-def _restore_replay(agent: SAC, state: dict[str, Any]) -> None:
+def _arrays(buffer: ReplayBuffer) -> dict[str, np.ndarray]:
+    """Return the arrays of a replay buffer, `(steps, num_envs, ...)`, by name and group."""
+    names = _REPLAY_ARRAYS
+    if isinstance(buffer, HerReplayBuffer):
+        names += _EPISODE_ARRAYS
+    arrays = {}
+    for name in names:
+        value = getattr(buffer, name)
+        groups = value if isinstance(value, dict) else {"": value}
+        arrays |= {f"{name} {group}".strip(): array for group, array in groups.items()}
+    return arrays
+
+
+def _restore_replay(agent: OffPolicyAlgorithm, state: dict[str, Any]) -> None:
     buffer = agent.replay_buffer
     assert buffer is not None
-    for name in _REPLAY_ARRAYS:
-        getattr(buffer, name)[: len(state[name])] = state[name]
+    for name, array in _arrays(buffer).items():
+        array[: len(state[name])] = state[name]
     buffer.pos, buffer.full = state["pos"], state["full"]
+    if isinstance(buffer, HerReplayBuffer):
+        # The environments begin new episodes: HER cannot replay those in progress.
+        buffer._current_ep_start[:] = buffer.pos

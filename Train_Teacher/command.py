@@ -1,6 +1,6 @@
 """The command of a teacher script: parse the flags, then train.
 
-`python Train_Teacher/<Task>.py --algo {sac,ppo,reinforce,actor_critic}`; `--help` lists every flag.
+`python Train_Teacher/<Task>.py --algo {sac,tqc,ppo,reinforce,actor_critic}`; `--help` lists flags.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Enviroment.tasks import get_task
-from Train_Teacher.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
-from Train_Teacher.suite_settings import default_algo, default_run
+from Enviroment.tasks import Task, get_task
+from Train_Teacher.settings.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
+from Train_Teacher.settings.defaults import default_algo, default_run
 
 # Flags of the settings that messages of the lower packages name.
 _FLAG_NAMES = {
@@ -25,28 +25,34 @@ _FLAG_NAMES = {
 }
 
 
-def main(task_name: str, arguments: list[str] | None = None) -> None:
-    """Run the command. Bad input exits with code 2 and one message on stderr."""
+def main(
+    task: str | Task, arguments: list[str] | None = None, command: list[str] | None = None
+) -> None:
+    """Run the command. Bad input exits with code 2 and one message on stderr.
+
+    Args:
+        task: a task, or the name of one in the registry.
+        command: the command as it was typed; default: that of the task's script.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     ending = exit_with_message("Continue with the same command and --resume.")
     with ending, fields_as_flags(_FLAG_NAMES):
-        run = parse(task_name, arguments)
+        task = get_task(task) if isinstance(task, str) else task
+        run = parse(task, arguments)
         # After parsing, because torch, SB3 and W&B take seconds of processor time to import.
         from Train_Teacher.train import train
 
-        task = get_task(task_name)
-        command = ["python", *f"Train_Teacher/{task.script}".split(), *arguments]
-        train(task, run, command)
+        train(task, run, command or ["python", *f"Train_Teacher/{task.script}".split(), *arguments])
 
 
-def parse(task_name: str, arguments: list[str]) -> TeacherRun:
+def parse(task: str | Task, arguments: list[str]) -> TeacherRun:
     """Return the flags, with defaults that depend on task and algorithm.
 
     Raises:
         UserError: the algorithm does not support the task, or values contradict each other.
         SystemExit: 2 for unknown flags or values, 0 after `--help` (tyro's).
     """
-    task = get_task(task_name)
+    task = get_task(task) if isinstance(task, str) else task
     # Read the algorithm first, because it determines the other flags.
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--algo", default=default_algo(task))
@@ -58,7 +64,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
         args=arguments,
         prog=f"Train_Teacher/{task.script}",
         description=(
-            f"Train a {task_name} teacher that observes {sees}. The settings below are those of "
+            f"Train a {task.name} teacher that observes {sees}. The settings below are those of "
             f"--algo {algo}; use --help with another --algo for its settings."
         ),
         default=default_run(task, algo),
@@ -68,7 +74,7 @@ def parse(task_name: str, arguments: list[str]) -> TeacherRun:
     settings = run.settings
     if isinstance(settings, PPOTeacherConfig) and settings.cnn != "impala" and not task.is_game:
         raise UserError(
-            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task_name} "
+            f"--cnn {settings.cnn} is for teachers that observe frames; a teacher of {task.name} "
             "observes the state and has no CNN."
         )
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from Evaluation.video import record_video
 from Models.teacher.policy import Teacher, save_teacher
 from Train_Teacher.agent import make_teacher_env
 from Train_Teacher.checkpoint import Best
-from Train_Teacher.config import TeacherRun
+from Train_Teacher.settings.config import TeacherRun
 
 _ENVS = 10
 _SEEDS = {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}
@@ -76,12 +77,17 @@ def finish(
         versions=package_versions(),
     )
     teacher = Teacher(description, best.tensors)
-    results = _measure(task, teacher, run.baseline_episodes)
+    results = _measure(task, run, teacher)
     baselines = {
         policy: {name: stats.returns.tolist() for name, stats in by_seeds.items()}
         for policy, by_seeds in results.items()
     }
-    description = replace(description, baselines=baselines)
+    successes = {
+        policy: {name: known for name, stats in by_seeds.items() if (known := stats.successes)}
+        for policy, by_seeds in results.items()
+    }
+    successes = {policy: by_seeds for policy, by_seeds in successes.items() if by_seeds}
+    description = replace(description, baselines=baselines, successes=successes)
     notes = _bundle_notes(task, run, best.steps, results)
     save_teacher(folder / "teacher", best.tensors, description, notes)
 
@@ -91,15 +97,29 @@ def finish(
             logger.record(key, value)
     logger.dump(best.steps)
     curves = curves_or_warning(folder, _panels(task, results))
-    video = _record(task, teacher, folder, best.steps) if run.video else None
+    seen = run.video and task.has_frames
+    video = _record(task, teacher, folder, best.steps) if seen else None
     if video is not None:
         tracker.video("final/episode", video, best.steps)
     _print_summary(task, best.steps, results)
     print(f"Teacher: {folder / 'teacher'}" + (f"\nCurves:  {curves}" if curves else ""))
+    if task.custom:
+        print(_blind_advice(task, folder / "teacher"))
 
 
-def _measure(task: Task, teacher: Teacher, n_episodes: int) -> Results:
-    env = make_teacher_env(task, min(_ENVS, n_episodes), 0)
+def _blind_advice(task: Task, teacher: Path) -> str:
+    """Return the commands that measure the zero of skill in a user's own task."""
+    student = f"python Distillation/{task.script} --camera CAMERA --teacher {teacher} --PPD --blind"
+    blind = f"python -m Evaluation.blind RUN --teacher {teacher} --env_id {task.env_id}"
+    return (
+        "Skill also needs the return of a blind student, which is trained once per task:\n"
+        f"  {student}\n  {blind}"
+    )
+
+
+def _measure(task: Task, run: TeacherRun, teacher: Teacher) -> Results:
+    n_episodes = run.baseline_episodes
+    env = make_teacher_env(task, run.settings, min(_ENVS, n_episodes), 0)
     space = env.action_space
     policies: dict[str, Callable[[int], Act]] = {
         "teacher": lambda seed: _teacher_act(task, teacher, seed),
@@ -179,7 +199,13 @@ def _panels(task: Task, results: Results) -> tuple[Panel, ...]:
             columns=2,
         ),
         Panel("Final distance, validation seeds [m]", (Line(f"eval/{distance}", "", BLUE),)),
-        Panel("Share of successes, validation seeds", (Line("eval/success", "", BLUE),)),
+        Panel(
+            "Share of successes",
+            (
+                Line("rollout/success_rate", "training, exploring", SKY, "-."),
+                Line("eval/success", "validation seeds", BLUE),
+            ),
+        ),
         Panel(
             "Value loss",
             (Line("train/value_loss", "", BLACK), Line("train/critic_loss", "", BLACK)),
@@ -208,12 +234,15 @@ def _record(task: Task, teacher: Teacher, folder: Path, steps: int) -> Path | No
 
 def _print_summary(task: Task, steps: int, results: Results) -> None:
     distance = None if task.distance is None else task.distance.name
-    columns = ["return", "return_std"] + ([distance, "success", "near"] if distance else [])
+    known = results["teacher"]["validation"].summary()
+    columns = [c for c in ("return", "return_std", distance, "success", "near") if c in known]
     n_episodes = len(results["teacher"]["validation"].returns)
     print(f"\nBest checkpoint: {steps:,} steps. Over {counted(n_episodes, 'episode')} each:")
     print(f"{'':24}" + "".join(f"  {column:>20}" for column in columns))
     for policy, by_seeds in results.items():
         for name, stats in by_seeds.items():
             figures = stats.summary()
-            cells = "".join(f"  {figures[column]:>{max(20, len(column))}.3f}" for column in columns)
+            cells = "".join(
+                f"  {figures.get(column, nan):>{max(20, len(column))}.3f}" for column in columns
+            )
             print(f"{policy + ', ' + name:24}{cells}")

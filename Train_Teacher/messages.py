@@ -12,7 +12,7 @@ from Common.names import counted
 from Common.runs.run_folder import TEACHER
 from Common.runs.tracking import RunTracker
 from Enviroment.tasks import Task
-from Train_Teacher.config import TeacherRun
+from Train_Teacher.settings.config import TeacherRun
 
 _STUDENT = "ImpaalaSmall"  # in the command that distils the teacher
 _LONGER = 2  # times as many env steps, in the command that trains longer

@@ -1,4 +1,4 @@
-"""Train a teacher with SB3's SAC or PPO, or the study's REINFORCE or actor-critic, and save it."""
+"""Train a teacher with SAC, TQC or PPO, or REINFORCE or actor-critic of the study, and save it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ from Common.runs.tensorboard_files import check_tensorboard
 from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import WandbLabels
 from Enviroment import seeds
+from Enviroment.custom import describe_custom
 from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.config import TeacherRun
 from Train_Teacher.finish import finish
+from Train_Teacher.goals import check_goals
 from Train_Teacher.messages import banner, ending, next_commands
+from Train_Teacher.settings.config import SACTeacherConfig, TeacherRun
 
 _EVALUATION_ENVS = 10
-# in rollouts (PPO), episodes (SAC), and updates of one episode each (others)
-_LOG_EVERY = {"ppo": 1, "sac": 100, "reinforce": 10, "actor_critic": 10}
+# in rollouts (PPO), episodes (SAC, TQC), and updates of one episode each (others)
+_LOG_EVERY = {"ppo": 1, "sac": 100, "tqc": 100, "reinforce": 10, "actor_critic": 10}
 _FRESH = Progress(steps=0, updates=0, episodes=0, evaluation={})
 # Settings that may change on --resume.
 _MAY_DIFFER = (
@@ -60,11 +62,14 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
             load_envpool(task)  # raises before the folder is created
         if run.tensorboard:
             check_tensorboard()
+        settings = run.settings
+        if isinstance(settings, SACTeacherConfig) and settings.hindsight_goals:
+            check_goals(task, settings.num_envs, settings.learning_starts)
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
         given = {name: value for name, value in asdict(run).items() if value is not None}
-        config = {"task": task.name, "run": given}
+        config = {"task": task.name, "run": given, **describe_custom(task)}
         _check_folder(folder, run, config)
         device = resolve_device(run.device)
         torch.set_num_threads(run.threads)
@@ -96,7 +101,19 @@ def _check_folder(folder: Path, run: TeacherRun, config: dict[str, Any]) -> None
     hint = "Continue it with `resume`. "
     run_folder.check_free(folder, overwrite=run.overwrite, resume=run.resume, hint=hint)
     if run.resume and (folder / CONFIG_FILE).is_file():
-        run_folder.check_same_settings(folder, config, teacher_sha256=None, may_differ=_MAY_DIFFER)
+        run_folder.check_same_settings(
+            folder,
+            config,
+            teacher_sha256=None,
+            may_differ=_MAY_DIFFER,
+            comparable=_with_later_settings,
+        )
+
+
+def _with_later_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration of any version with the settings that older ones do not have."""
+    run = config["run"]
+    return {**config, "run": {**run, "settings": {"hindsight_goals": 0, **run["settings"]}}}
 
 
 def _make_tracker(
@@ -133,8 +150,8 @@ def _learn(
     """Train from the checkpoint `found`, or from scratch, up to the run's total."""
     settings = run.settings
     start = _FRESH if found is None else found[1]
-    env = normalise(make_teacher_env(task, settings.num_envs, 0), settings)
-    eval_env = make_teacher_env(task, min(_EVALUATION_ENVS, run.eval_episodes), 0)
+    env = normalise(make_teacher_env(task, settings, settings.num_envs, 0), settings)
+    eval_env = make_teacher_env(task, settings, min(_EVALUATION_ENVS, run.eval_episodes), 0)
     try:
         agent = make_agent(settings, env, device, seeds.model(run.run_index))
         if found is not None:

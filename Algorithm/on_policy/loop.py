@@ -390,7 +390,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Log metrics of the rollout, the update and the time."""
-        log_episodes(self.logger, list(self.ep_info_buffer or ()), self.return_key)
+        log_episodes(self.logger, self, self.return_key)
         log_critic(self.logger, self.rollout_buffer)
         log_clock(self.logger, self, self._rollout_seconds, self._update_seconds)
         self.logger.dump(step=self.num_timesteps)

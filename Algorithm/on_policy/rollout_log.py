@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.utils import explained_variance, safe_mean
 
@@ -29,12 +30,18 @@ def log_student(
         logger.record(f"rollout/{name}", value)
 
 
-def log_episodes(logger: Logger, episodes: list[dict[str, float]], return_key: str) -> None:
-    """Log mean return and length of the last training episodes of all ranks."""
-    episodes = [episode for of_rank in gather(episodes) for episode in of_rank]
+def log_episodes(logger: Logger, model: BaseAlgorithm, return_key: str) -> None:
+    """Log mean return, length and success of the last training episodes of all ranks."""
+    own = [list(buffer or ()) for buffer in (model.ep_info_buffer, model.ep_success_buffer)]
+    episodes, successes = (
+        [value for part in of_ranks for value in part]
+        for of_ranks in zip(*gather(own), strict=True)
+    )
     if episodes:
         logger.record(return_key, safe_mean([info["r"] for info in episodes]))
         logger.record("rollout/ep_length", safe_mean([info["l"] for info in episodes]))
+    if successes:
+        logger.record("rollout/success_rate", safe_mean(successes))
 
 
 def log_critic(logger: Logger, buffer: StudentRolloutBuffer) -> None:

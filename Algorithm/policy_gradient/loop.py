@@ -239,7 +239,7 @@ class PolicyGradient(BaseAlgorithm, ABC):
     # -- logging ----------------------------------------------------------------------------------
 
     def _log_rollout(self, episodes: Episodes, n_steps: int) -> None:
-        log_episodes(self.logger, list(self.ep_info_buffer or ()), "rollout/ep_return")
+        log_episodes(self.logger, self, "rollout/ep_return")
         cut = int(episodes.truncated.sum())
         self.logger.record("rollout/truncated_share", cut / episodes.count)
         self.logger.record("rollout/unused_share", 1 - len(episodes) / n_steps)

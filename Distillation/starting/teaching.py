@@ -52,18 +52,23 @@ class TeacherSetup:
         noise = {"sigma": d.corruption_sigma, "seed": d.corruption_seed}
         return {"corruption": {**noise, "uncorrupted_sha256": self.bundle.sha256}}
 
-    def all_baselines(self, env: VecEnv, task: Task, n_episodes: int) -> Baselines:
-        """Return the bundle's baselines, with the return of this run's teacher.
+    def all_baselines(
+        self, env: VecEnv, task: Task, n_episodes: int
+    ) -> tuple[Baselines, Baselines]:
+        """Return the bundle's returns and successes, with those of this run's teacher.
 
         If the bundle lacks it, it is measured on the first evaluation seeds: as `corrupted_teacher`
         for a teacher with noise, otherwise as `teacher`.
         """
         name = "corrupted_teacher" if self.corruption_record else "teacher"
         if name in self.baselines:
-            return self.baselines
+            return self.baselines, self.bundle.successes
         act = policy_act(self.teacher, deterministic=task.judged_by_mode)
         stats = run_episodes(act, env, task, seeds.EVALUATION.start, n_episodes)
-        return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}
+        successes = dict(self.bundle.successes)
+        if stats.successes is not None:
+            successes[name] = {"evaluation": stats.successes}
+        return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}, successes
 
 
 def load_teacher_setup(task: Task, flags: Flags, device: torch.device) -> TeacherSetup:

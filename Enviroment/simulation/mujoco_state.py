@@ -20,13 +20,15 @@ _SPEC = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 # Derived quantities. The next step recomputes them, but Gymnasium's environments and renderers read
 # some of them before that. `mj_forward` would not restore them: after a step they belong to the
 # beginning of the last substep, not to the current positions.
-_DERIVED = (
+_KNOWN = (
     *("xpos", "xquat", "xmat", "xipos", "ximat", "xanchor", "xaxis", "geom_xpos", "geom_xmat"),
     *("geom_xquat", "site_xpos", "site_xmat", "site_xquat", "cam_xpos", "cam_xmat"),
     *("light_xpos", "light_xdir", "subtree_com", "cinert", "cvel", "cacc", "cfrc_int", "cfrc_ext"),
     *("qacc", "qfrc_actuator", "qfrc_bias", "qfrc_passive", "qfrc_constraint"),
     *("actuator_length", "actuator_velocity", "actuator_force", "sensordata", "energy"),
 )
+# Older versions of MuJoCo have no quaternions of geoms and sites.
+_DERIVED = tuple(name for name in _KNOWN if hasattr(mujoco.MjData, name))
 
 _STRUCTS = ("opt", "stat", "vis")  # structs of a model besides its arrays
 # Bytes of a model's field: a field above the first limit is stored separately; one above the

@@ -32,8 +32,10 @@ from Enviroment.simulation.snapshots import (
     restore_snapshot,
     take_snapshot,
 )
+from Enviroment.success import read_success
 from Enviroment.task import Task
 
+UNKNOWN = -1  # in `Exchange.successes`
 # Gymnasium warns about each version but the newest. Messages of this module name the newest one.
 warnings.filterwarnings("ignore", r".*The environment .* is out of date", DeprecationWarning)
 
@@ -131,6 +133,7 @@ class Layout:
             "terminated": ((n,), np.dtype(np.bool_)),
             "truncated": ((n,), np.dtype(np.bool_)),
             "diverged": ((n,), np.dtype(np.bool_)),
+            "successes": ((n,), np.dtype(np.int8)),
             "busy": ((n,), np.dtype(np.int64)),
             "states": ((n, self.state_dim), np.dtype(np.float32)),
             "last_states": ((n, self.state_dim), np.dtype(np.float32)),
@@ -148,6 +151,7 @@ class Exchange:
     last_states, last_frames: from the end of the finished episode; stale in other rows.
     diverged: the simulation diverged in the last step, so its episode was truncated. Set by
         workers, cleared by the `VecEnv`. Such a step has no reward: `rewards` is stale.
+    successes: what the info of the last step says of success: 1 or 0, or `UNKNOWN`.
     busy: in the first row of each worker, the row in progress. It outlives the worker, and so
         identifies the environment that killed it.
     """
@@ -158,6 +162,7 @@ class Exchange:
     terminated: np.ndarray
     truncated: np.ndarray
     diverged: np.ndarray
+    successes: np.ndarray
     busy: np.ndarray
     states: np.ndarray
     last_states: np.ndarray
@@ -295,11 +300,13 @@ class Part:
 
     def _step(self, row: int, env: gym.Env) -> None:
         to, watch = self._exchange, self._watches[row - self._rows.start]
-        state, reward, terminated, truncated, _ = env.step(to.actions[row])
+        state, reward, terminated, truncated, info = env.step(to.actions[row])
         if watch.diverged(state):
             self._drop_episode(row, env)
             return
         to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
+        success = read_success(info)
+        to.successes[row] = UNKNOWN if success is None else success
         if terminated or truncated:
             to.last_states[row] = state
             self._draw(row, to.last_frames)
@@ -315,6 +322,7 @@ class Part:
         if self._renderer is not None:
             to.last_frames[row] = to.frames[row]
         to.terminated[row], to.truncated[row], to.diverged[row] = False, True, True
+        to.successes[row] = UNKNOWN
         self._begin(row, env)
 
     def _draw(self, row: int, frames: np.ndarray) -> None:

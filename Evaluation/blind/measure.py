@@ -52,8 +52,13 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     finally:
         env.close()
     returns = {name: s.returns.round(4).tolist() for name, s in stats.items()}
-    record_baseline(folder, "blind", returns)
+    successes = {name: s.successes for name, s in stats.items() if s.successes is not None}
+    record_baseline(folder, "blind", returns, successes)
     for name, s in stats.items():
         seeds_played = counted(flags.episodes, f"{name} seed")
-        print(f"Return of blind on {seeds_played}: {s.returns.mean():.2f}, written to {folder}")
+        success = "" if s.success is None else f" and success {s.success.mean():.0%}"
+        print(
+            f"Return of blind on {seeds_played}: {s.returns.mean():.2f}{success}, written to "
+            f"{folder}"
+        )
     return returns

@@ -40,7 +40,8 @@ class EvaluationCallback(BaseCallback):
 
     - `eval/id_*` and `eval/od_*`: `EpisodeStats.summary`, e.g. `eval/od_return`,
       `eval/od_success`, `eval/od_object_goal_distance`;
-    - `eval/<policy>_return` for each baseline, e.g. `eval/teacher_return`, on the OD seeds;
+    - `eval/<policy>_return` and `eval/<policy>_success` for each baseline, e.g.
+      `eval/teacher_return`, on the OD seeds;
     - `eval/od_skill`, if the returns of both the teacher and a blind student are known;
     - `eval/id_skill`, if `take_skill` is given;
     - `eval/confirmed_skill`, if `until_skill` was reached: the skill on further OD seeds;
@@ -57,6 +58,7 @@ class EvaluationCallback(BaseCallback):
         n_episodes: number of ID episodes, and of OD episodes.
         baselines: return of each policy ("teacher", "blind", "nothing", "random") on each seed
             from `seeds.VALIDATION[0]` on, as stored in the teacher's bundle.
+        successes: likewise, 1.0 for a successful episode; policies may be missing.
         teacher: the teacher to compare actions with.
         save_best: called when the mean OD return exceeds `best_return`.
         until_skill: training ends at the first evaluation before its end whose OD skill reaches
@@ -88,6 +90,7 @@ class EvaluationCallback(BaseCallback):
         eval_every: int,
         n_episodes: int,
         baselines: Mapping[str, Sequence[float]],
+        successes: Mapping[str, Sequence[float]] | None = None,
         teacher: Act | None = None,
         save_best: Callable[[EpisodeStats], None] | None = None,
         take_skill: Callable[[float], None] | None = None,
@@ -112,6 +115,7 @@ class EvaluationCallback(BaseCallback):
         self._eval_every = eval_every
         self._n_episodes = n_episodes
         self._baselines = _on_first_seeds(baselines, n_episodes)
+        self._successes = _on_first_seeds(successes or {}, n_episodes)
         self._teacher = teacher
         self._save_best = save_best
         self._take_skill = take_skill
@@ -197,6 +201,8 @@ class EvaluationCallback(BaseCallback):
         figures = id_stats.summary("eval/id_") | od_stats.summary("eval/od_")
         for name, returns in self._baselines.items():
             figures[f"eval/{name}_return"] = float(returns.mean())
+        for name, of_policy in self._successes.items():
+            figures[f"eval/{name}_success"] = float(of_policy.mean())
         if self._skill_is_known():
             figures["eval/od_skill"] = self._skill(od_stats.returns)
         if self._take_skill is not None:

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from Common.commands.progress import Progress
 from Common.errors import UserError
 from Enviroment.action_range import has_range
+from Enviroment.success import read_success
 from Enviroment.tasks import Task
 from Models.agreement import ActionAccuracy
 
@@ -65,10 +66,17 @@ class EpisodeStats:
     returns: np.ndarray  # sum of rewards, undiscounted
     lengths: np.ndarray  # env steps
     distances: np.ndarray | None = None  # m, at the end of the episode; None if undefined
-    success: np.ndarray | None = None  # bool, distance below the task's `success_below`
-    near: np.ndarray | None = None  # bool, distance below twice that
+    # bool: distance below the task's `success_below`, else as `Enviroment.success` reads it from
+    # the info of the final step; None if neither is known
+    success: np.ndarray | None = None
+    near: np.ndarray | None = None  # bool, distance below twice `success_below`
     distance_name: str = "distance"
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)  # mean over each episode
+
+    @property
+    def successes(self) -> list[float] | None:
+        """1.0 for each successful episode and 0.0 for the others, as teachers' bundles store it."""
+        return None if self.success is None else self.success.astype(float).tolist()
 
     def summary(self, prefix: str = "") -> dict[str, float]:
         """Return means over the episodes, and the 95% interval of the return.
@@ -84,10 +92,10 @@ class EpisodeStats:
             "return_high": high,
             "length": float(self.lengths.mean()),
         }
-        if self.distances is not None and self.success is not None and self.near is not None:
-            figures[self.distance_name] = float(self.distances.mean())
-            figures["success"] = float(self.success.mean())
-            figures["near"] = float(self.near.mean())
+        known = {self.distance_name: self.distances, "success": self.success, "near": self.near}
+        figures |= {
+            name: float(values.mean()) for name, values in known.items() if values is not None
+        }
         return {prefix + name: value for name, value in figures.items()}
 
 
@@ -109,7 +117,9 @@ def run_episodes(
         act: the policy.
         env: environments that reset worker i's k-th episode with seed `s + k * n_envs + i` after
             `seed(s)`. Episodes in progress are discarded.
-        task: the task, which defines the distance at the end of an episode.
+        task: the task, which may define a distance at the end of an episode. Without one, success
+            is that of the info of the final step; episodes whose info has none count as failures,
+            unless no info has it.
         measures: functions of a step by name, averaged over each episode.
         watcher: follows all steps, such as the recorder of a video.
 
@@ -125,6 +135,7 @@ def run_episodes(
     returns = np.zeros(n_episodes)
     lengths = np.zeros(n_episodes, np.int64)
     distances = None if task.distance is None else np.zeros(n_episodes)
+    reported: dict[int, bool] = {}  # success by episode, as the infos say
     sums = {name: np.zeros(n_episodes) for name in measures}
 
     episode = np.arange(env.num_envs)  # index of each worker's current episode
@@ -147,10 +158,12 @@ def run_episodes(
                 _check_simulated(infos[i], first_seed + episode[i])
                 if task.distance is not None and distances is not None:
                     distances[episode[i]] = task.distance(terminal_state(infos[i]))
+                elif (success := read_success(infos[i])) is not None:
+                    reported[int(episode[i])] = success
             episode[dones] += env.num_envs
             begin_episodes(act, dones)
             progress.advance(int((dones & playing).sum()))
-    return _stats(task, first_seed, returns, lengths, distances, sums)
+    return _stats(task, first_seed, returns, lengths, distances, reported, sums)
 
 
 def begin_episodes(act: Act, begins: np.ndarray) -> None:
@@ -192,6 +205,7 @@ def _stats(
     returns: np.ndarray,
     lengths: np.ndarray,
     distances: np.ndarray | None,
+    reported: Mapping[int, bool],
     sums: Mapping[str, np.ndarray],
 ) -> EpisodeStats:
     episodes = EpisodeStats(
@@ -201,7 +215,8 @@ def _stats(
         measures={name: total / lengths for name, total in sums.items()},
     )
     if task.distance is None or distances is None:
-        return episodes
+        success = np.array([reported.get(k, False) for k in range(len(returns))])
+        return dataclasses.replace(episodes, success=success) if reported else episodes
     below = task.distance.success_below
     return dataclasses.replace(
         episodes,

@@ -33,31 +33,38 @@ def evaluate_student(
     baselines: Baselines,
     n_episodes: int,
     *,
+    successes: Baselines | None = None,
     first_seed: int = seeds.EVALUATION.start,
     measures: Mapping[str, Measure] | None = None,
 ) -> dict[str, float]:
     """Evaluate whole episodes on the evaluation seeds, never used for training or selection.
 
     Args:
+        baselines: returns of the teacher and others, as in a teacher's bundle.
+        successes: their successes, likewise.
         first_seed: seed of the first episode.
         measures: further measures per step; their means are returned by name.
 
     Returns:
-        `EpisodeStats.summary`, `episodes`, `first_seed`, and the return of each baseline on the
-        same seeds as `<name>_return`. If the teacher is known to be better than a blind student,
-        also `skill` with its 95% interval (`skill_low`, `skill_high`; omitted if there are too few
-        episodes to separate the teacher from blind). If student and teacher both have a return
-        above 0, also `ratio`, their quotient, with its 95% interval (`ratio_low`, `ratio_high`).
+        `EpisodeStats.summary`, `episodes`, `first_seed`, and the return and success of each
+        baseline on the same seeds as `<name>_return` and `<name>_success`. If the teacher is known
+        to be better than a blind student, also `skill` with its 95% interval (`skill_low`,
+        `skill_high`; omitted if there are too few episodes to separate the teacher from blind). If
+        student and teacher both have a return above 0, also `ratio`, their quotient, with its 95%
+        interval (`ratio_low`, `ratio_high`).
         Baselines over fewer seeds are omitted.
     """
     stats = run_episodes(act, env, task, first_seed, n_episodes, measures)
-    known = baselines_on(baselines, range(first_seed, first_seed + n_episodes))
-    figures = _figures(stats, known)
+    episodes = range(first_seed, first_seed + n_episodes)
+    figures = _figures(stats, baselines_on(baselines, episodes))
+    if stats.success is not None:
+        known = baselines_on(successes or {}, episodes)
+        figures |= {f"{name}_success": float(values.mean()) for name, values in known.items()}
     return figures | {name: float(values.mean()) for name, values in stats.measures.items()}
 
 
 def baselines_on(baselines: Baselines, episodes: range) -> dict[str, np.ndarray]:
-    """Return the returns `(episodes,)` of policies that are known on all of these seeds."""
+    """Return the values `(episodes,)` of policies that are known on all of these seeds."""
     for name, block in {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}.items():
         if episodes.start in block:
             on = slice(episodes.start - block.start, episodes.stop - block.start)
@@ -147,7 +154,8 @@ def _row(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> 
     return {f"{metric.title} (95% interval)": cell}
 
 
-def _returns(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+def _compared(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
+    """Return a figure, and those of the teacher and other policies."""
     rows = _row(figures, key, metric, task)
     for name in _BASELINES:
         if f"{name}_{key}" in figures:
@@ -163,7 +171,7 @@ def _distance(figures: Mapping[str, float], key: str, metric: Metric, task: Task
 def _success(figures: Mapping[str, float], key: str, metric: Metric, task: Task) -> dict[str, str]:
     """Return the shares of episodes within the success distance and within twice of it."""
     if task.distance is None:
-        return _row(figures, key, metric, task)
+        return _compared(figures, key, metric, task)
     below = task.distance.success_below
     return {
         f"below {below:g} m": _cell(figures, key, metric),
@@ -172,7 +180,7 @@ def _success(figures: Mapping[str, float], key: str, metric: Metric, task: Task)
 
 
 # Figures that the task names, or that are shown with baselines.
-_OWN_ROWS = {"return": _returns, "distance": _distance, "success": _success}
+_OWN_ROWS = {"return": _compared, "distance": _distance, "success": _success}
 
 
 def _cell(figures: Mapping[str, float], key: str, metric: Metric) -> str:

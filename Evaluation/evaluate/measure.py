@@ -142,14 +142,17 @@ def _on_seeds(
         return evaluate_student(act, env, baselines={}, **span)
     teacher, by_mode = policy_act(reference.teacher), subject.task.judged_by_mode
     measures = agreement_measures(reference.teacher, student, env, other=teacher)
-    figures = evaluate_student(act, env, baselines=reference.baselines, measures=measures, **span)
+    known = {"baselines": reference.baselines, "successes": reference.successes}
+    figures = evaluate_student(act, env, measures=measures, **known, **span)
     measures = agreement_measures(reference.teacher, student, env, other=policy_act(student))
     teacher_act = policy_act(reference.teacher, deterministic=by_mode)
     stats = run_episodes(teacher_act, env, measures=measures, **span)
     name = "corrupted_teacher" if reference.is_corrupted else "teacher"
-    teacher_return = {f"{name}_return": float(stats.returns.mean())}
+    of_teacher = {f"{name}_return": float(stats.returns.mean())}
+    if stats.success is not None:
+        of_teacher[f"{name}_success"] = float(stats.success.mean())
     means = {measure: float(values.mean()) for measure, values in stats.measures.items()}
-    return teacher_return | figures | _prefixed(TEACHER_STATES, means)
+    return of_teacher | figures | _prefixed(TEACHER_STATES, means)
 
 
 def _prefixed(prefix: str, figures: Figures) -> Figures:

@@ -152,6 +152,7 @@ class ReferenceTeacher:
 
     teacher: Teacher  # with its noise of training
     baselines: Baselines  # returns without noise
+    successes: Baselines  # likewise
     is_own: bool  # whether it taught this student, as far as known
 
     @property
@@ -213,7 +214,8 @@ def find_teacher(subject: Subject, given: Path | None) -> ReferenceTeacher | Non
         print_note(f"{mismatch} Figures that need a teacher are computed with this one.")
     elif noise := _noise(subject):
         teacher = corrupt(teacher, noise["sigma"], noise["seed"])
-    return ReferenceTeacher(teacher, description.baselines, is_own=is_own)
+    known = description.baselines, description.successes
+    return ReferenceTeacher(teacher, *known, is_own=is_own)
 
 
 def _own_teacher(subject: Subject) -> Path:

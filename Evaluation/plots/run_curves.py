@@ -108,6 +108,7 @@ _SEVERAL = {
         "success",
         Line(METRICS["accuracy"].logged, METRICS["accuracy"].title, PURPLE, "--"),
         Line(METRICS["success"].logged, "success, unseen seeds", BLUE),
+        levels=(Level("eval/teacher_success", "success of the teacher", GREEN),),
         title="Share",
     ),
 }

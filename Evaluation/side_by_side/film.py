@@ -9,13 +9,15 @@ import contextlib
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
+import matplotlib
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.method_registry import method_title
@@ -52,7 +54,7 @@ _HEIGHTS = (64, 1080)  # pixels
 _GAP = 4  # pixels between pictures
 _LINGER = 1.5  # seconds for which the last picture is shown
 _GROUND, _TEXT, _QUIET = (24, 24, 24), (255, 255, 255), (178, 178, 178)
-_FONT = cv2.FontFace("sans")
+_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 
 
 @dataclass(frozen=True)
@@ -225,19 +227,22 @@ def _column(
 
 def _title(player: Player, width: int, so_far: float, *, ended: bool) -> np.ndarray:
     """Return a bar `(56, width, 3)` with the name, the return so far and the observations."""
-    large, small = (18, 14) if width >= 300 else (14, 11)
-    bar = np.full((56, width, 3), _GROUND, np.uint8)
+    large, small = (16, 12) if width >= 300 else (12, 10)
+    bar = Image.new("RGB", (width, 56), _GROUND)
+    write = ImageDraw.Draw(bar).text  # at the left or right end of the baseline: "ls", "rs"
     total = f"return {so_far:.1f}".replace("-", "\u2212")
-    right = cv2.PUT_TEXT_ALIGN_RIGHT
-    cv2.putText(bar, total, (width - 10, 24), _TEXT, _FONT, large, 600 if ended else 400, right)
-    room = width - 24 - _text_width(total, large, 600)
+    bold, plain = _font(large, bold=True), _font(large)
+    write((width - 10, 24), total, _TEXT, bold if ended else plain, "rs")
+    room = width - 24 - bold.getlength(total)
     name = player.name
-    while name and _text_width(name, large, 600) > room:
+    while name and bold.getlength(name) > room:
         name = name[:-2] + "\u2026" if len(name) > 2 else ""
-    cv2.putText(bar, name, (10, 24), _TEXT, _FONT, large, 600)
-    cv2.putText(bar, player.observes, (10, 45), _QUIET, _FONT, small, 400)
-    return bar
+    write((10, 24), name, _TEXT, bold, "ls")
+    write((10, 45), player.observes, _QUIET, _font(small), "ls")
+    return np.asarray(bar)
 
 
-def _text_width(text: str, size: int, weight: int) -> int:
-    return cv2.getTextSize((0, 0), text, (0, 0), _FONT, size, weight)[2]
+@cache
+def _font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """Return Matplotlib's sans-serif font; OpenCV's own fonts differ between its versions."""
+    return ImageFont.truetype(_FONTS / f"DejaVuSans{'-Bold' if bold else ''}.ttf", size)

@@ -40,17 +40,25 @@ def save_teacher(
     write_bundle(folder, "teacher", tensors, data)
 
 
-def record_baseline(folder: Path | str, policy: str, returns: Mapping[str, list[float]]) -> None:
+def record_baseline(
+    folder: Path | str,
+    policy: str,
+    returns: Mapping[str, list[float]],
+    successes: Mapping[str, list[float]] | None = None,
+) -> None:
     """Add or replace a policy's returns in a teacher's bundle. Its weights do not change.
 
     Args:
         policy: for example "blind".
         returns: lists under "validation" and "evaluation", in the order of the seeds.
+        successes: likewise, 1.0 for a successful episode; None if the environment does not tell.
     """
     folder = bundle_folder(folder, "teacher")
     tensors, data = read_bundle(folder, "teacher")
     baselines = {**data["baselines"], policy: dict(returns)}
     data = {**data, "baselines": baselines, "summary": _summary(baselines)}
+    known = {p: v for p, v in data.get("successes", {}).items() if p != policy}
+    data["successes"] = known | ({policy: dict(successes)} if successes else {})
     write_bundle(folder, "teacher", tensors, data)
 
 

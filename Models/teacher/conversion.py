@@ -118,4 +118,6 @@ def describe(teacher: Teacher) -> str:
             lines[f"{policy}, {name}"] = (
                 f"mean return {mean:.2f} of {counted(len(returns), 'episode')}"
             )
+            if successes := d.successes.get(policy, {}).get(name):
+                lines[f"{policy}, {name}"] += f", success {sum(successes) / len(successes):.0%}"
     return "\n".join(f"{name:22} {value}" for name, value in lines.items())

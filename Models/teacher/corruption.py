@@ -34,15 +34,16 @@ def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
     for name, parameter in teacher.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
         tensors[name] = parameter + sigma * noise.to(parameter.device)
-    baselines = {
-        "uncorrupted" if policy == "teacher" else policy: returns
-        for policy, returns in d.baselines.items()
-    }
+    baselines, successes = (
+        {"uncorrupted" if policy == "teacher" else policy: v for policy, v in known.items()}
+        for known in (d.baselines, d.successes)
+    )
     description = dataclasses.replace(
         d,
         sha256=weights_sha256(tensors),
         corruption_sigma=sigma,
         corruption_seed=seed,
         baselines=baselines,
+        successes=successes,
     )
     return Teacher(description, tensors, teacher.min_std, teacher.extractors)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,7 +33,7 @@ _VALUE_KINDS = ("state", "action", "q", None)
 MAX_SIZE = 2**24
 _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
 # Fields about the origin and the returns of a teacher, which do not change how it acts.
-_NEUTRAL = frozenset({"task", "algo", "command", "versions", "baselines"})
+_NEUTRAL = frozenset({"task", "algo", "command", "versions", "baselines", "successes"})
 _MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
@@ -149,6 +149,8 @@ class TeacherDescription:
     mean_clip: float | None = None  # SAC, TQC with gSDE: bound of the mean before the tanh
     clips_action: bool = False  # ARS: the action is clipped to the bounds instead of a tanh
     features_extractor: str = ""  # a user's own class, which a bundle cannot hold
+    # As `baselines`, 1.0 where the episode succeeded; empty if the environment does not tell.
+    successes: Baselines = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         activation_class(self.activation)
@@ -259,9 +261,9 @@ class TeacherDescription:
         """
         # Fields with their defaults are left out, so that new fields do not change the identity.
         values = {
-            field.name: value
-            for field in fields(self)
-            if field.name not in _NEUTRAL and (value := getattr(self, field.name)) != field.default
+            own.name: value
+            for own in fields(self)
+            if own.name not in _NEUTRAL and (value := getattr(self, own.name)) != own.default
         }
         groups = [asdict(group) for group in self.observation]
         return _sha256({**values, "observation": groups})
@@ -311,7 +313,7 @@ class TeacherDescription:
         Raises:
             UserError: a key is missing or invalid.
         """
-        known = [field.name for field in fields(cls)]
+        known = [own.name for own in fields(cls)]
         optional = known[known.index("sha256") :]
         try:
             given = {name: data[name] for name in known if name in data or name not in optional}

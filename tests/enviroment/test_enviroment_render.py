@@ -43,6 +43,7 @@ def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym
         render_mode=render_mode,
         width=width,
         height=height,
+        camera_id=-1,  # the free camera; Gymnasium before 1.4 prefers one of the model, `track`
         default_camera_config={
             "type": 0,
             "distance": camera.distance,

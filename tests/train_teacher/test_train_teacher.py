@@ -19,7 +19,7 @@ from Models.teacher.policy import Teacher
 from Train_Teacher import train as train_module
 from Train_Teacher.checkpoint import Progress, find_best
 from Train_Teacher.command import main, parse
-from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig, default_settings
+from Train_Teacher.settings.config import PPOTeacherConfig, SACTeacherConfig, default_settings
 
 QUICK = {"eval_every": 200, "eval_episodes": 2, "baseline_episodes": 3, "wandb": "disabled"}
 SHORT = {

@@ -17,8 +17,8 @@ from Train_Teacher.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from Train_Teacher.config import PPOTeacherConfig, SACTeacherConfig
-from Train_Teacher.policy_gradient_settings import ReinforceTeacherConfig
+from Train_Teacher.settings.config import PPOTeacherConfig, SACTeacherConfig
+from Train_Teacher.settings.policy_gradient import ReinforceTeacherConfig
 
 SETTINGS = {
     "ppo": PPOTeacherConfig(num_envs=2, n_steps=50, batch_size=50, n_epochs=2),

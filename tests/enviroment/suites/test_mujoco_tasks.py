@@ -21,8 +21,8 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.simulation import part as simulation
 from Enviroment.suites.mujoco_tasks import HOPPER_TASKS, MUJOCO_TASKS
 from Enviroment.tasks import TASKS, Camera, Task, get_task
-from Train_Teacher.config import PPOTeacherConfig
-from Train_Teacher.suite_settings import default_algo, default_run
+from Train_Teacher.settings.config import PPOTeacherConfig
+from Train_Teacher.settings.defaults import default_algo, default_run
 
 HOPPER = TASKS["Hopper"]
 

@@ -27,7 +27,7 @@ from Models.student.bundle import load_student, save_student
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher, TeacherDescription, save_teacher
 from Train_Teacher.agent import make_agent, normalise
-from Train_Teacher.config import PPOTeacherConfig
+from Train_Teacher.settings.config import PPOTeacherConfig
 
 SHAPE = (2, 36, 40)  # a stack of two gray frames
 FRAME = spaces.Box(0, 255, SHAPE, np.uint8)

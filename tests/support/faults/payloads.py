@@ -42,7 +42,7 @@ from Train_Teacher.checkpoint import (
     save_best,
     save_checkpoint,
 )
-from Train_Teacher.config import SACTeacherConfig
+from Train_Teacher.settings.config import SACTeacherConfig
 
 Read = Callable[[], object]
 Forge = Callable[[Path, "Payload"], Read]  # in a folder; returns what must refuse the file

@@ -16,12 +16,12 @@ from Common.checks import (
 from Common.errors import UserError
 from Enviroment import seeds
 from Models.networks.limits import check_activation
-from Train_Teacher.policy_gradient_settings import (
+from Train_Teacher.settings.policy_gradient import (
     ActorCriticTeacherConfig,
     ReinforceTeacherConfig,
 )
 
-Algo = Literal["sac", "ppo", "reinforce", "actor_critic"]
+Algo = Literal["sac", "tqc", "ppo", "reinforce", "actor_critic"]
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ class SACTeacherConfig:
     net_arch: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critics
     activation: str = "ReLU"  # activation function: a class of torch.nn
     norm_reward: bool = False  # divide rewards by the running std of the discounted return
+    # Goals replayed per transition (HER), for goal-conditioned environments; 0: as they happened.
+    hindsight_goals: int = 0
 
     def __post_init__(self) -> None:
         _check(self)
-        check_at_least(self, gradient_steps=1, learning_starts=0)
+        check_at_least(self, gradient_steps=1, learning_starts=0, hindsight_goals=0)
         if not 0.0 < self.tau <= 1.0:
             raise UserError(f"--tau {self.tau} must be in (0, 1].")
         if self.total_timesteps <= self.learning_starts:
@@ -107,10 +109,28 @@ class SACTeacherConfig:
         _check_ent_coef(self.ent_coef)
 
 
-SB3Config = PPOTeacherConfig | SACTeacherConfig
+@dataclass(frozen=True)
+class TQCTeacherConfig(SACTeacherConfig):
+    """TQC of sb3-contrib: SAC whose critics predict quantiles of the return."""
+
+    n_quantiles: int = 25  # outputs of each of the two critics
+    top_quantiles_to_drop: int = 2  # of each critic, against overestimation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self, n_quantiles=1, top_quantiles_to_drop=0)
+        if self.top_quantiles_to_drop >= self.n_quantiles:
+            raise UserError(
+                f"--top_quantiles_to_drop {self.top_quantiles_to_drop} must be below --n_quantiles "
+                f"{self.n_quantiles}."
+            )
+
+
+SB3Config = PPOTeacherConfig | SACTeacherConfig | TQCTeacherConfig
 TeacherConfig = SB3Config | ReinforceTeacherConfig | ActorCriticTeacherConfig
 SETTINGS: dict[Algo, type[TeacherConfig]] = {
     "sac": SACTeacherConfig,
+    "tqc": TQCTeacherConfig,
     "ppo": PPOTeacherConfig,
     "reinforce": ReinforceTeacherConfig,
     "actor_critic": ActorCriticTeacherConfig,
@@ -150,6 +170,7 @@ _SAC = SACTeacherConfig()
 _TASK_SETTINGS: dict[tuple[str, Algo], TeacherConfig] = {
     ("Reacher", "ppo"): replace(_PPO, total_timesteps=2_000_000),  # an easier task
     ("Reacher", "sac"): replace(_SAC, total_timesteps=300_000),
+    ("Reacher", "tqc"): TQCTeacherConfig(total_timesteps=300_000),
 }
 
 

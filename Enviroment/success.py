@@ -1,0 +1,29 @@
+"""Whether an episode succeeded, as its environment reports it in the info of a step.
+
+An episode succeeds if the info of its *final* step says so, as in SB3's `EvalCallback` and the
+papers of the Fetch tasks: the goal must be held, not only passed. Environments that end on success,
+such as gym-aloha and gym-pusht, need no other rule. Meta-World publishes the share of episodes that
+succeed at any step, which is never lower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+IS_SUCCESS = "is_success"  # in infos of this package, as SB3 reads it
+# Gymnasium-Robotics' goal environments, panda-gym and gym-pusht; Adroit, PointMaze and Meta-World.
+_KEYS = (IS_SUCCESS, "success")
+
+
+def read_success(info: Mapping[str, Any]) -> bool | None:
+    """Return what the info of a step says about success; None if it says nothing."""
+    for key in _KEYS:
+        value = info.get(key)
+        if isinstance(value, bool | int | float | np.bool_ | np.number):
+            return bool(value)
+        if isinstance(value, np.ndarray) and value.size == 1:
+            return bool(value.item())
+    return None

@@ -1,0 +1,98 @@
+"""`Train_Teacher/Custom.py`: flags that define a task, in addition to those of all scripts."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Sequence
+
+from gymnasium import spaces
+
+from Common.commands.exits import exit_with_message
+from Common.errors import UserError, fields_as_flags
+from Enviroment.custom import custom_task
+from Enviroment.simulation.part import make_simulation
+from Enviroment.task import Task
+from Train_Teacher.command import main
+
+_DESCRIPTION = """\
+Train a teacher of your own Gymnasium environment, with SAC, TQC or PPO, without editing this
+package. All flags of the other scripts work as well; --help lists them if --env_id is given."""
+
+_CAMERA = """\
+camera of the video at the end, as in Distillation/Custom.py. Without it, no video is recorded"""
+
+_FLAG_NAMES = {"camera": "camera", "env_id": "env_id"}
+_CONTINUOUS = ("sac", "tqc")  # algorithms that act in a Box only
+
+
+def main_custom(arguments: Sequence[str] | None = None) -> None:
+    """Run the command. Bad input exits with code 2 and one message on stderr."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with exit_with_message(), fields_as_flags(_FLAG_NAMES):
+        task, rest = _read_task(arguments)
+        if task is None:
+            return
+    main(task, rest, ["python", "Train_Teacher/Custom.py", *arguments])
+
+
+def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
+    """Return the task and the flags of its training; None if `--help` is complete.
+
+    Raises:
+        UserError: there is no such environment, or the algorithm does not support its actions.
+    """
+    parser = _parser()
+    try:
+        own, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from None
+    asks_help = bool({"-h", "--help"} & set(rest))
+    if asks_help:
+        parser.print_help()
+    if own.env_id is None:
+        if asks_help:
+            return None, rest
+        raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
+    # Find modules in the working directory; last, so that they do not shadow others.
+    sys.path.append(os.getcwd())
+    task = custom_task(own.env_id, own.camera)
+    return task, [*_algo(task, own.algo), *rest]
+
+
+def _algo(task: Task, given: str | None) -> list[str]:
+    """Return the flag of the algorithm: as given, else PPO for actions that are not continuous.
+
+    Raises:
+        UserError: the algorithm does not support the actions.
+    """
+    with contextlib.closing(make_simulation(task)) as env:
+        actions = env.action_space
+    if isinstance(actions, spaces.Box):
+        return [] if given is None else ["--algo", given]
+    if given in _CONTINUOUS:
+        raise UserError(
+            f"--algo {given} needs continuous actions, and those of {task.env_id} are {actions}. "
+            "Use --algo ppo."
+        )
+    return ["--algo", given or "ppo"]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="Train_Teacher/Custom.py",
+        description=_DESCRIPTION,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    parser.add_argument(
+        "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
+    )
+    parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
+    parser.add_argument(
+        "--algo", metavar="ALGO", help="default: sac; ppo if the actions are not continuous"
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""Settings of the teachers, and their defaults per task."""
