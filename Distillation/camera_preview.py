@@ -16,7 +16,7 @@ from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.drawing.still_pictures import EPISODES
 from Enviroment.make import make_env
-from Enviroment.observations import FRAME
+from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.task import Task
 from Evaluation.video import draw_inset
 
@@ -85,17 +85,18 @@ def _rendered(
 def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
     """Return the camera's images, each (H, W, 3), with the newest frame in a corner."""
     h, w = task.frame_size
-    assert task.camera is not None  # `make_env` raises without a camera
     size = (_HEIGHT, _HEIGHT * w // h)
     pictures = []
-    with contextlib.closing(Renderer(task.camera, *size, "reference", grayscale=False)) as renderer:
+    with contextlib.closing(
+        Renderer(task.cameras[0], *size, "reference", grayscale=False)
+    ) as renderer:
         frames = env.reset()[FRAME]  # (1, stack, h, w)
         view = EnvView(env.get_attr("unwrapped")[0], renderer)
         for step in range(_STEPS[-1] + 1):
             if step in _STEPS:
                 view.expect_changes()
                 picture = view.render()
-                draw_inset(picture, np.repeat(frames[0, -1, ..., None], 3, axis=2))
+                draw_inset(picture, newest_pictures(frames[0], task))
                 pictures.append(picture)
             if step < len(actions):
                 frames = env.step(actions[step][None])[0][FRAME]

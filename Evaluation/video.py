@@ -21,6 +21,7 @@ from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
+from Enviroment.observations import newest_pictures
 from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act, begin_episodes
@@ -88,7 +89,8 @@ class Played:
 
     actions: list[np.ndarray]  # one per step
     rewards: list[float]  # one per step
-    views: list[np.ndarray]  # the student's frames, one more than steps; empty in State mode
+    # The student's frames (H, views * W, 3), one more than steps; empty in State mode.
+    views: list[np.ndarray]
 
 
 def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
@@ -102,7 +104,7 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
         while not done:
             sees = isinstance(obs, dict) and "frame" in obs
             if sees:
-                played.views.append(_newest(obs["frame"][0], task))
+                played.views.append(newest_pictures(obs["frame"][0], task))
             actions = act(obs)
             obs, rewards, dones, infos = env.step(actions)
             begin_episodes(act, dones)
@@ -110,16 +112,10 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
             played.rewards.append(float(rewards[0]))
             done = bool(dones[0])
             if done and sees:
-                played.views.append(_newest(infos[0]["terminal_observation"]["frame"], task))
+                last = infos[0]["terminal_observation"]
+                played.views.append(newest_pictures(last["frame"], task))
             progress.advance()
     return played
-
-
-def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
-    """Return the newest frame of a stack: `(stack [* 3], H, W)` -> `(H, W, 3)`."""
-    if task.grayscale:
-        return np.repeat(stack[-1][..., None], 3, axis=2)
-    return stack[-3:].transpose(1, 2, 0).copy()
 
 
 def episode_pictures(
@@ -141,12 +137,12 @@ def episode_pictures(
     if task.is_game:
         yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
-    if task.camera is None:
+    if not task.cameras:
         raise UserError(f"{task.name} has no camera, so its episodes cannot be rendered.")
     with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         with contextlib.closing(
-            Renderer(task.camera, height, width, quality="reference", grayscale=False)
+            Renderer(task.cameras[0], height, width, quality="reference", grayscale=False)
         ) as renderer:
             view = EnvView(env, renderer)
             yield _with_inset(view.render(), played, 0)
@@ -221,10 +217,11 @@ def draw_inset(picture: np.ndarray, view: np.ndarray) -> None:
     Args:
         picture: `(H, W, 3)`, modified in place.
         view: `(h, w, 3)`, enlarged by an integer factor to about a third of the picture's height,
-            or reduced if it is higher than that.
+            or reduced if it is higher or wider than there is room.
     """
-    height = picture.shape[0] // _INSET_SHARE
-    scale = max(1, height // view.shape[0]) if view.shape[0] <= height else height / view.shape[0]
+    rooms = (picture.shape[0] // _INSET_SHARE, picture.shape[1] - 2 * (_MARGIN + _BORDER))
+    scale = min(room / side for room, side in zip(rooms, view.shape, strict=False))
+    scale = int(scale) if scale >= 1 else scale
     rows = (np.arange(int(view.shape[0] * scale)) / scale).astype(int)
     columns = (np.arange(int(view.shape[1] * scale)) / scale).astype(int)
     inset = np.pad(

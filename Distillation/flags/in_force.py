@@ -16,7 +16,7 @@ _GROUPS = {
     if field.name != "method"
 }
 
-_NETWORK_FLAGS = ("pooling", "init_log_std")
+_NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders")
 
 
 def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.networks.encoders import ENCODERS
+from Models.networks.encoders import make_encoder
 from Models.networks.layers import activation_class, mlp
 from Models.student.config import MODES, StudentConfig
 
@@ -138,10 +138,9 @@ class StudentPolicy(ActorCriticPolicy):
         # Resolved once, so that the bundle records the precision of training.
         self.config = config = self.config.computed_on(get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
-        make = ENCODERS[config.mode].make
-        self.encoder = make(frame.shape, config.encoder)
+        self.encoder = make_encoder(config.mode, frame.shape, config.encoder)
         if config.separate_critic:
-            self.critic_encoder = make(frame.shape, config.encoder)
+            self.critic_encoder = make_encoder(config.mode, frame.shape, config.encoder)
         if not config.proprio_features:
             return self.encoder.features_dim
         self.proprio_net = nn.Sequential(
