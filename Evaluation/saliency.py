@@ -98,8 +98,8 @@ def saliency(
     """Return how strongly the action depends on each pixel of an observation.
 
     sqrt(sum_a sum_c (d out_a / d frame_c)^2), over the outputs a and the channels c of the stack,
-    of each camera's colour and depth apart; out is the mean of a Gaussian's raw action, or the log-probability of the most probable discrete
-    actions.
+    of each camera's colour and depth apart; out is the mean of a Gaussian's raw action, or the
+    log-probability of the most probable discrete actions.
 
     Args:
         obs: the groups that the student observes, `(B, ...)`.
@@ -117,9 +117,7 @@ def saliency(
     )
 
 
-def _saliency(
-    student: StudentPolicy, obs: dict[str, Tensor], task: Task | None
-) -> np.ndarray:
+def _saliency(student: StudentPolicy, obs: dict[str, Tensor], task: Task | None) -> np.ndarray:
     frames = obs[FRAME].float().requires_grad_()  # (B, channels, H, W)
     outputs = _outputs(student.distribution({**obs, FRAME: frames}))  # (B, A)
     squares = torch.zeros_like(frames)

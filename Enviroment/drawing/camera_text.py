@@ -22,6 +22,7 @@ DEFAULT = "default"  # the cameras that a task has by itself
 _AZIMUTH, _ELEVATION = 90.0, -20.0  # degrees, from the side and a little from above
 _NUMBERS = ("distance", "x", "y", "z", "azimuth", "elevation")
 _POSES = 200  # random poses of the joints, of which a default view shows every one
+_MARGIN = 0.1  # of a range of depth, added at both ends
 _PLANE = int(mujoco.mjtGeom.mjGEOM_PLANE)
 
 
@@ -201,8 +202,8 @@ def parse_depth_range(text: str) -> DepthRange:
 def default_depth_range(model: mujoco.MjModel, cameras: Sequence[AnyCamera]) -> DepthRange:
     """Return a range that shows all geoms in front of any of the cameras, in the initial pose.
 
-    Floors do not count: what lies behind the farthest geom is 255. Distances are rounded outwards
-    to centimetres, and begin at the model's near clipping plane.
+    A tenth of it is added at both ends, for what moves. Floors do not count: what lies behind is
+    255. Distances are rounded outwards to centimetres, and begin at the near clipping plane.
 
     Raises:
         UserError: the model lacks a camera.
@@ -223,8 +224,9 @@ def default_depth_range(model: mujoco.MjModel, cameras: Sequence[AnyCamera]) -> 
             far = max(far, float((along + radii)[in_front].max()))
     if not far:
         return DepthRange(round(clip, 3), round(clip + float(model.stat.extent), 3))
-    near = max(math.floor(near * 100) / 100, round(clip, 3))
-    return DepthRange(near, max(math.ceil(far * 100) / 100, near + 0.01))
+    margin = _MARGIN * (far - near)
+    near = max(math.floor(100 * (near - margin)) / 100, round(clip, 3))
+    return DepthRange(near, max(math.ceil(100 * (far + margin)) / 100, near + 0.01))
 
 
 def _pose_of(
