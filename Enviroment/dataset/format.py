@@ -21,7 +21,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
 from Enviroment.cameras import describe_cameras
-from Enviroment.custom import describe_custom, task_of
+from Enviroment.custom import CUSTOM_TASK, describe_custom, task_of
 from Enviroment.dataset.shards import Column, ShardLayout, publish
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.task import Task
@@ -298,6 +298,8 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
     """
     has = manifest.recipe.task
     wants = describe_task(task, labels_frames="stack" in has)
+    if "stack" not in has:
+        has, wants = _without_stacking(has), _without_stacking(wants)
     names = dict.fromkeys([*wants, *(name for name in ("depth",) if name in has)])
     different = [name for name in names if has.get(name) != wants.get(name)]
     if different:
@@ -310,6 +312,15 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
             f"Distillation/{script_of(task)} --C_data --num_data {manifest.recipe.num_data} "
             f"--frame_size {h}x{w} --output DIR` and pass it as `dataset`."
         )
+
+
+def _without_stacking(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a described task whose own description, if it is a custom one, has no stacking."""
+    custom = task.get(CUSTOM_TASK)
+    if not isinstance(custom, dict):
+        return dict(task)
+    kept = {name: custom[name] for name in custom if name not in ("stack", "frame_interval")}
+    return {**task, CUSTOM_TASK: kept}
 
 
 def frame_column(task: Task) -> Column:
