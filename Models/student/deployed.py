@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from Enviroment.observations import FRAME
 from Models.networks.encoders import PerCamera
-from Models.networks.impala import ImpalaEncoder, convolve
+from Models.networks.impala import Encoder, ImpalaEncoder, convolve
 from Models.student.policy import StudentPolicy
 
 ACTION = "action"  # name of the output
@@ -121,7 +121,8 @@ class PortableEncoder(nn.Module):
 
 def _portable_encoder(encoder: nn.Module, size: tuple[int, int]) -> nn.Module:
     """Return an encoder of one camera in float32, for frames of one size."""
-    encoder.precision = "float32"  # pyright: ignore[reportAttributeAccessIssue]
+    assert isinstance(encoder, Encoder)
+    encoder.precision = "float32"
     return PortableEncoder(encoder, size) if isinstance(encoder, ImpalaEncoder) else encoder
 
 
