@@ -68,10 +68,16 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
     video, picture = folder / SALIENCY_VIDEO, folder / SALIENCY_PICTURE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}")
+        draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}{_titles(subject.task)}")
         _write_video(pictures, subject.task, video)
     print(f"Written to {video} and {picture}")
     return video, picture
+
+
+def _titles(task: Task) -> str:
+    """Return the names of the pictures side by side, for the title; empty for a single one."""
+    titles = [view.title for view in task.camera_set.views()]
+    return f" ({', '.join(titles)})" if len(titles) > 1 else ""
 
 
 def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
