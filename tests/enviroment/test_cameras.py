@@ -227,15 +227,16 @@ def test_frames_that_a_task_cannot_have_are_refused() -> None:
         next(task for task in TASKS.values() if task.suite == suite)
         for suite in ("atari", "procgen")
     )
-    for flag, values in (
-        ("rgb", {"rgb": True}),
-        ("depth", {"depth": True}),
-        ("camera", {"camera": "top"}),
-        ("stack", {"stack": 2}),
-        ("frame_interval", {"frame_interval": 3}),
-    ):
+    given: dict[str, Any] = {
+        "rgb": True,
+        "depth": True,
+        "camera": "top",
+        "stack": 2,
+        "frame_interval": 3,
+    }
+    for flag, value in given.items():
         with pytest.raises(UserError, match=f"`{flag}`"):
-            with_frames(game, **values)
+            with_frames(game, **{flag: value})
     assert with_frames(procgen, rgb=True) == procgen  # it is in colour already
 
 
