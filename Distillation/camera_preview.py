@@ -16,7 +16,7 @@ from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.drawing.still_pictures import EPISODES
 from Enviroment.make import make_env
-from Enviroment.observations import FRAME
+from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.task import Task
 from Evaluation.video import draw_inset
 
@@ -27,8 +27,8 @@ _STEPS = (0, 5, 15, 30)  # env steps with random actions before each image
 def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
     """Write four moments of an episode side by side.
 
-    The upper row shows `env.render()`, if available, the lower row the camera's view, with the
-    student's frame in a corner.
+    The upper row shows `env.render()`, if available, the rows below it the view of each camera,
+    with the student's frame, of all cameras, in a corner.
 
     Args:
         blind: zero the student's frames.
@@ -44,7 +44,7 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
         actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
         # First, because Gymnasium assumes that its OpenGL context is the only one of the thread.
         above = _rendered(task, actions, env.get_attr("metadata")[0])
-        below = np.hstack(_seen(task, env, actions))  # (H, 4 * W, 3)
+        below = np.hstack(_seen(task, env, actions))  # (cameras * H, 4 * W, 3)
         for _ in range(EPISODES - 1):
             env.reset()  # warns if no pixel shows what resets change
     rows = [below] if above is None else [_as_wide_as(below, above), below]
@@ -83,19 +83,25 @@ def _rendered(
 
 
 def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
-    """Return the camera's images, each (H, W, 3), with the newest frame in a corner."""
+    """Return the images of all cameras, one below the other, with the newest frame in a corner.
+
+    Each is `(cameras * H, W, 3)`.
+    """
     h, w = task.frame_size
-    assert task.camera is not None  # `make_env` raises without a camera
     size = (_HEIGHT, _HEIGHT * w // h)
+    drawn = np.zeros((3 * len(task.cameras), *size), np.uint8)
     pictures = []
     with contextlib.closing(Renderer(task.camera, *size, "reference", grayscale=False)) as renderer:
-        frames = env.reset()[FRAME]  # (1, stack, h, w)
+        frames = env.reset()[FRAME]  # (1, stack * channels, h, w)
         view = EnvView(env.get_attr("unwrapped")[0], renderer)
         for step in range(_STEPS[-1] + 1):
             if step in _STEPS:
                 view.expect_changes()
-                picture = view.render()
-                draw_inset(picture, np.repeat(frames[0, -1, ..., None], 3, axis=2))
+                view.render_into(drawn)
+                # (cameras * 3, H, W) -> (cameras, H, W, 3) -> (cameras * H, W, 3)
+                shown = drawn.reshape(-1, 3, *size).transpose(0, 2, 3, 1)
+                picture = np.concatenate(shown)
+                draw_inset(picture[:_HEIGHT], newest_pictures(frames[0], task))
                 pictures.append(picture)
             if step < len(actions):
                 frames = env.step(actions[step][None])[0][FRAME]

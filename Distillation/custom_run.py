@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
 from Distillation.command import main
+from Distillation.flags.frames import framed
 from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
@@ -23,9 +23,11 @@ Distil a teacher of your own MuJoCo environment, without editing this package. A
 other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
-camera of the frames: the name of a body to follow, or any of distance= x= y= z= (look-at point,
-metres) azimuth= elevation= (degrees) track=BODY, separated by commas. Defaults are chosen so that
-the body fills the image. Without --camera, only students of the state can be trained"""
+cameras of the frames, one or several, separated by commas: the name of a camera of the model, fixed
+or on a wrist; the name of a body to follow; or, for one free camera, any of distance= x= y= z=
+(look-at point, metres) azimuth= elevation= (degrees) track=BODY. Defaults are chosen so that the
+body stays in the image however its joints turn. Without --camera, only students of the state can be
+trained"""
 
 _PROPRIO = """\
 indices of proprioception in the state, as half-open ranges: 0:17,20:22. Without it, a student of
@@ -81,11 +83,10 @@ def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
     flags = parse_for_preview(task, rest)
     if "mode" in typed(rest) and flags.student.mode == "State":
         raise UserError("--look shows frames, and --mode State has none: leave out one of them.")
-    task = dataclasses.replace(task, frame_size=flags.frame_size)
     # After parsing, because it imports torch.
     from Distillation.camera_preview import write_preview
 
-    write_preview(task, path, blind=flags.student.blind)
+    write_preview(framed(task, flags), path, blind=flags.student.blind)
 
 
 def _parser() -> argparse.ArgumentParser:

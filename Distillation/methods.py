@@ -259,7 +259,10 @@ def _student_config(setting: Setting) -> StudentConfig:
     if student.size:
         paper = paper_student(setting.task.suite, student.size, family)
         return dataclasses.replace(
-            paper, critic_on_state=student.critic_on_state, precision=precision
+            paper,
+            critic_on_state=student.critic_on_state,
+            precision=precision,
+            camera_channels=_camera_channels(setting),
         )
     return StudentConfig(
         mode=student.mode,
@@ -269,4 +272,12 @@ def _student_config(setting: Setting) -> StudentConfig:
         init_log_std=student.init_log_std,
         critic_on_state=student.critic_on_state,
         precision=precision,
+        camera_channels=_camera_channels(setting),
     )
+
+
+def _camera_channels(setting: Setting) -> tuple[int, ...]:
+    """Return the channels of each camera if each has an encoder of its own."""
+    frames, student = setting.task.camera_set, setting.flags.student
+    is_separate = student.camera_encoders == "separate" and student.mode != "State"
+    return (frames.camera_channels,) * len(frames.cameras) if is_separate else ()

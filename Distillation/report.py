@@ -55,7 +55,7 @@ def report(
     figures = evaluate_student(act, env, task, baselines, n_episodes, successes=successes)
     write_json(folder / run_folder.FIGURES_FILE, figures)
     written = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
-    if flags.run.video and (task.camera is not None or task.is_game):
+    if flags.run.video and task.has_frames:
         path = folder / run_folder.VIDEOS / "student.mp4"
         trained = read_bundle(folder / run_folder.STUDENT, "student")[1]["training"]["steps"]
         caption = f"{title}, {short_count(trained)} {flags.method.chosen.counts}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import COUNTERS, WandbLabels
+from Distillation.flags.frames import framed
 from Distillation.flags.in_force import PHASES, effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.ranks import flags_of_rank
@@ -89,7 +89,9 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         signals = stack.enter_context(StopSignals())
         stack.enter_context(distributed.joined())
         flags, initial = _resolve(task, flags_of_rank(flags))
-        task = dataclasses.replace(task, frame_size=flags.frame_size)
+        task = framed(task, flags)
+        if initial is not None:
+            initial.check_frames(task)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         keep_freed_memory()
         if flags.method.chosen.family == "collection":
@@ -228,6 +230,7 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         "task": task.name,
         **describe_custom(task),
         "frame_interval": task.frame_interval,
+        **({} if flags.student.mode == "State" else {"camera_set": task.camera_set.as_json()}),
         "blind": flags.student.blind,
         "method": flags.method.name,
         # Allows `Evaluation.evaluate` to reproduce the results from the bundle alone.

@@ -11,28 +11,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
 import mujoco
-import numpy as np
 
 from Common.errors import UserError
 from Common.files.typed_json import typed
-from Enviroment.drawing.renderer import find_body
+from Enviroment.drawing.camera_text import (
+    default_depth_range,
+    parse_cameras,
+    parse_depth_range,
+)
 from Enviroment.simulation.part import make_simulation
 from Enviroment.simulation.snapshots import find_time_limit
-from Enviroment.task import Camera, Task
+from Enviroment.task import Task
 from Enviroment.tasks import TASKS, get_task
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` in descriptions of runs and students
 
 _FRAME_SIZE = (64, 64)
-_AZIMUTH, _ELEVATION = 90.0, -20.0  # degrees, from the side and a little from above
-_NUMBERS = ("distance", "x", "y", "z", "azimuth", "elevation")
 
 
 def custom_task(env_id: str, camera: str | None = None, proprio: str = "") -> Task:
@@ -40,7 +40,7 @@ def custom_task(env_id: str, camera: str | None = None, proprio: str = "") -> Ta
 
     Args:
         env_id: an id for `gymnasium.make`.
-        camera: text for `parse_camera`; None for no frames.
+        camera: text for `parse_cameras`; None for no frames.
         proprio: text for `parse_ranges`.
 
     Raises:
@@ -55,15 +55,87 @@ def custom_task(env_id: str, camera: str | None = None, proprio: str = "") -> Ta
             )
         if camera is None:
             return blind
-        return dataclasses.replace(blind, camera=parse_camera(camera, _model_of(env, env_id)))
+        cameras = parse_cameras(camera, _model_of(env, env_id))
+        return blind.seen_by(dataclasses.replace(blind.camera_set, cameras=cameras))
+
+
+def with_frames(
+    task: Task,
+    *,
+    camera: str | None = None,
+    rgb: bool = False,
+    depth: bool = False,
+    depth_range: str | None = None,
+    stack: int | None = None,
+    frame_interval: int | None = None,
+    frame_size: tuple[int, int] | None = None,
+) -> Task:
+    """Return a task with other frames. What is not given stays as it is.
+
+    Args:
+        camera: text for `parse_cameras`, where `default` is the task's own camera.
+        rgb: draw red, green and blue instead of gray.
+        depth: add a channel of depth to each camera.
+        depth_range: text NEAR:FAR in metres; default: `default_depth_range` of the model.
+        stack: time steps per observation.
+        frame_interval: env steps between them.
+        frame_size: height and width in pixels.
+
+    Raises:
+        UserError: the task has no such camera, or cannot have such frames.
+    """
+    changes: dict[str, Any] = {"rgb": True} if rgb else {}
+    given = {"stack": stack, "interval": frame_interval, "size": frame_size}
+    changes |= {name: value for name, value in given.items() if value is not None}
+    if depth_range is not None and not depth:
+        raise UserError(f"`depth_range` {depth_range} is of no use without `depth`.")
+    if task.is_game:
+        _check_game(task, changes, camera, depth)
+    if camera is not None or depth:
+        changes |= _drawn_by_model(task, camera, depth, depth_range)
+    return task.seen_by(dataclasses.replace(task.camera_set, **changes))
+
+
+def _drawn_by_model(
+    task: Task, camera: str | None, depth: bool, depth_range: str | None
+) -> dict[str, Any]:
+    """Return the cameras and the range of depth, which depend on the environment's model."""
+    with contextlib.closing(make_simulation(task)) as env:
+        model = _model_of(env, task.env_id)
+    cameras = task.cameras if camera is None else parse_cameras(camera, model, task.cameras)
+    if not depth:
+        return {"cameras": cameras}
+    if not cameras:
+        raise UserError(f"`depth`: {task.name} has no camera. Give `camera`.")
+    if depth_range is None:
+        return {"cameras": cameras, "depth": default_depth_range(model, cameras)}
+    return {"cameras": cameras, "depth": parse_depth_range(depth_range)}
+
+
+def _check_game(task: Task, changes: Mapping[str, Any], camera: str | None, depth: bool) -> None:
+    """Raise UserError for frames that a game does not have, or that its teacher does not see."""
+    if camera is not None or depth:
+        name = "depth" if depth else "camera"
+        raise UserError(
+            f"`{name}`: {task.name} is a game, whose pictures come without cameras and depth. "
+            "Leave it out."
+        )
+    now = task.camera_set
+    for field, flag in (("rgb", "rgb"), ("stack", "stack"), ("interval", "frame_interval")):
+        if changes.get(field, getattr(now, field)) != getattr(now, field):
+            colour = "colour" if now.rgb else "gray"
+            raise UserError(
+                f"`{flag}`: the frames of {task.name} are {colour}, {now.stack} of them stacked "
+                f"every {now.interval} env steps, as its teacher observes them. Leave it out."
+            )
 
 
 def _model_of(env: gym.Env, env_id: str) -> mujoco.MjModel:
     model = getattr(env.unwrapped, "model", None)
     if not isinstance(model, mujoco.MjModel):
         raise UserError(
-            f"{env_id} is not a MuJoCo environment, so it cannot have a `camera`. Leave it out, "
-            "and train a student of the state: `mode` State."
+            f"{env_id} is not a MuJoCo environment, so it cannot have a `camera` or `depth`. Leave "
+            "them out, and train a student of the state: `mode` State."
         )
     return model
 
@@ -91,88 +163,14 @@ def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
-def parse_camera(text: str, model: mujoco.MjModel) -> Camera:
-    """Return a camera from `key=value` pairs, in any order, separated by commas.
-
-    Keys: distance, x, y, z (the point it looks at, in metres), azimuth, elevation (degrees) and
-    track, the name of a body. Missing values are chosen so that the tracked body and its
-    descendants fill the frame; without `track`, the whole scene except its floors. A single name is
-    the body to track.
-
-    Raises:
-        UserError: the text is not a camera, or the model has no such body.
-    """
-    values = _camera_values(text)
-    track = values.pop("track", None)
-    centre, distance = default_view(model, None if track is None else find_body(model, track))
-    numbers = {key: _number(text, key, value) for key, value in values.items()}
-    if numbers.get("distance", 1.0) <= 0:
-        raise UserError(f"`camera` {text!r}: the distance must be above 0.")
-    return Camera(
-        distance=numbers.get("distance", distance),
-        lookat=tuple(numbers.get(key, centre[i]) for i, key in enumerate("xyz")),  # pyright: ignore[reportArgumentType]
-        azimuth=numbers.get("azimuth", _AZIMUTH),
-        elevation=numbers.get("elevation", _ELEVATION),
-        track=track,
-    )
-
-
-def _camera_values(text: str) -> dict[str, str]:
-    if "=" not in text and text.strip():
-        return {"track": text.strip()}
-    values: dict[str, str] = {}
-    for part in text.split(","):
-        key, separator, value = (piece.strip() for piece in part.partition("="))
-        if not separator or not value or key not in (*_NUMBERS, "track") or key in values:
-            raise UserError(
-                f"`camera` {text!r}: {part.strip()!r} is not valid. Give, each once, any of "
-                f"{', '.join(f'{name}=NUMBER' for name in _NUMBERS)} and track=BODY, separated by "
-                "commas; or only the name of a body."
-            )
-        values[key] = value
-    return values
-
-
-def _number(text: str, key: str, value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise UserError(f"`camera` {text!r}: {key} {value!r} is not a number.")
-    return number
-
-
-def default_view(
-    model: mujoco.MjModel, body: int | None
-) -> tuple[tuple[float, float, float], float]:
-    """Return a view that shows a body and its descendants, or the whole scene.
-
-    Returns: lookat in metres, relative to the body in x and y if there is one; distance in metres.
-    """
-    data = mujoco.MjData(model)
-    mujoco.mj_kinematics(model, data)
-    seen = model.geom_type != int(mujoco.mjtGeom.mjGEOM_PLANE)
-    if body is not None:
-        seen &= model.body_rootid[model.geom_bodyid] == model.body_rootid[body]
-    if not seen.any():
-        return (0.0, 0.0, 0.0), float(model.stat.extent)
-    places, radii = data.geom_xpos[seen], model.geom_rbound[seen, None]
-    low, high = (places - radii).min(axis=0), (places + radii).max(axis=0)
-    centre = (low + high) / 2
-    distance = np.linalg.norm(high - low) / 2 / math.sin(math.radians(model.vis.global_.fovy) / 2)
-    if body is not None:
-        centre[:2] = 0.0
-    x, y, z = (round(float(value), 3) for value in centre)
-    return (x, y, z), round(float(distance), 3)
-
-
 def describe_custom(task: Task) -> dict[str, Any]:
     """Return the description of a task outside the registry for configurations and students."""
     if not task.custom:
         return {}
     values = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples to lists
     del values["described"]
+    if task.depth is None:
+        del values["depth"]  # older versions read the description, too
     return {CUSTOM_TASK: values}
 
 

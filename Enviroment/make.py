@@ -16,8 +16,9 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Enviroment.drawing.env_view import check_cameras
 from Enviroment.drawing.gl import draws_on_gpu
-from Enviroment.drawing.renderer import Quality, check_quality, find_body
+from Enviroment.drawing.renderer import Quality, check_quality
 from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.simulation.part import Layout, make_simulation
 from Enviroment.simulation.workers import WorkerKind, make_workers
@@ -184,7 +185,7 @@ def _check_actions(task: Task, space: spaces.Space) -> None:
 
 def _check_visible(task: Task, env: gym.Env) -> None:
     """Raise UserError if frames of this environment cannot be rendered."""
-    if task.camera is None:
+    if not task.cameras:
         raise UserError(
             f"Task {task.name} has no camera, so there are no frames to learn from. Set `camera` "
             "if the command has that flag, or train a student of the state: `mode` State."
@@ -196,8 +197,7 @@ def _check_visible(task: Task, env: gym.Env) -> None:
             "and data (MjData), so its frames cannot be rendered. Train a student of the state: "
             "`mode` State."
         )
-    if task.camera.track is not None:
-        find_body(model, task.camera.track)
+    check_cameras(task.cameras, model)
 
 
 def _check_proprio(task: Task, state_dim: int) -> None:

@@ -13,8 +13,32 @@ from Enviroment.task import FRAME, PROPRIO, STATE, Task
 
 
 def frame_channels(task: Task) -> int:
-    """Return the channels of one frame: 1 (gray) or 3 (red, green, blue)."""
-    return 1 if task.grayscale else 3
+    """Return the channels of one time step, of all cameras (see `Enviroment.cameras`)."""
+    return task.camera_set.channels
+
+
+def newest_pictures(stacks: np.ndarray, task: Task) -> np.ndarray:
+    """Return the newest frame for people: all cameras, colour and depth, side by side.
+
+    Args:
+        stacks: `(..., stack * channels, H, W)`, or without a stack `(..., channels, H, W)`.
+
+    Returns:
+        A new array `(..., H, views * W, 3)`; depth is gray, dark where it is near.
+    """
+    newest = stacks[..., -frame_channels(task) :, :, :]  # (..., channels, H, W)
+    newest = np.moveaxis(newest, -3, -1)  # (..., H, W, channels)
+    shape = (*newest.shape[:-1], 3)
+    views = [np.broadcast_to(newest[..., v.channels], shape) for v in task.camera_set.views()]
+    return np.concatenate(views, axis=-2)
+
+
+def colour_channels(task: Task) -> np.ndarray:
+    """Return which channels of an observation are colour, not depth, bool (stack * channels,)."""
+    step = np.zeros(frame_channels(task), bool)
+    for view in task.camera_set.views():
+        step[view.channels] = not view.is_depth
+    return np.tile(step, task.stack)
 
 
 def state_space(state_dim: int) -> spaces.Box:
@@ -25,7 +49,8 @@ def state_space(state_dim: int) -> spaces.Box:
 def observation_space(task: Task, state_dim: int) -> spaces.Dict:
     """Return the groups of a vision environment.
 
-    `frame` uint8 (stack * channels, H, W), newest last; `proprio` float32 (P,), if the task has
+    `frame` uint8 (stack * channels, H, W), newest last, with the order of channels of
+    `Enviroment.cameras`; `proprio` float32 (P,), if the task has
     proprioception; `state` float32 (state_dim,), in the units and order of Gymnasium's environment.
     """
     channels = task.stack * frame_channels(task)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from Common.errors import UserError
+from Enviroment.cameras import AnyCamera, Camera, Cameras, CameraSet, DepthRange, as_tuple
+
+__all__ = ["SUITE_SCRIPTS", "Camera", "Distance", "Simulator", "Suite", "Task"]
 
 Simulator = Literal["gymnasium", "envpool"]
 Suite = Literal["", "mujoco", "hopper", "atari", "procgen"]
@@ -17,31 +20,9 @@ FRAME, PROPRIO, STATE = "frame", "proprio", "state"  # observation groups
 
 _ENV_ID = re.compile(r"(?:[A-Za-z_]\w*(?:\.\w+)*:)?[\w.-]+(?:/[\w.-]+)?")
 _LONGEST_ID = 200
-_MAX_STACK, _MAX_INTERVAL, _MAX_STATE = 64, 1024, 2**20
+_MAX_STATE = 2**20
 # The tasks of a suite share a script; other tasks have their own.
 SUITE_SCRIPTS = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}
-
-
-@dataclass(frozen=True)
-class Camera:
-    """MuJoCo's free camera (Gymnasium's `default_camera_config`), optionally tracking a body.
-
-    A tracking camera follows the body in the horizontal plane only: its height is visible in the
-    frame, but the distance covered is not, as for a camera on the robot.
-    """
-
-    distance: float  # m
-    lookat: tuple[float, float, float]  # m; x and y from the tracked body, if there is one
-    azimuth: float  # degrees
-    elevation: float  # degrees
-    track: str | None = None  # name of the tracked body
-
-    def described(self) -> dict[str, Any]:
-        """Return plain JSON as in datasets, where `track` is left out if None (older format)."""
-        values = {**dataclasses.asdict(self), "lookat": list(self.lookat)}
-        if self.track is None:
-            del values["track"]
-        return values
 
 
 @dataclass(frozen=True)
@@ -70,7 +51,7 @@ class Task:
 
     name: str
     env_id: str  # of Gymnasium; `package:Id-v0` imports the package that registers it
-    camera: Camera | None  # None: no frames; students observe the state
+    camera: Cameras  # one, several, or None: no frames; students observe the state
     proprio: tuple[tuple[int, int], ...]  # ranges of the state measured by the robot's own joints
     distance: Distance | None
     frame_size: tuple[int, int] = (64, 128)  # pixels, height and width
@@ -82,22 +63,14 @@ class Task:
     custom: bool = False  # defined by the user, not in the registry
     # The task comes from a file, so `make_simulation` imports no package for it.
     described: bool = field(default=False, compare=False, repr=False)
+    depth: DepthRange | None = None  # range of the depth channels; None: frames have no depth
 
     def __post_init__(self) -> None:
         if not _ENV_ID.fullmatch(self.env_id) or len(self.env_id) > _LONGEST_ID:
             raise UserError(
                 f"{self.env_id!r:.80} is not an environment id, such as Hopper-v5 or package:Id-v0."
             )
-        if min(self.frame_size) < 16 or max(self.frame_size) > 1024:
-            raise UserError(
-                f"`frame_size` {self.frame_size[0]}x{self.frame_size[1]}: "
-                "height and width must be between 16 and 1024 pixels."
-            )
-        if not (1 <= self.stack <= _MAX_STACK and 1 <= self.frame_interval <= _MAX_INTERVAL):
-            raise UserError(
-                f"A task needs a frame stack of 1 to {_MAX_STACK} and a frame interval of 1 to "
-                f"{_MAX_INTERVAL}."
-            )
+        self.camera_set  # noqa: B018 - raises if invalid
         if any(not 0 <= first < end <= _MAX_STATE for first, end in self.proprio):
             raise UserError(f"Proprioception {self.proprio!r:.80} is not a range of a state.")
 
@@ -118,7 +91,32 @@ class Task:
     @property
     def has_frames(self) -> bool:
         """Whether there are frames: from a game, or from a camera."""
-        return self.is_game or self.camera is not None
+        return self.is_game or bool(self.cameras)
+
+    @property
+    def cameras(self) -> tuple[AnyCamera, ...]:
+        """The cameras of the frames; empty for a game, or without frames."""
+        return as_tuple(self.camera)
+
+    @property
+    def camera_set(self) -> CameraSet:
+        """The cameras with the channels, stacking and size of the frames, as one value."""
+        return CameraSet(
+            *(self.cameras, not self.grayscale, self.depth),
+            *(self.stack, self.frame_interval, self.frame_size),
+        )
+
+    def seen_by(self, frames: CameraSet) -> Task:
+        """Return the task with other frames."""
+        return dataclasses.replace(
+            self,
+            camera=frames.cameras[0] if len(frames.cameras) == 1 else frames.cameras or None,
+            grayscale=not frames.rgb,
+            depth=frames.depth,
+            stack=frames.stack,
+            frame_interval=frames.interval,
+            frame_size=frames.size,
+        )
 
     @property
     def judged_by_mode(self) -> bool:

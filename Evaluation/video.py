@@ -20,6 +20,7 @@ from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Quality, Renderer
+from Enviroment.observations import newest_pictures
 from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.caption import captioned
@@ -126,7 +127,7 @@ class Played:
 
     actions: list[np.ndarray] = field(default_factory=list)  # one per step
     rewards: list[float] = field(default_factory=list)  # one per step
-    # The student's frames, one more than steps; empty in State mode.
+    # The student's frames (H, views * W, 3), one more than steps; empty in State mode.
     views: list[np.ndarray] = field(default_factory=list)
     distance: float | None = None  # m, at the end; None if the task defines none
 
@@ -157,7 +158,7 @@ class Recorder:
         if self.is_over:
             return
         if isinstance(obs, dict) and "frame" in obs:
-            self.played.views.append(_newest(obs["frame"][0], self._task))
+            self.played.views.append(newest_pictures(obs["frame"][0], self._task))
         self.played.actions.append(np.array(actions[0]))
 
     def stepped(
@@ -172,7 +173,7 @@ class Recorder:
             return
         if self.played.views:
             last = infos[0]["terminal_observation"]["frame"]
-            self.played.views.append(_newest(last, self._task))
+            self.played.views.append(newest_pictures(last, self._task))
         if self._task.distance is not None:
             self.played.distance = float(self._task.distance(terminal_state(infos[0])))
 
@@ -192,13 +193,6 @@ def play(act: Act, env: VecEnv, task: Task, seed: int) -> Played:
             begin_episodes(act, dones)
             progress.advance()
     return recorder.played
-
-
-def _newest(stack: np.ndarray, task: Task) -> np.ndarray:
-    """Return the newest frame of a stack: `(stack [* 3], H, W)` -> `(H, W, 3)`."""
-    if task.grayscale:
-        return np.repeat(stack[-1][..., None], 3, axis=2)
-    return stack[-3:].transpose(1, 2, 0).copy()
 
 
 def episode_pictures(
@@ -225,12 +219,12 @@ def episode_pictures(
     if task.is_game:
         yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
-    if task.camera is None:
+    if not task.cameras:
         raise UserError(f"{task.name} has no camera, so its episodes cannot be rendered.")
     with contextlib.closing(make_simulation(task)) as env:
         env.reset(seed=seed)
         with contextlib.closing(
-            Renderer(task.camera, height, width, quality=quality, grayscale=False)
+            Renderer(task.cameras[0], height, width, quality=quality, grayscale=False)
         ) as renderer:
             view = EnvView(env, renderer)
             yield _with_inset(view.render(), played, 0)
@@ -305,10 +299,11 @@ def draw_inset(picture: np.ndarray, view: np.ndarray) -> None:
     Args:
         picture: `(H, W, 3)`, modified in place.
         view: `(h, w, 3)`, enlarged by an integer factor to about a third of the picture's height,
-            or reduced if it is higher than that.
+            or reduced if it is higher or wider than there is room.
     """
-    height = picture.shape[0] // _INSET_SHARE
-    scale = max(1, height // view.shape[0]) if view.shape[0] <= height else height / view.shape[0]
+    rooms = (picture.shape[0] // _INSET_SHARE, picture.shape[1] - 2 * (_MARGIN + _BORDER))
+    scale = min(room / side for room, side in zip(rooms, view.shape, strict=False))
+    scale = int(scale) if scale >= 1 else scale
     rows = (np.arange(int(view.shape[0] * scale)) / scale).astype(int)
     columns = (np.arange(int(view.shape[1] * scale)) / scale).astype(int)
     inset = np.pad(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MODES = ("State", *(name for name, kind in ENCODERS.items() if kind.is_mode))
 Size = Literal["", "smaller", "same", "larger"]
+CameraEncoders = Literal["shared", "separate"]
 LrSchedule = Literal["linear", "constant"]
 LambdaKind = Literal["constant", "linear", "skill"]
 BetaSchedule = Literal["zero", "constant", "linear", "exponential"]
@@ -168,6 +169,21 @@ class StudentFlags:
     # use the paper's network for the task's suite instead of --mode
     size: Annotated[Size, STUDENT] = ""
     frame_size: Annotated[str, EVERY] = "64x64"  # HEIGHTxWIDTH in pixels
+    # cameras of the frames, such as top,wrist: names of the model's cameras, or of bodies to
+    # follow; `default` is the task's own camera
+    camera: Annotated[str | None, EVERY] = None
+    # draw frames in colour instead of gray
+    rgb: Annotated[bool, EVERY] = False
+    # add a channel of depth to each camera
+    depth: Annotated[bool, EVERY] = False
+    # range of depth, NEAR:FAR in metres, mapped to 0 to 255; default: that of the model's geoms
+    depth_range: Annotated[str | None, EVERY] = None
+    # frames per observation; default: the task's (4)
+    stack: Annotated[int | None, STUDENT] = None
+    # env steps between the frames of an observation; default: the task's (2)
+    frame_interval: Annotated[int | None, STUDENT] = None
+    # of several cameras: one encoder that reads all their channels together, or one encoder each
+    camera_encoders: Annotated[CameraEncoders, STUDENT] = "shared"
     pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
     # initial log std of the actions (with a SAC teacher: before tanh)
     init_log_std: Annotated[float, STUDENT] = -1.6

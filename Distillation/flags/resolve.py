@@ -225,7 +225,7 @@ class Flags:
         s, t = self.student, self.training
         parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
-            parts.append("blind" if s.blind else s.frame_size)
+            parts += ["blind" if s.blind else s.frame_size, *self._frames_in_name()]
         if self.method.chosen.takes("lambda"):
             parts.append(f"lambda{t.PPD_parameter:g}")
             if t.lambda_schedule != "constant":
@@ -239,6 +239,17 @@ class Flags:
         if t.init_from is not None:
             parts.append("init")
         return "_".join(parts)
+
+    def _frames_in_name(self) -> list[str]:
+        """Return the parts of a run name that describe unusual frames."""
+        s = self.student
+        parts = [name for name in ("rgb", "depth") if getattr(s, name)]
+        if s.camera is not None:
+            parts.append(re.sub(r"[^\w.+-]+", "-", s.camera))
+        if s.camera_encoders != "shared":
+            parts.append(s.camera_encoders)
+        numbers = {"stack": s.stack, "every": s.frame_interval}
+        return parts + [f"{name}{n}" for name, n in numbers.items() if n is not None]
 
 
 class UncheckedFlags(Flags):

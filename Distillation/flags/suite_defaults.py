@@ -125,7 +125,7 @@ def check_task(task: Task, flags: Flags) -> None:
             method.refuse(
                 f"--blind of {task.name}, whose teacher needs the frames,", _NOT_LABELLED_LIVE
             )
-    elif task.camera is None and not sees_state:
+    elif not task.cameras and student.camera is None and not sees_state:
         raise UserError(
             f"{task.name} has no camera for --mode {student.mode}. Give --camera (Custom.py), or "
             "train a student of the state with --mode State."

@@ -86,7 +86,15 @@ _CONDITIONS = (
         "only with --corrupt_teacher, whose noise it seeds (all datasets use the same episodes)",
     ),
     _Condition(
-        ("pooling", "init_log_std"),
+        (
+            *("camera", "rgb", "depth", "depth_range"),
+            *("stack", "frame_interval", "camera_encoders"),
+        ),
+        lambda flags: _observes_frames(flags),
+        "only for frames, which students of --mode State do not observe (give another --mode)",
+    ),
+    _Condition(
+        ("pooling", "init_log_std", "camera_encoders"),
         lambda flags: flags.training.init_from is None,
         "only without --init_from, which sets the network",
     ),
@@ -156,6 +164,13 @@ def why_unused(name: str, flags: Flags) -> str:
 
 def _joined(flags: Collection[str]) -> str:
     return ", ".join(f"--{flag}" for flag in flags)
+
+
+def _observes_frames(flags: Flags) -> bool:
+    """Return whether frames are drawn. DAgger's student may be that of another run."""
+    inherits = flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None
+    collects = flags.method.chosen.takes("collection") or flags.cloning.collect_missing
+    return flags.student.mode != "State" or collects or inherits
 
 
 def _has_round_zero(flags: Flags) -> bool:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from Algorithm.method_registry import learns_rewards
+from Common.differences import differences, plain_json
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.runs.files import CONFIG_FILE
 from Distillation.flags.groups import MODES
 from Distillation.flags.resolve import Flags
+from Enviroment.cameras import CameraSet
 from Enviroment.observations import FRAME
-from Enviroment.tasks import script_of
+from Enviroment.tasks import Task, script_of
 from Models.bundle import bundle_folder, read_bundle
-from Models.student.bundle import has_critic, load_student
+from Models.student.bundle import camera_set_of, has_critic, load_student
 from Models.student.policy import StudentConfig, StudentPolicy
 
 
@@ -29,6 +31,7 @@ class InitialStudent:
     task: str
     blind: bool
     has_critic: bool  # a critic of returns in normalised rewards, as PPO's
+    camera_set: CameraSet | None = None  # its frames; None: of the state, or an older bundle
 
     def config(self, *, critic_on_state: bool) -> StudentConfig:
         """Return the configuration of a student that continues this one."""
@@ -43,7 +46,11 @@ class InitialStudent:
         """
         self._check_fits(given)
         config = self.policy.config
-        network = {"pooling": config.pooling, "init_log_std": config.init_log_std}
+        network = {
+            "pooling": config.pooling,
+            "init_log_std": config.init_log_std,
+            "camera_encoders": "separate" if config.camera_channels else "shared",
+        }
         return replace(given, student=replace(given.student, **network))
 
     def check_task(self, task: str) -> None:
@@ -53,6 +60,27 @@ class InitialStudent:
             UserError: it is of another one.
         """
         self._compare("task", self.task, task, f"Run `python Distillation/{script_of(self.task)}`.")
+
+    def check_frames(self, task: Task) -> None:
+        """Check that the frames of a task are those of the student.
+
+        Raises:
+            UserError: cameras, colour, depth or stacking differ; the message lists them.
+        """
+        if self.policy.config.mode == "State":
+            return
+        ours = task.camera_set
+        if self.camera_set is None:
+            channels = self.policy.observation_space[FRAME].shape[0]  # pyright: ignore[reportIndexIssue]
+            differ = [f"channels was {channels} and is {ours.stack * ours.channels}"]
+            differ = differ if channels != ours.stack * ours.channels else []
+        else:
+            differ = differences(plain_json(self.camera_set.as_json()), plain_json(ours.as_json()))
+        if differ:
+            raise UserError(
+                f"--init_from {self.given}: its student has other frames than this run "
+                f"({'; '.join(differ)}). Give the flags of its frames."
+            )
 
     def _check_fits(self, flags: Flags) -> None:
         mode, given_mode = self.policy.config.mode, flags.student.mode
@@ -125,6 +153,7 @@ def read_initial_student(given: Path) -> InitialStudent:
         description["task"],
         blind=blind,
         has_critic=has_critic(description) and learns_rewards(description.get("method")),
+        camera_set=camera_set_of(description),
     )
 
 

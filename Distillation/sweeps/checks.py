@@ -15,6 +15,7 @@ from Common.errors import UserError, fields_as_flags
 from Common.files.bounded_read import read_json
 from Common.runs import run_folder
 from Common.runs.files import CONFIG_FILE
+from Distillation.flags.frames import framed
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
@@ -100,7 +101,7 @@ class _Checks:
 
     @fields_as_flags(FLAG_NAMES)
     def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:
-        dataclasses.replace(task, frame_size=flags.frame_size)
+        framed(task, flags)
         if task.is_game and importlib.util.find_spec("envpool") is None:
             raise UserError(
                 f"{task.name} requires EnvPool, which is not installed. Install it: "

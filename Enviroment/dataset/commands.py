@@ -18,7 +18,7 @@ from Enviroment.dataset.collect import check_content, repair, verify
 from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
-from Enviroment.observations import FRAME, frame_channels
+from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.task import Task
 
 _SHEET = (8, 10)  # episodes x moments
@@ -132,8 +132,11 @@ def statistics(dataset: TeacherDataset) -> dict[str, str]:
 def _sight(task: Task) -> str:
     if not task.has_frames:
         return "the state only"
-    h, w = task.frame_size
-    return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}"
+    (h, w), depth = task.frame_size, task.depth
+    titles = ", ".join(view.title for view in task.camera_set.views() if not view.is_depth)
+    cameras = f", cameras {titles}" if len(task.cameras) > 1 else ""
+    metres = "" if depth is None else f", depth {depth.near:g} to {depth.far:g} m"
+    return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}{cameras}{metres}"
 
 
 def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
@@ -148,11 +151,10 @@ def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
     moments = np.linspace(0, 1, n_columns)
     steps = np.round((dataset.lengths[episodes, None] - 1) * moments).astype(np.int64)
     indices = (dataset.starts[episodes, None] + steps).ravel()
-    channels = frame_channels(dataset.task)
-    frames = dataset.read(indices, [FRAME])[FRAME][:, -channels:]  # (N, channels, H, W), newest
-    h, w = dataset.task.frame_size
-    tiles = frames.reshape(n_rows, n_columns, channels, h, w).transpose(0, 3, 1, 4, 2)
-    sheet = tiles.reshape(n_rows * h, n_columns * w, channels)[..., ::-1]  # OpenCV's is BGR
+    pictures = newest_pictures(dataset.read(indices, [FRAME])[FRAME], dataset.task)
+    _, h, w, _ = pictures.shape  # (rows * columns, H, W, 3)
+    tiles = pictures.reshape(n_rows, n_columns, h, w, 3).transpose(0, 2, 1, 3, 4)
+    sheet = tiles.reshape(n_rows * h, n_columns * w, 3)[..., ::-1]  # OpenCV's is BGR
     encoded, picture = cv2.imencode(".png", np.ascontiguousarray(sheet))
     assert encoded
     with writing(path, "Name --output."):

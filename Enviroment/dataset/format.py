@@ -20,7 +20,8 @@ from typing import Any, NoReturn
 from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
-from Enviroment.custom import describe_custom, task_of
+from Enviroment.cameras import describe_cameras
+from Enviroment.custom import CUSTOM_TASK, describe_custom, task_of
 from Enviroment.dataset.shards import Column, ShardLayout, publish
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.task import Task
@@ -262,9 +263,11 @@ def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
     return {
         "name": task.name,
         "env_id": task.env_id,
-        "camera": None if task.camera is None else task.camera.described(),
+        "camera": describe_cameras(task.camera),
         "frame_size": list(task.frame_size),
         "grayscale": task.grayscale,
+        # Left out without depth, as in the older format.
+        **({} if task.depth is None else {"depth": dataclasses.asdict(task.depth)}),
         **(stacking if labels_frames else {}),
         **describe_custom(task),
     }
@@ -277,9 +280,9 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
         UserError: the name is unknown, or the description is invalid.
     """
     shown = ("env_id", "camera", "frame_size", "grayscale")
-    stacking = [name for name in ("stack", "frame_interval") if name in data]
+    optional = [name for name in ("stack", "frame_interval", "depth") if name in data]
     try:
-        values = typed_fields(Task, {name: data[name] for name in (*shown, *stacking)})
+        values = typed_fields(Task, {name: data[name] for name in (*shown, *optional)})
         task = task_of({**data, "task": data["name"]})
     except (KeyError, ValueError) as error:
         _refuse(path, f"the description of its task is invalid ({error!r})")
@@ -291,9 +294,12 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
     """Raise UserError for a dataset of another task, camera or frame size, and list them."""
     has = manifest.recipe.task
     wants = describe_task(task, labels_frames="stack" in has)
-    different = [name for name in wants if has.get(name) != wants[name]]
+    if "stack" not in has:
+        has, wants = _without_stacking(has), _without_stacking(wants)
+    names = dict.fromkeys([*wants, *(name for name in ("depth",) if name in has)])
+    different = [name for name in names if has.get(name) != wants.get(name)]
     if different:
-        lines = [f"  {name}: {has.get(name)}, wanted {wants[name]}" for name in different]
+        lines = [f"  {name}: {has.get(name)}, wanted {wants.get(name)}" for name in different]
         h, w = task.frame_size
         raise UserError(
             f"The dataset {folder} does not match the settings of this task:\n"
@@ -304,6 +310,15 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
         )
 
 
+def _without_stacking(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a described task whose own description, if it is a custom one, has no stacking."""
+    custom = task.get(CUSTOM_TASK)
+    if not isinstance(custom, dict):
+        return dict(task)
+    kept = {name: custom[name] for name in custom if name not in ("stack", "frame_interval")}
+    return {**task, CUSTOM_TASK: kept}
+
+
 def frame_column(task: Task) -> Column:
-    """Return the column of single frames: (channels, H, W)."""
+    """Return the column of single time steps: (channels, H, W), of all cameras."""
     return Column("uint8", (frame_channels(task), *task.frame_size))

@@ -14,9 +14,9 @@ import gymnasium as gym
 import mujoco
 import numpy as np
 
-from Enviroment.drawing.renderer import Renderer, find_body
+from Enviroment.cameras import AnyCamera, Camera
+from Enviroment.drawing.renderer import Renderer, find_body, find_camera
 from Enviroment.drawing.uploaded import Glance, UploadedModel
-from Enviroment.task import Camera
 
 _SPARE_GEOMS = 1000  # of a scene: contacts, frames and other objects of visual options
 _MOVED = ("body_", "geom_", "site_", "tendon_", "mat_", "light_", "cam_")  # by callbacks
@@ -26,7 +26,7 @@ _SLACK_SEGMENTS = 32  # of which MuJoCo draws a slack tendon
 class EnvView:
     """Renders one environment with a renderer that other views of its thread may share.
 
-    A frame equals `env.render()` at that moment, from the renderer's camera: with the current
+    A frame equals `env.render()` at that moment, from the renderer's cameras: with the current
     colours, sizes, lights and textures, a rebuilt model, goals that the environment marks in its
     `_render_callback` (gymnasium-robotics), and Gymnasium's `visual_options`. Rendering does not
     change the simulation, so episodes are the same with and without it.
@@ -36,15 +36,14 @@ class EnvView:
         renderer: the renderer of this thread.
 
     Raises:
-        UserError: the model lacks the body that the camera tracks, or the machine has no usable
-            OpenGL.
+        UserError: the model lacks a camera, or the body that a camera tracks, or the machine has
+            no usable OpenGL.
     """
 
     def __init__(self, env: gym.Env, renderer: Renderer) -> None:
         self._env: Any = env.unwrapped
         self._renderer = renderer
         self._callback: Callable[[], object] | None = getattr(self._env, "_render_callback", None)
-        self._camera = _free_camera(renderer.camera)
         self._option = _visual_options(self._env)
         self._perturbation = mujoco.MjvPerturb()
         self._uploaded: UploadedModel | None = None
@@ -58,58 +57,106 @@ class EnvView:
         self._unsure = True
 
     def render(self) -> np.ndarray:
-        """Render the current state of the environment.
+        """Render the current state of the environment from the first camera, without depth.
 
         Returns:
             As `Renderer.draw`.
         """
+        with self._current() as (model, data):
+            self._look(model, data, self._sights[0])
+            assert self._uploaded is not None
+            return self._renderer.draw(self._scene, self._uploaded)
+
+    def render_into(self, frame: np.ndarray) -> None:
+        """Render the current state from all cameras into `frame`, uint8 (channels, H, W).
+
+        The channels are those of a time step, in the order of `Enviroment.cameras`.
+        """
+        # (cameras * channels, H, W) -> (cameras, channels, H, W), without a copy
+        parts = frame.reshape(len(self._sights), -1, *frame.shape[1:])
+        with self._current() as (model, data):
+            for sight, part in zip(self._sights, parts, strict=True):
+                self._look(model, data, sight)
+                assert self._uploaded is not None
+                self._renderer.draw_channels(self._scene, self._uploaded, part)
+
+    @contextlib.contextmanager
+    def _current(self) -> Iterator[tuple[mujoco.MjModel, mujoco.MjData]]:
+        """Bring OpenGL's memory up to date, and return the model and the data to be drawn."""
         model, data = self._env.model, self._env.data
         if model is not self._model:
             self._follow(model)
-        if self._callback is None:
-            return self._draw(model, data)
-        if self._kept is None or self._kept.data is not data:
-            self._kept = _Kept(model, data)
-        with self._kept.undisturbed():
-            self._kept.call(self._callback)
-            return self._draw(model, data)
+        with contextlib.ExitStack() as stack:
+            if self._callback is not None:
+                if self._kept is None or self._kept.data is not data:
+                    self._kept = _Kept(model, data)
+                stack.enter_context(self._kept.undisturbed())
+                self._kept.call(self._callback)
+            if self._unsure or self._glance.sees_change():
+                self._uploaded = self._renderer.upload(model, self._uploaded)
+                self._glance.remember()
+                self._unsure = False
+            if not data.xquat[0, 0]:  # of the world's body: 1 as soon as positions are computed
+                data = _placed(model, data)
+            yield model, data
 
     def _follow(self, model: mujoco.MjModel) -> None:
         """Use a new model of the environment from now on."""
-        track = self._renderer.camera.track
         self._model = model
-        self._tracked = None if track is None else find_body(model, track)
+        self._sights = [_Sight(camera, model) for camera in self._renderer.cameras]
         self._scene = self._renderer.new_scene(model, _geom_count(model))
         self._uploaded = self._renderer.upload(model, self._uploaded)
         self._glance = Glance(model)
         self._kept: _Kept | None = None
         self._unsure = False
 
-    def _draw(self, model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-        if self._unsure or self._glance.sees_change():
-            self._uploaded = self._renderer.upload(model, self._uploaded)
-            self._glance.remember()
-            self._unsure = False
-        if not data.xquat[0, 0]:  # of the world's body: 1 as soon as positions are computed
-            data = _placed(model, data)
-        if self._tracked is not None:
-            # Not MuJoCo's own tracking camera: it follows smoothly, so a frame would depend on
-            # earlier ones.
-            lookat = self._renderer.camera.lookat
-            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + lookat[:2]
-        self._update_scene(model, data)
+    def _look(self, model: mujoco.MjModel, data: mujoco.MjData, sight: _Sight) -> None:
+        """Make the scene that a camera sees."""
+        camera = sight.at(data)
+        self._update_scene(model, data, camera)
         while self._scene.ngeom == self._scene.maxgeom:  # the scene may have been too small
             self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
-            self._update_scene(model, data)
-        assert self._uploaded is not None
-        return self._renderer.draw(self._scene, self._uploaded)
+            self._update_scene(model, data, camera)
 
-    def _update_scene(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+    def _update_scene(
+        self, model: mujoco.MjModel, data: mujoco.MjData, camera: mujoco.MjvCamera
+    ) -> None:
         mujoco.mjv_updateScene(
-            *(model, data, self._option, self._perturbation, self._camera),
+            *(model, data, self._option, self._perturbation, camera),
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
+
+
+class _Sight:
+    """A camera in a model.
+
+    Raises:
+        UserError: the model lacks the camera, or the body that it tracks.
+    """
+
+    def __init__(self, camera: AnyCamera, model: mujoco.MjModel) -> None:
+        self._camera = mujoco.MjvCamera()
+        self._tracked: int | None = None
+        if not isinstance(camera, Camera):
+            self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+            self._camera.fixedcamid = find_camera(model, camera.name)
+            return
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FREE
+        self._camera.distance = camera.distance
+        self._camera.lookat[:] = camera.lookat
+        self._camera.azimuth, self._camera.elevation = camera.azimuth, camera.elevation
+        self._lookat = camera.lookat
+        if camera.track is not None:
+            self._tracked = find_body(model, camera.track)
+
+    def at(self, data: mujoco.MjData) -> mujoco.MjvCamera:
+        """Return MuJoCo's camera for the current positions."""
+        if self._tracked is not None:
+            # Not MuJoCo's own tracking camera: it follows smoothly, so a frame would depend on
+            # earlier ones.
+            self._camera.lookat[:2] = data.xpos[self._tracked, :2] + self._lookat[:2]
+        return self._camera
 
 
 class _Kept:
@@ -156,6 +203,12 @@ class _Kept:
                 np.copyto(array, copied)
 
 
+def check_cameras(cameras: tuple[AnyCamera, ...], model: mujoco.MjModel) -> None:
+    """Raise UserError if the model lacks a camera, or the body that a camera tracks."""
+    for camera in cameras:
+        _Sight(camera, model)
+
+
 def _buffer(data: mujoco.MjData) -> list[np.ndarray]:
     """Return the arrays that MuJoCo keeps from step to step.
 
@@ -184,15 +237,6 @@ def _geom_count(model: mujoco.MjModel) -> int:
     """Return how many geoms a scene of the model may have, including sites and tendons."""
     things = model.ngeom + model.nsite + model.nskin + model.nflex
     return _SPARE_GEOMS + things + 2 * model.nwrap + _SLACK_SEGMENTS * model.ntendon
-
-
-def _free_camera(camera: Camera) -> mujoco.MjvCamera:
-    free = mujoco.MjvCamera()
-    free.type = mujoco.mjtCamera.mjCAMERA_FREE
-    free.distance = camera.distance
-    free.lookat[:] = camera.lookat
-    free.azimuth, free.elevation = camera.azimuth, camera.elevation
-    return free
 
 
 def _visual_options(env: Any) -> mujoco.MjvOption:

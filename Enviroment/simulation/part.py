@@ -206,8 +206,8 @@ class Part:
         self._renderer = None
         self._views: list[EnvView] = []  # one per environment; empty if nothing is rendered
         if layout.quality is not None:
-            assert task.camera is not None  # checked by `make_env`
-            self._renderer = Renderer(task.camera, *task.frame_size, layout.quality, task.grayscale)
+            drawn = (*task.frame_size, layout.quality, task.grayscale, task.depth)
+            self._renderer = Renderer(task.cameras, *drawn)
             self._views = [EnvView(env, self._renderer) for env in self._envs]
 
     def reset(self) -> None:
@@ -326,11 +326,8 @@ class Part:
         self._begin(row, env)
 
     def _draw(self, row: int, frames: np.ndarray) -> None:
-        if not self._views:
-            return
-        picture = self._views[row - self._rows.start].render()
-        # (channels, H, W)
-        frames[row] = picture if self._task.grayscale else picture.transpose(2, 0, 1)
+        if self._views:
+            self._views[row - self._rows.start].render_into(frames[row])  # (channels, H, W)
 
     def _expect_changes(self, row: int) -> None:
         """Note that the model of the environment in this row may look different from now on."""

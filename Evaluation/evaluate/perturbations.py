@@ -24,9 +24,17 @@ Perturbation = Callable[[DictObs, np.ndarray], DictObs]
 # -- functions of arrays -------------------------------------------------------------------------
 
 
-def scale_brightness(frames: np.ndarray, factor: float) -> np.ndarray:
-    """Multiply uint8 frames of any shape by `factor`, rounded and clipped to [0, 255]."""
-    return np.clip(np.rint(frames * np.float32(factor)), 0, 255).astype(np.uint8)
+def scale_brightness(
+    frames: np.ndarray, factor: float, channels: np.ndarray | None = None
+) -> np.ndarray:
+    """Multiply uint8 frames by `factor`, rounded and clipped to [0, 255].
+
+    Args:
+        channels: bool (channels,), those to change of frames `(..., channels, H, W)`; default: all,
+            of any shape.
+    """
+    scaled = np.clip(np.rint(frames * np.float32(factor)), 0, 255).astype(np.uint8)
+    return scaled if channels is None else np.where(channels[:, None, None], scaled, frames)
 
 
 def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:

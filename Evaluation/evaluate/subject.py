@@ -28,7 +28,7 @@ from Evaluation.evaluate.subject_flags import TeacherFlags
 from Evaluation.runs import Run, read_run
 from Evaluation.tool import print_note
 from Models.bundle import read_bundle
-from Models.student.bundle import load_student
+from Models.student.bundle import camera_set_of, load_student
 from Models.student.policy import FrozenNormaliser, StudentPolicy
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
@@ -182,12 +182,15 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
     student = load_student(bundle)
     description = read_bundle(bundle, "student")[1]
     task = with_package(task_of(description), env_id)
-    changes: dict[str, Any] = {}
     frame = student.all_groups().spaces.get(FRAME)
     if frame is not None and frame.shape is not None:
-        changes["frame_size"] = frame.shape[1:]  # of (stack * channels, H, W)
-        changes["frame_interval"] = description.get("frame_interval", task.frame_interval)
-    return Subject(folder, bundle, student, description, run, dataclasses.replace(task, **changes))
+        frames = camera_set_of(description)
+        if frames is None:
+            interval = description.get("frame_interval", task.frame_interval)
+            size: Any = frame.shape[1:]  # of (stack * channels, H, W)
+            frames = dataclasses.replace(task.camera_set, size=size, interval=interval)
+        task = task.seen_by(frames)
+    return Subject(folder, bundle, student, description, run, task)
 
 
 def find_teacher(subject: Subject, given: Path | None) -> ReferenceTeacher | None:

@@ -20,7 +20,9 @@ from gymnasium import spaces
 from Common.errors import UserError
 from Common.files.durable import write_file
 from Enviroment.action_range import action_range
+from Enviroment.cameras import describe_cameras
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
+from Enviroment.tasks import Task
 from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.export.formats import Format
 from Evaluation.tool import print_note
@@ -114,8 +116,9 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
         `task`, `student_sha256` of the bundle, `family` of its distribution, `inputs` in order
         with type and shape (without the batch), `output` with the actions' bounds or number,
         `precision` of the convolutions in the file; with frames, `frame_stack`, `frame_interval`
-        in env steps, `frame_channels` and `camera`; with proprioception, `proprio`, ranges of the
-        task's state.
+        in env steps, `frame_channels` and their `frame_order` in one time step, `camera` (a list
+        for several) and, with depth, its `depth_range` in metres; with proprioception, `proprio`,
+        ranges of the task's state.
     """
     task, student = subject.task, subject.student
     shapes = {name: list(space.shape or ()) for name, space in subject.groups.items()}
@@ -139,8 +142,13 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
         about["frame_stack"] = str(shapes[FRAME][0] // channels)
         about["frame_interval"] = str(task.frame_interval)
         about["frame_channels"] = str(channels)
-        if task.camera is not None:
-            about["camera"] = json.dumps(task.camera.described())
+        about["frame_order"] = json.dumps(_frame_order(task))
+        if task.cameras:
+            about["camera"] = json.dumps(describe_cameras(task.camera))
+        if task.depth is not None:
+            about["depth_range"] = json.dumps([task.depth.near, task.depth.far])
+        if student.config.camera_channels:
+            about["camera_encoders"] = "separate"
         if subject.blind:
             about["blind"] = "true"
     else:
@@ -148,6 +156,16 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
     if PROPRIO in inputs:
         about["proprio"] = json.dumps(task.proprio)
     return about
+
+
+def _frame_order(task: Task) -> list[str]:
+    """Return the names of the channels of one time step, such as `top red`."""
+    colours = ("red", "green", "blue") if task.camera_set.rgb else ("gray",)
+    return [
+        name
+        for view in task.camera_set.views()
+        for name in ([view.title] if view.is_depth else [f"{view.title} {c}" for c in colours])
+    ]
 
 
 def _check(subject: Subject, format_: Format, run: Runner) -> str:

@@ -12,6 +12,7 @@ from Evaluation.plots.picture import write_picture
 
 _HEIGHT = 384  # approximate height of a video in pixels
 _MOMENTS = 6
+_SIDE, _GAP = 1.9, 0.1  # inches, of a picture and between two
 _COLOUR = np.array([213, 94, 0], np.float32)  # Okabe and Ito's vermilion, on gray frames
 
 
@@ -41,7 +42,9 @@ class Pictures:
 def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
     """Draw steps of an episode: the frame, the saliency as dark on white, and the overlay."""
     moments = np.unique(np.linspace(0, len(pictures) - 1, _MOMENTS).astype(int))
-    figure = Figure(figsize=(1.9 * len(moments), 6.0), layout="constrained")
+    _, h, w, _ = pictures.frames.shape
+    height = 3 * (_SIDE * min(1.0, h / w) + _GAP)  # several cameras make wide frames
+    figure = Figure(figsize=(_SIDE * len(moments), height), layout="constrained")
     grid = figure.subplots(3, len(moments), squeeze=False)
     for column, t in zip(grid.T, moments, strict=True):
         column[0].imshow(pictures.frames[t], interpolation="nearest")

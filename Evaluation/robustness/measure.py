@@ -17,7 +17,7 @@ from rich.table import Table
 from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Enviroment import seeds
-from Enviroment.observations import FRAME, PROPRIO
+from Enviroment.observations import FRAME, PROPRIO, colour_channels
 from Evaluation.evaluate.episodes import EpisodeStats, run_episodes, skill
 from Evaluation.evaluate.figures import has_skill
 from Evaluation.evaluate.perturbations import (
@@ -55,7 +55,8 @@ class Disturbance:
 
 
 def _brightness(subject: Subject, factor: float) -> Perturbation:
-    return on_group(FRAME, lambda frames: scale_brightness(frames, factor))
+    colour = colour_channels(subject.task)  # the brightness of a scene changes no distance
+    return on_group(FRAME, lambda frames: scale_brightness(frames, factor, colour))
 
 
 def _camera_shift(subject: Subject, pixels: float) -> Perturbation:

@@ -19,7 +19,7 @@ from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Common.errors import UserError
 from Common.files.durable import writing
-from Enviroment.observations import FRAME
+from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Obs, run_episodes
 from Evaluation.evaluate.subject import Subject, open_subject
@@ -56,16 +56,22 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
     subject.check_uses_frames()
     with torch_threads(flags.threads or subject.threads):
         obs = _play(subject, seed)
-        gradients = saliency(subject.student, obs)
-    pictures = Pictures(newest_frames(obs[FRAME], subject.task), _scaled(gradients))
+        gradients = saliency(subject.student, obs, subject.task)
+    pictures = Pictures(newest_pictures(obs[FRAME], subject.task), _scaled(gradients))
     folder = flags.output or subject.diagnostics
     video, picture = folder / SALIENCY_VIDEO, folder / SALIENCY_PICTURE
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}")
+        draw_moments(pictures, picture, f"{subject.task.name}, seed {seed}{_titles(subject.task)}")
         _write_video(pictures, subject.task, video)
     print(f"Written to {video} and {picture}")
     return video, picture
+
+
+def _titles(task: Task) -> str:
+    """Return the names of the pictures side by side, for the title; empty for a single one."""
+    titles = [view.title for view in task.camera_set.views()]
+    return f" ({', '.join(titles)})" if len(titles) > 1 else ""
 
 
 def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
@@ -86,29 +92,32 @@ def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
     return {group: np.stack([obs[group] for obs in seen]) for group in subject.groups}
 
 
-def saliency(student: StudentPolicy, obs: Mapping[str, np.ndarray]) -> np.ndarray:
+def saliency(
+    student: StudentPolicy, obs: Mapping[str, np.ndarray], task: Task | None = None
+) -> np.ndarray:
     """Return how strongly the action depends on each pixel of an observation.
 
-    sqrt(sum_a sum_c (d out_a / d frame_c)^2), over the outputs a and the channels c of the stack;
-    out is the mean of a Gaussian's raw action, or the log-probability of the most probable discrete
-    actions.
+    sqrt(sum_a sum_c (d out_a / d frame_c)^2), over the outputs a and the channels c of the stack,
+    of each camera's colour and depth apart; out is the mean of a Gaussian's raw action, or the
+    log-probability of the most probable discrete actions.
 
     Args:
         obs: the groups that the student observes, `(B, ...)`.
+        task: its cameras; None: a single picture.
 
     Returns:
-        `(B, H, W)`, for pixel values from 0 to 255.
+        `(B, H, views * W)`, side by side as in `newest_pictures`, for pixel values from 0 to 255.
     """
     parts = [slice(at, at + _BATCH) for at in range(0, len(obs[FRAME]), _BATCH)]
     return np.concatenate(
         [
-            _saliency(student, {g: torch.as_tensor(array[part]) for g, array in obs.items()})
+            _saliency(student, {g: torch.as_tensor(array[part]) for g, array in obs.items()}, task)
             for part in tracked(parts, len(parts), "batches", "gradients")
         ]
     )
 
 
-def _saliency(student: StudentPolicy, obs: dict[str, Tensor]) -> np.ndarray:
+def _saliency(student: StudentPolicy, obs: dict[str, Tensor], task: Task | None) -> np.ndarray:
     frames = obs[FRAME].float().requires_grad_()  # (B, channels, H, W)
     outputs = _outputs(student.distribution({**obs, FRAME: frames}))  # (B, A)
     squares = torch.zeros_like(frames)
@@ -116,7 +125,12 @@ def _saliency(student: StudentPolicy, obs: dict[str, Tensor]) -> np.ndarray:
         # Each output depends only on its own observation, so the sum does not mix gradients.
         (gradient,) = torch.autograd.grad(outputs[:, i].sum(), frames, retain_graph=True)
         squares += gradient.square()
-    return squares.sum(dim=1).sqrt().numpy()  # (B, H, W)
+    if task is None:
+        return squares.sum(dim=1).sqrt().numpy()  # (B, H, W)
+    seen = task.camera_set
+    steps = squares.unflatten(1, (-1, seen.channels))  # (B, stack, channels, H, W)
+    views = [steps[:, :, view.channels].sum(dim=(1, 2)).sqrt() for view in seen.views()]
+    return torch.cat(views, dim=-1).numpy()  # (B, H, views * W)
 
 
 def _outputs(dist: Distribution) -> Tensor:
@@ -124,13 +138,6 @@ def _outputs(dist: Distribution) -> Tensor:
     if isinstance(dist, DiagGaussian):
         return dist.mean
     return dist.log_prob(dist.mode())[:, None]
-
-
-def newest_frames(stacks: np.ndarray, task: Task) -> np.ndarray:
-    """Return the newest frame of each stack: `(T, stack * channels, H, W)` -> `(T, H, W, 3)`."""
-    if task.grayscale:
-        return np.repeat(stacks[:, -1, :, :, None], 3, axis=3)
-    return stacks[:, -3:].transpose(0, 2, 3, 1)
 
 
 def _scaled(gradients: np.ndarray) -> np.ndarray:

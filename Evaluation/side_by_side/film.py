@@ -134,7 +134,7 @@ def _players(flags: SideBySideFlags) -> list[Player]:
         each = ", ".join(f"{path} has {task}" for task, path in tasks.items())
         raise UserError(f"A video shows a single task, but {each}.")
     task = subjects[0].task
-    if task.camera is None and not task.is_game:
+    if not task.has_frames:
         raise UserError(f"{task.name} has no camera and cannot be filmed.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]

@@ -24,6 +24,8 @@ class EncoderSettings:
     pooling: int  # side of the grid to which features are averaged
     fully_connected: int  # units of a layer on the flattened convolutions; 0: use `pooling`
     precision: str  # of the convolutions: float32 or bfloat16
+    # Channels of each camera in one time step, for an encoder per camera; (): one for all cameras
+    camera_channels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Common.files.typed_json import typed
+from Enviroment.cameras import CameraSet
 from Enviroment.observations import FRAME
 from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -33,6 +34,7 @@ _NOTES: dict[str, Any] = {
     **dict.fromkeys(("blind", "critic"), bool),
     **dict.fromkeys(("frame_interval", "threads", "id_seed"), int),
     **dict.fromkeys(("training", "custom_task"), dict[str, Any]),
+    "camera_set": CameraSet,  # missing in older bundles, whose frames are as the task has them
 }
 _MOST = {"frame_interval": 1024, "threads": 4096}  # valid from 1 to this
 
@@ -84,6 +86,15 @@ def save_student(
 def has_critic(description: Mapping[str, Any]) -> bool:
     """Return whether a student's bundle holds its critic."""
     return description.get("critic", True)
+
+
+def camera_set_of(description: Mapping[str, Any]) -> CameraSet | None:
+    """Return the frames of a student by its description, which was checked on loading.
+
+    None: it observes the state, or its bundle is older and its frames are as the task has them.
+    """
+    given = description.get("camera_set")
+    return None if given is None else CameraSet.from_json(given)
 
 
 def load_student(folder: Path | str, device: torch.device | str = "cpu") -> StudentPolicy:

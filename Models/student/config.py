@@ -13,7 +13,7 @@ from Models.families import FAMILY_NAMES
 from Models.networks.encoders import ENCODERS, EncoderSettings
 from Models.networks.limits import check_activation, check_layers
 
-_MAX_POOLING, _MAX_LOG_STD = 256, 100.0
+_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS = 256, 100.0, 8
 MODES = ("State", *ENCODERS)
 
 
@@ -35,6 +35,8 @@ class StudentConfig:
     fully_connected: int = 0  # units of a layer on the flattened convolutions; 0: use `pooling`
     separate_critic: bool = False  # the critic has its own encoder of frames
     std_by_state: bool = True  # False: one state-independent standard deviation per action
+    # Channels of each camera in one time step, for an encoder per camera; (): one for all cameras
+    camera_channels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -61,6 +63,13 @@ class StudentConfig:
             )
         if self.mode != "State" and ENCODERS[self.mode].needs_units and not self.fully_connected:
             raise UserError(f"Mode {self.mode} needs fully_connected units, such as 64.")
+        cameras = self.camera_channels
+        wrong = len(cameras) > _MAX_CAMERAS or min(cameras, default=1) < 1
+        if wrong or (cameras and self.mode == "State"):
+            raise UserError(
+                f"`camera_channels` {cameras!s:.80}: mode {self.mode} cannot have an "
+                "encoder for each camera with that many channels."
+            )
         check_layers(self.head, self.critic_head or ())
         check_layers(*((n,) for n in (self.proprio_features, self.fully_connected) if n))
         frames_only = self.groups == (FRAME,)
@@ -93,7 +102,9 @@ class StudentConfig:
     @property
     def encoder(self) -> EncoderSettings:
         """Settings of the encoder."""
-        return EncoderSettings(self.pooling, self.fully_connected, self.precision)
+        return EncoderSettings(
+            self.pooling, self.fully_connected, self.precision, self.camera_channels
+        )
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -17,7 +17,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from Enviroment.observations import FRAME
-from Models.networks.impala import ImpalaEncoder, convolve
+from Models.networks.impala import Encoder, ImpalaEncoder, convolve
+from Models.networks.per_camera import PerCamera
 from Models.student.policy import StudentPolicy
 
 ACTION = "action"  # name of the output
@@ -59,10 +60,12 @@ class Deployed(nn.Module):
         encoder = getattr(deployed.student, "encoder", None)
         if encoder is None:  # a student of the state
             return deployed
-        encoder.precision = "float32"
-        if isinstance(encoder, ImpalaEncoder):
-            frame = deployed.student.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
-            portable = PortableEncoder(encoder, frame.shape[1:])
+        frame = deployed.student.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
+        if isinstance(encoder, PerCamera):
+            for i, part in enumerate(encoder.encoders):
+                encoder.encoders[i] = _portable_encoder(part, frame.shape[1:])
+        else:
+            portable = _portable_encoder(encoder, frame.shape[1:])
             deployed.student.encoder = portable  # pyright: ignore[reportAttributeAccessIssue]
         return deployed
 
@@ -114,6 +117,13 @@ class PortableEncoder(nn.Module):
         x = convolve(frames, lambda x: F.relu(self.sequences(x)), "float32")
         # (p, h) @ (B, C, h, w) @ (w, p) -> (B, C, p, p) -> (B, features_dim)
         return (self.rows @ x @ self.columns).flatten(1)
+
+
+def _portable_encoder(encoder: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """Return an encoder of one camera in float32, for frames of one size."""
+    assert isinstance(encoder, Encoder)
+    encoder.precision = "float32"
+    return PortableEncoder(encoder, size) if isinstance(encoder, ImpalaEncoder) else encoder
 
 
 def pooling_matrix(size: int, cells: int) -> Tensor:

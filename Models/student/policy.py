@@ -24,8 +24,8 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
-from Models.networks.encoders import ENCODERS
 from Models.networks.layers import activation_class, mlp
+from Models.networks.per_camera import make_encoder
 from Models.student.config import MODES, StudentConfig
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
@@ -139,10 +139,9 @@ class StudentPolicy(ActorCriticPolicy):
         # Resolved once, so that the bundle records the precision of training.
         self.config = config = computed_on(self.config, get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
-        make = ENCODERS[config.mode].make
-        self.encoder = make(frame.shape, config.encoder)
+        self.encoder = make_encoder(config.mode, frame.shape, config.encoder)
         if config.separate_critic:
-            self.critic_encoder = make(frame.shape, config.encoder)
+            self.critic_encoder = make_encoder(config.mode, frame.shape, config.encoder)
         if not config.proprio_features:
             return self.encoder.features_dim
         self.proprio_net = nn.Sequential(

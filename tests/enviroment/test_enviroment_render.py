@@ -29,7 +29,7 @@ SEEN = [TASKS[name] for name in MEASURED_DIFFERENCE]
 def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym.Env:
     """Gymnasium's environment with the task's camera, some random steps into an episode."""
     camera = task.camera
-    assert camera is not None
+    assert isinstance(camera, Camera)
     lookat = np.array(camera.lookat)
     if camera.track is not None and render_mode is not None:
         # Gymnasium's free camera stays where it is set up: where the body will have come to.
@@ -60,7 +60,7 @@ def make_scene(task: Task, render_mode: str | None = None, seed: int = 0) -> gym
 
 
 def camera_of(task: Task) -> Camera:
-    assert task.camera is not None
+    assert isinstance(task.camera, Camera)
     return task.camera
 
 

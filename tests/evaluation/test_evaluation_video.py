@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from Common.errors import UserError
 from Enviroment.make import make_env, make_state_env
-from Enviroment.tasks import TASKS
+from Enviroment.tasks import TASKS, Camera
 from Evaluation import video
 from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Evaluation.gif import write_gif
@@ -86,7 +86,7 @@ def decode(path):
 
 def gymnasium_episode(seed):
     """Return, first picture and last picture."""
-    assert TASK.camera is not None
+    assert isinstance(TASK.camera, Camera)
     camera = dataclasses.asdict(TASK.camera) | {"lookat": np.array(TASK.camera.lookat)}
     camera.pop("track", None)  # of ours alone
     env = gym.make(

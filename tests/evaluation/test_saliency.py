@@ -9,10 +9,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from Enviroment.observations import newest_pictures
 from Enviroment.tasks import TASKS
 from Evaluation.plots.saliency_picture import Pictures, draw_moments
 from Evaluation.saliency.__main__ import SaliencyFlags
-from Evaluation.saliency.show import newest_frames, saliency, show_saliency
+from Evaluation.saliency.show import saliency, show_saliency
 from Evaluation.tool import run_tool
 from Models.distributions import Categorical, DiagGaussian
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -96,9 +97,9 @@ def test_saliency_of_a_student_agrees_with_finite_differences():
 
 def test_the_newest_frame_is_gray_or_in_colour():
     stacks = np.arange(12).reshape(1, 12, 1, 1).astype(np.uint8)
-    assert newest_frames(stacks, TASKS["Pusher"])[0, 0, 0].tolist() == [11, 11, 11]
+    assert newest_pictures(stacks, TASKS["Pusher"])[0, 0, 0].tolist() == [11, 11, 11]
     colour = TASKS["Miner"]
-    assert newest_frames(stacks, colour)[0, 0, 0].tolist() == [9, 10, 11]
+    assert newest_pictures(stacks, colour)[0, 0, 0].tolist() == [9, 10, 11]
 
 
 def test_what_counts_is_coloured_and_what_does_not_stays_as_it_is():

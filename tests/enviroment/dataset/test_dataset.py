@@ -24,7 +24,7 @@ from Enviroment.dataset.format import (
 )
 from Enviroment.dataset.reader import TeacherDataset, resolve_dataset
 from Enviroment.dataset.shards import Column
-from Enviroment.tasks import get_task
+from Enviroment.tasks import Camera, get_task
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher, save_teacher
 from tests.support.tiny_dataset import LONGEST, TASK, ArithmeticTeacher, collect_tiny
@@ -156,7 +156,7 @@ def test_another_task_or_frame_size_is_refused(folder):
         TeacherDataset.open(folder, replace(TASK, frame_size=(16, 32)))
     with pytest.raises(UserError, match=r"(?s)name: Reacher, wanted Other"):
         TeacherDataset.open(folder, replace(TASK, name="Other"))
-    assert TASK.camera is not None
+    assert isinstance(TASK.camera, Camera)
     camera = replace(TASK.camera, distance=9.0)
     with pytest.raises(UserError, match="camera"):
         TeacherDataset.open(folder, replace(TASK, camera=camera))

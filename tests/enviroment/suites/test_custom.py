@@ -23,15 +23,14 @@ from Distillation.camera_preview import write_preview
 from Distillation.custom_run import main_custom
 from Enviroment.custom import (
     custom_task,
-    default_view,
     describe_custom,
     named_task,
-    parse_camera,
     parse_ranges,
     task_of,
     with_package,
 )
 from Enviroment.dataset.format import describe_task, described_task
+from Enviroment.drawing.camera_text import default_view, parse_camera
 from Enviroment.make import make_env, make_state_env
 from Enviroment.simulation.part import make_simulation
 from Enviroment.tasks import TASKS, Camera
