@@ -12,7 +12,6 @@ from Algorithm.on_policy.ppd import PPD
 from Common.device import upload
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
-from Models.student import config as student_config
 from Models.student import policy as student
 from Models.student.policy import StudentPolicy
 from tests.support.tiny_teacher import tiny_teacher
@@ -33,7 +32,7 @@ def test_a_student_computes_in_what_is_fastest_on_its_own_device(
 ) -> None:
     """Not on the card that the machine has, where the training does not use it."""
     precisions = {"cuda": "bfloat16", "cpu": "float32"}
-    monkeypatch.setattr(student_config, "fastest_precision", lambda device: precisions[device.type])
+    monkeypatch.setattr(student, "fastest_precision", lambda device: precisions[device.type])
     monkeypatch.setattr(student, "get_device", lambda _: torch.device("cuda"))
     task = dataclasses.replace(TASKS["Pusher"], frame_size=(16, 16))
     env = make_env(task, 1, 0, workers="serial", blind=True)

@@ -13,9 +13,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from Enviroment.tasks import get_task
-from Evaluation import side_by_side
+from Evaluation.side_by_side import film as side_by_side
 from Evaluation.side_by_side.__main__ import SideBySideFlags
-from Evaluation.side_by_side.film import film
 
 COINRUN = get_task("CoinRun")
 STEPS = 15
@@ -89,7 +88,7 @@ def test_a_game_is_filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(side_by_side, "open_subject", lambda path, env_id: subject)
     monkeypatch.setattr(side_by_side, "find_teacher", lambda *_: taught)
     monkeypatch.setattr(side_by_side, "make_env", Game)
-    film(SideBySideFlags((tmp_path,), height=64, output=tmp_path / "out.mp4"))
+    side_by_side.film(SideBySideFlags((tmp_path,), height=64, output=tmp_path / "out.mp4"))
     described = json.loads((tmp_path / "out.json").read_text())
     assert described["players"] == [
         {"name": "Teacher", "return": 3.0 * STEPS},

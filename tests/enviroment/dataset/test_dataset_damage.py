@@ -263,7 +263,7 @@ def test_collect_missing_goes_on_with_what_a_stopped_run_left(
 
 _FULL_AFTER_ONE = """
 import resource, sys
-from Distillation import run
+from Distillation import command
 from Distillation.starting import teacher_data
 from Enviroment.dataset import collect as collection
 collection._SHARD_BYTES = int(sys.argv.pop(1))
@@ -276,7 +276,7 @@ def until_the_disk_is_full(*arguments, progress, **settings):
     return collect(*arguments, progress=then, **settings)
 
 teacher_data.collect = until_the_disk_is_full
-run.main("Pusher")
+command.main("Pusher")
 """
 
 
