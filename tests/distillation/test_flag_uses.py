@@ -44,7 +44,7 @@ def test_the_table_has_every_flag() -> None:
         ("--Dagger_phase --dataset none --optimization_steps 3", "optimization_steps"),
         ("--Dagger_phase --init_from R", "init_from"),
         ("--PPD --final_lambda 3", "final_lambda"),
-        ("--PPD --loss_type KL --alpha 0.6", "loss_type alpha"),
+        ("--PPD --loss_type MSE --alpha 0.6", "loss_type alpha"),
         ("--PPD --init_from R --pooling 1", "pooling"),
         ("--Sdistillation --PPD_parameter 50 --num_epochs 9", "PPD_parameter num_epochs"),
         ("--Tdistillation --batch_size 4 --clip_range 0.1", "batch_size clip_range"),

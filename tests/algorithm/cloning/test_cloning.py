@@ -172,7 +172,7 @@ def test_training_batches_are_augmented_and_nothing_else() -> None:
     # One batch by hand, augmented by the same draws.
     policy = student("ImpaalaSmall")
     model, recorder = cloning(policy, augmentation=SHIFT, gradient_steps=1, loss_type="NLL")
-    plain, _ = cloning(student("ImpaalaSmall"))
+    plain, _ = cloning(student("ImpaalaSmall"), loss_type="NLL")
     assert model.validate() == plain.validate()
     training, _ = split_episodes(MemoryData(), 0.1, 3)
     twin = PrioritisedReplay(len(training), ReplayConfig(), 3)
