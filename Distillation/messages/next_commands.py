@@ -53,7 +53,7 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, str]) -> lis
     script = f"Distillation/{task.script}".split()
     if task.custom:
         script = [script[0], *(word for name in own for word in (f"--{name}", own[name]))]
-    values, defaults = flag_values(flags), default_values(task, method)
+    values, defaults = flag_values(flags), default_values(task, (method,))
     changed = {
         name: values[name]
         for name in (*kept, *_TEACHER, *_MACHINE)
