@@ -50,7 +50,7 @@ def test_values_are_those_in_force(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(default: 6912)" in shown["eval_every"]
     assert "weight of the KL to the teacher" in shown["PPD_parameter"]  # the help text is kept
     cloning = entries(help_text(capsys, ["--BC_phase", "--help"]))
-    assert "(default: 1000)" in cloning["eval_every"]
+    assert "(default: 400)" in cloning["eval_every"]
 
 
 def test_help_all_and_help_without_a_method_list_everything(
