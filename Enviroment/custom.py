@@ -25,7 +25,7 @@ from Common.files.typed_json import typed
 from Enviroment.drawing.renderer import find_body
 from Enviroment.simulation.part import make_simulation
 from Enviroment.simulation.snapshots import find_time_limit
-from Enviroment.task import Camera, Task
+from Enviroment.task import RECORDED, Camera, Task
 from Enviroment.tasks import TASKS, get_task
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` in descriptions of runs and students
@@ -165,6 +165,16 @@ def default_view(
         centre[:2] = 0.0
     x, y, z = (round(float(value), 3) for value in centre)
     return (x, y, z), round(float(distance), 3)
+
+
+def recorded_task(name: str, proprio_dim: int, frame_size: tuple[int, int], **frames: Any) -> Task:
+    """Return a task without an environment: the observations of a robot, known from recordings.
+
+    Args:
+        frames: `grayscale`, `stack` and `frame_interval` of `Task`.
+    """
+    proprio = ((0, proprio_dim),) if proprio_dim else ()
+    return Task(name, RECORDED, None, proprio, None, frame_size, custom=True, **frames)
 
 
 def describe_custom(task: Task) -> dict[str, Any]:
