@@ -10,7 +10,6 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
 from Common.places import RESULTS
-from Common.runs.run_folder import TEACHER
 from Enviroment.task import Task
 from Models.teacher.__main__ import Convert
 from Models.teacher.bundle import save_teacher
@@ -21,7 +20,10 @@ _DIGITS = 12  # of a hash in a folder's name
 
 
 def teacher_bundle(
-    teacher: BaseAlgorithm | Teacher | Path | str, task: Task, vecnormalize: Path | str | None
+    teacher: BaseAlgorithm | Teacher | Path | str,
+    task: Task,
+    vecnormalize: Path | str | None,
+    output: Path | str | None,
 ) -> Path:
     """Return the bundle of a teacher. Write it if it is a model or SB3's zip file.
 
@@ -30,12 +32,18 @@ def teacher_bundle(
 
     Args:
         vecnormalize: statistics for a zip file.
+        output: run folder; bundles are written to `teachers` beside it, or without it to
+            `Results/<task>/Teacher`.
 
     Raises:
         UserError: the agent cannot be a teacher, or statistics are given for something else.
     """
+    parent = RESULTS / task.name / "Teacher"
+    if output is not None:
+        parent = Path(output).absolute().parent / "teachers"
     if isinstance(teacher, str | Path) and Path(teacher).suffix == ".zip":
-        return _of_zip(Path(teacher), task, None if vecnormalize is None else Path(vecnormalize))
+        statistics = None if vecnormalize is None else Path(vecnormalize)
+        return _of_zip(Path(teacher), task, statistics, parent)
     if vecnormalize is not None:
         raise UserError("`vecnormalize` belongs to a zip file: a model or bundle has its own.")
     if isinstance(teacher, str | Path):
@@ -45,24 +53,24 @@ def teacher_bundle(
     if not isinstance(teacher, Teacher):
         raise UserError(f"`teacher` is a {type(teacher).__name__}, not an SB3 model or a path.")
     described = teacher.description
-    folder = _place(task, described.algo, described.identity)
+    folder = parent / _name(described.algo, described.identity)
     if not folder.exists():
         tensors = {name: tensor.cpu() for name, tensor in teacher.state_dict().items()}
         save_teacher(folder, tensors, described, {})
     return folder
 
 
-def _of_zip(path: Path, task: Task, vecnormalize: Path | None) -> Path:
+def _of_zip(path: Path, task: Task, vecnormalize: Path | None, parent: Path) -> Path:
     files = [file for file in (path, vecnormalize) if file is not None]
     if missing := [str(file) for file in files if not file.is_file()]:
         raise UserError(f"There is no file {' and no '.join(missing)}.")
     digest = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-    folder = _place(task, path.stem, digest)
+    folder = parent / _name(path.stem, digest)
     if not folder.exists():
         name = task.env_id if task.custom else task.name
         convert(Convert(str(path), name, folder, vecnormalize), "vision_distillation.distil")
     return folder
 
 
-def _place(task: Task, name: str, digest: str) -> Path:
-    return RESULTS / task.name / "Teacher" / f"{name}_{digest[:_DIGITS]}" / TEACHER
+def _name(agent: str, digest: str) -> str:
+    return f"{agent}_{digest[:_DIGITS]}"

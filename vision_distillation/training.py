@@ -62,7 +62,8 @@ def distil(
             with `camera` and `proprio` as in docs/tasks.md.
         method: a method of the toolkit, such as PPD, DAgger's Dagger_phase or BC_phase.
         teacher: a live SB3 model, its zip file, a teacher, or its bundle; default: the one that is
-            shipped with the task. A model is saved as a bundle in `Results/<task>/Teacher`.
+            shipped with the task. The first two are saved as a bundle, in `teachers` beside
+            `output`, or without it in `Results/<task>/Teacher`.
         vecnormalize: file of `VecNormalize.save`, for a zip file of an agent that was trained with
             one. A live model knows its own.
         verbose: print what the command prints. Progress and warnings are always printed.
@@ -75,7 +76,7 @@ def distil(
     with _in_python(), fields_as_flags(FLAG_NAMES):
         chosen, arguments = _command(task, method, settings)
         if teacher is not None:
-            bundle = teacher_bundle(teacher, chosen, vecnormalize)
+            bundle = teacher_bundle(teacher, chosen, vecnormalize, settings.get("output"))
             arguments += ["--teacher", str(bundle)]
         elif vecnormalize is not None:
             raise UserError("`vecnormalize` belongs to a zip file: give it as `teacher`.")
@@ -121,7 +122,7 @@ def _command(
 def _check_names(settings: Mapping[str, Any], known: set[str]) -> None:
     for name in settings:
         if name in METHODS:
-            raise UserError(f'There is no setting `{name}`: give `method` "{name}".')
+            raise UserError(f"{name} is no setting but a method: give --{name}.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"Did you mean `{near[0]}`?" if near else "docs/distillation.md lists them."
@@ -144,7 +145,7 @@ def _in_python() -> Iterator[None]:
     def setting(match: re.Match[str]) -> str:
         name = match[1].removeprefix("no_")
         if name in METHODS:
-            return f'`method` "{name}"'
+            return f'`method="{name}"`'
         return f"`{name}`" if name in known else match[0]
 
     try:
