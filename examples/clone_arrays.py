@@ -3,8 +3,6 @@
 The recording here is made up: a gripper follows a bright object in the picture of a camera.
 """
 
-import sys
-
 import numpy as np
 
 from vision_distillation import ArraySamples, CloningConfig, clone
@@ -32,4 +30,4 @@ def main(gradient_steps: int = 2_000) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 import onnxruntime
 
-from vision_distillation import make_env
+from vision_distillation import Student, make_env
 
 STUDENT = "Results/Pusher/students/ppd_small"
 EXPORT = ["-m", "Evaluation.export", STUDENT, "--format", "onnx", "--output", "student.onnx"]
@@ -20,7 +20,7 @@ def main(steps: int = 100) -> None:
     about = session.get_modelmeta().custom_metadata_map
     stack, interval = int(about["frame_stack"]), int(about["frame_interval"])
     history = deque(maxlen=(stack - 1) * interval + 1)
-    env = make_env("Pusher", n_envs=1, seed=0)
+    env = make_env(Student.load(STUDENT).task, n_envs=1, seed=0)
     obs, total = env.reset(), 0.0
     for _ in range(steps):
         frame = obs["frame"][0, -1:]  # what a camera would give at every step, (1, H, W)
@@ -33,4 +33,4 @@ def main(steps: int = 100) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

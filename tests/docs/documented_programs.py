@@ -57,7 +57,7 @@ PROGRAMS = (
         after="assert student.task.name == 'Reacher'",
     ),
     Program(
-        "env_id=",
+        'camera="gripper"',
         shorter={
             "their_robots:Reach-v0": "Pusher-v5",
             '"gripper"': '"distance=2"',
