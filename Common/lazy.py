@@ -20,7 +20,12 @@ def lazy(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str]
         package: `__name__` of the package.
         modules: public names by their module, relative to the package.
     """
-    paths = {name: f"{package}.{module}" for module, names in modules.items() for name in names}
+    return lazy_paths(package, {f"{package}.{module}": names for module, names in modules.items()})
+
+
+def lazy_paths(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package, as `lazy`, for modules by their full names."""
+    paths = {name: module for module, names in modules.items() for name in names}
 
     def get(name: str) -> Any:
         if name not in paths:

@@ -37,13 +37,13 @@ def main_custom(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Bad input exits with code 2 and one message on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with exit_with_message(), fields_as_flags(FLAG_NAMES):
-        task, rest = _read_task(arguments)
+        task, rest = read_task(arguments)
         if task is None:
             return
     main(task, rest, ["python", "Distillation/Custom.py", *arguments])
 
 
-def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
+def read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     """Return the task and the remaining flags; None if `--help` or `--look` is complete.
 
     Raises:
@@ -87,6 +87,11 @@ def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
     from Distillation.flags.frames import framed
 
     write_preview(framed(task, flags), path, blind=flags.student.blind)
+
+
+def own_flags() -> tuple[str, ...]:
+    """Return the names of the flags that define a task."""
+    return tuple(a.dest for a in _parser()._actions if a.dest != "look")
 
 
 def _parser() -> argparse.ArgumentParser:

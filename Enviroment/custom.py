@@ -27,7 +27,7 @@ from Enviroment.drawing.camera_text import (
 )
 from Enviroment.simulation.part import make_simulation
 from Enviroment.simulation.snapshots import find_time_limit
-from Enviroment.task import Task
+from Enviroment.task import RECORDED, Task
 from Enviroment.tasks import TASKS, get_task
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` in descriptions of runs and students
@@ -161,6 +161,16 @@ def parse_ranges(text: str) -> tuple[tuple[int, int], ...]:
     if len(set(flat)) < len(flat):
         raise UserError(f"`proprio` {text!r}: its ranges overlap.")
     return tuple(ranges)
+
+
+def recorded_task(name: str, proprio_dim: int, frame_size: tuple[int, int], **frames: Any) -> Task:
+    """Return a task without an environment: the observations of a robot, known from recordings.
+
+    Args:
+        frames: `grayscale`, `stack` and `frame_interval` of `Task`.
+    """
+    proprio = ((0, proprio_dim),) if proprio_dim else ()
+    return Task(name, RECORDED, None, proprio, None, frame_size, custom=True, **frames)
 
 
 def describe_custom(task: Task) -> dict[str, Any]:

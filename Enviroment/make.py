@@ -23,6 +23,7 @@ from Enviroment.observations import STATE, observation_space, state_space
 from Enviroment.simulation.part import Layout, make_simulation
 from Enviroment.simulation.workers import WorkerKind, make_workers
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
+from Enviroment.task import RECORDED
 from Enviroment.tasks import Task, get_task
 from Enviroment.vector import MAX_DIVERGENCES, FrameVecEnv, StateVecEnv
 
@@ -121,6 +122,8 @@ def make_state_env(
 def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int) -> Task:
     """Return the task. Check the arguments that all simulators share."""
     task = get_task(task) if isinstance(task, str) else task
+    if task.env_id == RECORDED:
+        raise UserError(f"{task.name} is known from recordings only: it has no environment.")
     if n_envs < 1:
         raise UserError(f"`n_envs` {n_envs}: at least one environment is needed.")
     if seed < 0:

@@ -20,6 +20,7 @@ FRAME, PROPRIO, STATE = "frame", "proprio", "state"  # observation groups
 
 _ENV_ID = re.compile(r"(?:[A-Za-z_]\w*(?:\.\w+)*:)?[\w.-]+(?:/[\w.-]+)?")
 _LONGEST_ID = 200
+RECORDED = "recorded"  # in place of an id: the task is known from recordings only
 _MAX_STATE = 2**20
 # The tasks of a suite share a script; other tasks have their own.
 SUITE_SCRIPTS = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from Common.device import torch_threads
 from Common.errors import UserError
-from Common.places import RESULTS
+from Common.places import RESULTS, SHIPPED
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
 from Evaluation.evaluate.episodes import EpisodeStats, do_nothing, policy_act, run_episodes, skill
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from Evaluation.demo.__main__ import DemoFlags
 
 # The shipped student with the best return, and the teacher that it learned from.
-SHOWN_STUDENT = RESULTS / "Pusher" / "students" / "dagger_small"
-SHOWN_TEACHER = RESULTS / "Pusher" / "teachers" / "ppo"
+SHOWN_STUDENT = SHIPPED / "Pusher" / "students" / "dagger_small"
+SHOWN_TEACHER = SHIPPED / "Pusher" / "teachers" / "ppo"
 _TEACHER, _STUDENT, _BLIND, _NOTHING = "teacher", "student", "blind student", "does nothing"
 _COLUMNS = ("return", "success", "distance", "skill")  # of the table, as in `METRICS`
 _ENVS = 10  # parallel environments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,38 @@ if TYPE_CHECKING:
 Figures = dict[str, float]
 
 
+@dataclass(frozen=True)
+class Measured:
+    """Figures of a student, and what they are of."""
+
+    figures: Figures
+    subject: Subject
+    differs: str  # how they differ from the evaluation at the end of a run; "" if they do not
+
+
 def evaluate(flags: EvaluateFlags) -> Figures:
     """Evaluate a student, print the table and write the figures.
+
+    Returns:
+        See `measure`.
+
+    Raises:
+        UserError: see `measure`; or packages that `export` needs are not installed.
+    """
+    if flags.export is not None:
+        flags.seed_range()  # raises, before anything is written
+        check_format(flags.export)
+        subject = open_subject(flags.run, flags.env_id)
+        export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
+    measured = measure(flags)
+    _write(measured, flags.output)
+    title = f"The student on {describe_seeds(flags.seed_range())}"
+    Console().print(figures_table(measured.figures, measured.subject.task, title))
+    return measured.figures
+
+
+def measure(flags: EvaluateFlags) -> Measured:
+    """Evaluate a student.
 
     Returns:
         The figures of `figures.evaluate_student` and, if known, `action_accuracy` and `kl` in the
@@ -46,17 +77,13 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         the last digits depend. `stochastic` is present if it is on.
 
     Raises:
-        UserError: there is no student, the seeds are unknown, the given teacher is missing or
-            belongs to another task, or packages that `export` needs are not installed.
+        UserError: there is no student, the seeds are unknown, or the given teacher is missing or
+            belongs to another task.
     """
     episodes = flags.seed_range()
-    if flags.export is not None:
-        check_format(flags.export)
     subject = open_subject(flags.run, flags.env_id)
     if flags.blind:
         subject.check_frames()
-    if flags.export is not None:
-        export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
     threads = flags.threads or subject.threads
     with torch_threads(threads):
         blind = flags.blind or subject.blind
@@ -81,10 +108,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
         "has another teacher": reference is not None and not reference.is_own,
     }
     differs = " and ".join(what for what, does in differences.items() if does)
-    _write(figures, subject, flags.output, differs)
-    title = f"The student on {describe_seeds(episodes)}"
-    Console().print(figures_table(figures, subject.task, title))
-    return figures
+    return Measured(figures, subject, differs)
 
 
 def _is_comparable(reference: ReferenceTeacher, env: VecEnv, subject: Subject, blind: bool) -> bool:
@@ -159,17 +183,14 @@ def _prefixed(prefix: str, figures: Figures) -> Figures:
     return {prefix + name: value for name, value in figures.items()}
 
 
-def _write(figures: Figures, subject: Subject, output: Path | None, differs: str) -> None:
-    """Write to `--output`, or to the run's own file unless that would lose figures.
-
-    Args:
-        differs: how this evaluation differs from the one at the end of a run; "" if it does not.
-    """
+def _write(measured: Measured, output: Path | None) -> None:
+    """Write to `--output`, or to the run's own file unless that would lose figures."""
+    figures, subject = measured.figures, measured.subject
     path = output or subject.folder / FIGURES_FILE
     if output is None:
         if subject.run is None:
             return
-        if reason := differs or _shortcoming(figures, path):
+        if reason := measured.differs or _shortcoming(figures, path):
             print_note(
                 f"{path} is not replaced: this evaluation {reason}. Use --output to write it."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from Common.errors import UserError
-from Common.places import RESULTS
+from Common.places import RESULTS, SHIPPED
 from Common.runs.run_folder import TEACHER
 from Enviroment.tasks import TASKS
 
@@ -14,11 +14,17 @@ _ALGORITHMS = ("ppo", "sac")
 
 
 def shipped_teachers(task_name: str) -> list[Path]:
-    """Return the bundles of a task's teachers, the default one first."""
-    folder = RESULTS / task_name / "teachers"
-    found = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    """Return the bundles of a task's teachers, the default one first.
+
+    One in `Results` of the working directory replaces the installed one of the same name.
+    """
+    found: dict[str, Path] = {}
+    for results in (SHIPPED, RESULTS):
+        folder = results / task_name / "teachers"
+        if folder.is_dir():
+            found |= {path.name: path for path in folder.iterdir() if path.is_dir()}
     first = [name for name in _ALGORITHMS if name in found]
-    return [folder / name for name in (*first, *sorted(set(found) - set(first)))]
+    return [found[name] for name in (*first, *sorted(set(found) - set(first)))]
 
 
 def default_teacher(task_name: str) -> Path:
@@ -27,10 +33,10 @@ def default_teacher(task_name: str) -> Path:
     Raises:
         UserError: there is no teacher. The message has the command to train one.
     """
+    for path in shipped_teachers(task_name):
+        if path.name in _ALGORITHMS:
+            return path
     folder = RESULTS / task_name / "teachers"
-    for algo in _ALGORITHMS:
-        if (folder / algo).is_dir():
-            return folder / algo
     task = TASKS.get(task_name)
     how = "Give the bundle of one (`teacher`)."
     if task is not None:

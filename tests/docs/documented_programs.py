@@ -41,7 +41,62 @@ from Models.teacher import Teacher
 """
 _LEARNED = "assert student.num_timesteps == 128, student.num_timesteps"
 
+_SHORT_RUN = (
+    "num_envs=2, num_steps=4, batch_size=4, eval_episodes=1, final_episodes=1, threads=1, "
+    'frame_size="16x16", video=False'
+)
 PROGRAMS = (
+    Program(
+        'method="PPD", mode="ImpaalaSmall", total_timesteps=350_000',
+        shorter={"350_000": f"16, {_SHORT_RUN}"},
+        after="assert student.groups == ('frame', 'proprio')",
+    ),
+    Program(
+        "teacher=agent",
+        shorter={"300_000": "1", "100_000": f"16, {_SHORT_RUN}", '"cpu"': '"cpu", n_steps=16'},
+        after="assert student.task.name == 'Reacher'",
+    ),
+    Program(
+        'camera="gripper"',
+        shorter={
+            "their_robots:Reach-v0": "Pusher-v5",
+            '"gripper"': '"distance=2"',
+            "0:7,14:21": "0:7",
+            'teacher="teacher"': 'teacher="Results/Pusher/teachers/ppo"',
+            'method="PPD"': f'method="PPD", total_timesteps=16, output="own", {_SHORT_RUN}',
+        },
+        after="assert student.task.custom",
+    ),
+    Program("student.act(obs", after="assert action.shape == (7,)"),
+    Program(
+        "evaluate(", shorter={"episodes=20": "episodes=1"}, after="assert figures['episodes'] == 1"
+    ),
+    Program(
+        "np.load(",
+        before="""
+import numpy as np
+frames, joints = np.zeros((300, 64, 80), np.uint8), np.random.normal(size=(300, 3))
+np.savez("recording.npz", frames=frames, joints=joints, actions=joints[:, :2],
+         episode_ends=np.arange(300) % 50 == 49)
+""",
+        shorter={"8_000": "2"},
+        after="assert action.shape == (2,)",
+    ),
+    Program(
+        "from_lerobot(",
+        before="""
+import numpy as np
+dataset = {
+    "observation.images.top": np.zeros((300, 3, 96, 128), np.uint8),
+    "observation.state": np.random.normal(size=(300, 3)),
+    "action": np.random.normal(size=(300, 2)),
+    "episode_index": np.arange(300) // 50,
+    "frame_index": np.arange(300) % 50,
+}
+""",
+        shorter={"8_000": "2"},
+        after="assert student.frame_shape == (3, 64, 64)",
+    ),
     Program(
         "total_timesteps=300_000",
         shorter={"n_envs=18": "n_envs=2", "300_000": "128"},

@@ -19,6 +19,7 @@ FLOORS = {
     "Evaluation": 4,
     "Distillation": 5,
     "Train_Teacher": 5,
+    "vision_distillation": 6,
 }
 MAX_MODULES, MAX_LINES = 16, 400
 
@@ -41,7 +42,7 @@ def graph() -> dict[str, set[str]]:
 
 
 def source_files(pattern: str) -> list[Path]:
-    folders = (ROOT / name for name in (*FLOORS, "benchmarks", "tests"))
+    folders = (ROOT / name for name in (*FLOORS, "benchmarks", "examples", "tests"))
     return sorted(path for folder in folders for path in folder.rglob(pattern))
 
 

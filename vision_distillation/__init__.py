@@ -1,0 +1,68 @@
+"""The toolkit from Python, described in docs/python.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from Common.lazy import lazy_paths
+
+if TYPE_CHECKING:
+    from Algorithm.augmentation_config import AugmentationConfig
+    from Algorithm.cloning.array_samples import ArraySamples
+    from Algorithm.cloning.bc import BehaviouralCloning
+    from Algorithm.cloning.config import CloningConfig
+    from Algorithm.cloning.dagger import DAgger
+    from Algorithm.on_policy.ppd import PPD
+    from Common.errors import UserError
+    from Enviroment.make import make_env
+    from Models.student.config import StudentConfig
+    from Models.student.policy import StudentPolicy
+    from Models.teacher.policy import Teacher
+    from vision_distillation.cloning import clone
+    from vision_distillation.evaluation import evaluate
+    from vision_distillation.student import Student
+    from vision_distillation.training import distil
+
+__all__ = [
+    "PPD",
+    "ArraySamples",
+    "AugmentationConfig",
+    "BehaviouralCloning",
+    "CloningConfig",
+    "DAgger",
+    "Student",
+    "StudentConfig",
+    "StudentPolicy",
+    "Teacher",
+    "UserError",
+    "clone",
+    "distil",
+    "evaluate",
+    "make_env",
+]
+# Lazily, so that the console command parses flags without torch.
+__getattr__ = lazy_paths(
+    __name__,
+    {
+        "Algorithm.augmentation_config": ("AugmentationConfig",),
+        "Algorithm.cloning.array_samples": ("ArraySamples",),
+        "Algorithm.cloning.bc": ("BehaviouralCloning",),
+        "Algorithm.cloning.config": ("CloningConfig",),
+        "Algorithm.cloning.dagger": ("DAgger",),
+        "Algorithm.on_policy.ppd": ("PPD",),
+        "Common.errors": ("UserError",),
+        "Enviroment.make": ("make_env",),
+        "Models.student.config": ("StudentConfig",),
+        "Models.student.policy": ("StudentPolicy",),
+        "Models.teacher.policy": ("Teacher",),
+        "vision_distillation.cloning": ("clone",),
+        "vision_distillation.evaluation": ("evaluate",),
+        "vision_distillation.student": ("Student",),
+        "vision_distillation.training": ("distil",),
+    },
+)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion in notebooks."""
+    return sorted(__all__)
