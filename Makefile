@@ -6,6 +6,7 @@
 ARGS ?=
 PYTHON ?=
 VENV := .venv
+PEERS := .venv-peers
 RUN := $(VENV)/bin/python
 
 # torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
@@ -17,10 +18,10 @@ PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX
 INSTALL = $(RUN) -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher test test-slow soak check format bench gpu-check clean
+.PHONY: help pusher test test-slow soak check format bench bench-skill bench-peers gpu-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
@@ -48,11 +49,17 @@ bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
 		echo "$$script"; $(RUN) "$$script" $(ARGS); \
 	done
 
+bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, some 15 minutes
+	$(RUN) -m benchmarks.time_to_skill $(ARGS)
+
+bench-peers: $(PEERS)/.installed $(VENV)/.gl ## what others reach on the same frames, about 30 minutes
+	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
 gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Results/GPU
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
-clean: ## remove .venv and caches; results stay
-	rm -rf $(VENV) build .pytest_cache .ruff_cache *.egg-info
+clean: ## remove environments and caches; results stay
+	rm -rf $(VENV) $(PEERS) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.
@@ -70,4 +77,14 @@ $(VENV)/.dev: $(VENV)/.installed
 
 $(VENV)/.gl: $(VENV)/.installed install/gl.sh
 	@install/gl.sh $(RUN)
+	@touch $@
+
+# The peers' packages lie over those of .venv, so that all run with the same torch and SB3.
+$(PEERS)/.installed: $(VENV)/.installed benchmarks/peers/requirements.txt benchmarks/peers/no_deps.txt
+	$(RUN) -m venv --clear $(PEERS)
+	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		> "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps \
+		-r benchmarks/peers/no_deps.txt
 	@touch $@

@@ -1,0 +1,159 @@
+"""Run all peers on the same frames, teacher, seeds and env steps, and write the comparison.
+
+Usage: python -m benchmarks.peers [--env-steps 34560] [--only-table]
+
+Each script runs by itself, one after the other, and writes its rows as JSON into `--output`. The
+table goes into `--report`, and all rows into a JSON file beside it. `make bench-peers` makes the
+environment that the peers need.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.peers.ours import collect
+from benchmarks.peers.setting import N_ENVS, TASK, Arguments
+from benchmarks.time_to_skill.machine import describe_machine
+from Enviroment import seeds
+
+# Scripts, with the names of their rows in the order of the table.
+PEERS: dict[str, tuple[str, ...]] = {
+    "ours": ("ours_ppd", "ours_bc"),
+    "imitation_bc": ("imitation_bc_1", "imitation_bc_10"),
+    "imitation_dagger": ("imitation_dagger",),
+    "sb3_distill_ppd": (
+        *("sb3_distill_cnn", "stand_in_cnn"),
+        *("sb3_distill_state", "stand_in_state"),
+    ),
+    "sb3_ppo": ("sb3_ppo",),
+}
+_HEADINGS = (
+    *("peer", "method", "student sees", "return", "95% interval", "success", "skill"),
+    *("env steps", "gradient steps", "processor minutes", "minutes"),
+)
+
+
+@dataclass(frozen=True)
+class CompareArguments(Arguments):
+    """Arguments of the comparison."""
+
+    peers: tuple[str, ...] = tuple(PEERS)  # the scripts to run
+    only_table: bool = False  # write the table of the rows that are there
+    report: Path = Path("Results/Pusher/peers.md")
+
+
+def main(arguments: CompareArguments) -> None:
+    """Run the scripts, then write and print the table."""
+    if not arguments.only_table:
+        collect(arguments)
+        for peer in arguments.peers:
+            _run(peer, arguments)
+    rows = read_rows(arguments.output)
+    machine = describe_machine(arguments.threads)
+    text = report(rows, machine, arguments)
+    arguments.report.parent.mkdir(parents=True, exist_ok=True)
+    arguments.report.write_text(text)
+    data = {"machine": machine, "rows": rows}
+    arguments.report.with_suffix(".json").write_text(json.dumps(data, indent=2) + "\n")
+    print(text)
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows that were written to a folder, in the order of the table."""
+    paths = (folder / f"{name}.json" for names in PEERS.values() for name in names)
+    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+
+def report(
+    rows: Sequence[Mapping[str, Any]], machine: Mapping[str, str], arguments: Arguments
+) -> str:
+    """Return the page with the table of all rows."""
+    h, w = TASK.frame_size
+    figures = next((row["figures"] for row in rows if row["figures"]), {})
+    teacher, blind = (f"{figures.get(f'{name}_return', 0):.2f}" for name in ("teacher", "blind"))
+    notes = [f"- {r['peer']}, {r['method']}: {r['note']}." for r in rows if r["note"]]
+    facts = [f"- {title}: {fact}" for title, fact in machine.items()]
+    return "\n".join(
+        (
+            "# Peers on the same frames, teacher, seeds and env steps",
+            "",
+            f"{TASK.name}, {h}x{w} gray frames stacked by 4 and the robot's joints, {N_ENVS} "
+            f"environments, {arguments.env_steps:,} env steps, `--run_index` "
+            f"{arguments.run_index}, the teacher",
+            "[teachers/ppo](teachers/ppo). Figures are of the student at the end of training on "
+            f"{arguments.episodes} unseen",
+            f"seeds (from {seeds.EVALUATION.start:,} on), with actions at the mode. The teacher's "
+            f"return there is {teacher},",
+            f"a blind student's {blind}. One run each.",
+            "",
+            _line(_HEADINGS),
+            _line(("---",) * len(_HEADINGS)),
+            *(_line(_cells(row)) for row in rows),
+            "",
+            "## Notes",
+            "",
+            *notes,
+            "",
+            "## Machine",
+            "",
+            *facts,
+            "",
+            "## Commands",
+            "",
+            "```bash",
+            "make bench-peers          # all of them",
+            *(f"python -m benchmarks.peers.{peer}" for peer in PEERS),
+            "```",
+            "",
+        )
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    figures = row["figures"]
+    titles = (row["peer"], row["method"], row["sees"])
+    if not figures:
+        return (*titles, *("not run",) * (len(_HEADINGS) - len(titles)))
+    return (
+        *titles,
+        f"{figures['return']:.2f}",
+        f"{figures['return_low']:.2f} to {figures['return_high']:.2f}",
+        f"{figures['success']:.0%}",
+        f"{figures['skill']:.3f}",
+        f"{row['env_steps']:,}",
+        f"{row['gradient_steps']:,}",
+        f"{row['cpu_minutes']:.1f}",
+        f"{row['minutes']:.1f}",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _run(peer: str, arguments: CompareArguments) -> None:
+    """Run a script; the others go on if it fails."""
+    shared = {
+        "output": arguments.output,
+        "dataset": arguments.dataset,
+        "env-steps": arguments.env_steps,
+        "episodes": arguments.episodes,
+        "threads": arguments.threads,
+        "run-index": arguments.run_index,
+    }
+    flags = [part for name, value in shared.items() for part in (f"--{name}", str(value))]
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.peers.{peer}", *flags], check=False)
+    if done.returncode != 0:
+        print(f"{peer} failed: exit code {done.returncode}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(CompareArguments, description=__doc__))
