@@ -82,8 +82,9 @@ $(VENV)/.gl: $(VENV)/.installed install/gl.sh
 # The peers' packages lie over those of .venv, so that all run with the same torch and SB3.
 $(PEERS)/.installed: $(VENV)/.installed benchmarks/peers/requirements.txt benchmarks/peers/no_deps.txt
 	$(RUN) -m venv --clear $(PEERS)
-	$(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-		> "$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	@base=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		own=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps \
 		-r benchmarks/peers/no_deps.txt

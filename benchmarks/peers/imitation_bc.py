@@ -67,7 +67,7 @@ def run(arguments: Arguments) -> Iterator[Row]:
     for epochs in EPOCHS:
         trainer.train(n_epochs=epochs - done, progress_bar=False)
         done = epochs
-        spent = clock.pause()
+        minutes, cpu_minutes = clock.pause()
         yield Row(
             versioned("imitation"),
             f"BC, {epochs} epoch{'s' if epochs > 1 else ''}",
@@ -75,7 +75,8 @@ def run(arguments: Arguments) -> Iterator[Row]:
             gradient_steps=len(dataset) // trainer.batch_size * epochs,
             figures=evaluate(trainer.policy, SEEN, arguments),
             note="without the time to collect the dataset",
-            **spent,
+            minutes=minutes,
+            cpu_minutes=cpu_minutes,
         )
         clock.resume()
 

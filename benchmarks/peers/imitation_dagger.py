@@ -76,7 +76,7 @@ def run(arguments: Arguments) -> Row:
         # Without `log_rollouts_venv`, it would play further episodes for its log.
         quiet = {"log_rollouts_venv": None, "progress_bar": False, "on_batch_end": count}
         dagger.train(env_steps, bc_train_kwargs=quiet)
-        spent = clock.pause()
+        minutes, cpu_minutes = clock.pause()
     env.close()
     return Row(
         versioned("imitation"),
@@ -86,7 +86,8 @@ def run(arguments: Arguments) -> Row:
         gradient_steps=updates,
         figures=evaluate(dagger.policy, (FRAME,), arguments),
         note="its DAgger takes no dictionaries of observations, so no joints",
-        **spent,
+        minutes=minutes,
+        cpu_minutes=cpu_minutes,
     )
 
 

@@ -73,9 +73,7 @@ def collect(arguments: Arguments) -> None:
         return
     number = ("--num_data", str(arguments.env_steps), "--behaviour_noise", "0.2")
     command = ["Distillation/Pusher.py", "--C_data", *number, "--output", str(arguments.dataset)]
-    subprocess.run(
-        [sys.executable, *command, "--threads", str(arguments.threads)], check=True
-    )
+    subprocess.run([sys.executable, *command, "--threads", str(arguments.threads)], check=True)
 
 
 def _unseen(figures: dict[str, float]) -> dict[str, float]:

@@ -7,9 +7,9 @@ the rows hold the reason, and a stand-in of this project (`benchmarks/rivals/rec
 the same update on SB3's PPO) shows what SB3's CNN learns by that update. Settings are those of its
 README, "Basic usage".
 
-Two adapters are needed. Its teacher is an SB3 model of the student's own observations
-(`set_teacher(teacher_env=...)` is "not yet implemented"), so `TeacherModel` reads the state out of
-them; and so that the student of frames does not see the state, its features extractor leaves it out.
+Two adapters are needed. Its teacher is an SB3 model of the student's own observations, so
+`TeacherModel` reads the state out of them; and the features extractor of the student of frames
+leaves the state out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.distributions import DiagGaussianDistribution
@@ -120,7 +119,7 @@ def make(algorithm: type[PPO], arguments: Arguments, student: str) -> Any:
 def _trained(model: Any, arguments: Arguments, student: str, name: str, method: str) -> Row:
     clock = Clock()
     model.learn(arguments.env_steps)
-    spent = clock.pause()
+    minutes, cpu_minutes = clock.pause()
     model.env.close()
     return Row(
         name,
@@ -129,7 +128,8 @@ def _trained(model: Any, arguments: Arguments, student: str, name: str, method: 
         env_steps=model.num_timesteps,
         gradient_steps=model.num_timesteps // model.batch_size * model.n_epochs,
         figures=evaluate(model, STUDENTS[student], arguments),
-        **spent,
+        minutes=minutes,
+        cpu_minutes=cpu_minutes,
     )
 
 

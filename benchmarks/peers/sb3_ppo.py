@@ -28,12 +28,10 @@ from benchmarks.peers.setting import (
 def run(arguments: Arguments) -> Row:
     """Train and evaluate, and return the row."""
     env = training_env(arguments, SEEN)
-    model = PPO(
-        "MultiInputPolicy", env, n_steps=ROLLOUT, seed=seed_of(arguments), device="cpu"
-    )
+    model = PPO("MultiInputPolicy", env, n_steps=ROLLOUT, seed=seed_of(arguments), device="cpu")
     clock = Clock()
     model.learn(arguments.env_steps)
-    spent = clock.pause()
+    minutes, cpu_minutes = clock.pause()
     env.close()
     updates = model.num_timesteps // model.batch_size * model.n_epochs
     return Row(
@@ -42,7 +40,8 @@ def run(arguments: Arguments) -> Row:
         env_steps=model.num_timesteps,
         gradient_steps=updates,
         figures=evaluate(model, SEEN, arguments),
-        **spent,
+        minutes=minutes,
+        cpu_minutes=cpu_minutes,
     )
 
 

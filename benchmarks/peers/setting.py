@@ -84,12 +84,12 @@ class Clock:
         """Go on after a pause."""
         self._started = time.perf_counter(), time.process_time()
 
-    def pause(self) -> dict[str, float]:
-        """Stop, and return the minutes so far as fields of `Row`."""
+    def pause(self) -> tuple[float, float]:
+        """Stop, and return the minutes of wall clock and of processor time so far."""
         wall, cpu = self._started
         self._wall += time.perf_counter() - wall
         self._cpu += time.process_time() - cpu
-        return {"minutes": self._wall / 60, "cpu_minutes": self._cpu / 60}
+        return self._wall / 60, self._cpu / 60
 
 
 class Groups(VecEnvWrapper):

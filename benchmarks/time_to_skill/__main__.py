@@ -42,7 +42,7 @@ class Method:
 
 
 METHODS = {
-    "ppd": Method("PPD, the main job", 2_304, (("--PPD", *_STUDENT),)),
+    "ppd": Method("PPD, the main job", 2_304, (("--PPD", *_STUDENT),)),  # every other rollout
     "cloning": Method(
         "BC",
         100,
@@ -98,7 +98,15 @@ def commands(method: Method, run: Path, run_index: int, arguments: Arguments) ->
         for flags in method.commands
     ]
     shared = ("--threads", str(arguments.threads), "--run_index", str(run_index))
-    training = ("--output", str(run), "--eval_every", str(method.eval_every), "--wandb", "disabled", "--no_video")
+    training = (
+        "--output",
+        str(run),
+        "--eval_every",
+        str(method.eval_every),
+        "--wandb",
+        "disabled",
+        "--no_video",
+    )
     made[-1] += training
     return [[_SCRIPT, *flags, *shared] for flags in made]
 

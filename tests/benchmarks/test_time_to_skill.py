@@ -98,9 +98,7 @@ def test_the_commands_are_the_toolkits(name: str, tmp_path: Path) -> None:
         assert made[1][made[1].index("--dataset") + 1] == made[0][made[0].index("--output") + 1]
 
 
-def test_an_unknown_method_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_unknown_method_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "result.json"
     assert main(Arguments(methods=("pdd",), output=output)) == 2
     assert "No method pdd" in capsys.readouterr().err
