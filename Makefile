@@ -49,7 +49,7 @@ bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
 		echo "$$script"; $(RUN) "$$script" $(ARGS); \
 	done
 
-bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, some 15 minutes
+bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, about 15 minutes
 	$(RUN) -m benchmarks.time_to_skill $(ARGS)
 
 bench-peers: $(PEERS)/.installed $(VENV)/.gl ## what others reach on the same frames, about 30 minutes

@@ -13,14 +13,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
 from benchmarks.peers.ours import collect
-from benchmarks.peers.setting import N_ENVS, TASK, Arguments
+from benchmarks.peers.setting import N_ENVS, TASK, Arguments, Row
 from benchmarks.time_to_skill.machine import describe_machine
 from Enviroment import seeds
 
@@ -35,9 +35,28 @@ PEERS: dict[str, tuple[str, ...]] = {
     ),
     "sb3_ppo": ("sb3_ppo",),
 }
+CANNOT = (
+    Row(
+        "imitation",
+        "DAgger, MultiInputPolicy",
+        note="`InteractiveTrajectoryCollector.reset` asserts that observations are one array, and "
+        "`SimpleDAggerTrainer` that the expert observes what the student observes",
+    ),
+    Row(
+        "sb3_distill",
+        "PPD, MultiInputPolicy, as it is",
+        note="its teacher gets the student's observations (`teacher_env` of its base class is not "
+        "implemented), so a teacher of the state needs an adapter",
+    ),
+    Row(
+        "SB3",
+        "PPO with a teacher",
+        note="SB3 has no distillation",
+    ),
+)
 _HEADINGS = (
     *("peer", "method", "student sees", "return", "95% interval", "success", "skill"),
-    *("env steps", "gradient steps", "processor minutes", "minutes"),
+    *("env steps", "gradient steps", "processor minutes", "wall clock, minutes"),
 )
 
 
@@ -67,9 +86,10 @@ def main(arguments: CompareArguments) -> None:
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows that were written to a folder, in the order of the table."""
+    """Return the rows that were written to a folder, then those that cannot be."""
     paths = (folder / f"{name}.json" for names in PEERS.values() for name in names)
-    return [json.loads(path.read_text()) for path in paths if path.is_file()]
+    written = [json.loads(path.read_text()) for path in paths if path.is_file()]
+    return [*written, *map(asdict, CANNOT)]
 
 
 def report(
@@ -81,40 +101,42 @@ def report(
     teacher, blind = (f"{figures.get(f'{name}_return', 0):.2f}" for name in ("teacher", "blind"))
     notes = [f"- {r['peer']}, {r['method']}: {r['note']}." for r in rows if r["note"]]
     facts = [f"- {title}: {fact}" for title, fact in machine.items()]
-    return "\n".join(
-        (
-            "# Peers on the same frames, teacher, seeds and env steps",
-            "",
-            f"{TASK.name}, {h}x{w} gray frames stacked by 4 and the robot's joints, {N_ENVS} "
-            f"environments, {arguments.env_steps:,} env steps, `--run_index` "
-            f"{arguments.run_index}, the teacher",
-            "[teachers/ppo](teachers/ppo). Figures are of the student at the end of training on "
-            f"{arguments.episodes} unseen",
-            f"seeds (from {seeds.EVALUATION.start:,} on), with actions at the mode. The teacher's "
-            f"return there is {teacher},",
-            f"a blind student's {blind}. One run each.",
-            "",
-            _line(_HEADINGS),
-            _line(("---",) * len(_HEADINGS)),
-            *(_line(_cells(row)) for row in rows),
-            "",
-            "## Notes",
-            "",
-            *notes,
-            "",
-            "## Machine",
-            "",
-            *facts,
-            "",
-            "## Commands",
-            "",
-            "```bash",
-            "make bench-peers          # all of them",
-            *(f"python -m benchmarks.peers.{peer}" for peer in PEERS),
-            "```",
-            "",
-        )
+    lines = (
+        "# Peers on the same frames, teacher, seeds and env steps",
+        "",
+        f"{TASK.name}: {h}x{w} gray frames stacked by 4 and the robot's joints, {N_ENVS} "
+        f"environments, {arguments.env_steps:,}",
+        f"env steps, `--run_index {arguments.run_index}`, the teacher [ppo](teachers/ppo). "
+        f"Figures are of the student at the end of training",
+        f"on {arguments.episodes} unseen seeds (from {seeds.EVALUATION.start:,} on), with "
+        f"deterministic actions. There the teacher's return is",
+        f"{teacher}, a blind student's {blind}. One run each, with {arguments.threads} thread"
+        f"{'s' * (arguments.threads > 1)}. Minutes are of training, without evaluation;",
+        "those of the wall clock include the wait for other programs of the machine.",
+        "",
+        _line(_HEADINGS),
+        _line(("---",) * len(_HEADINGS)),
+        *(_line(_cells(row)) for row in rows),
+        "",
+        "## Notes",
+        "",
+        *notes,
+        "",
+        "## Machine",
+        "",
+        *facts,
+        "",
+        "## Commands",
+        "",
+        "`make bench-peers` runs all of them. One by one, after `make bench-peers ARGS=--help`:",
+        "",
+        "```bash",
+        *(f".venv-peers/bin/python -m benchmarks.peers.{peer}" for peer in PEERS),
+        ".venv-peers/bin/python -m benchmarks.peers --only-table",
+        "```",
+        "",
     )
+    return "\n".join(lines)
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

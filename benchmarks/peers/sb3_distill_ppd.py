@@ -42,8 +42,8 @@ from Enviroment.observations import STATE
 from Models.distributions import DiagGaussian
 
 NOT_INSTALLED = (
-    "not installed: sb3_distill is not on the package index, only on GitHub; with it in the "
-    "environment, this script runs it"
+    "not installed: it is not on the package index, only on GitHub; the script runs it where it is "
+    "installed"
 )
 _README: dict[str, Any] = {
     "n_steps": ROLLOUT,

@@ -28,7 +28,7 @@ def describe_machine(threads: int) -> dict[str, str]:
 
 
 def _processor() -> str:
-    """Return the name of the processor; only Linux tells it in a file."""
+    """Return the name of the processor, which Linux has in a file."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

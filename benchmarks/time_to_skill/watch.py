@@ -2,7 +2,7 @@
 
 The clock is outside of the command, so that it includes all that a user waits for: start-up,
 collection of data, training, evaluations. An evaluation appears in the run's `metrics.jsonl` when
-it ends; `eval/seconds` tells how long it took.
+it ends; `eval/seconds` is its duration.
 """
 
 from __future__ import annotations
