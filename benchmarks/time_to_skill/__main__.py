@@ -83,6 +83,9 @@ def main(arguments: Arguments) -> int:
     for title, fact in machine.items():
         console.print(f"{title}: {fact}", highlight=False)
     console.print(table(rows, arguments.levels))
+    for row in rows:
+        if row["error"]:
+            console.print(f"Failed: {row['error']}", highlight=False, soft_wrap=True)
     console.print(f"Written to {arguments.output}", highlight=False)
     return int(any(row["error"] for row in rows))
 
@@ -113,19 +116,22 @@ def commands(method: Method, run: Path, run_index: int, arguments: Arguments) ->
 
 def table(rows: Sequence[dict[str, Any]], levels: Sequence[float]) -> Table:
     """Return the table for the console: a line for each run and level."""
-    shown = Table(title="From the start of the command to a skill on 20 validation seeds")
+    shown = Table(
+        title="From the start of the command to a skill on 20 validation seeds",
+        caption="Seconds are without evaluations; processor seconds are with them.",
+    )
     shown.add_column("method")
     for title in (
-        *("run", "skill", "seconds without evaluations", "with them", "processor seconds"),
+        *("run", "skill", "seconds", "with evaluations", "processor seconds"),
         *("env steps", "gradient steps"),
     ):
         shown.add_column(title, justify="right")
     for row in rows:
         for level in levels:
             if (reached := row["reached"].get(level)) is None:
-                best = "none" if row["best_skill"] is None else f"{row['best_skill']:.3f}"
-                why = row["error"] or f"not reached: best {best}"
-                cells = (why, "", "", "", "")
+                best = row["best_skill"]
+                why = "failed" if row["error"] else "not reached"
+                cells = (why, "" if best is None else f"best skill {best:.3f}", "", "", "")
             else:
                 cpu = reached["cpu_seconds"]
                 cells = (

@@ -67,13 +67,15 @@ def test_a_failed_command_is_a_row(tmp_path: Path) -> None:
     watched = watch([failing, never], tmp_path / "run", LEVELS)
     assert watched.error.endswith("exited with 3")
     row = {"title": "some method", "run_index": 0, **asdict(watched)}
-    assert "exited with 3" in shown([row])
+    assert "failed" in shown([row])
     assert not Path("never").exists()
 
 
 def test_a_level_that_was_not_reached_is_a_row() -> None:
     watched = Watched(best_skill=0.625)
-    assert "not reached: best 0.625" in shown([{"title": "m", "run_index": 1, **asdict(watched)}])
+    text = shown([{"title": "m", "run_index": 1, **asdict(watched)}])
+    assert "not reached" in text
+    assert "best skill 0.625" in text
 
 
 def shown(rows: list[dict]) -> str:
