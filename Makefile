@@ -7,6 +7,7 @@ ARGS ?=
 PYTHON ?=
 VENV := .venv
 OLDEST := .venv-oldest
+PEERS := .venv-peers
 RUN := $(VENV)/bin/python
 
 # torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
@@ -22,12 +23,13 @@ OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
 	tests/distillation/runs/test_run.py tests/distillation/runs/test_run_cloning.py
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher demo test test-slow test-oldest soak check format bench gpu-check clean
+.PHONY: help pusher demo test test-slow test-oldest soak check format bench bench-skill bench-peers \\
+\tgpu-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-pusher: $(VENV)/.gl ## teach a pixel student Pusher, about 20 minutes on 2 cores
+pusher: $(VENV)/.gl ## teach a pixel student Pusher, a few minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
 
 demo: $(VENV)/.gl ## play a shipped student beside its teacher, without training
@@ -59,11 +61,17 @@ bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
 		echo "$$script"; $(RUN) "$$script" $(ARGS); \
 	done
 
+bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, about 15 minutes
+	$(RUN) -m benchmarks.time_to_skill $(ARGS)
+
+bench-peers: $(PEERS)/.installed $(VENV)/.gl ## what others reach on the same frames, about 30 minutes
+	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
 gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Results/GPU
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
-clean: ## remove .venv and caches; results stay
-	rm -rf $(VENV) $(OLDEST) build .pytest_cache .ruff_cache *.egg-info
+clean: ## remove environments and caches; results stay
+\trm -rf $(VENV) $(OLDEST) $(PEERS) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.
@@ -89,4 +97,15 @@ $(OLDEST)/.installed: install/oldest.txt pyproject.toml
 
 $(VENV)/.gl: $(VENV)/.installed install/gl.sh
 	@install/gl.sh $(RUN)
+	@touch $@
+
+# The peers' packages lie over those of .venv, so that all run with the same torch and SB3.
+$(PEERS)/.installed: $(VENV)/.installed benchmarks/peers/requirements.txt benchmarks/peers/no_deps.txt
+	$(RUN) -m venv --clear $(PEERS)
+	@base=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		own=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+		echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
+	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps \
+		-r benchmarks/peers/no_deps.txt
 	@touch $@

@@ -1,0 +1,181 @@
+"""Run all peers on the same frames, teacher, seeds and env steps, and write the comparison.
+
+Usage: python -m benchmarks.peers [--env-steps 34560] [--only-table]
+
+Each script runs by itself, one after the other, and writes its rows as JSON into `--output`. The
+table goes into `--report`, and all rows into a JSON file beside it. `make bench-peers` makes the
+environment that the peers need.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.peers.ours import collect
+from benchmarks.peers.setting import N_ENVS, TASK, Arguments, Row
+from benchmarks.time_to_skill.machine import describe_machine
+from Enviroment import seeds
+
+# Scripts, with the names of their rows in the order of the table.
+PEERS: dict[str, tuple[str, ...]] = {
+    "ours": ("ours_ppd", "ours_bc"),
+    "imitation_bc": ("imitation_bc_1", "imitation_bc_10"),
+    "imitation_dagger": ("imitation_dagger",),
+    "sb3_distill_ppd": (
+        *("sb3_distill_cnn", "stand_in_cnn"),
+        *("sb3_distill_state", "stand_in_state"),
+    ),
+    "sb3_ppo": ("sb3_ppo",),
+}
+CANNOT = (
+    Row(
+        "imitation",
+        "DAgger, MultiInputPolicy",
+        note="`InteractiveTrajectoryCollector.reset` asserts that observations are one array, and "
+        "`SimpleDAggerTrainer` that the expert observes what the student observes",
+    ),
+    Row(
+        "sb3_distill",
+        "PPD, MultiInputPolicy, as it is",
+        note="its teacher gets the student's observations (`teacher_env` of its base class is not "
+        "implemented), so a teacher of the state needs an adapter",
+    ),
+    Row(
+        "SB3",
+        "PPO with a teacher",
+        note="SB3 has no distillation",
+    ),
+)
+_HEADINGS = (
+    *("peer", "method", "student sees", "return", "95% interval", "success", "skill"),
+    *("env steps", "gradient steps", "processor minutes", "wall clock, minutes"),
+)
+
+
+@dataclass(frozen=True)
+class CompareArguments(Arguments):
+    """Arguments of the comparison."""
+
+    peers: tuple[str, ...] = tuple(PEERS)  # the scripts to run
+    only_table: bool = False  # write the table of the rows that are there
+    report: Path = Path("Results/Pusher/peers.md")
+
+
+def main(arguments: CompareArguments) -> None:
+    """Run the scripts, then write and print the table."""
+    if not arguments.only_table:
+        collect(arguments)
+        for peer in arguments.peers:
+            _run(peer, arguments)
+    rows = read_rows(arguments.output)
+    machine = describe_machine(arguments.threads)
+    text = report(rows, machine, arguments)
+    arguments.report.parent.mkdir(parents=True, exist_ok=True)
+    arguments.report.write_text(text)
+    data = {"machine": machine, "rows": rows}
+    arguments.report.with_suffix(".json").write_text(json.dumps(data, indent=2) + "\n")
+    print(text)
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows that were written to a folder, then those that cannot be."""
+    paths = (folder / f"{name}.json" for names in PEERS.values() for name in names)
+    written = [json.loads(path.read_text()) for path in paths if path.is_file()]
+    return [*written, *map(asdict, CANNOT)]
+
+
+def report(
+    rows: Sequence[Mapping[str, Any]], machine: Mapping[str, str], arguments: Arguments
+) -> str:
+    """Return the page with the table of all rows."""
+    h, w = TASK.frame_size
+    figures = next((row["figures"] for row in rows if row["figures"]), {})
+    teacher, blind = (f"{figures.get(f'{name}_return', 0):.2f}" for name in ("teacher", "blind"))
+    notes = [f"- {r['peer']}, {r['method']}: {r['note']}." for r in rows if r["note"]]
+    facts = [f"- {title}: {fact}" for title, fact in machine.items()]
+    lines = (
+        "# Peers on the same frames, teacher, seeds and env steps",
+        "",
+        f"{TASK.name}: {h}x{w} gray frames stacked by 4 and the robot's joints, {N_ENVS} "
+        f"environments, {arguments.env_steps:,}",
+        f"env steps, `--run_index {arguments.run_index}`, the teacher [ppo](teachers/ppo). "
+        f"Figures are of the student at the end of training",
+        f"on {arguments.episodes} unseen seeds (from {seeds.EVALUATION.start:,} on), with "
+        f"deterministic actions. There the teacher's return is",
+        f"{teacher}, a blind student's {blind}. One run each, with {arguments.threads} thread"
+        f"{'s' * (arguments.threads > 1)}. Minutes are of training, without evaluation;",
+        "those of the wall clock include the wait for other programs of the machine.",
+        "",
+        _line(_HEADINGS),
+        _line(("---",) * len(_HEADINGS)),
+        *(_line(_cells(row)) for row in rows),
+        "",
+        "## Notes",
+        "",
+        *notes,
+        "",
+        "## Machine",
+        "",
+        *facts,
+        "",
+        "## Commands",
+        "",
+        "`make bench-peers` runs all of them. One by one, after `make bench-peers ARGS=--help`:",
+        "",
+        "```bash",
+        *(f".venv-peers/bin/python -m benchmarks.peers.{peer}" for peer in PEERS),
+        ".venv-peers/bin/python -m benchmarks.peers --only-table",
+        "```",
+        "",
+    )
+    return "\n".join(lines)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    figures = row["figures"]
+    titles = (row["peer"], row["method"], row["sees"])
+    if not figures:
+        return (*titles, *("not run",) * (len(_HEADINGS) - len(titles)))
+    return (
+        *titles,
+        f"{figures['return']:.2f}",
+        f"{figures['return_low']:.2f} to {figures['return_high']:.2f}",
+        f"{figures['success']:.0%}",
+        f"{figures['skill']:.3f}",
+        f"{row['env_steps']:,}",
+        f"{row['gradient_steps']:,}",
+        f"{row['cpu_minutes']:.1f}",
+        f"{row['minutes']:.1f}",
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _run(peer: str, arguments: CompareArguments) -> None:
+    """Run a script; the others go on if it fails."""
+    shared = {
+        "output": arguments.output,
+        "dataset": arguments.dataset,
+        "env-steps": arguments.env_steps,
+        "episodes": arguments.episodes,
+        "threads": arguments.threads,
+        "run-index": arguments.run_index,
+    }
+    flags = [part for name, value in shared.items() for part in (f"--{name}", str(value))]
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.peers.{peer}", *flags], check=False)
+    if done.returncode != 0:
+        print(f"{peer} failed: exit code {done.returncode}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(CompareArguments, description=__doc__))

@@ -1,0 +1,1 @@
+"""Time until a student has reached a skill."""
