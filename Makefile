@@ -23,8 +23,8 @@ OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
 	tests/distillation/runs/test_run.py tests/distillation/runs/test_run_cloning.py
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher demo test test-slow test-oldest soak check format bench bench-skill bench-peers \\
-\tgpu-check clean
+.PHONY: help pusher demo test test-slow test-oldest soak check format bench bench-skill
+.PHONY: bench-peers gpu-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
