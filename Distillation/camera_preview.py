@@ -1,4 +1,4 @@
-"""Draw a preview of a task's camera (`--look PNG`): rendered images and the student's frames."""
+"""Draw a preview of a task's frames (`--look PNG`), with `env.render()` as the judge."""
 
 from __future__ import annotations
 
@@ -8,33 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import gymnasium as gym
 import numpy as np
 
 from Common.errors import UserError
+from Enviroment.drawing.env_render import fitted, rendered
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.drawing.still_pictures import EPISODES
 from Enviroment.make import make_env
-from Enviroment.observations import FRAME
-from Enviroment.task import Task
+from Enviroment.observations import FRAME, frame_channels
+from Enviroment.simulation.making import make_environment
+from Enviroment.task import Camera, Task
 from Evaluation.video import draw_inset
 
-_HEIGHT = 480  # pixels of the camera's images
+_HEIGHT = 480  # pixels of the lower row's images
 _STEPS = (0, 5, 15, 30)  # env steps with random actions before each image
 
 
 def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
-    """Write four moments of an episode side by side.
+    """Write four moments of an episode side by side, and print how frames and `env.render()` agree.
 
-    The upper row shows `env.render()`, if available, the lower row the camera's view, with the
-    student's frame in a corner.
+    The lower row shows the source of the frames, with the student's frame in a corner: the camera's
+    view, `env.render()` or the observation. The upper row shows `env.render()`, if it is available
+    and not the source itself.
 
     Args:
         blind: zero the student's frames.
 
     Raises:
-        UserError: the task has no camera, or the file cannot be written.
+        UserError: the task has no frames, or the file cannot be written.
     """
     wrong = f"--look {path} cannot be written. Name a .png file in an existing folder."
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
@@ -43,63 +45,120 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
         env.action_space.seed(0)
         actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
         # First, because Gymnasium assumes that its OpenGL context is the only one of the thread.
-        above = _rendered(task, actions, env.get_attr("metadata")[0])
-        below = np.hstack(_seen(task, env, actions))  # (H, 4 * W, 3)
+        pictures = _rendered(task, actions, env.get_attr("metadata")[0])
+        if task.camera is None:
+            frames = _frames(task, env, actions)
+            shown = frames if task.frames == "observation" or pictures is None else pictures
+            below = [_scaled(picture) for picture in shown]
+        else:
+            below, frames = _seen(task, task.camera, env, actions)
         for _ in range(EPISODES - 1):
             env.reset()  # warns if no pixel shows what resets change
-    rows = [below] if above is None else [_as_wide_as(below, above), below]
+    for picture, frame in zip(below, frames, strict=True):
+        draw_inset(picture, frame)
+    rows, parts = [np.hstack(below)], _name_of_source(task)
+    if pictures is not None and task.frames != "env":
+        rows = [_as_wide_as(rows[0], np.hstack(pictures)), rows[0]]
+        parts = f"above env.render(), below {parts}"
     if not cv2.imwrite(str(path), np.vstack(rows)[..., ::-1]):
         raise UserError(wrong)
-    parts = "the camera's view" if above is None else "above env.render(), below the camera's view"
     moments = ", ".join(map(str, _STEPS))
     print(f"{path}: after {moments} random steps, {parts}; in its corner, the student's frames.")
+    if pictures is not None and task.frames == "env" and not blind:
+        _print_judgement(task, pictures, frames)
+
+
+def _name_of_source(task: Task) -> str:
+    names = {"camera": "the camera's view", "env": "env.render()", "observation": "the observation"}
+    return names[task.frames]
+
+
+def _print_judgement(task: Task, pictures: list[np.ndarray], frames: list[np.ndarray]) -> None:
+    """Print how far the student's frames are from a second environment's resized pictures."""
+    gray = task.grayscale
+    wanted = [_in_colour(fitted(picture, task.frame_size, gray)) for picture in pictures]
+    difference = np.abs(np.stack(wanted).astype(int) - np.stack(frames)).mean()
+    print(
+        f"The frames differ from those of a second environment with the same seed and actions by "
+        f"{difference:.1f} of 255 on average"
+        + (", so its pictures or episodes are not reproducible." if difference else ".")
+    )
 
 
 def _rendered(
     task: Task, actions: np.ndarray, metadata: dict[str, Any] | None
-) -> np.ndarray | None:
-    """Return images of `env.render()` side by side, (H, 4 * W, 3); print why if None."""
-    if "rgb_array" not in ((metadata or {}).get("render_modes") or ()):
+) -> list[np.ndarray] | None:
+    """Return pictures of `env.render()`, each (H, W, 3); print why if None."""
+    if "rgb_array" not in ((metadata or {}).get("render_modes") or ()) and task.frames != "env":
         reason = 'its metadata["render_modes"] lists no "rgb_array".'
-        print(f"{task.env_id} shows no env.render(): {reason}", file=sys.stderr)
+        print(f"{task.source} shows no env.render(): {reason}", file=sys.stderr)
         return None
     try:
-        make: Any = gym.make(task.env_id, disable_env_checker=True, render_mode="rgb_array")
-        with contextlib.closing(make) as env:
+        with contextlib.closing(make_environment(task, renders=True)) as env:
             env.reset(seed=0)
-            pictures, seed = [env.render()], 0
+            pictures, seed = [rendered(env)], 0
             for step, action in enumerate(actions, start=1):
                 *_, terminated, truncated, _ = env.step(action)
                 if terminated or truncated:
                     seed += 1
                     env.reset(seed=seed)
                 if step in _STEPS:
-                    pictures.append(env.render())
-            return np.hstack([np.asarray(picture, np.uint8)[..., :3] for picture in pictures])
+                    pictures.append(rendered(env))
+            return pictures
     except Exception as error:  # user code may raise anything
         reason = str(error).strip() or type(error).__name__
-        print(f"{task.env_id} shows no env.render(): {reason}", file=sys.stderr)
+        print(f"{task.source} shows no env.render(): {reason}", file=sys.stderr)
         return None
 
 
-def _seen(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
-    """Return the camera's images, each (H, W, 3), with the newest frame in a corner."""
+def _frames(task: Task, env: Any, actions: np.ndarray) -> list[np.ndarray]:
+    """Return the student's newest frames at the moments, each (h, w, 3)."""
+    frames = [_newest(task, env.reset()[FRAME])]
+    for step, action in enumerate(actions, start=1):
+        seen = env.step(action[None])[0][FRAME]
+        if step in _STEPS:
+            frames.append(_newest(task, seen))
+    return frames
+
+
+def _newest(task: Task, stacks: np.ndarray) -> np.ndarray:
+    """Return the newest frame: (1, stack * channels, h, w) -> (h, w, 3)."""
+    newest = stacks[0, -frame_channels(task) :]  # (channels, h, w)
+    return _in_colour(newest.transpose(1, 2, 0))
+
+
+def _in_colour(picture: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W), (H, W, 1) or (H, W, 3) as (H, W, 3)."""
+    picture = picture.reshape(*picture.shape[:2], -1)
+    return np.repeat(picture, 3 // picture.shape[2], axis=2)
+
+
+def _seen(
+    task: Task, camera: Camera, env: Any, actions: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the camera's images, each (H, W, 3), and the newest frames, each (h, w, 3)."""
     h, w = task.frame_size
-    assert task.camera is not None  # `make_env` raises without a camera
     size = (_HEIGHT, _HEIGHT * w // h)
-    pictures = []
-    with contextlib.closing(Renderer(task.camera, *size, "reference", grayscale=False)) as renderer:
-        frames = env.reset()[FRAME]  # (1, stack, h, w)
+    pictures, frames = [], []
+    with contextlib.closing(Renderer(camera, *size, "reference", grayscale=False)) as renderer:
+        seen = env.reset()[FRAME]  # (1, stack * channels, h, w)
         view = EnvView(env.get_attr("unwrapped")[0], renderer)
         for step in range(_STEPS[-1] + 1):
             if step in _STEPS:
                 view.expect_changes()
-                picture = view.render()
-                draw_inset(picture, np.repeat(frames[0, -1, ..., None], 3, axis=2))
-                pictures.append(picture)
+                pictures.append(view.render())
+                frames.append(_newest(task, seen))
             if step < len(actions):
-                frames = env.step(actions[step][None])[0][FRAME]
-    return pictures
+                seen = env.step(actions[step][None])[0][FRAME]
+    return pictures, frames
+
+
+def _scaled(picture: np.ndarray, height: int = _HEIGHT) -> np.ndarray:
+    """Return a new picture (H, W, 3) of this height with the same aspect ratio."""
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    smaller = height < picture.shape[0]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_NEAREST
+    return np.array(cv2.resize(picture, (width, height), interpolation=method))
 
 
 def _as_wide_as(row: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -16,21 +16,35 @@ from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
 from Distillation.flags.tokens import typed
 from Distillation.run import main
-from Enviroment.custom import custom_task
+from Enviroment.custom import FRAMES, custom_task
+from Enviroment.env_settings import parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 
 _DESCRIPTION = """\
-Distil a teacher of your own MuJoCo environment, without editing this package. All flags of the
+Distil a teacher of your own Gymnasium environment, without editing this package. All flags of the
 other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
 camera of the frames: the name of a body to follow, or any of distance= x= y= z= (look-at point,
 metres) azimuth= elevation= (degrees) track=BODY, separated by commas. Defaults are chosen so that
-the body fills the image. Without --camera, only students of the state can be trained"""
+the body fills the image. Only for MuJoCo environments"""
+
+_FRAMES = f"""\
+source of the frames: {", ".join(FRAMES)}. env: env.render(), resized; observation: the observation,
+which must be a picture. Default: camera if --camera is given, else observation if it is a picture,
+else env if the environment is not MuJoCo's and renders pictures, else none"""
 
 _PROPRIO = """\
-indices of proprioception in the state, as half-open ranges: 0:17,20:22. Without it, a student of
-frames observes only frames"""
+proprioception: parts of the state, as half-open ranges or as names of groups of a dictionary:
+0:17,20:22 or joints,gripper. Without it, a student of frames observes only frames"""
+
+_KWARGS = """\
+arguments of the environment: numbers, true, false, null, text, or JSON lists and objects:
+continuous=false 'sizes=[3, 4]'"""
+
+_WRAPPER = """\
+package:Class of a gymnasium.Wrapper that takes the environment alone; several, innermost first,
+separated by commas"""
 
 
 def main_custom(arguments: Sequence[str] | None = None) -> None:
@@ -63,7 +77,13 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
         raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
     # Find modules in the working directory; last, so that they do not shadow others.
     sys.path.append(os.getcwd())
-    task = custom_task(own.env_id, own.camera, own.proprio)
+    task = custom_task(
+        *(own.env_id, own.camera, own.proprio),
+        frames=own.frames,
+        env_kwargs=parse_env_kwargs(own.env_kwargs),
+        max_episode_steps=own.max_episode_steps,
+        wrappers=parse_wrappers(own.wrapper),
+    )
     if own.look is not None and not asks_help:
         _look(task, own.look, rest)
         return None, rest
@@ -94,12 +114,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
     )
+    # Each use may give several.
+    add = {"action": "extend", "nargs": "+", "default": []}
+    parser.add_argument("--env_kwargs", metavar="NAME=VALUE", help=_KWARGS, **add)
+    parser.add_argument(
+        "--max_episode_steps",
+        metavar="N",
+        type=int,
+        help="time limit of an episode in env steps; default: as registered",
+    )
+    parser.add_argument("--wrapper", metavar="PACKAGE:CLASS", default="", help=_WRAPPER)
     parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
-    parser.add_argument("--proprio", metavar="RANGES", default="", help=_PROPRIO)
+    parser.add_argument("--frames", metavar="SOURCE", help=_FRAMES)
+    parser.add_argument("--proprio", metavar="PARTS", default="", help=_PROPRIO)
     parser.add_argument(
         "--look",
         metavar="PNG",
         type=Path,
-        help="write a preview of env.render(), camera and student frames, and exit",
+        help="write a preview of env.render() and the student's frames, compare them, and exit",
     )
     return parser

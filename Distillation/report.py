@@ -50,7 +50,7 @@ def report(
     figures = evaluate_student(act, env, task, baselines, n_episodes)
     write_json(folder / run_folder.FIGURES_FILE, figures)
     written = {"student": folder / run_folder.STUDENT, "metrics": folder / METRICS_FILE}
-    if flags.run.video and (task.camera is not None or task.is_game):
+    if flags.run.video and task.has_frames:
         path = folder / run_folder.VIDEOS / "student.mp4"
         video = record_video(act, env, task, path, seeds.EVALUATION.start, _VIDEO_HEIGHT).path
         if video is not None:

@@ -23,6 +23,7 @@ from Common.files.locks import locked
 from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
+from Distillation.environment_notes import environment_notes
 from Distillation.flags.in_force import effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import default_values, parse
@@ -100,6 +101,9 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         stack.enter_context(distributed.joined())
         flags, initial = _resolve(task, flags_of_rank(flags))
         task = dataclasses.replace(task, frame_size=flags.frame_size)
+        sees = flags.student.mode != "State" or flags.method.chosen.family == "collection"
+        for note in environment_notes(task, sees=sees):
+            distributed.print_line(note)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         if flags.method.chosen.family == "collection":
             teacher = load_teacher_setup(task, flags, torch.device("cpu")).teacher

@@ -63,6 +63,7 @@ class SideBySideFlags:
     names: tuple[str, ...] = ()  # one per run; default: method and size
     seed: int = seeds.EVALUATION.start  # of the episode
     env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
+    wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     height: int = 360  # pixels of each picture
     output: Path = Path("side_by_side.mp4")
     gif: Path | None = None  # the same as a GIF of at most 2 MB
@@ -136,14 +137,14 @@ def _check(flags: SideBySideFlags) -> None:
 
 
 def _players(flags: SideBySideFlags) -> list[Player]:
-    subjects = [open_subject(path, flags.env_id) for path in flags.runs]
+    subjects = [open_subject(path, flags.env_id, flags.wrapper) for path in flags.runs]
     tasks = {subject.task.name: subject.folder for subject in subjects}
     if len(tasks) > 1:
         each = ", ".join(f"{path} has {task}" for task, path in tasks.items())
         raise UserError(f"A video shows a single task, but {each}.")
     task = subjects[0].task
-    if task.camera is None and not task.is_game:
-        raise UserError(f"{task.name} has no camera and cannot be filmed.")
+    if not task.has_frames:
+        raise UserError(f"{task.name} has no frames and cannot be filmed.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]
     reference = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)

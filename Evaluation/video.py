@@ -21,7 +21,7 @@ from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_simulation
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import Act, begin_episodes
 

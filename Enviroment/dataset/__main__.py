@@ -14,9 +14,16 @@ import numpy as np
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
 from Common.files.durable import writing
-from Enviroment.custom import named_task
+from Enviroment.custom import named_task, with_package
 from Enviroment.dataset.collect import check_content, repair, verify
-from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
+from Enviroment.dataset.format import (
+    ACTION,
+    FINAL_STATE,
+    MANIFEST,
+    Manifest,
+    described_task,
+    shard_name,
+)
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.recording import Labeller
@@ -66,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
         )
+        command.add_argument(
+            "--wrapper", help="package:Class of its wrappers; imports the packages"
+        )
 
     into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
     into.add_argument("minari_id", help="name of an installed dataset, or its folder")
@@ -101,8 +111,10 @@ def _repair(options: argparse.Namespace) -> None:
     shards = [shard_name(index) for index in range(len(manifest.shards))]
     damaged = [index for index, name in enumerate(shards) if name in problems]
     if damaged:
-        labeller = _load_labeller(options.teacher, manifest)
-        repair(options.dataset, labeller, damaged, options.env_id)
+        task = described_task(options.dataset / MANIFEST, manifest.recipe.task)
+        task = with_package(task, options.env_id, options.wrapper)
+        labeller = _load_labeller(options.teacher, manifest, task)
+        repair(options.dataset, labeller, damaged, options.env_id, options.wrapper)
     for index in damaged:
         print(f"{options.dataset / shards[index]} is repaired.")
     surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]
@@ -112,17 +124,18 @@ def _repair(options: argparse.Namespace) -> None:
         print(f"{options.dataset}: nothing to repair.")
 
 
-def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
+def _load_labeller(folder: Path, manifest: Manifest, task: Task) -> Labeller:
     """Return the teacher of a bundle with the labelling settings of the manifest."""
     # The only import of Models in this package: to collect a shard again takes a teacher, but to
     # read datasets does not.
+    from Models.teacher.adoption import adopt
     from Models.teacher.corruption import corrupt
     from Models.teacher.labels import TeacherLabeller
     from Models.teacher.policy import Teacher
 
     asked = manifest.recipe.teacher
     try:
-        teacher = Teacher.load(folder, min_std=float(asked["min_std"]))
+        teacher = adopt(Teacher.load(folder, min_std=float(asked["min_std"])), task)
         sigma = float(asked.get("corruption_sigma", 0.0))
         # A bundle of the corrupted teacher itself needs no more noise.
         if sigma and not teacher.description.corruption_sigma:
@@ -136,7 +149,7 @@ def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
 
 
 def _export(options: argparse.Namespace) -> None:
-    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id)
+    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id, wrapper=options.wrapper)
     path = export_minari(dataset, options.minari_id, options.root)
     call = f"load_dataset({options.minari_id!r})"
     if options.root is not None:

@@ -33,7 +33,7 @@ from Enviroment.custom import (
 )
 from Enviroment.dataset.format import describe_task, described_task
 from Enviroment.make import make_env, make_state_env
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_simulation
 from Enviroment.tasks import TASKS, Camera
 from Evaluation.evaluate.subject import open_subject
 from Models.teacher.adoption import adopt
