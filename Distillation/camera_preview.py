@@ -22,6 +22,7 @@ from Enviroment.task import Camera, Task
 from Evaluation.video import draw_inset
 
 _HEIGHT = 480  # pixels of the lower row's images
+_VISIBLE = 0.05  # gray levels: less is printed as 0.0
 _STEPS = (0, 5, 15, 30)  # env steps with random actions before each image
 
 
@@ -81,7 +82,7 @@ def _print_judgement(task: Task, pictures: list[np.ndarray], frames: list[np.nda
     print(
         f"The frames differ from those of a second environment with the same seed and actions by "
         f"{difference:.1f} of 255 on average"
-        + (", so its pictures or episodes are not reproducible." if difference else ".")
+        + (", so its pictures or episodes are not reproducible." if difference >= _VISIBLE else ".")
     )
 
 

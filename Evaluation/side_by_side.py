@@ -156,7 +156,7 @@ def _players(flags: SideBySideFlags) -> list[Player]:
         )
     name = "Teacher with noise" if reference.is_corrupted else "Teacher"
     act = policy_act(reference.teacher, deterministic=task.judged_by_mode)
-    if task.is_game:
+    if not task.has_state:
         observes = _sees_frames(task)
         return [Player(name, observes, act, task, lambda: make_env(task, 1, flags.seed)), *students]
     return [Player(name, _SEES_STATE, act, task, lambda: make_state_env(task, 1, 0)), *students]

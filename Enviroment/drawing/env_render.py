@@ -57,6 +57,9 @@ def fitted(picture: np.ndarray, size: tuple[int, int], grayscale: bool) -> np.nd
         picture: uint8 (H, W), (H, W, 1), (H, W, 3), or (C, H, W) with C of 1 or 3.
         size: height and width in pixels.
         grayscale: whether to return (height, width) instead of (height, width, 3).
+
+    Returns:
+        A picture; in colour, a new array.
     """
     if picture.ndim == 2:
         picture = picture[..., None]
@@ -68,5 +71,5 @@ def fitted(picture: np.ndarray, size: tuple[int, int], grayscale: bool) -> np.nd
         picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
     if grayscale:
         return picture.reshape(size)
-    # (H, W), (H, W, 1) or (H, W, 3) -> (H, W, 3)
-    return np.broadcast_to(picture.reshape(*size, -1), (*size, 3))
+    picture = picture.reshape(*size, -1)  # (H, W), (H, W, 1) or (H, W, 3) -> (H, W, C)
+    return np.repeat(picture, 3 // picture.shape[2], axis=2)

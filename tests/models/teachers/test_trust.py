@@ -18,6 +18,7 @@ ALLOWED = {
     ("Models/sb3/inert_pickle.py", "import pickle"): "its unpickler imports and calls nothing",
     ("Models/sb3/inert_pickle.py", "_RecordUnpickler(content, allowed).load"): "that unpickler",
     ("Enviroment/drawing/gl.py", "importlib.import_module"): "of MuJoCo and PyOpenGL",
+    ("Enviroment/simulation/making.py", "importlib.import_module"): "of wrappers that a user names",
     ("Algorithm/__init__.py", "import_module"): "of this package's own modules",
     ("Algorithm/method_registry.py", "import_module"): "of the registry's own modules",
     ("Evaluation/export.py", "torch.jit.load"): "of bytes that this process has just made",
@@ -59,6 +60,7 @@ READS = {
     ("Evaluation/export.py", "json.loads"): "of what this process has just written",
     ("Algorithm/distributed.py", "json.loads"): "of what other ranks have sent",
     ("Common/runs/checkpoint.py", "json.loads"): "of what is about to be written",
+    ("Enviroment/env_settings.py", "json.loads"): "of a word of the command line",
     ("Enviroment/simulation/state.py", "json.loads"): "of a part of a checkpoint, of known size",
 }
 
