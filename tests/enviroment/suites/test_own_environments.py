@@ -71,7 +71,9 @@ def test_frames_are_the_environments_own_pictures(grayscale: bool) -> None:
         for step in range(LENGTH + 1):
             picture: Any = theirs.render()
             wanted = area_means(luma(picture) if grayscale else picture, (18, 24))
-            stack = stacks[step][row] if step < LENGTH else infos[row]["terminal_observation"]["frame"]
+            stack = (
+                stacks[step][row] if step < LENGTH else infos[row]["terminal_observation"]["frame"]
+            )
             newest = stack[-channels:].transpose(1, 2, 0)
             assert np.abs(newest - wanted).max() <= 1.01  # both round, after luma and after area
             theirs.step(action)
@@ -197,7 +199,7 @@ def test_groups_have_the_sizes_of_gymnasiums_flattening() -> None:
 def test_an_unknown_group_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no group 'joint'.*Did you mean joints.*side \(3:5\)"):
         line("groups", proprio="joint")
-    with pytest.raises(UserError, match="without names. Give ranges"):
+    with pytest.raises(UserError, match=r"without names\. Give ranges"):
         line("vector", proprio="joints")
     with pytest.raises(UserError, match=r"part 'words' is Text.*`wrapper`"):
         line("told")
@@ -227,7 +229,17 @@ def test_actions_that_no_student_has_are_refused(actions: str, message: str) -> 
 
 
 def test_arguments_are_typed_as_yaml_and_json() -> None:
-    pairs = ["a=1", "b=1e-3", "c=no", "d=null", "e=left", 'f={"g": [1, 2.5]}', "h=[]", "i=nan", "j="]
+    pairs = [
+        "a=1",
+        "b=1e-3",
+        "c=no",
+        "d=null",
+        "e=left",
+        'f={"g": [1, 2.5]}',
+        "h=[]",
+        "i=nan",
+        "j=",
+    ]
     values = parse_env_kwargs(pairs)
     wanted = {"a": 1, "b": 1e-3, "c": False, "d": None, "e": "left", "f": {"g": [1, 2.5]}, "h": []}
     assert values == {**wanted, "i": "nan", "j": None}
@@ -286,7 +298,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 def test_a_wrapper_that_changes_the_actions_is_named() -> None:
     task = custom_task("Line-v0", wrappers=["tests.support.own_envs:Talk"])
-    with pytest.raises(UserError, match="Line-v0 in tests.support.own_envs:Talk are Text"):
+    with pytest.raises(UserError, match=r"Line-v0 in tests\.support\.own_envs:Talk are Text"):
         make_state_env(task, 1, 0)
 
 
@@ -330,7 +342,7 @@ def test_an_episode_that_nothing_ends_is_an_error(monkeypatch: pytest.MonkeyPatc
         env.reset()
         for _ in range(8):
             env.step(np.array([0]))
-        with pytest.raises(UserError, match="within 8 env steps. Give `max_episode_steps`"):
+        with pytest.raises(UserError, match=r"within 8 env steps\. Give `max_episode_steps`"):
             env.step(np.array([0]))
 
 

@@ -33,6 +33,12 @@ def batch_of(space: spaces.Space, n: int) -> list[Any]:
     return [space.sample() for _ in range(n)]
 
 
+def flattened(space: spaces.Space, samples: list[Any]) -> np.ndarray:
+    """The states of observations, by Gymnasium: float32 (n, flat_dim)."""
+    flat: list[Any] = [spaces.flatten(space, sample) for sample in samples]
+    return np.stack(flat).astype(np.float32)
+
+
 def stacked(samples: list[Any]) -> Any:
     if isinstance(samples[0], dict):
         return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
@@ -57,7 +63,7 @@ def test_the_action_is_sb3s(kind: str, policy: str, actions: str) -> None:
     teacher = adopt(Teacher.from_sb3(agent), task)
     space = OBSERVATIONS[kind]
     samples = batch_of(space, 20)
-    states = np.stack([spaces.flatten(space, sample) for sample in samples]).astype(np.float32)
+    states = flattened(space, samples)
     theirs = agent.predict(stacked(samples), deterministic=True)[0]
     np.testing.assert_allclose(teacher.predict(states)[0], theirs, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(teacher.predict({"state": states})[0], theirs, rtol=1e-5, atol=1e-6)
@@ -88,16 +94,16 @@ def test_statistics_are_those_of_the_normalised_groups() -> None:
     wanted = [1, *np.sqrt(statistics.var + env.epsilon), 1, 1]
     np.testing.assert_allclose(std, wanted, rtol=1e-5)
     samples = batch_of(OBSERVATIONS["groups"], 20)
-    states = np.stack([spaces.flatten(OBSERVATIONS["groups"], s) for s in samples])
+    states = flattened(OBSERVATIONS["groups"], samples)
     seen = env.normalize_obs(stacked(samples))
     theirs = agent.predict(seen, deterministic=True)[0]
-    np.testing.assert_array_equal(teacher.predict(states.astype(np.float32))[0], theirs)
+    np.testing.assert_array_equal(teacher.predict(states)[0], theirs)
 
 
 def test_a_teacher_of_other_groups_is_refused() -> None:
     env = make_vec_env("Line-v0", 1, env_kwargs={"observations": "groups"})
     teacher = Teacher.from_sb3(A2C("MultiInputPolicy", env, n_steps=4, device="cpu"))
-    with pytest.raises(UserError, match="observes joints.*the environment has none"):
+    with pytest.raises(UserError, match=r"observes goal.*the environment has none"):
         adopt(teacher, custom_task("Line-v0", env_kwargs={"observations": "table"}))
 
 
