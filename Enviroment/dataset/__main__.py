@@ -114,7 +114,7 @@ def _repair(options: argparse.Namespace) -> None:
         task = described_task(options.dataset / MANIFEST, manifest.recipe.task)
         task = with_package(task, options.env_id, options.wrapper)
         labeller = _load_labeller(options.teacher, manifest, task)
-        repair(options.dataset, labeller, damaged, options.env_id, options.wrapper)
+        repair(options.dataset, labeller, damaged, task)
     for index in damaged:
         print(f"{options.dataset / shards[index]} is repaired.")
     surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]

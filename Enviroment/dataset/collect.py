@@ -21,7 +21,6 @@ from Common.files.durable import partial_path
 from Common.files.locks import LOCK_FILE, check_in_place, locked
 from Common.names import check_utf8
 from Enviroment import seeds
-from Enviroment.custom import with_package
 from Enviroment.dataset.behaviour_noise import check_noise
 from Enviroment.dataset.format import (
     ACTION,
@@ -133,16 +132,12 @@ def is_complete(folder: Path | str) -> bool:
 
 
 def repair(
-    folder: Path | str,
-    labeller: Labeller,
-    indices: list[int],
-    env_id: str | None = None,
-    wrapper: str | None = None,
+    folder: Path | str, labeller: Labeller, indices: list[int], task: Task | None = None
 ) -> None:
     """Collect shards again, and replace each if it matches the manifest.
 
     Args:
-        env_id, wrapper: those of its task if given on the command line: see `with_package`.
+        task: its task, with permissions of `with_package`; default: as its manifest describes it.
 
     Raises:
         UserError: the teacher differs, the dataset was imported, or a new shard is not the same
@@ -158,7 +153,7 @@ def repair(
             f"{folder} was collected with another teacher, or with other labelling settings:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
         )
-    task = with_package(described_task(folder / MANIFEST, recipe.task), env_id, wrapper)
+    task = task or described_task(folder / MANIFEST, recipe.task)
     with locked(folder):
         for index in indices:
             entry = manifest.shards[index]
