@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import math
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
@@ -115,12 +116,16 @@ def _with_frames(task: Task, env: gym.Env, camera: str | None, frames: str | Non
 
 
 def _renders(task: Task, env: gym.Env) -> bool:
-    """Return whether `env.render()` gives pictures. The environment must say that it does."""
+    """Return whether `env.render()` gives pictures, as the environment's metadata promise.
+
+    Warn if they promise pictures, and there are none.
+    """
     if "rgb_array" not in ((env.metadata or {}).get("render_modes") or ()):
         return False
     try:
         check_renders(task)
-    except UserError:  # told if frames are asked for
+    except UserError as error:
+        warnings.warn(f"{error}\nThere are no frames.", RuntimeWarning, stacklevel=4)
         return False
     return True
 

@@ -234,14 +234,16 @@ def check_renders(task: Task) -> None:
 
 
 def _check_renders(task: Task, env: gym.Env) -> None:
+    call = "reset"
     try:
         env.reset(seed=0)
+        call = "render"
         rendered(env)
     except UserError:
         raise
     except Exception as error:  # the environment's own code may raise anything
         raise UserError(
-            f"Task {task.name}: env.render() of {task.source} fails, so it gives no frames. Its "
+            f"Task {task.name}: env.{call}() of {task.source} fails, so it gives no frames. Its "
             f"error:\n  {type(error).__name__}: {error}"
         ) from error
 
