@@ -24,6 +24,7 @@ from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import COUNTERS, WandbLabels
+from Distillation.environment_notes import environment_notes
 from Distillation.flags.frames import framed
 from Distillation.flags.in_force import PHASES, effective_settings
 from Distillation.flags.names import FLAG_NAMES
@@ -92,6 +93,9 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         task = framed(task, flags)
         if initial is not None:
             initial.check_frames(task)
+        sees = flags.student.mode != "State" or flags.method.chosen.family == "collection"
+        for note in environment_notes(task, sees=sees):
+            distributed.print_line(note)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         keep_freed_memory()
         if flags.method.chosen.family == "collection":

@@ -52,7 +52,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     episodes = flags.seed_range()
     if flags.export is not None:
         check_format(flags.export)
-    subject = open_subject(flags.run, flags.env_id)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
     if flags.blind:
         subject.check_frames()
     if flags.export is not None:
