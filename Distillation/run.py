@@ -24,7 +24,6 @@ from Common.runs import run_folder
 from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.tracking import RunTracker, write_config
 from Common.runs.wandb_run import COUNTERS, WandbLabels
-from Distillation.environment_notes import environment_notes
 from Distillation.flags.frames import framed
 from Distillation.flags.in_force import PHASES, effective_settings
 from Distillation.flags.names import FLAG_NAMES
@@ -32,6 +31,7 @@ from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
 from Distillation.messages.banner import banner, student_title
 from Distillation.messages.during import make_film, make_progress
+from Distillation.messages.environment_notes import environment_notes
 from Distillation.messages.next_commands import next_commands
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
 from Distillation.phases import data_folders, plan

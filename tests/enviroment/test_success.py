@@ -11,9 +11,9 @@ from Enviroment.make import make_state_env
 from Enviroment.success import read_success
 from Evaluation.evaluate.episodes import Obs, run_episodes
 from Evaluation.evaluate.figures import evaluate_student, figures_table
-from tests.support.goal_envs import PointGoal
+from tests.support.own_envs import PointGoal
 
-_OWN = "tests.support.goal_envs"
+_OWN = "tests.support.own_envs"
 
 
 @pytest.mark.parametrize(
