@@ -19,7 +19,7 @@ PIP = -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 INSTALL = $(RUN) $(PIP)
 # What depends on the versions of others: simulators, drawing, SB3's agents, a run of each method.
 OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
-	tests/distillation/test_run.py tests/distillation/test_run_cloning.py
+	tests/distillation/runs/test_run.py tests/distillation/runs/test_run_cloning.py
 
 .DEFAULT_GOAL := help
 .PHONY: help pusher demo test test-slow test-oldest soak check format bench gpu-check clean

@@ -11,7 +11,6 @@ from pathlib import Path
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
 from Distillation.command import main
-from Distillation.flags.frames import framed
 from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
@@ -96,6 +95,7 @@ def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
         raise UserError("--look shows frames, and --mode State has none: leave out one of them.")
     # After parsing, because it imports torch.
     from Distillation.camera_preview import write_preview
+    from Distillation.flags.frames import framed
 
     write_preview(framed(task, flags), path, blind=flags.student.blind)
 

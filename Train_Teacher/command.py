@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 
 import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Enviroment.suites.choice import choose_task
+from Enviroment.task import Suite
 from Enviroment.tasks import Task, get_task
 from Train_Teacher.settings.config import SETTINGS, Algo, PPOTeacherConfig, TeacherRun
 from Train_Teacher.settings.defaults import default_algo, default_run
@@ -43,6 +46,17 @@ def main(
         from Train_Teacher.train import train
 
         train(task, run, command or ["python", *f"Train_Teacher/{task.script}".split(), *arguments])
+
+
+def main_suite(suite: Suite, arguments: Sequence[str] | None = None) -> None:
+    """Run the command of a suite: `--env` chooses the task, all other flags are those of the task.
+
+    Bad input exits with code 2 and one message on stderr.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with exit_with_message():
+        task, rest = choose_task("Train_Teacher", suite, arguments)
+    main(task.name, rest)
 
 
 def parse(task: str | Task, arguments: list[str]) -> TeacherRun:

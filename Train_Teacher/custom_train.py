@@ -8,13 +8,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from gymnasium import spaces
-
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Enviroment.custom import custom_task
 from Enviroment.env_settings import add_env_arguments, parse_env_kwargs, parse_wrappers
-from Enviroment.simulation.making import make_environment
 from Enviroment.task import Task
 from Train_Teacher.command import main
 
@@ -62,6 +58,9 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
         raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
     # Find modules in the working directory; last, so that they do not shadow others.
     sys.path.append(os.getcwd())
+    # After parsing, because it imports Gymnasium.
+    from Enviroment.custom import custom_task
+
     task = custom_task(
         *(own.env_id, own.camera),
         env_kwargs=parse_env_kwargs(own.env_kwargs),
@@ -82,7 +81,11 @@ def _algo(task: Task, given: str | None) -> list[str]:
     Raises:
         UserError: the algorithm does not support the actions.
     """
-    with contextlib.closing(make_environment(task)) as env:
+    from gymnasium import spaces
+
+    from Enviroment.simulation.making import make_simulation
+
+    with contextlib.closing(make_simulation(task)) as env:
         actions = env.action_space
     if isinstance(actions, spaces.Box):
         return [] if given is None else ["--algo", given]

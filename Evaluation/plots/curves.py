@@ -16,7 +16,7 @@ from Evaluation.runs import Run
 from Evaluation.stats.estimates import iqm, percentiles
 
 XAxis = Literal["env_steps", "gradient_steps", "samples", "seconds"]  # keys of METRICS
-_CLONING_BATCH = 128  # samples; the default of --batch_size in cloning
+_CLONING_BATCH = 128  # samples, in runs of cloning that do not name their batch size
 _ENV_STEPS, _ROUND = "time/env_steps", "dagger/round"
 _MAX_POINTS = 100  # of a mean curve
 _RESAMPLES = 2000

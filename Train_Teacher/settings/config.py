@@ -168,6 +168,15 @@ _PPO = PPOTeacherConfig()
 _SAC = SACTeacherConfig()
 # Other tasks use the defaults of the classes.
 _TASK_SETTINGS: dict[tuple[str, Algo], TeacherConfig] = {
+    # Large rollouts, a long decay: -25.2 on unseen seeds, against -25.9 with the class defaults.
+    ("Pusher", "ppo"): replace(
+        _PPO,
+        total_timesteps=20_480_000,
+        num_envs=64,
+        batch_size=3200,
+        learning_rate=5e-4,
+        final_learning_rate=1e-5,
+    ),
     ("Reacher", "ppo"): replace(_PPO, total_timesteps=2_000_000),  # an easier task
     ("Reacher", "sac"): replace(_SAC, total_timesteps=300_000),
     ("Reacher", "tqc"): TQCTeacherConfig(total_timesteps=300_000),

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from Common.errors import UserError
 from Enviroment.task import Task
-from Train_Teacher.goals import goal_groups
 from Train_Teacher.settings.config import (
     Algo,
     PPOTeacherConfig,
@@ -83,10 +82,15 @@ def _settings(task: Task, algo: Algo) -> TeacherConfig:
         acts = f"{algo.upper()} does not support discrete actions"
         why = acts if algo in _OFF_POLICY else f"{algo} has no CNN"
         raise UserError(f"{why}, which {task.name} requires. Use --algo ppo.")
-    if algo in _OFF_POLICY:
+    if algo in _OFF_POLICY and task.custom:
+        # Only here, because it imports SB3, and flags are parsed without it.
+        from Train_Teacher.goals import goal_groups
+
         config = _OFF_POLICY[algo]
-        has_goals = task.custom and goal_groups(task) is not None
+        has_goals = goal_groups(task) is not None
         return replace(config, gamma=0.95, hindsight_goals=4) if has_goals else config
+    if algo in _OFF_POLICY:
+        return _OFF_POLICY[algo]
     if algo != "ppo":
         return default_settings(task.name, algo)
     if task.custom:

@@ -17,8 +17,8 @@ from Common.commands.exits import exit_with_message
 from Common.errors import UserError
 from Common.lazy import import_name
 from Train_Teacher import command as teacher
+from Train_Teacher.command import main_suite
 from Train_Teacher.study.config import StudentsFlags, StudyFlags
-from Train_Teacher.suite_train import main_suite
 
 _SCRIPT = "Train_Teacher/Hopper.py"
 FlagsT = TypeVar("FlagsT")

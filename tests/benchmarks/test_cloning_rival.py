@@ -24,7 +24,7 @@ from tests.support.cloning_data import Recorder
 from tests.support.tiny_teacher import tiny_teacher
 
 TASK = replace(get_task("Pusher"), frame_size=(16, 16))
-CONFIG = CloningConfig(gradient_steps=12, batch_size=32, held_out=0.0, log_every=1)
+CONFIG = CloningConfig(loss_type="NLL", gradient_steps=12, batch_size=32, held_out=0.0, log_every=1)
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ def test_null_is_the_default(file: Path) -> None:
 
 def test_the_method_of_a_file_decides_the_papers_settings(file: Path) -> None:
     cloned = read(file, "BC_phase: true", task="Atlantis")
-    assert (cloned.clone().learning_rate, cloned.cloning.behaviour_noise) == (1e-3, 0.1)
+    assert (cloned.clone().learning_rate, cloned.clone().batch_size) == (1e-3, 128)
     assert read(file, "PPD: true\ndetach_ratio: true", task="Hopper").training.detach_ratio
     assert not read(file, "PPD: true\ndetach_ratio: false", task="Hopper").training.detach_ratio
     switched = read(file, "PPD: true", "--no_PPD", "--BC_phase", task="Hopper")

@@ -38,7 +38,7 @@ def of_version_01(flags: Flags) -> dict[str, Any]:
 def test_defaults_that_depend_on_the_method_are_told() -> None:
     ppd = in_force("--PPD")
     assert (ppd["learning_rate"], ppd["final_learning_rate"]) == (1e-3, 5e-5)
-    assert (ppd["batch_size"], ppd["num_steps"], ppd["num_epochs"]) == (256, 64, 4)
+    assert (ppd["batch_size"], ppd["num_steps"], ppd["num_epochs"]) == (32, 64, 4)
     assert (ppd["eval_every"], ppd["checkpoint_every"]) == (25_000, 25_000)
     distill = in_force("--Sdistillation")
     assert (distill["learning_rate"], distill["num_steps"]) == (2e-3, 5)

@@ -47,7 +47,7 @@ def test_values_are_those_in_force(capsys: pytest.CaptureFixture[str]) -> None:
     assert "(given: 0.002)" in shown["learning_rate"]
     assert "(default: 0.0001)" in shown["final_learning_rate"]  # 5 percent of the given one
     assert "(default: 64)" in shown["num_steps"]  # of PPD; the declared default is none
-    assert "(default: 25000)" in shown["eval_every"]
+    assert "(default: 6912)" in shown["eval_every"]
     assert "weight of the KL to the teacher" in shown["PPD_parameter"]  # the help text is kept
     cloning = entries(help_text(capsys, ["--BC_phase", "--help"]))
     assert "(default: 1000)" in cloning["eval_every"]

@@ -19,7 +19,7 @@ from Models.student.bundle import load_student
 from Models.teacher import shipped
 from Models.teacher.policy import Teacher, save_teacher
 from tests.support.tiny_teacher import tiny_teacher
-from Train_Teacher.suite_train import main_suite as train_suite
+from Train_Teacher.command import main_suite as train_suite
 
 FOLDERS = [Path(str(package.__file__)).parent for package in (Distillation, Train_Teacher)]
 SUITES = {"mujoco": "MuJoCo", "hopper": "Hopper", "atari": "Atari", "procgen": "Procgen"}

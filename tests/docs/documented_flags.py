@@ -26,7 +26,6 @@ from Distillation.flags.resolve import Flags
 from Enviroment import custom
 from Enviroment.tasks import get_task
 from tests.docs.documented_commands import ROOT
-from Train_Teacher import custom_train
 
 OTHER_PROGRAMS = ("ray", "sha256sum")  # whose flags are not ours
 
@@ -110,7 +109,6 @@ def _reads_only() -> Iterator[None]:
         patch.object(distillation, "run", side_effect=_Read),
         # The reader's own environment, which Distillation/Custom.py makes to read the other flags.
         patch.object(custom, "custom_task", lambda *_, **_settings: get_task("Pusher")),
-        patch.object(custom_train, "custom_task", lambda *_, **_settings: get_task("Pusher")),
         patch.object(camera_preview, "write_preview", side_effect=_Read),
     ):
         yield

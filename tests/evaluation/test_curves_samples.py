@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.on_policy.distill import StudentDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD
 from Distillation.command import main
 from Evaluation.metrics import METRICS
-from Evaluation.plots import curves
 from Evaluation.plots.curves import read_curve
 from Evaluation.runs import read_run
 
@@ -103,7 +101,3 @@ def test_samples_are_those_of_all_minibatches_also_of_a_run_that_was_stopped(
         assert curve.x.tolist() == expected[method]
     if method in ("PPD", "PPO"):
         assert set(seen) == {3, 2}
-
-
-def test_a_batch_that_is_not_named_is_the_default_of_cloning() -> None:
-    assert CloningConfig.batch_size == curves._CLONING_BATCH

@@ -87,6 +87,7 @@ def test_a_damaged_shard_stops_every_command_and_is_repaired(
     cloning = ("--BC_phase", "--dataset", str(copy), "--teacher", str(teacher))
     cloning += short_for("--BC_phase")
     collecting = ("--C_data", "--num_data", "300", "--resume", "--frame_size", "16x16")
+    collecting += ("--behaviour_noise", "0")
     said = [failed(capsys, tool, str(copy)) for tool in ("verify", "info")]
     said.append(failure(capsys, *cloning, "--output", str(tmp_path / "run")))
     if damage is not edit:  # what the size and header do not tell, a mere look does not see
@@ -255,6 +256,7 @@ def test_collect_missing_goes_on_with_what_a_stopped_run_left(
         collection.collect(TASK, labeller, folder, 300, n_workers=1, progress=stop)
     assert len(Manifest.read(folder).shards) == 1
     given = ("--BC_phase", "--dataset", "300", "--collect_missing", "--threads", "1")
+    given += ("--behaviour_noise", "0")
     datasets.find_dataset(TASK, parse(TASK, given), loaded, tmp_path)
     assert content(folder) == content(whole)
 
@@ -291,7 +293,7 @@ def test_a_disk_that_is_full_after_one_shard(
 ) -> None:
     folder = tmp_path / "full"
     flags = ["--C_data", "--num_data", "300", "--teacher", str(teacher), "--output", str(folder)]
-    flags += ["--frame_size", "16x16", "--threads", "1"]
+    flags += ["--frame_size", "16x16", "--behaviour_noise", "0", "--threads", "1"]
     child = in_a_child(_FULL_AFTER_ONE, [str(ONE_EPISODE), *flags])
     assert child.returncode == 2, child.stderr
     assert f"{folder / SHARD} cannot be written: File too large" in child.stderr

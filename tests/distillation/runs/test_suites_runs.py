@@ -13,7 +13,7 @@ from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.measure import evaluate
 from Models.student.bundle import load_student
 from Models.teacher.policy import Teacher
-from Train_Teacher.suite_train import main_suite as train_teacher
+from Train_Teacher.command import main_suite as train_teacher
 
 pytest.importorskip("envpool", reason="needs the extra 'suites'")
 pytest.importorskip("PyQt5", reason="needs the extra 'suites'")

@@ -331,7 +331,7 @@ def last(points: list[dict[str, Any]], key: str) -> float:
     [
         (("--PPD", "--critic_warmup", "-1"), "--critic_warmup -1 cannot be below 0"),
         (("--PPD", "--critic_warmup", "1000"), "below one rollout of 1152"),
-        (("--PPD", "--critic_warmup", "350000"), "leaves nothing of --total_timesteps 350000"),
+        (("--PPD", "--critic_warmup", "350000"), "leaves nothing of --total_timesteps 34560"),
         (("--BC_phase", "--critic_warmup", "5000"), "--critic_warmup: only with --PPD"),
         (
             ("--PPD", "--lambda_schedule", "linear", "--final_lambda", "-1"),
