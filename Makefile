@@ -71,7 +71,7 @@ gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Re
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## remove environments and caches; results stay
-\trm -rf $(VENV) $(OLDEST) $(PEERS) build .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEERS) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.

@@ -15,22 +15,27 @@ from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
 from Distillation.flags.tokens import typed
+from Enviroment.env_settings import FRAMES, add_env_arguments, parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 
 _DESCRIPTION = """\
-Distil a teacher of your own MuJoCo environment, without editing this package. All flags of the
+Distil a teacher of your own Gymnasium environment, without editing this package. All flags of the
 other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
 cameras of the frames, one or several, separated by commas: the name of a camera of the model, fixed
 or on a wrist; the name of a body to follow; or, for one free camera, any of distance= x= y= z=
 (look-at point, metres) azimuth= elevation= (degrees) track=BODY. Defaults are chosen so that the
-body stays in the image however its joints turn. Without --camera, only students of the state can be
-trained"""
+body stays in the image however its joints turn. Only for MuJoCo environments"""
+
+_FRAMES = f"""\
+source of the frames: {", ".join(FRAMES)}. env: env.render(), resized; observation: the observation,
+which must be a picture. Default: camera if --camera is given, else observation if it is a picture,
+else env if the environment is not MuJoCo's and renders pictures, else none"""
 
 _PROPRIO = """\
-indices of proprioception in the state, as half-open ranges: 0:17,20:22. Without it, a student of
-frames observes only frames"""
+proprioception: parts of the state, as half-open ranges or as names of groups of a dictionary:
+0:17,20:22 or joints,gripper. Without it, a student of frames observes only frames"""
 
 
 def main_custom(arguments: Sequence[str] | None = None) -> None:
@@ -66,7 +71,13 @@ def read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     # After parsing, because it imports Gymnasium.
     from Enviroment.custom import custom_task
 
-    task = custom_task(own.env_id, own.camera, own.proprio)
+    task = custom_task(
+        *(own.env_id, own.camera, own.proprio),
+        frames=own.frames,
+        env_kwargs=parse_env_kwargs(own.env_kwargs),
+        max_episode_steps=own.max_episode_steps,
+        wrappers=parse_wrappers(own.wrapper),
+    )
     if own.look is not None and not wants_help:
         _look(task, own.look, rest)
         return None, rest
@@ -105,12 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
     )
+    add_env_arguments(parser)
     parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
-    parser.add_argument("--proprio", metavar="RANGES", default="", help=_PROPRIO)
+    parser.add_argument("--frames", metavar="SOURCE", help=_FRAMES)
+    parser.add_argument("--proprio", metavar="PARTS", default="", help=_PROPRIO)
     parser.add_argument(
         "--look",
         metavar="PNG",
         type=Path,
-        help="write a preview of env.render(), camera and student frames, and exit",
+        help="write a preview of env.render() and the student's frames, compare them, and exit",
     )
     return parser

@@ -31,6 +31,7 @@ from Distillation.flags.ranks import flags_of_rank
 from Distillation.flags.resolve import Flags
 from Distillation.messages.banner import banner, student_title
 from Distillation.messages.during import make_film, make_progress
+from Distillation.messages.environment_notes import environment_notes
 from Distillation.messages.next_commands import next_commands
 from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
 from Distillation.phases import data_folders, plan
@@ -92,6 +93,9 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         task = framed(task, flags)
         if initial is not None:
             initial.check_frames(task)
+        sees = flags.student.mode != "State" or flags.method.chosen.family == "collection"
+        for note in environment_notes(task, sees=sees):
+            distributed.print_line(note)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         keep_freed_memory()
         if flags.method.chosen.family == "collection":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 
@@ -16,12 +17,20 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Enviroment.drawing.env_render import rendered
 from Enviroment.drawing.env_view import check_cameras
 from Enviroment.drawing.gl import draws_on_gpu
 from Enviroment.drawing.renderer import Quality, check_quality
 from Enviroment.observations import STATE, observation_space, state_space
-from Enviroment.simulation.part import Layout, make_simulation
+from Enviroment.simulation.making import (
+    LONGEST_EPISODE,
+    limit_of,
+    make_environment,
+    make_simulation,
+)
+from Enviroment.simulation.part import Layout
 from Enviroment.simulation.workers import WorkerKind, make_workers
+from Enviroment.state_layout import image_of
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.task import RECORDED
 from Enviroment.tasks import Task, get_task
@@ -80,7 +89,8 @@ def make_env(
     layout, action_space = _plan(task, n_envs, None if blind else quality)
     # Threads that render on one GPU wait for the driver's lock: on an H100 one thread is five to
     # thirteen times as fast as sixteen.
-    if n_workers is None and workers == "thread" and not blind and draws_on_gpu():
+    on_gpu = bool(task.cameras) and not blind and draws_on_gpu()
+    if n_workers is None and workers == "thread" and on_gpu:
         n_workers = 1
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), worker_timeout)
     space = observation_space(task, layout.state_dim)
@@ -110,8 +120,8 @@ def make_state_env(
     Other arguments and errors are those of `make_env`. Equal seeds give equal episodes.
     """
     task = _checked_task(task, n_envs, seed, max_divergences)
-    if task.is_game:
-        raise UserError(f"{task.name} is a game without a state: make_env returns its frames.")
+    if not task.has_state:
+        raise UserError(f"{task.name} has no state, only frames: make_env returns them.")
     layout, action_space = _plan(task, n_envs, None)
     pool = make_workers(workers, layout, _worker_count(n_workers, n_envs), _WORKER_TIMEOUT)
     space = state_space(layout.state_dim)
@@ -135,23 +145,14 @@ def _checked_task(task: str | Task, n_envs: int, seed: int, max_divergences: int
 
 def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spaces.Space]:
     """Make one environment of the task, check its spaces, and return their sizes."""
-    with contextlib.closing(make_simulation(task)) as probe:
+    draws = quality is not None
+    with contextlib.closing(make_simulation(task, renders=draws and task.frames == "env")) as probe:
         observations, actions = probe.observation_space, probe.action_space
-        if quality is not None:
+        if draws:
             _check_visible(task, probe)
-    if not isinstance(observations, spaces.Box):
-        raise UserError(
-            f"Task {task.name}: the observations of {task.env_id} are {observations}. A state is a "
-            "vector: convert them by a wrapper, such as Gymnasium's FlattenObservation."
-        )
+        limit = limit_of(probe)
     _check_actions(task, actions)
-    if len(observations.shape) != 1:
-        raise UserError(
-            f"Task {task.name}: the observations of {task.env_id} have the shape "
-            f"{observations.shape}. A state is a vector: flatten them by a wrapper, such as "
-            "Gymnasium's FlattenObservation."
-        )
-    (state_dim,) = observations.shape
+    state_dim = math.prod(observations.shape or ()) if task.has_state else 0
     _check_proprio(task, state_dim)
     layout = Layout(
         # The package is imported by now; a worker process has to import it too.
@@ -159,10 +160,21 @@ def _plan(task: Task, n_envs: int, quality: Quality | None) -> tuple[Layout, spa
         n_envs=n_envs,
         state_dim=state_dim,
         action_shape=actions.shape or (),
-        action_dtype=np.dtype(actions.dtype),  # pyright: ignore[reportArgumentType]
+        action_dtype=_action_dtype(actions),
         quality=quality,
+        max_steps=LONGEST_EPISODE if limit is None else None,
     )
     return layout, actions
+
+
+def _action_dtype(space: spaces.Space) -> np.dtype:
+    """Return the type in which an environment receives its actions.
+
+    A box of integers receives floats, as from Stable-Baselines3, which does not round them.
+    """
+    dtype = np.dtype(space.dtype)
+    is_box = isinstance(space, spaces.Box)
+    return np.dtype(np.float32) if is_box and dtype.kind in "iub" else dtype
 
 
 def _check_actions(task: Task, space: spaces.Space) -> None:
@@ -170,37 +182,73 @@ def _check_actions(task: Task, space: spaces.Space) -> None:
     kinds = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
     if not isinstance(space, kinds):
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} are {space}. Students act in "
+            f"Task {task.name}: the actions of {task.source} are {space}. Students act in "
             f"{', '.join(kind.__name__ for kind in kinds)}."
         )
     if isinstance(space, spaces.Box) and not space.is_bounded():
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} have no bounds, but Stable-Baselines3 "
-            "requires them. Give the action space finite bounds."
+            f"Task {task.name}: the actions of {task.source} have no bounds, but "
+            "Stable-Baselines3 requires them. Give the action space finite bounds, "
+            "for example by a wrapper."
         )
     starts = np.asarray(getattr(space, "start", 0))
     if starts.any():
         raise UserError(
-            f"Task {task.name}: the actions of {task.env_id} start at {starts.tolist()}, but "
+            f"Task {task.name}: the actions of {task.source} start at {starts.tolist()}, but "
             "students count from 0. Shift them by a wrapper (Gymnasium's TransformAction)."
         )
 
 
 def _check_visible(task: Task, env: gym.Env) -> None:
     """Raise UserError if frames of this environment cannot be rendered."""
-    if not task.cameras:
+    if not task.has_frames:
         raise UserError(
             f"Task {task.name} has no camera, so there are no frames to learn from. Set `camera` "
-            "if the command has that flag, or train a student of the state: `mode` State."
+            "or `frames` env if the command has these flags, or train a student of the state: "
+            "`mode` State."
         )
+    if task.frames == "env":
+        _check_renders(task, env)
+    if task.frames == "observation" and image_of(env.observation_space) is None:
+        raise UserError(
+            f"Task {task.name}: the observation of {task.source} is {env.observation_space}, not "
+            "a picture, uint8 (height, width, 1 or 3)."
+        )
+    if not task.cameras:
+        return
     model, data = (getattr(env.unwrapped, name, None) for name in ("model", "data"))
     if not isinstance(model, mujoco.MjModel) or not isinstance(data, mujoco.MjData):
         raise UserError(
             f"Task {task.name}: {task.env_id} is not a MuJoCo environment with a model (MjModel) "
-            "and data (MjData), so its frames cannot be rendered. Train a student of the state: "
-            "`mode` State."
+            "and data (MjData), so a camera cannot show it. Use its own pictures (`frames` env), "
+            "or train a student of the state: `mode` State."
         )
     check_cameras(task.cameras, model)
+
+
+def check_renders(task: Task) -> None:
+    """Check that `env.render()` gives pictures.
+
+    Raises:
+        UserError: it fails, or returns anything else.
+    """
+    with contextlib.closing(make_environment(task, renders=True)) as env:
+        _check_renders(task, env)
+
+
+def _check_renders(task: Task, env: gym.Env) -> None:
+    call = "reset"
+    try:
+        env.reset(seed=0)
+        call = "render"
+        rendered(env)
+    except UserError:
+        raise
+    except Exception as error:  # the environment's own code may raise anything
+        raise UserError(
+            f"Task {task.name}: env.{call}() of {task.source} fails, so it gives no frames. Its "
+            f"error:\n  {type(error).__name__}: {error}"
+        ) from error
 
 
 def _check_proprio(task: Task, state_dim: int) -> None:

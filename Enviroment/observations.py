@@ -50,8 +50,9 @@ def observation_space(task: Task, state_dim: int) -> spaces.Dict:
     """Return the groups of a vision environment.
 
     `frame` uint8 (stack * channels, H, W), newest last, with the order of channels of
-    `Enviroment.cameras`; `proprio` float32 (P,), if the task has
-    proprioception; `state` float32 (state_dim,), in the units and order of Gymnasium's environment.
+    `Enviroment.cameras`; `proprio` float32 (P,), if the task has proprioception; `state` float32
+    (state_dim,), in the units and order of Gymnasium's environment, unless the observation is the
+    frame.
     """
     channels = task.stack * frame_channels(task)
     groups: dict[str, spaces.Space] = {
@@ -59,7 +60,8 @@ def observation_space(task: Task, state_dim: int) -> spaces.Dict:
     }
     if task.proprio:
         groups[PROPRIO] = spaces.Box(-np.inf, np.inf, task.proprio_indices.shape, np.float32)
-    groups[STATE] = state_space(state_dim)
+    if task.has_state:
+        groups[STATE] = state_space(state_dim)
     return spaces.Dict(groups)
 
 

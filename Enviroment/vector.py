@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from typing import Any
@@ -93,6 +92,7 @@ class SeededVecEnv(EpisodeVecEnv):
         if diverged:
             self._count_divergences(diverged)
         self._take_step()
+        self._check_lengths()
         transition = self._finish_step(exchange.rewards, exchange.terminated, exchange.truncated)
         *_, dones, infos = transition
         for index in diverged:
@@ -177,7 +177,7 @@ class SeededVecEnv(EpisodeVecEnv):
             "n_envs": self.num_envs,
             "quality": self._exchange.layout.quality,
             "stagger": self._stagger,
-            "task": dataclasses.asdict(self.task),
+            "task": self.task.as_json(),
         }
         return json.loads(json.dumps(made_with))  # tuples become lists
 
@@ -217,6 +217,15 @@ class SeededVecEnv(EpisodeVecEnv):
                 "rare, a larger max_divergences."
             )
 
+    def _check_lengths(self) -> None:
+        """Raise UserError for an episode that neither a time limit nor the environment ends."""
+        most, index = self._exchange.layout.max_steps, int(self._lengths.argmax())
+        if most is not None and self._lengths[index] >= most:
+            raise UserError(
+                f"{describe_environment(self.task, index)} did not end an episode within {most:,} "
+                "env steps. Give `max_episode_steps`."
+            )
+
     def _begin_all(self) -> None:
         self._workers.start("reset")
         self._workers.wait()
@@ -229,8 +238,8 @@ class SeededVecEnv(EpisodeVecEnv):
     def _shorten_episode(self, index: int) -> None:
         """Shorten the running episode to (index + 1) / n_envs of the time limit."""
         share = (self._first_row + index + 1) / self._total_rows
-        self._shortened[index] = share < 1
-        self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
+        limited = self._workers.ask(self._worker_of[index], "shorten_episode", index, share)
+        self._shortened[index] = limited and share < 1
 
     def _take_step(self) -> None:
         """Handle a step of all workers."""
@@ -262,7 +271,7 @@ class StateVecEnv(SeededVecEnv):
 class FrameVecEnv(SeededVecEnv):
     """Environments with the groups `frame`, `proprio` and `state` (see `observations`).
 
-    `proprio` is missing if the task has no proprioception.
+    `proprio` is missing if the task has no proprioception, `state` if it has no state.
 
     Args:
         blind: return zero frames, and render nothing.
@@ -302,9 +311,13 @@ class FrameVecEnv(SeededVecEnv):
         return self._groups(frame, state)
 
     def _groups(self, frames: np.ndarray, states: np.ndarray) -> DictObs:
-        """Return all groups, without `proprio` if the task has no proprioception."""
-        joints = {PROPRIO: states[..., self._proprio]} if len(self._proprio) else {}
-        return {FRAME: frames, **joints, STATE: states}
+        """Return all groups that the task has."""
+        groups = {FRAME: frames}
+        if len(self._proprio):
+            groups[PROPRIO] = states[..., self._proprio]
+        if self.task.has_state:
+            groups[STATE] = states
+        return groups
 
     def _take_step(self) -> None:
         if self._stack is not None:

@@ -18,10 +18,11 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
+from Enviroment.drawing.env_render import RenderedView, rendered
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Quality, Renderer
 from Enviroment.observations import newest_pictures
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_environment, make_simulation
 from Enviroment.tasks import Task
 from Evaluation.caption import captioned
 from Evaluation.evaluate.episodes import Act, Obs, begin_episodes, terminal_state
@@ -204,7 +205,7 @@ def episode_pictures(
 ) -> Generator[np.ndarray, None, None]:
     """Yield the episode's pictures `(H, W, 3)`, one per step of `drawn_steps`.
 
-    Pictures of games are the observed frames, enlarged.
+    Pictures of games, and of observations that are pictures, are the observed frames, enlarged.
 
     Args:
         size: `(W, H)` in pixels.
@@ -216,23 +217,35 @@ def episode_pictures(
     """
     width, height = size
     drawn = drawn_steps(len(played.actions), task)
-    if task.is_game:
+    if not task.has_state:
         yield from (_enlarged(played.views[step], height, width) for step in drawn)
         return
-    if not task.cameras:
-        raise UserError(f"{task.name} has no camera, so its episodes cannot be rendered.")
-    with contextlib.closing(make_simulation(task)) as env:
+    renders = task.frames == "env"
+    with contextlib.closing(make_simulation(task, renders=renders)) as env:
         env.reset(seed=seed)
-        with contextlib.closing(
-            Renderer(task.cameras[0], height, width, quality=quality, grayscale=False)
-        ) as renderer:
-            view = EnvView(env, renderer)
+        with _opened_view(task, env, height, width, quality) as view:
             yield _with_inset(view.render(), played, 0)
             moves = zip(played.actions, played.rewards, strict=True)
             for step, (action, reward) in enumerate(moves, start=1):
                 _check_repeated(seed, step, reward, float(env.step(action)[1]))
                 if step in drawn:
                     yield _with_inset(view.render(), played, step)
+
+
+@contextlib.contextmanager
+def _opened_view(
+    task: Task, env: gym.Env, height: int, width: int, quality: Quality
+) -> Iterator[EnvView | RenderedView]:
+    """Open the view of the task's frames, that of the first camera, in colour."""
+    if task.frames == "env":
+        yield RenderedView(env, (height, width), grayscale=False)
+        return
+    if not task.cameras:
+        raise UserError(f"{task.name} has no frames, so its episodes cannot be rendered.")
+    with contextlib.closing(
+        Renderer(task.cameras[0], height, width, quality=quality, grayscale=False)
+    ) as renderer:
+        yield EnvView(env, renderer)
 
 
 def _enlarged(view: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -278,6 +291,8 @@ def _steps_per_second(task: Task) -> float:
 
 def _simulated_fps(env: gym.Env) -> int:
     """Measure env steps per second of simulated time, for environments without `render_fps`."""
+    if not hasattr(env.unwrapped, "data"):  # only MuJoCo's environments tell their time
+        return _FPS
     env.reset(seed=0)
     before = env.get_wrapper_attr("data").time
     env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
@@ -316,8 +331,15 @@ def draw_inset(picture: np.ndarray, view: np.ndarray) -> None:
 
 
 def video_width(task: Task, height: int) -> int:
-    """Return the width in pixels for the aspect ratio of the task's frames, even as in H.264."""
+    """Return the width in pixels for the aspect ratio of the task, even as in H.264.
+
+    It is that of the frames, or of `env.render()` if that is their source.
+    """
     frame_height, frame_width = task.frame_size
+    if task.frames == "env":
+        with contextlib.closing(make_environment(task, renders=True)) as env:
+            env.reset(seed=0)
+            frame_height, frame_width = rendered(env).shape[:2]
     width = round(height * frame_width / frame_height)
     return min(max(width, _WIDTHS[0]), _WIDTHS[1]) // 2 * 2
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Enviroment.env_settings import add_env_arguments, parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 from Train_Teacher.command import main
 
@@ -18,9 +19,12 @@ Train a teacher of your own Gymnasium environment, with SAC, TQC or PPO, without
 package. All flags of the other scripts work as well; --help lists them if --env_id is given."""
 
 _CAMERA = """\
-camera of the video at the end, as in Distillation/Custom.py. Without it, no video is recorded"""
+camera of the video at the end, as in Distillation/Custom.py. Without it, a video is recorded if the
+environment is not MuJoCo's and renders pictures"""
 
-_FLAG_NAMES = {"camera": "camera", "env_id": "env_id"}
+_FLAG_NAMES = {
+    name: name for name in ("env_id", "env_kwargs", "max_episode_steps", "wrapper", "camera")
+}
 _CONTINUOUS = ("sac", "tqc")  # algorithms that act in a Box only
 
 
@@ -57,7 +61,17 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     # After parsing, because it imports Gymnasium.
     from Enviroment.custom import custom_task
 
-    task = custom_task(own.env_id, own.camera)
+    task = custom_task(
+        *(own.env_id, own.camera),
+        env_kwargs=parse_env_kwargs(own.env_kwargs),
+        max_episode_steps=own.max_episode_steps,
+        wrappers=parse_wrappers(own.wrapper),
+    )
+    if not task.has_state:
+        raise UserError(
+            f"{task.source} observes pictures, on which this script trains no teachers. Train one "
+            "with Stable-Baselines3 and convert it: python -m Models.teacher convert."
+        )
     return task, [*_algo(task, own.algo), *rest]
 
 
@@ -69,7 +83,7 @@ def _algo(task: Task, given: str | None) -> list[str]:
     """
     from gymnasium import spaces
 
-    from Enviroment.simulation.part import make_simulation
+    from Enviroment.simulation.making import make_simulation
 
     with contextlib.closing(make_simulation(task)) as env:
         actions = env.action_space
@@ -94,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
     )
+    add_env_arguments(parser)
     parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
     parser.add_argument(
         "--algo", metavar="ALGO", help="default: sac; ppo if the actions are not continuous"

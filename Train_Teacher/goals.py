@@ -7,36 +7,35 @@ Source: Andrychowicz et al., "Hindsight Experience Replay", NeurIPS 2017. The re
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from Common.errors import UserError
 from Enviroment.make import make_state_env
-from Enviroment.simulation.part import make_simulation, time_limit
+from Enviroment.simulation.making import make_environment, time_limit
+from Enviroment.state_layout import StateGroup, state_groups
 from Enviroment.task import Task
 
 _GOALS = ("observation", "achieved_goal", "desired_goal")  # of Gymnasium-Robotics and SB3
 
 
-def goal_groups(task: Task) -> dict[str, int] | None:
-    """Return the sizes of the groups of a goal-conditioned task, in the order of its state.
+def goal_groups(task: Task) -> list[StateGroup] | None:
+    """Return the groups of a goal-conditioned task, in the order of its state.
 
     Returns:
         None if the task is not goal-conditioned: it has other groups, or no `compute_reward`.
     """
-    with contextlib.closing(make_simulation(task)) as env:
-        if not isinstance(env, FlattenObservation) or not env.has_wrapper_attr("compute_reward"):
+    with contextlib.closing(make_environment(task)) as env:
+        space = env.observation_space
+        if not isinstance(space, spaces.Dict) or not env.has_wrapper_attr("compute_reward"):
             return None
-        groups = env.env.observation_space
-        assert isinstance(groups, spaces.Dict)
-        if set(groups.spaces) != set(_GOALS):
-            return None
-        return {name: int(np.prod(space.shape or ())) for name, space in groups.spaces.items()}
+        groups = state_groups(space)
+        return groups if {group.name for group in groups} == set(_GOALS) else None
 
 
 def check_goals(task: Task, n_envs: int, learning_starts: int) -> None:
@@ -69,22 +68,16 @@ class GoalVecEnv(VecEnvWrapper):
     """Split states `(n_envs, state_dim)` into a dictionary of groups.
 
     Args:
-        groups: sizes by name, in the order of the state.
+        groups: the parts of the state, in its order.
     """
 
-    def __init__(self, venv: VecEnv, groups: dict[str, int]) -> None:
-        ends = np.cumsum(list(groups.values())).tolist()
-        self._slices = {
-            name: slice(end - size, end)
-            for (name, size), end in zip(groups.items(), ends, strict=True)
-        }
-        space = spaces.Dict(
-            [
-                (name, spaces.Box(-np.inf, np.inf, (size,), np.float32))
-                for name, size in groups.items()
-            ]
-        )
-        super().__init__(venv, observation_space=space)
+    def __init__(self, venv: VecEnv, groups: Sequence[StateGroup]) -> None:
+        self._slices = {group.name: slice(group.first, group.end) for group in groups}
+        boxes = [
+            (group.name, spaces.Box(-np.inf, np.inf, (group.end - group.first,), np.float32))
+            for group in groups
+        ]
+        super().__init__(venv, observation_space=spaces.Dict(boxes))
 
     def reset(self) -> dict[str, np.ndarray]:
         return self._split(np.asarray(self.venv.reset()))

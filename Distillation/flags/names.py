@@ -5,9 +5,14 @@ from __future__ import annotations
 from Distillation.flags.groups import flag_values
 from Distillation.flags.resolve import Flags
 
+# Flags of Custom.py that define a task.
+CUSTOM_FLAGS = (
+    *("env_id", "env_kwargs", "max_episode_steps", "wrapper"),
+    *("camera", "frames", "proprio"),
+)
 FLAG_NAMES = {
     **{flag: flag for flag in flag_values(Flags())},
-    **{flag: flag for flag in ("env_id", "camera", "proprio")},  # of Custom.py
+    **{flag: flag for flag in CUSTOM_FLAGS},
     "n_envs": "num_envs",
     "n_steps": "num_steps",
     "n_epochs": "num_epochs",

@@ -112,7 +112,9 @@ def default_values(task: Task, methods: Collection[str]) -> dict[str, Any]:
 def _defaults(task: Task, methods: Collection[str]) -> Flags:
     """Return the defaults for the given methods (the paper's settings depend on the method)."""
     h, w = task.frame_size
-    groups = {"student": StudentFlags(frame_size=f"{h}x{w}"), **suite_defaults(task, methods)}
+    mode = StudentFlags.mode if task.has_state else "ImpaalaSmall"
+    student = StudentFlags(mode=mode, frame_size=f"{h}x{w}")
+    groups = {"student": student, **suite_defaults(task, methods)}
     return UncheckedFlags(**groups)
 
 

@@ -119,17 +119,19 @@ def check_task(task: Task, flags: Flags) -> None:
                 f"--workers {flags.run.workers}: {task.name} runs in EnvPool's own threads. Leave "
                 "it out."
             )
+    elif not task.has_frames and student.camera is None and not sees_state:
+        raise UserError(
+            f"{task.name} has no camera for --mode {student.mode}. Give --camera (for MuJoCo) or "
+            "--frames env (Custom.py, for pictures of env.render()), or train a student of the "
+            "state with --mode State."
+        )
+    if not task.has_state:
         if sees_state:
             raise UserError(f"{task.name} has no state for --mode State, only frames.")
         if student.blind:  # a blind teacher cannot label rollouts
             method.refuse(
                 f"--blind of {task.name}, whose teacher needs the frames,", _NOT_LABELLED_LIVE
             )
-    elif not task.cameras and student.camera is None and not sees_state:
-        raise UserError(
-            f"{task.name} has no camera for --mode {student.mode}. Give --camera (Custom.py), or "
-            "train a student of the state with --mode State."
-        )
     if student.size:
         of_state = paper_student(task.suite, student.size, GAUSSIAN).mode == "State"
         if sees_state != of_state:

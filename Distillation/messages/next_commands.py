@@ -9,6 +9,7 @@ from typing import Any
 
 from Common.commands.wording import shown_path, typed_command
 from Distillation.flags.groups import flag_values
+from Distillation.flags.names import CUSTOM_FLAGS
 from Distillation.flags.parse import default_values
 from Distillation.flags.resolve import Flags
 from Distillation.flags.uses import USES
@@ -34,7 +35,8 @@ def next_commands(task: Task, flags: Flags, folder: Path, command: Sequence[str]
     """
     run = shown_path(folder)
     own = _own_task(command) if task.custom else {}
-    package = ("--env_id", own["env_id"]) if ":" in own.get("env_id", "") else ()
+    needed = [name for name in ("env_id", "wrapper") if ":" in "".join(own.get(name, ()))]
+    package = [word for name in needed for word in (f"--{name}", *own[name])]
     return [
         typed_command(
             ("python", "-m", "Evaluation.evaluate", run, "--episodes", str(_EPISODES), *package)
@@ -44,7 +46,7 @@ def next_commands(task: Task, flags: Flags, folder: Path, command: Sequence[str]
     ]
 
 
-def _training(task: Task, flags: Flags, run: str, own: Mapping[str, str]) -> list[str]:
+def _training(task: Task, flags: Flags, run: str, own: Mapping[str, Sequence[str]]) -> list[str]:
     cloned, dagger = _AFTER_CLONING
     if flags.method.name == cloned:
         method, begin, kept, output = dagger, ("--folder_Dagger", run), (), f"{run}_dagger"
@@ -52,7 +54,7 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, str]) -> lis
         method, begin, kept, output = "PPD", ("--init_from", run), _STUDENT, f"{run}_more"
     script = f"Distillation/{task.script}".split()
     if task.custom:
-        script = [script[0], *(word for name in own for word in (f"--{name}", own[name]))]
+        script = [script[0], *(word for name in own for word in (f"--{name}", *own[name]))]
     values, defaults = flag_values(flags), default_values(task, (method,))
     changed = {
         name: values[name]
@@ -74,10 +76,10 @@ def _as_words(name: str, value: Any) -> list[str]:
     return [f"--{name}", str(value)]
 
 
-def _own_task(command: Sequence[str]) -> dict[str, str]:
-    """Return the flags in a command that define a task of the user's own, by name."""
+def _own_task(command: Sequence[str]) -> dict[str, list[str]]:
+    """Return the flags in a command that define a task of the user's own, and their values."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("env_id", "camera", "proprio"):
-        parser.add_argument(f"--{name}")
+    for name in CUSTOM_FLAGS:
+        parser.add_argument(f"--{name}", action="extend", nargs="+", default=[])
     given = vars(parser.parse_known_args(list(command))[0])
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: values for name, values in given.items() if values}

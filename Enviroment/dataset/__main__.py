@@ -13,6 +13,7 @@ from Common.errors import UserError, fields_as_flags
 if TYPE_CHECKING:
     from Enviroment.dataset.format import Manifest
     from Enviroment.dataset.recording import Labeller
+    from Enviroment.task import Task
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
         )
+        command.add_argument(
+            "--wrapper", help="package:Class of its wrappers; imports the packages"
+        )
 
     into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
     into.add_argument("minari_id", help="name of an installed dataset, or its folder")
@@ -69,17 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _load_labeller(folder: Path, manifest: Manifest) -> Labeller:
+def _load_labeller(folder: Path, manifest: Manifest, task: Task) -> Labeller:
     """Return the teacher of a bundle with the labelling settings of the manifest."""
     # The only import of Models in this package: to collect a shard again takes a teacher, but to
     # read datasets does not.
+    from Models.teacher.adoption import adopt
     from Models.teacher.corruption import corrupt
     from Models.teacher.labels import TeacherLabeller
     from Models.teacher.policy import Teacher
 
     asked = manifest.recipe.teacher
     try:
-        teacher = Teacher.load(folder, min_std=float(asked["min_std"]))
+        teacher = adopt(Teacher.load(folder, min_std=float(asked["min_std"])), task)
         sigma = float(asked.get("corruption_sigma", 0.0))
         # A bundle of the corrupted teacher itself needs no more noise.
         if sigma and not teacher.description.corruption_sigma:

@@ -21,7 +21,6 @@ from Common.files.durable import partial_path
 from Common.files.locks import LOCK_FILE, check_in_place, locked
 from Common.names import check_utf8
 from Enviroment import seeds
-from Enviroment.custom import with_package
 from Enviroment.dataset.behaviour_noise import check_noise
 from Enviroment.dataset.format import (
     ACTION,
@@ -48,7 +47,7 @@ from Enviroment.dataset.shards import Column, file_sha256, shard_problem, write_
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, STATE
-from Enviroment.simulation.part import time_limit
+from Enviroment.simulation.making import LONGEST_EPISODE, time_limit
 from Enviroment.simulation.workers import WorkerKind
 from Enviroment.suites.envpool_games import game_time_limit
 from Enviroment.tasks import Task
@@ -60,6 +59,7 @@ _NOTHING = {LOCK_FILE, partial_path(Path(MANIFEST)).name}
 _PACKAGES = ("gymnasium", "mujoco", "numpy", "torch")
 _GAME_PACKAGES = ("envpool", "numpy", "torch")
 # Episodes per shard. Games end with lives and levels, long before their time limit: about 100 MB.
+_OPEN_EPISODES = 10  # of environments that end their episodes themselves
 _GAME_EPISODES = {"atari": 10, "procgen": 30}
 
 Progress = Callable[[int, int], None]  # env steps on disk, and in total
@@ -103,7 +103,8 @@ def collect(
     with locked(folder):
         manifest = _find_begun(folder, recipe, resume)
         n_envs = min(n_envs, recipe.episodes_per_shard)
-        if not task.is_game:  # the lengths of games are not known beforehand
+        # Without a time limit, as in games, the lengths of episodes are not known beforehand.
+        if not task.is_game and recipe.max_steps < LONGEST_EPISODE:
             n_envs = min(n_envs, needed)
         with closing(_make_env(task, labeller, n_envs, workers, n_workers)) as env:
             labeller.check_fits(task.name, env.observation_space, env.action_space)
@@ -131,12 +132,12 @@ def is_complete(folder: Path | str) -> bool:
 
 
 def repair(
-    folder: Path | str, labeller: Labeller, indices: list[int], env_id: str | None = None
+    folder: Path | str, labeller: Labeller, indices: list[int], task: Task | None = None
 ) -> None:
     """Collect shards again, and replace each if it matches the manifest.
 
     Args:
-        env_id: id of its task, if given on the command line: see `with_package`.
+        task: its task, with permissions of `with_package`; default: as its manifest describes it.
 
     Raises:
         UserError: the teacher differs, the dataset was imported, or a new shard is not the same
@@ -152,7 +153,7 @@ def repair(
             f"{folder} was collected with another teacher, or with other labelling settings:\n"
             f"  dataset: {recipe.teacher}\n  given:   {dict(labeller.identity)}"
         )
-    task = with_package(described_task(folder / MANIFEST, recipe.task), env_id)
+    task = task or described_task(folder / MANIFEST, recipe.task)
     with locked(folder):
         for index in indices:
             entry = manifest.shards[index]
@@ -209,11 +210,8 @@ def _recipe(
 ) -> Recipe:
     if num_data < 1:
         raise UserError(f"`num_data` {num_data} must be at least 1.")
-    max_steps = game_time_limit(task) if task.is_game else time_limit(task)
-    if max_steps is None:
-        raise UserError(
-            f"Task {task.name}: {task.env_id} has no time limit, so shards have no size."
-        )
+    limit = game_time_limit(task) if task.is_game else time_limit(task)
+    max_steps = limit or LONGEST_EPISODE
     return Recipe(
         task=describe_task(task, labels_frames=FRAME in labeller.groups),
         teacher=dict(labeller.identity),
@@ -230,6 +228,8 @@ def episodes_per_shard(task: Task, max_steps: int) -> int:
     """Return how many episodes of at most `max_steps` fit into a shard."""
     if task.is_game:
         return _GAME_EPISODES[task.suite]
+    if max_steps == LONGEST_EPISODE:
+        return _OPEN_EPISODES
     steps = _SHARD_BYTES // frame_column(task).nbytes if task.has_frames else _SHARD_STEPS
     episodes = max(1, steps // max_steps)
     # A multiple of ten, so that ten environments have equal work.

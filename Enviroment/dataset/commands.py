@@ -13,9 +13,16 @@ import numpy as np
 from Common.errors import UserError
 from Common.files.durable import writing
 from Common.names import counted
-from Enviroment.custom import named_task
+from Enviroment.custom import named_task, with_package
 from Enviroment.dataset.collect import check_content, repair, verify
-from Enviroment.dataset.format import ACTION, FINAL_STATE, Manifest, shard_name
+from Enviroment.dataset.format import (
+    ACTION,
+    FINAL_STATE,
+    MANIFEST,
+    Manifest,
+    described_task,
+    shard_name,
+)
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import FRAME, newest_pictures
@@ -51,8 +58,10 @@ def run_repair(options: argparse.Namespace) -> None:
     shards = [shard_name(index) for index in range(len(manifest.shards))]
     damaged = [index for index, name in enumerate(shards) if name in problems]
     if damaged:
-        labeller = options.load_labeller(options.teacher, manifest)
-        repair(options.dataset, labeller, damaged, options.env_id)
+        task = described_task(options.dataset / MANIFEST, manifest.recipe.task)
+        task = with_package(task, options.env_id, options.wrapper)
+        labeller = options.load_labeller(options.teacher, manifest, task)
+        repair(options.dataset, labeller, damaged, task)
     for index in damaged:
         print(f"{options.dataset / shards[index]} is repaired.")
     surplus = [problems[name] for name in sorted(problems.keys() - set(shards))]
@@ -64,7 +73,7 @@ def run_repair(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Write a Minari dataset."""
-    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id)
+    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id, wrapper=options.wrapper)
     path = export_minari(dataset, options.minari_id, options.root)
     call = f"load_dataset({options.minari_id!r})"
     if options.root is not None:

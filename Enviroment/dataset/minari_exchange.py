@@ -44,7 +44,7 @@ from Enviroment.dataset.format import (
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.shards import Column
 from Enviroment.observations import FRAME, STATE
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_simulation
 from Enviroment.suites.envpool_games import action_count
 from Enviroment.tasks import Task
 
@@ -266,7 +266,7 @@ def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np
 
 def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
     seen = {FRAME: np.asarray(data["observations"][FRAME])} if task.has_frames else {}
-    if not task.is_game:
+    if task.has_state:
         seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
     action_type = np.int64 if task.is_game else np.float32
     actions = np.asarray(data["actions"], action_type)

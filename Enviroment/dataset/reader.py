@@ -64,14 +64,20 @@ class TeacherDataset:
         self._arrays = lru_cache(_OPEN_SHARDS)(partial(_map, folder, manifest))
 
     @classmethod
-    def open(cls, folder: Path | str, task: Task | None = None, env_id: str | None = None) -> Self:
+    def open(
+        cls,
+        folder: Path | str,
+        task: Task | None = None,
+        env_id: str | None = None,
+        wrapper: str | None = None,
+    ) -> Self:
         """Open a complete dataset. Check the manifest and the size and header of every shard.
 
         To detect changed bits in the shards, run `python -m Enviroment.dataset verify`.
 
         Args:
             task: the expected task; default: that of the dataset.
-            env_id: id of the task, if given on the command line: see `with_package`.
+            env_id, wrapper: those of the task if given on the command line: see `with_package`.
 
         Raises:
             UserError: the dataset cannot be used. The message names the file and the remedy.
@@ -80,7 +86,7 @@ class TeacherDataset:
         manifest = Manifest.read(folder)
         if task is None:
             described = described_task(folder / MANIFEST, manifest.recipe.task)
-            task = with_package(described, env_id)
+            task = with_package(described, env_id, wrapper)
         check_task(folder, manifest, task)
         if not manifest.complete:
             raise UserError(

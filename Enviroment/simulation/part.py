@@ -5,27 +5,22 @@ This module imports no deep-learning library, so worker processes start quickly.
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import traceback
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation
 
 from Common.errors import UserError, WorkerError
-from Common.names import nearest
+from Enviroment.drawing.env_render import RenderedView, fit_into
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Quality, Renderer
 from Enviroment.observations import frame_channels
 from Enviroment.simulation.divergence import DivergenceWatch
+from Enviroment.simulation.making import make_simulation
 from Enviroment.simulation.snapshots import (
     Snapshot,
     find_time_limit,
@@ -36,78 +31,6 @@ from Enviroment.success import read_success
 from Enviroment.task import Task
 
 UNKNOWN = -1  # in `Exchange.successes`
-# Gymnasium warns about each version but the newest. Messages of this module name the newest one.
-warnings.filterwarnings("ignore", r".*The environment .* is out of date", DeprecationWarning)
-
-
-def make_simulation(task: Task) -> gym.Env:
-    """Return Gymnasium's environment of the task, with its time limit.
-
-    Flatten an observation that is a dictionary of vectors to one vector, group after group.
-
-    Raises:
-        UserError: see `make_environment`.
-    """
-    env = make_environment(task)
-    space = env.observation_space
-    if isinstance(space, spaces.Dict) and all(map(_is_vector, space.spaces.values())):
-        return FlattenObservation(env)
-    return env
-
-
-def _is_vector(space: spaces.Space) -> bool:
-    return isinstance(space, spaces.Box) and len(space.shape) == 1
-
-
-def make_environment(task: Task) -> gym.Env:
-    """Return Gymnasium's environment of the task without further wrappers.
-
-    Do not import a package that is named in a file: the author of the file would choose the code
-    that runs. A package that is imported already is allowed.
-
-    Raises:
-        UserError: the id is unknown to Gymnasium, the environment cannot be made, or only a file
-            names its package.
-    """
-    package = task.env_id.rpartition(":")[0]
-    if task.described and package and package not in sys.modules:
-        raise UserError(
-            f"{task.env_id} needs the package {package}. It is not imported because only a file "
-            f"names it, and importing runs its code. If you trust it, give `env_id` {task.env_id}, "
-            f"or `import {package}` in your own program."
-        )
-    try:
-        # The checker only warns, and takes a quarter of the time of a step.
-        return gym.make(task.env_id, disable_env_checker=True)
-    except gym.error.UnregisteredEnv as error:
-        package, _, name = task.env_id.rpartition(":")
-        hint = "" if package else " To use an environment of another package, give package:Id-v0."
-        raise UserError(
-            f"Gymnasium has no environment {name!r}. Did you mean {nearest(name, gym.registry)}?"
-            f"{hint}"
-        ) from error
-    except gym.error.DeprecatedEnv as error:
-        raise UserError(f"{task.env_id} was removed from its package. {error}") from error
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{task.env_id} cannot be made: {error} Install the package, or add its folder to "
-            "PYTHONPATH."
-        ) from error
-    except (Exception, SystemExit) as error:  # the environment's own code may raise anything
-        raise UserError(
-            f"{task.env_id} cannot be made. Its error (with {_versions()}):\n"
-            f"  {type(error).__name__}: {error}"
-        ) from error
-
-
-def _versions() -> str:
-    return ", ".join(f"{name} {version(name)}" for name in ("gymnasium", "mujoco", "numpy"))
-
-
-def time_limit(task: Task) -> int | None:
-    """Return the env steps after which an episode is truncated; None for never."""
-    with contextlib.closing(make_simulation(task)) as env:
-        return None if env.spec is None else env.spec.max_episode_steps
 
 
 @dataclass(frozen=True)
@@ -120,6 +43,7 @@ class Layout:
     action_shape: tuple[int, ...]
     action_dtype: np.dtype
     quality: Quality | None  # None: nothing is rendered
+    max_steps: int | None = None  # of an episode that no time limit ends; more are an error
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """Return shape and type of each array of `Exchange`."""
@@ -200,15 +124,20 @@ class Part:
         self._task = task
         self._rows = rows
         self._exchange = exchange
-        self._envs = [make_simulation(task) for _ in rows]
+        draws = layout.quality is not None
+        self._envs = [make_simulation(task, renders=draws and task.frames == "env") for _ in rows]
         self._watches = [DivergenceWatch(env) for env in self._envs]
         self._episode_seeds: list[int | None] = [None] * len(rows)  # of the running episodes
         self._renderer = None
-        self._views: list[EnvView] = []  # one per environment; empty if nothing is rendered
-        if layout.quality is not None:
+        # One per environment; empty if nothing is rendered, or frames are the observations.
+        self._views: list[EnvView] | list[RenderedView] = []
+        if layout.quality is not None and task.cameras:
             drawn = (*task.frame_size, layout.quality, task.grayscale, task.depth)
             self._renderer = Renderer(task.cameras, *drawn)
             self._views = [EnvView(env, self._renderer) for env in self._envs]
+        elif draws and task.frames == "env":
+            shown = (task.frame_size, task.grayscale)
+            self._views = [RenderedView(env, *shown) for env in self._envs]
 
     def reset(self) -> None:
         """Begin a new episode in every environment.
@@ -246,19 +175,18 @@ class Part:
         self._expect_changes(row)
         return self._env(row).get_wrapper_attr(name)(*args, **kwargs)
 
-    def shorten_episode(self, row: int, share: float) -> None:
+    def shorten_episode(self, row: int, share: float) -> bool:
         """Shorten the running episode to a share of its time limit, by advancing its step counter.
 
-        Raises:
-            ValueError: the environment has no time limit.
+        Returns:
+            Whether there is a time limit. Other episodes end by themselves and are not shortened.
         """
         limit = find_time_limit(self._env(row))
         if limit is None:
-            raise ValueError(
-                f"{self._env(row)} has no time limit: its episodes cannot be staggered."
-            )
+            return False
         n_steps = limit._max_episode_steps
         limit._elapsed_steps = n_steps - max(1, round(share * n_steps))
+        return True
 
     def snapshot(self, row: int) -> Snapshot:
         """Return the state of the environment in this row (see `take_snapshot`)."""
@@ -294,9 +222,8 @@ class Part:
         state, _ = env.reset(seed=seed)
         self._episode_seeds[row - self._rows.start] = seed
         self._watches[row - self._rows.start].begin()
-        self._exchange.states[row] = state
         self._expect_changes(row)
-        self._draw(row, self._exchange.frames)
+        self._keep(row, state, self._exchange.states, self._exchange.frames)
 
     def _step(self, row: int, env: gym.Env) -> None:
         to, watch = self._exchange, self._watches[row - self._rows.start]
@@ -308,26 +235,38 @@ class Part:
         success = read_success(info)
         to.successes[row] = UNKNOWN if success is None else success
         if terminated or truncated:
-            to.last_states[row] = state
-            self._draw(row, to.last_frames)
+            self._keep(row, state, to.last_states, to.last_frames)
             self._begin(row, env)
         else:
-            to.states[row] = state
-            self._draw(row, to.frames)
+            self._keep(row, state, to.states, to.frames)
 
     def _drop_episode(self, row: int, env: gym.Env) -> None:
         """End a diverged episode with its last valid observation."""
         to = self._exchange
         to.last_states[row] = to.states[row]
-        if self._renderer is not None:
+        if len(to.frames):
             to.last_frames[row] = to.frames[row]
         to.terminated[row], to.truncated[row], to.diverged[row] = False, True, True
         to.successes[row] = UNKNOWN
         self._begin(row, env)
 
-    def _draw(self, row: int, frames: np.ndarray) -> None:
+    def _keep(
+        self, row: int, observation: np.ndarray, states: np.ndarray, frames: np.ndarray
+    ) -> None:
+        """Write the observation of the environment in this row, and its frame if frames are drawn.
+
+        Args:
+            observation: the state, or the picture of a task without a state.
+            states, frames: arrays of `Exchange`.
+        """
+        if self._task.has_state:
+            states[row] = observation
+        if not len(frames):
+            return
         if self._views:
             self._views[row - self._rows.start].render_into(frames[row])  # (channels, H, W)
+        else:
+            fit_into(observation, frames[row])
 
     def _expect_changes(self, row: int) -> None:
         """Note that the model of the environment in this row may look different from now on."""
@@ -337,7 +276,7 @@ class Part:
 
 def describe_environment(task: Task, row: int) -> str:
     """Return the name of one environment in messages."""
-    return f"Environment {row} of task {task.name} ({task.env_id})"
+    return f"Environment {row} of task {task.name} ({task.source})"
 
 
 def _describe(error: BaseException) -> str:

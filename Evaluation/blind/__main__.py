@@ -18,6 +18,7 @@ class BlindFlags:
     run: Annotated[Path, tyro.conf.Positional]  # folder of a run with --blind
     teacher: Path | None = None  # bundle or run; default: Results/<task>/teachers/ppo, else sac
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
+    wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     episodes: int = 100  # on validation seeds, and as many on evaluation seeds
 
 

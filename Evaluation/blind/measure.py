@@ -14,6 +14,7 @@ from Enviroment import seeds
 from Evaluation.evaluate.episodes import run_episodes
 from Evaluation.evaluate.subject import open_subject
 from Evaluation.runs import read_run
+from Models.teacher.adoption import adopt
 from Models.teacher.policy import Teacher, record_baseline
 from Models.teacher.shipped import default_teacher
 
@@ -33,10 +34,10 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     run = read_run(flags.run)
     if not run.config["student"].get("blind"):
         raise UserError(f"{flags.run} is not a blind run. Train a student with --blind.")
-    subject = open_subject(flags.run, flags.env_id)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
-    teacher = Teacher.load(folder).description
+    teacher = adopt(Teacher.load(folder), task).description
     identity = run.teacher_identity or teacher.identity
     if (teacher.sha256, teacher.identity) != (run.teacher_sha256, identity):
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")

@@ -19,6 +19,7 @@ class DemoFlags:
     teacher: Path | None = None  # bundle, or run with one; default: its own, or the task's
     episodes: int = 50  # per policy, on evaluation seeds
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
+    wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     output: Path | None = None  # video; default: Results/<task>/demo/demo.mp4
 
 

@@ -48,7 +48,7 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     folder, teacher = flags.student or SHOWN_STUDENT, flags.teacher
     if flags.student is None and teacher is None:
         teacher = SHOWN_TEACHER
-    subject = open_subject(folder, flags.env_id)
+    subject = open_subject(folder, flags.env_id, flags.wrapper)
     reference = find_teacher(subject, teacher)
     if reference is None:
         raise UserError(f"The demo needs the teacher of {folder}. Give it with --teacher.")
@@ -61,7 +61,8 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     span = range(seeds.EVALUATION.start, seeds.EVALUATION.start + flags.episodes)
     figures = _figures(played, baselines_on(reference.baselines, span).get("blind"))
     Console().print(_table(figures, f"{subject.task.name} on {describe_seeds(span)}"))
-    filmed = SideBySideFlags((folder,), teacher=teacher, env_id=flags.env_id, output=output)
+    shown = {"env_id": flags.env_id, "wrapper": flags.wrapper}
+    filmed = SideBySideFlags((folder,), teacher=teacher, **shown, output=output)
     film(filmed, "Evaluation.demo")
     return figures
 
@@ -71,7 +72,7 @@ def _play(
 ) -> dict[str, EpisodeStats]:
     """Return the episodes of each policy on the same evaluation seeds."""
     task, first = subject.task, seeds.EVALUATION.start
-    make = make_env if task.is_game else make_state_env
+    make = make_state_env if task.has_state else make_env
     played = {}
     with contextlib.closing(make(task, min(_ENVS, n_episodes), first)) as env:
         act = policy_act(reference.teacher, deterministic=task.judged_by_mode)

@@ -160,11 +160,13 @@ class ReferenceTeacher:
         return bool(self.teacher.description.corruption_sigma)
 
 
-def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
+def open_subject(
+    folder: Path | str, env_id: str | None = None, wrapper: str | None = None
+) -> Subject:
     """Open the student of a run folder or of a bundle, without its teacher.
 
     Args:
-        env_id: ID of its task if given on the command line, see `with_package`.
+        env_id, wrapper: those of its task if given on the command line, see `with_package`.
 
     Raises:
         UserError: there is no student, it is damaged, or its task is unknown.
@@ -181,7 +183,7 @@ def open_subject(folder: Path | str, env_id: str | None = None) -> Subject:
         )
     student = load_student(bundle)
     description = read_bundle(bundle, "student")[1]
-    task = with_package(task_of(description), env_id)
+    task = with_package(task_of(description), env_id, wrapper)
     frame = student.all_groups().spaces.get(FRAME)
     if frame is not None and frame.shape is not None:
         frames = camera_set_of(description)
@@ -271,7 +273,7 @@ def open_frame_student(
     Raises:
         UserError: as `open_subject` and `find_teacher`; or it does not observe frames.
     """
-    subject = open_subject(flags.run, flags.env_id)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
     subject.check_uses_frames()
     reference = find_teacher(subject, flags.teacher)
     return subject, {} if reference is None else baselines_on(reference.baselines, episodes)

@@ -128,14 +128,14 @@ def _check(flags: SideBySideFlags) -> None:
 
 
 def _players(flags: SideBySideFlags) -> list[Player]:
-    subjects = [open_subject(path, flags.env_id) for path in flags.runs]
+    subjects = [open_subject(path, flags.env_id, flags.wrapper) for path in flags.runs]
     tasks = {subject.task.name: subject.folder for subject in subjects}
     if len(tasks) > 1:
         each = ", ".join(f"{path} has {task}" for task, path in tasks.items())
         raise UserError(f"A video shows a single task, but {each}.")
     task = subjects[0].task
     if not task.has_frames:
-        raise UserError(f"{task.name} has no camera and cannot be filmed.")
+        raise UserError(f"{task.name} has no frames and cannot be filmed.")
     names = flags.names or _distinct([_name(subject) for subject in subjects], flags.runs)
     students = [_student(subject, name) for subject, name in zip(subjects, names, strict=True)]
     reference = None if flags.no_teacher else find_teacher(subjects[0], flags.teacher)
@@ -147,7 +147,7 @@ def _players(flags: SideBySideFlags) -> list[Player]:
         )
     name = "Teacher with noise" if reference.is_corrupted else "Teacher"
     act = policy_act(reference.teacher, deterministic=task.judged_by_mode)
-    if task.is_game:
+    if not task.has_state:
         observes = _sees_frames(task)
         return [Player(name, observes, act, task, lambda: make_env(task, 1, flags.seed)), *students]
     return [Player(name, _SEES_STATE, act, task, lambda: make_state_env(task, 1, 0)), *students]

@@ -26,6 +26,10 @@ class Convert:
     installed."""
     output: Path
     """Folder of the bundle; it must not hold one already."""
+    env_kwargs: tuple[str, ...] = ()
+    """Arguments of an own environment, NAME=VALUE, as for Distillation/Custom.py."""
+    wrapper: str = ""
+    """package:Class of wrappers of an own environment, as for Distillation/Custom.py."""
     vecnormalize: Path | None = None
     """File of VecNormalize.save, if the agent was trained on normalised observations."""
     trust: tuple[str, ...] = ()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 
 import torch
 
+from Enviroment.simulation.making import make_environment
+from Enviroment.state_layout import state_groups
 from Enviroment.task import Task
 from Models.teacher.description import ObservationGroup
+from Models.teacher.flat_state import state_parts
 from Models.teacher.policy import Teacher
 
 
@@ -20,7 +24,8 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     """
     if not task.custom:
         return teacher
-    teacher = of_one_state(teacher)
+    if task.has_state:
+        teacher = of_flat_state(of_one_state(teacher), task)
     d = teacher.description
     if d.task in ("", task.name):
         return teacher
@@ -50,6 +55,28 @@ def of_one_state(teacher: Teacher) -> Teacher:
         d = dataclasses.replace(d, normaliser_clip=None, normaliser_epsilon=0.0)
     d = dataclasses.replace(d, observation=())  # a plain vector
     return Teacher(d, tensors, teacher.min_std).to(teacher.device)
+
+
+def of_flat_state(teacher: Teacher, task: Task) -> Teacher:
+    """Return the same teacher for the flattened state of its task's environment.
+
+    A teacher of one vector is returned unchanged.
+
+    Raises:
+        UserError: the environment cannot be made, or lacks a group of the teacher.
+    """
+    d = teacher.description
+    if d.state_parts or d.features_extractor or (len(d.groups) == 1 and _is_vector(d.groups[0])):
+        return teacher
+    with contextlib.closing(make_environment(task)) as env:
+        layout = state_groups(env.observation_space)
+    parts = state_parts(d.groups, layout)
+    d = dataclasses.replace(d, state_parts=parts, flat_dim=layout[-1].end)
+    return Teacher(d, teacher.state_dict(), teacher.min_std).to(teacher.device)
+
+
+def _is_vector(group: ObservationGroup) -> bool:
+    return not group.name and _is_plain(group)
 
 
 def _is_plain(group: ObservationGroup) -> bool:

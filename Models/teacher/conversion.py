@@ -6,6 +6,7 @@ are empty until they are measured there.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
 from Common.names import counted
 from Enviroment.custom import named_task
+from Enviroment.env_settings import parse_env_kwargs, parse_wrappers
+from Enviroment.task import Task
 from Models.sb3.softening import Softening
 from Models.sb3.trust import Trust
 from Models.sb3.zip_file import read_sb3_zip
@@ -36,7 +39,7 @@ def convert(flags: Convert, command: str) -> None:
     Raises:
         UserError: the input is invalid. Nothing is written.
     """
-    task = named_task(flags.task)
+    task = _task(flags)
     if (flags.output / "teacher.json").exists():
         raise UserError(f"{flags.output} holds a teacher already. Choose another `output`.")
     archive, vecnormalize = Path(flags.archive), flags.vecnormalize
@@ -61,6 +64,22 @@ def convert(flags: Convert, command: str) -> None:
     source = {kind: _fingerprint(path) for kind, path in files.items() if path is not None}
     notes = {"source": {"name": flags.archive, **source}}
     save_teacher(flags.output, teacher.state_dict(), teacher.description, notes)
+
+
+def _task(flags: Convert) -> Task:
+    """Return the task of the flags.
+
+    Raises:
+        UserError: there is no such task, or one of the registry is to be changed.
+    """
+    task = named_task(flags.task)
+    env_kwargs, wrappers = parse_env_kwargs(flags.env_kwargs), parse_wrappers(flags.wrapper)
+    if not task.custom and (env_kwargs or wrappers):
+        raise UserError(
+            f"{flags.task} is a task of the toolkit: `env_kwargs` and `wrapper` are for own "
+            "environments. Leave them out."
+        )
+    return dataclasses.replace(task, env_kwargs=env_kwargs, wrappers=wrappers)
 
 
 def _print_raw(archive: Path) -> None:

@@ -32,8 +32,14 @@ _VALUE_KINDS = ("state", "action", "q", None)
 # Upper bounds for any teacher or student; a wrong number would build networks for hours.
 MAX_SIZE = 2**24
 _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
-# Fields about the origin and the returns of a teacher, which do not change how it acts.
-_NEUTRAL = frozenset({"task", "algo", "command", "versions", "baselines", "successes"})
+# Fields about the origin, the returns and the place of observations, which do not change how it
+# acts.
+_NEUTRAL = frozenset(
+    {
+        *("task", "algo", "command", "versions", "baselines", "successes"),
+        *("state_parts", "flat_dim"),
+    }
+)
 _MAX_BOUND = float(np.finfo(np.float32).max)
 _BOUNDED = (DiagGaussian.family, SquashedGaussian.family)
 
@@ -110,6 +116,14 @@ class ObservationGroup:
 
 
 @dataclass(frozen=True)
+class StatePart:
+    """Where a group of the observation is in a flattened state."""
+
+    first: int  # index in the state
+    channels_last: bool = False  # of an image, whose group has its channels first
+
+
+@dataclass(frozen=True)
 class TeacherDescription:
     """Everything about a teacher except its tensors, as stored in `teacher.json`."""
 
@@ -151,6 +165,9 @@ class TeacherDescription:
     features_extractor: str = ""  # a user's own class, which a bundle cannot hold
     # As `baselines`, 1.0 where the episode succeeded; empty if the environment does not tell.
     successes: Baselines = field(default_factory=dict)
+    # Of each group, if the teacher reads the flattened state of its environment (see `adoption`).
+    state_parts: tuple[StatePart, ...] = ()
+    flat_dim: int = 0  # size of that state
 
     def __post_init__(self) -> None:
         activation_class(self.activation)
@@ -222,6 +239,8 @@ class TeacherDescription:
     @property
     def observation_space(self) -> spaces.Space:
         """Observation space of the teacher, without bounds."""
+        if self.state_parts:
+            return spaces.Box(-np.inf, np.inf, (self.flat_dim,), np.float32)
         if self.groups[0].name:
             return spaces.Dict([(group.name, group.space) for group in self.groups])
         return self.groups[0].space
@@ -248,6 +267,8 @@ class TeacherDescription:
 
         A group without a name is `state`, or `frame` if it is an image.
         """
+        if self.state_parts:
+            return (STATE,)
         return tuple(
             group.name or (FRAME if group.is_image or group.cnn_features else STATE)
             for group in self.groups
@@ -291,6 +312,9 @@ class TeacherDescription:
             )
 
     def _reads(self, space: spaces.Space) -> bool:
+        if self.state_parts:
+            inner = space.spaces.get(STATE) if isinstance(space, spaces.Dict) else space
+            return inner is not None and inner.shape == (self.flat_dim,)
         if not isinstance(space, spaces.Dict):
             return not self.groups[0].name and self.groups[0].accepts(space)
         return all(

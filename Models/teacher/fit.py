@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from Common.errors import UserError
 from Enviroment.custom import named_task
 from Enviroment.make import make_env, make_state_env
-from Enviroment.simulation.part import make_environment
+from Enviroment.simulation.making import make_environment
 from Enviroment.task import Task
 from Models.teacher.policy import Teacher
 

@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
 from Common.errors import UserError
+from Enviroment.observations import STATE
 from Models.bundle import bundle_folder, check_tensors, read_bundle
 from Models.distributions import (
     Bernoulli,
@@ -40,6 +41,7 @@ from Models.teacher.description import (
     ObservationGroup,
     TeacherDescription,
 )
+from Models.teacher.flat_state import flat_statistics, split_state
 from Models.teacher.parts import (
     Encoder,
     OwnEncoder,
@@ -216,6 +218,8 @@ class Teacher(nn.Module):
             UserError: the teacher does not observe a state vector.
         """
         inner, groups = self.state_normaliser, self.description.groups
+        if self.description.state_parts:
+            return flat_statistics(self.description, inner)
         if [group.name for group in groups if group.normalised] != [""]:
             raise UserError(
                 f"This teacher observes {self.description.observation_space}, not a state vector: "
@@ -260,8 +264,11 @@ class Teacher(nn.Module):
         return values.sort(dim=-1).values[:, :kept].mean(dim=-1) * d.reward_scale
 
     def _prepare(self, observation: Tensor | Mapping[str, Tensor]) -> list[Tensor]:
-        groups = self.description.groups
-        if isinstance(observation, Tensor):
+        groups, parts = self.description.groups, self.description.state_parts
+        if parts:
+            state = observation if isinstance(observation, Tensor) else observation[STATE]
+            observation = split_state(state, groups, parts)
+        elif isinstance(observation, Tensor):
             observation = {groups[0].name: observation}
         elif not groups[0].name:
             observation = {"": observation[self.observation_groups[0]]}
@@ -320,19 +327,21 @@ class Teacher(nn.Module):
         Args:
             observation: raw observations, a batch or a single one; or a dictionary of groups.
         """
-        arrays = {
-            group.name: _array(observation, group, name)
-            for group, name in zip(self.description.groups, self.observation_groups, strict=True)
-        }
-        first = self.description.groups[0]
-        is_single = arrays[first.name].ndim == len(first.shape)
+        d = self.description
+        if d.state_parts:
+            is_mapping = isinstance(observation, Mapping)
+            arrays = {STATE: np.asarray(observation[STATE] if is_mapping else observation)}
+            is_single = arrays[STATE].ndim == 1
+        else:
+            names = zip(d.groups, self.observation_groups, strict=True)
+            arrays = {name: _array(observation, group, name) for group, name in names}
+            first = self.observation_groups[0]
+            is_single = arrays[first].ndim == len(d.groups[0].shape)
         batch = {
             name: torch.as_tensor(array[None] if is_single else array, device=self.device)
             for name, array in arrays.items()
         }
-        dist = self._distribution(
-            self._output(prepare(batch, self.description.groups, self.state_normaliser))
-        )
+        dist = self._distribution(self._output(self._prepare(batch)))
         actions = self.actions(dist, deterministic)
         return (actions[0] if is_single else actions), None
 

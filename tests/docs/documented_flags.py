@@ -108,7 +108,7 @@ def _reads_only() -> Iterator[None]:
         patch.object(tyro, "cli", cli),
         patch.object(distillation, "run", side_effect=_Read),
         # The reader's own environment, which Distillation/Custom.py makes to read the other flags.
-        patch.object(custom, "custom_task", lambda *_: get_task("Pusher")),
+        patch.object(custom, "custom_task", lambda *_, **_settings: get_task("Pusher")),
         patch.object(camera_preview, "write_preview", side_effect=_Read),
     ):
         yield

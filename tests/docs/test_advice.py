@@ -17,7 +17,7 @@ from Common.errors import UserError, fields_as_flags
 from Common.places import ROOT
 from Distillation.command import main
 from Distillation.flags.groups import flag_values
-from Distillation.flags.names import FLAG_NAMES
+from Distillation.flags.names import CUSTOM_FLAGS, FLAG_NAMES
 from Distillation.flags.resolve import Flags
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, script_of
@@ -123,5 +123,4 @@ def test_python_reads_the_setting_and_the_command_line_the_flag(
 
 
 def test_every_flag_that_settings_are_translated_to_exists() -> None:
-    own = {"env_id", "camera", "proprio"}  # of Custom.py
-    assert set(FLAG_NAMES.values()) - own <= set(flag_values(Flags()))
+    assert set(FLAG_NAMES.values()) - set(CUSTOM_FLAGS) <= set(flag_values(Flags()))

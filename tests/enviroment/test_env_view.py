@@ -21,7 +21,7 @@ from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.drawing.uploaded import Glance
 from Enviroment.make import make_env
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_simulation
 from Evaluation.video import video_fps
 from tests.support.picture_envs import CAMERA, KINDS, SIZE, bare_task, judged, picture_task
 

@@ -85,7 +85,7 @@ def test_a_game_is_filmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         make_env=Game,
     )
     taught = SimpleNamespace(teacher=teacher, is_corrupted=False)
-    monkeypatch.setattr(side_by_side, "open_subject", lambda path, env_id: subject)
+    monkeypatch.setattr(side_by_side, "open_subject", lambda *_: subject)
     monkeypatch.setattr(side_by_side, "find_teacher", lambda *_: taught)
     monkeypatch.setattr(side_by_side, "make_env", Game)
     side_by_side.film(SideBySideFlags((tmp_path,), height=64, output=tmp_path / "out.mp4"))

@@ -32,7 +32,7 @@ from Enviroment.custom import (
 from Enviroment.dataset.format import describe_task, described_task
 from Enviroment.drawing.camera_text import default_view, parse_camera
 from Enviroment.make import make_env, make_state_env
-from Enviroment.simulation.part import make_simulation
+from Enviroment.simulation.making import make_simulation
 from Enviroment.tasks import TASKS, Camera
 from Evaluation.evaluate.subject import open_subject
 from Models.teacher.adoption import adopt
@@ -178,7 +178,6 @@ def test_any_teacher_may_act_in_a_users_own_task(capsys: pytest.CaptureFixture[s
         (("--env_id", "their_robots:Nine-v0"), "Did you mean Mine-v0"),
         (("--env_id", "no_robots:Mine-v0"), "No module named 'no_robots'"),
         (("--env_id", "a b"), "not an environment id"),
-        (("--env_id", "their_robots:Endless-v0"), "max_episode_steps"),
         (("--env_id", "CartPole-v1", "--camera", "pole"), "not a MuJoCo environment"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "tors"), "Did you mean torso"),
         (("--env_id", "their_robots:Mine-v0", "--PPD", "--mode", "ImpaalaSmall"), "--camera"),
@@ -193,21 +192,6 @@ def test_bad_input_is_explained(
         main_custom(list(flags))
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_a_state_that_is_no_list_is_refused() -> None:
-    class Table(gym.Env):
-        observation_space = gym.spaces.Box(-1.0, 1.0, (4, 3))
-        action_space = gym.spaces.Box(-1.0, 1.0, (2,))
-
-    make: Any = Table
-    gym.register("Table-v0", entry_point=make, max_episode_steps=5)
-    try:
-        task = dataclasses.replace(TASKS["Pusher"], name="Table", env_id="Table-v0", proprio=())
-        with pytest.raises(UserError, match=r"\(4, 3\).*FlattenObservation"):
-            make_state_env(task, 1, 0)
-    finally:
-        gym.registry.pop("Table-v0")
 
 
 def test_proprioception_outside_the_state_is_refused(

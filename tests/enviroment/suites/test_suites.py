@@ -351,7 +351,7 @@ def test_bad_arguments():
         make_env("Pong", 1, TRAIN, worker_timeout=0)
     with pytest.raises(UserError, match=r"`max_divergences` -1.*0 or more"):
         make_env("Pong", 1, TRAIN, max_divergences=-1)
-    with pytest.raises(UserError, match="Pong is a game without a state: make_env"):
+    with pytest.raises(UserError, match="Pong has no state, only frames: make_env"):
         make_state_env("Pong", 1, TRAIN)
 
 

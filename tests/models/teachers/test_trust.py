@@ -19,6 +19,7 @@ ALLOWED = {
     ("Models/sb3/inert_pickle.py", "_RecordUnpickler(content, allowed).load"): "that unpickler",
     ("Enviroment/drawing/gl.py", "importlib.import_module"): "of MuJoCo and PyOpenGL",
     ("Common/lazy.py", "import_module"): "of this toolkit's own modules",
+    ("Enviroment/simulation/making.py", "importlib.import_module"): "of wrappers that a user names",
     (
         "Evaluation/export/student_file.py",
         "torch.jit.load",
@@ -62,6 +63,7 @@ READS = {
     ("Evaluation/export/student_file.py", "json.loads"): "of what this process has just written",
     ("Algorithm/distributed.py", "json.loads"): "of what other ranks have sent",
     ("Common/runs/checkpoint.py", "json.loads"): "of what is about to be written",
+    ("Enviroment/env_settings.py", "json.loads"): "of a word of the command line",
     ("Enviroment/simulation/state.py", "json.loads"): "of a part of a checkpoint, of known size",
 }
 

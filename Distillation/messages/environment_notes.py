@@ -1,0 +1,61 @@
+"""Notes on a user's own environment before a run: source and speed of frames, time limit."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import gymnasium as gym
+
+from Enviroment.drawing.env_render import rendered
+from Enviroment.simulation.making import limit_of, make_simulation
+from Enviroment.task import Task
+
+_SECONDS = 0.4  # of each measurement
+
+
+def environment_notes(task: Task, *, sees: bool) -> list[str]:
+    """Return notes on a task outside the registry; none if there is nothing to say.
+
+    Args:
+        sees: whether frames are used.
+    """
+    if not task.custom:
+        return []
+    notes = []
+    with contextlib.closing(make_simulation(task, renders=sees and task.frames == "env")) as env:
+        if sees and task.frames == "env":
+            notes.append(_on_frames(task, env))
+        if limit_of(env) is None:
+            notes.append(
+                f"Note: {task.source} has no time limit of Gymnasium, so it must end its episodes "
+                "itself. If it does not, give --max_episode_steps."
+            )
+    return notes
+
+
+def _on_frames(task: Task, env: gym.Env) -> str:
+    env.reset(seed=0)
+    height, width = rendered(env).shape[:2]
+    with_frames, without = _steps_per_second(env, draws=True), _steps_per_second(env, draws=False)
+    h, w = task.frame_size
+    return (
+        f"Frames of {task.source} are env.render(), {height}x{width} resized to {h}x{w}: "
+        f"{with_frames:,.0f} env steps per second in one environment, {without:,.0f} without "
+        "frames."
+    )
+
+
+def _steps_per_second(env: gym.Env, *, draws: bool) -> float:
+    """Return the env steps per second with random actions."""
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    steps, started = 0, time.perf_counter()
+    while (seconds := time.perf_counter() - started) < _SECONDS:
+        *_, terminated, truncated, _ = env.step(env.action_space.sample())
+        if draws:
+            env.render()
+        if terminated or truncated:
+            env.reset(seed=steps)
+        steps += 1
+    return steps / seconds
