@@ -61,8 +61,13 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     span = range(seeds.EVALUATION.start, seeds.EVALUATION.start + flags.episodes)
     figures = _figures(played, baselines_on(reference.baselines, span).get("blind"))
     Console().print(_table(figures, f"{subject.task.name} on {describe_seeds(span)}"))
-    shown = {"env_id": flags.env_id, "wrapper": flags.wrapper}
-    filmed = SideBySideFlags((folder,), teacher=teacher, **shown, output=output)
+    filmed = SideBySideFlags(
+        runs=(folder,),
+        teacher=teacher,
+        env_id=flags.env_id,
+        wrapper=flags.wrapper,
+        output=output,
+    )
     film(filmed, "Evaluation.demo")
     return figures
 
