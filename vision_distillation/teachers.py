@@ -68,7 +68,10 @@ def _of_zip(path: Path, task: Task, vecnormalize: Path | None, parent: Path) -> 
     folder = parent / _name(path.stem, digest)
     if not folder.exists():
         name = task.env_id if task.custom else task.name
-        convert(Convert(str(path), name, folder, vecnormalize), "vision_distillation.distil")
+        convert(
+            Convert(str(path), name, folder, vecnormalize=vecnormalize),
+            "vision_distillation.distil",
+        )
     return folder
 
 

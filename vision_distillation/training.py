@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import json
 import os
 import re
 import sys
@@ -108,7 +109,7 @@ def _command(
     if (task is None) != ("env_id" in settings):
         raise UserError("Give the name of a task, or the `env_id` of your own environment.")
     if task is None:
-        chosen, _ = read_task([f"--{name}={settings[name]}" for name in own])
+        chosen, _ = read_task([word for name in own for word in _words(name, settings[name])])
         assert chosen is not None  # without --help and --look
     else:
         chosen = get_task(task) if isinstance(task, str) else task
@@ -116,7 +117,14 @@ def _command(
             listed = " and ".join(f"`{name}`" for name in surplus)
             raise UserError(f"{chosen.name} has its own {listed}: only an `env_id` takes one.")
     given = {name: _plain(value) for name, value in settings.items() if name in known}
-    return chosen, [f"--{method}", *tokens(given, default_values(chosen, method))]
+    return chosen, [f"--{method}", *tokens(given, default_values(chosen, (method,)))]
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """Return a flag of an own environment; `env_kwargs` may be a dictionary."""
+    if isinstance(value, Mapping):
+        return [f"--{name}", *(f"{key}={json.dumps(entry)}" for key, entry in value.items())]
+    return [f"--{name}={value}"]
 
 
 def _check_names(settings: Mapping[str, Any], known: set[str]) -> None:
