@@ -82,7 +82,7 @@ def distil(
         elif vecnormalize is not None:
             raise UserError("`vecnormalize` belongs to a zip file: give it as `teacher`.")
         flags = parser_error_as_user_error(lambda: parse(chosen, arguments))
-        note = unused_flags_note(flags, default_values(chosen, flags.method.name))
+        note = unused_flags_note(flags, default_values(chosen, flags.method.phases))
         if note:
             print(note, file=sys.stderr)
         script = ["python", *f"Distillation/{chosen.script}".split()]
