@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from Evaluation.demo.__main__ import DemoFlags
 
 # The shipped student with the best return, and the teacher that it learned from.
-SHOWN_STUDENT = SHIPPED / "Pusher" / "students" / "dagger_small"
+SHOWN_STUDENT = SHIPPED / "Pusher" / "students" / "ppd_quick"
 SHOWN_TEACHER = SHIPPED / "Pusher" / "teachers" / "ppo"
 _TEACHER, _STUDENT, _BLIND, _NOTHING = "teacher", "student", "blind student", "does nothing"
 _COLUMNS = ("return", "success", "distance", "skill")  # of the table, as in `METRICS`
