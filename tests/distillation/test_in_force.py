@@ -49,7 +49,7 @@ def test_defaults_that_depend_on_the_method_are_told() -> None:
     assert constant["learning_rate"] == 1e-3
     assert "final_learning_rate" not in constant
     # 4 epochs of 18 * 64 / 256 = 4.5, so 5 minibatches are 20 steps; 3 rollouts of 1,152 make 60.
-    assert in_force("--PPD", "--optimization_steps", "50")["total_timesteps"] == 3_456
+    assert in_force("--PPD", "--optimization_steps", "150")["total_timesteps"] == 2_304
 
 
 def test_nothing_of_other_methods_and_no_null_is_there() -> None:

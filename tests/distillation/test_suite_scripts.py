@@ -106,7 +106,8 @@ def test_tasks_know_their_script(task: str, script: str) -> None:
 def test_the_default_teacher_is_ppo_else_sac(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipped, "RESULTS", tmp_path / "Results")
+    for name in ("SHIPPED", "RESULTS"):
+        monkeypatch.setattr(shipped, name, tmp_path / "Results")
     with pytest.raises(UserError) as error:
         shipped.default_teacher("Hopper")
     assert "python Train_Teacher/MuJoCo.py --env Hopper --algo ppo" in str(error.value)

@@ -314,7 +314,8 @@ def test_teacher_and_student_play_the_same_episode_beside_each_other(players, tm
 
 
 def test_without_a_teacher_students_are_shown_alone(players, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(shipped, "RESULTS", tmp_path / "nothing shipped")
+    for name in ("SHIPPED", "RESULTS"):
+        monkeypatch.setattr(shipped, name, tmp_path / "nothing shipped")
     output = tmp_path / "out.mp4"
     student = players[0]
     film(SideBySideFlags((student,), names=("mine",), height=64, output=output))

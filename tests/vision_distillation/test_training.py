@@ -93,7 +93,7 @@ def test_an_own_environment_is_taken_by_its_id(tmp_path: Path) -> None:
         ({"total_timesteps": 1}, "`total_timesteps` 1 is below one rollout.*lower `num_envs`"),
         ({"video": "no"}, "`video` is a switch"),
         ({"alpha": 0.5}, '`method="PPD"` does not use'),
-        ({"camera": "x"}, "only an `env_id`"),
+        ({"proprio": "0:3"}, "only an `env_id`"),
         ({"env_id": "Pusher-v5"}, "or the `env_id`"),
         ({"teacher": "missing.zip"}, "no file missing.zip"),
         ({"teacher": 3}, "is a int"),
