@@ -3,8 +3,8 @@
 Usage: python -m benchmarks.peers [--env-steps 34560] [--only-table]
 
 Each script runs by itself, one after the other, and writes its rows as JSON into `--output`. The
-table goes into `--report`, and all rows into a JSON file beside it. `make bench-peers` makes the
-environment that the peers need.
+table goes into `--report`, and all rows into a JSON file beside it, from which rows that were not
+measured again are taken. `make bench-peers` makes the environment that the peers need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import tyro
 
 from benchmarks.peers.ours import collect
 from benchmarks.peers.setting import N_ENVS, TASK, Arguments, Row
-from benchmarks.time_to_skill.machine import describe_machine
 from Enviroment import seeds
 
 # Scripts, with the names of their rows in the order of the table.
@@ -75,32 +74,43 @@ def main(arguments: CompareArguments) -> None:
         collect(arguments)
         for peer in arguments.peers:
             _run(peer, arguments)
-    rows = read_rows(arguments.output)
-    machine = describe_machine(arguments.threads)
-    text = report(rows, machine, arguments)
+    data = arguments.report.with_suffix(".json")
+    rows = read_rows(arguments.output, data)
+    text = report(rows, arguments)
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text(text)
-    data = {"machine": machine, "rows": rows}
-    arguments.report.with_suffix(".json").write_text(json.dumps(data, indent=2) + "\n")
+    data.write_text(json.dumps(rows, indent=2) + "\n")
     print(text)
 
 
-def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """Return the rows that were written to a folder, then those that cannot be."""
-    paths = (folder / f"{name}.json" for names in PEERS.values() for name in names)
-    written = [json.loads(path.read_text()) for path in paths if path.is_file()]
-    return [*written, *map(asdict, CANNOT)]
+def read_rows(folder: Path, data: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows by name in the order of the table, the new ones in place of those of `data`.
+
+    Args:
+        folder: the rows that scripts have written, one file each.
+        data: the rows of earlier comparisons, if there were any.
+    """
+    earlier = json.loads(data.read_text()) if data.is_file() else {}
+    rows = {}
+    for name in (name for names in PEERS.values() for name in names):
+        if (path := folder / f"{name}.json").is_file():
+            rows[name] = json.loads(path.read_text())
+        elif name in earlier:
+            rows[name] = earlier[name]
+    return rows
 
 
-def report(
-    rows: Sequence[Mapping[str, Any]], machine: Mapping[str, str], arguments: Arguments
-) -> str:
-    """Return the page with the table of all rows."""
+def report(named: Mapping[str, Mapping[str, Any]], arguments: Arguments) -> str:
+    """Return the page with the table of all rows, and of those that cannot be."""
+    rows = [*named.values(), *map(asdict, CANNOT)]
     h, w = TASK.frame_size
     figures = next((row["figures"] for row in rows if row["figures"]), {})
     teacher, blind = (f"{figures.get(f'{name}_return', 0):.2f}" for name in ("teacher", "blind"))
     notes = [f"- {r['peer']}, {r['method']}: {r['note']}." for r in rows if r["note"]]
-    facts = [f"- {title}: {fact}" for title, fact in machine.items()]
+    missing = [f"`{name}`" for names in PEERS.values() for name in names if name not in named]
+    if missing:
+        notes.insert(0, f"- Not measured yet: {', '.join(missing)}.")
+    machines = [f"- {', '.join(names)}: {text}." for text, names in _machines(named).items()]
     lines = (
         "# Peers on the same frames, teacher, seeds and env steps",
         "",
@@ -122,9 +132,11 @@ def report(
         "",
         *notes,
         "",
-        "## Machine",
+        "## Machines",
         "",
-        *facts,
+        *machines,
+        "",
+        "The precision is that of this project's students; the peers compute in float32.",
         "",
         "## Commands",
         "",
@@ -139,11 +151,21 @@ def report(
     return "\n".join(lines)
 
 
+def _machines(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the names of the measured rows by the description of their machine."""
+    machines: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if row["figures"]:
+            text = "; ".join(f"{title} {fact}" for title, fact in row["machine"].items())
+            machines.setdefault(text, []).append(f"`{name}`")
+    return machines
+
+
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     figures = row["figures"]
     titles = (row["peer"], row["method"], row["sees"])
     if not figures:
-        return (*titles, *("not run",) * (len(_HEADINGS) - len(titles)))
+        return (*titles, "not run", *("",) * (len(_HEADINGS) - len(titles) - 1))
     return (
         *titles,
         f"{figures['return']:.2f}",

@@ -18,6 +18,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
+from benchmarks.time_to_skill.machine import describe_machine
 from Enviroment import seeds
 from Enviroment.make import make_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
@@ -63,10 +64,11 @@ class Row:
     note: str = ""
 
     def write(self, folder: Path, name: str) -> None:
-        """Write the row to `<name>.json` in a folder."""
+        """Write the row to `<name>.json` in a folder, with the machine that it was measured on."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
-        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+        row = {**dataclasses.asdict(self), "machine": describe_machine(torch.get_num_threads())}
+        path.write_text(json.dumps(row, indent=2) + "\n")
         print(f"{self.peer}, {self.method}: {self.note or self.figures}\nWritten to {path}")
 
 

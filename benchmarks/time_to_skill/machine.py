@@ -22,7 +22,7 @@ def describe_machine(threads: int) -> dict[str, str]:
         "instructions in use": torch.backends.cpu.get_cpu_capability(),
         "precision": fastest_precision(torch.device("cpu")),
         "threads": f"{threads} of {len(os.sched_getaffinity(0))} cores",
-        "load average at the start": f"{os.getloadavg()[0]:.1f}",
+        "load average": f"{os.getloadavg()[0]:.1f}",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -134,18 +135,24 @@ def test_a_pause_is_not_counted() -> None:
 
 
 def test_rows_are_in_one_table(tmp_path: Path) -> None:
-    names = [name for names in PEERS.values() for name in names]
+    first, *_, last = names = [name for names in PEERS.values() for name in names]
     done = Row("ours", "PPD", figures=FIGURES, env_steps=34_560, gradient_steps=4_320)
     done = dataclasses.replace(done, minutes=2.0, cpu_minutes=3.0)
-    done.write(tmp_path, names[0])
-    Row("theirs", "DAgger", note="cannot").write(tmp_path, names[-1])
-    rows = read_rows(tmp_path)
-    assert [row["peer"] for row in rows[:2]] == ["ours", "theirs"]
-    text = report(rows, {"processor": "some processor"}, CompareArguments())
+    done.write(tmp_path, first)
+    Row("theirs", "DAgger", note="cannot").write(tmp_path, last)
+    data = tmp_path / "earlier.json"
+    earlier = {"peer": "earlier", "figures": None, "note": ""}
+    data.write_text(json.dumps({first: earlier, names[1]: earlier}))
+    rows = read_rows(tmp_path, data)
+    peers = [(name, row["peer"]) for name, row in rows.items()]
+    assert peers == [(first, "ours"), (names[1], "earlier"), (last, "theirs")]
+    del rows[names[1]]
+    rows[first]["machine"] = {"processor": "some processor", "threads": "1"}
+    text = report(rows, CompareArguments())
     line = "| ours | PPD | frames, joints | -30.00 | -31.00 to -29.00 | 25% | 0.500 | 34,560 |"
     assert f"{line} 4,320 | 3.0 | 2.0 |" in text
     assert "| theirs | DAgger | frames, joints | not run |" in text
     assert "- theirs, DAgger: cannot." in text
     assert "- imitation, DAgger, MultiInputPolicy: " in text  # also what no peer can do
     assert "the teacher's return is -26.00" in text.replace("\n", " ")
-    assert "- processor: some processor" in text
+    assert f"- `{first}`: processor some processor; threads 1." in text
