@@ -104,7 +104,9 @@ def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
             for seed, tree, own in rows
         ]
     except (IndexError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"The saved environments are damaged: {error}.") from error
+        # A plain ValueError is a check's own sentence; that of others is unclear without their type.
+        what = error if type(error) is ValueError else repr(error)
+        raise UserError(f"The saved environments are damaged: {what}.") from error
 
 
 def load_array(state: EnvState, name: str, into: np.ndarray) -> None:
