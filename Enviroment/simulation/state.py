@@ -104,7 +104,7 @@ def unpack(state: EnvState, n_envs: int) -> list[Snapshot]:
             for seed, tree, own in rows
         ]
     except (IndexError, TypeError, ValueError, RecursionError) as error:
-        # A plain ValueError is a check's own sentence; that of others is unclear without their type.
+        # A plain ValueError is a sentence of a check; other errors need their type to be clear.
         what = error if type(error) is ValueError else repr(error)
         raise UserError(f"The saved environments are damaged: {what}.") from error
 
