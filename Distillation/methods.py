@@ -268,6 +268,7 @@ def _student_config(setting: Setting) -> StudentConfig:
         mode=student.mode,
         family=family,
         pooling=student.pooling,
+        keypoints=student.keypoints,
         proprio_features=StudentConfig.proprio_features if setting.task.proprio else 0,
         init_log_std=student.init_log_std,
         critic_on_state=student.critic_on_state,

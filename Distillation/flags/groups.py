@@ -185,6 +185,9 @@ class StudentFlags:
     # of several cameras: one encoder that reads all their channels together, or one encoder each
     camera_encoders: Annotated[CameraEncoders, STUDENT] = "shared"
     pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
+    # keypoints of a spatial soft-argmax on the CNN's output, instead of average pooling, such as
+    # 32; 0: none
+    keypoints: Annotated[int, STUDENT] = 0
     # initial log std of the actions (with a SAC teacher: before tanh)
     init_log_std: Annotated[float, STUDENT] = -1.6
     critic_on_state: Annotated[bool, STUDENT] = False  # give the critic the state in training
@@ -194,7 +197,7 @@ class StudentFlags:
     def check_size(self) -> None:
         """Raise UserError if `size` is combined with settings of the network."""
         plain = StudentFlags()
-        for name in ("pooling", "init_log_std"):
+        for name in ("pooling", "keypoints", "init_log_std"):
             if self.size and getattr(self, name) != getattr(plain, name):
                 raise UserError(
                     f"--size {self.size} sets the whole network of the paper: leave out --{name}."

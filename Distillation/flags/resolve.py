@@ -248,7 +248,7 @@ class Flags:
             parts.append(re.sub(r"[^\w.+-]+", "-", s.camera))
         if s.camera_encoders != "shared":
             parts.append(s.camera_encoders)
-        numbers = {"stack": s.stack, "every": s.frame_interval}
+        numbers = {"stack": s.stack, "every": s.frame_interval, "keypoints": s.keypoints or None}
         return parts + [f"{name}{n}" for name, n in numbers.items() if n is not None]
 
 

@@ -21,6 +21,8 @@ from Enviroment.dataset.count import parse_count
 USES: Mapping[str, tuple[str, ...]] = flag_methods(Flags)
 # Accepted with every method, so that a command line can pass the same ones to all of them.
 WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFlags)))
+# Set by the student of --init_from.
+NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders", "keypoints")
 # Reasons, or what to do instead.
 _NOTES = {
     "overwrite": " (a dataset is never deleted: delete its folder, or continue with --resume)",
@@ -88,13 +90,18 @@ _CONDITIONS = (
     _Condition(
         (
             *("camera", "rgb", "depth", "depth_range"),
-            *("stack", "frame_interval", "camera_encoders"),
+            *("stack", "frame_interval", "camera_encoders", "keypoints"),
         ),
         lambda flags: _observes_frames(flags),
         "only for frames, which students of --mode State do not observe (give another --mode)",
     ),
     _Condition(
-        ("pooling", "init_log_std", "camera_encoders"),
+        ("pooling",),
+        lambda flags: not flags.student.keypoints,
+        "only for average pooling, which --keypoints replaces",
+    ),
+    _Condition(
+        NETWORK_FLAGS,
         lambda flags: flags.training.init_from is None,
         "only without --init_from, which sets the network",
     ),

@@ -48,6 +48,7 @@ class InitialStudent:
         config = self.policy.config
         network = {
             "pooling": config.pooling,
+            "keypoints": config.keypoints,
             "init_log_std": config.init_log_std,
             "camera_encoders": "separate" if config.camera_channels else "shared",
         }

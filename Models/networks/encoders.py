@@ -26,6 +26,7 @@ class EncoderSettings:
     precision: str  # of the convolutions: float32 or bfloat16
     # Channels of each camera in one time step, for an encoder per camera; (): one for all cameras
     camera_channels: tuple[int, ...] = ()
+    keypoints: int = 0  # of a spatial soft-argmax, instead of `pooling`; 0: none
 
 
 @dataclass(frozen=True)

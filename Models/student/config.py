@@ -10,10 +10,10 @@ from Common.errors import UserError
 from Common.files.typed_json import typed
 from Enviroment.task import FRAME, PROPRIO, STATE
 from Models.families import FAMILY_NAMES
-from Models.networks.encoders import ENCODERS, EncoderSettings
+from Models.networks.encoders import ENCODERS, FILTERS, EncoderSettings
 from Models.networks.limits import check_activation, check_layers
 
-_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS = 256, 100.0, 8
+_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS, _MAX_KEYPOINTS = 256, 100.0, 8, 4096
 MODES = ("State", *ENCODERS)
 
 
@@ -37,6 +37,7 @@ class StudentConfig:
     std_by_state: bool = True  # False: one state-independent standard deviation per action
     # Channels of each camera in one time step, for an encoder per camera; (): one for all cameras
     camera_channels: tuple[int, ...] = ()
+    keypoints: int = 0  # of a spatial soft-argmax, instead of `pooling`; 0: none
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -63,6 +64,13 @@ class StudentConfig:
             )
         if self.mode != "State" and ENCODERS[self.mode].needs_units and not self.fully_connected:
             raise UserError(f"Mode {self.mode} needs fully_connected units, such as 64.")
+        if not 0 <= self.keypoints <= _MAX_KEYPOINTS:
+            raise UserError(f"`keypoints` {self.keypoints} must be 0 to {_MAX_KEYPOINTS}.")
+        if self.keypoints and (self.mode not in FILTERS or self.fully_connected):
+            raise UserError(
+                f"`keypoints` {self.keypoints} are for {', '.join(FILTERS)} without a fully "
+                f"connected layer, not for mode {self.mode}."
+            )
         cameras = self.camera_channels
         wrong = len(cameras) > _MAX_CAMERAS or min(cameras, default=1) < 1
         if wrong or (cameras and self.mode == "State"):
@@ -103,7 +111,8 @@ class StudentConfig:
     def encoder(self) -> EncoderSettings:
         """Settings of the encoder."""
         return EncoderSettings(
-            self.pooling, self.fully_connected, self.precision, self.camera_channels
+            *(self.pooling, self.fully_connected, self.precision, self.camera_channels),
+            self.keypoints,
         )
 
     @property
