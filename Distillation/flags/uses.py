@@ -22,7 +22,10 @@ USES: Mapping[str, tuple[str, ...]] = flag_methods(Flags)
 # Accepted with every method, so that a command line can pass the same ones to all of them.
 WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFlags)))
 # Set by the student of --init_from.
-NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders", "keypoints")
+NETWORK_FLAGS = (
+    *("pooling", "init_log_std", "camera_encoders", "keypoints"),
+    *("backbone", "backbone_sha256"),
+)
 # Reasons, or what to do instead.
 _NOTES = {
     "overwrite": " (a dataset is never deleted: delete its folder, or continue with --resume)",
@@ -97,8 +100,23 @@ _CONDITIONS = (
     ),
     _Condition(
         ("pooling",),
-        lambda flags: not flags.student.keypoints,
-        "only for average pooling, which --keypoints replaces",
+        lambda flags: not (flags.student.keypoints or flags.student.own_encoder),
+        "only for average pooling, which --keypoints and --encoder replace",
+    ),
+    _Condition(
+        ("keypoints",),
+        lambda flags: flags.student.own_encoder is None,
+        "only for --mode, which --encoder replaces",
+    ),
+    _Condition(
+        ("backbone", "backbone_sha256"),
+        lambda flags: flags.student.own_encoder is not None,
+        "only with --encoder, whose class has a `backbone`",
+    ),
+    _Condition(
+        ("backbone_sha256",),
+        lambda flags: flags.student.backbone is not None,
+        "only with --backbone, the file",
     ),
     _Condition(
         NETWORK_FLAGS,
@@ -177,7 +195,8 @@ def _observes_frames(flags: Flags) -> bool:
     """Return whether frames are drawn. DAgger's student may be that of another run."""
     inherits = flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None
     collects = flags.method.chosen.takes("collection") or flags.cloning.collect_missing
-    return flags.student.mode != "State" or collects or inherits
+    sees = flags.student.mode != "State" or flags.student.own_encoder is not None
+    return sees or collects or inherits
 
 
 def _has_round_zero(flags: Flags) -> bool:

@@ -1,4 +1,4 @@
-"""The IMPALA-CNN with a spatial soft-argmax: features are the places of keypoints in the picture."""
+"""The IMPALA-CNN with a spatial soft-argmax: its features are the places of keypoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from Models.networks.impala import Encoder, convolve, impala_sequences
 
 
 def soft_argmax(maps: Tensor) -> Tensor:
-    """Return the expected place of each map's softmax over its pixels, `(B, K, h, w)` -> `(B, K, 2)`.
+    """Map `(B, K, h, w)` to `(B, K, 2)`: the mean place of the softmax over each map's pixels.
 
     Places are (x, y) from -1 (left, top) to 1 (right, bottom), of the centres of the outer pixels.
     See Finn et al., "Deep spatial autoencoders for visuomotor learning", 2016, equation 1.
