@@ -15,6 +15,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule, set_random_seed
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
+from Algorithm import distributed
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
@@ -32,6 +33,7 @@ from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
+from Models.networks.backbone import Backbone
 from Models.networks.paper import paper_student
 from Models.student.bundle import load_student
 from Models.student.config import StudentConfig
@@ -51,6 +53,7 @@ class Setting:
     device: torch.device
     eval_env: VecEnv  # defines the student's spaces; only for evaluation
     initial: InitialStudent | None = None  # initial weights of the student
+    backbone: Backbone | None = None  # frozen weights of the user's own encoder
 
     @property
     def teacher(self) -> Teacher:
@@ -62,6 +65,13 @@ class Setting:
         """Return the entries on corruption and initial student for configuration and bundle."""
         begun = {} if self.initial is None else {"init_from_sha256": self.initial.sha256}
         return {**self.teacher_setup.corruption_record, **begun}
+
+    def give_weights(self, policy: StudentPolicy) -> None:
+        """Copy the weights of initial student and backbone into a new student."""
+        if self.initial is not None:
+            self.initial.give_weights(policy)
+        if self.backbone is not None:
+            self.backbone.give_weights(policy)
 
 
 @dataclass(frozen=True)
@@ -147,9 +157,8 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
         if schedule.kind != "constant":  # only with PPD, which the flags check
             schedules["distill_lambda"] = schedule
         model = method.load_algorithm()(**shared, config=config, **schedules)
-        if setting.initial is not None:
-            assert isinstance(model.policy, StudentPolicy)
-            setting.initial.give_weights(model.policy)
+        assert isinstance(model.policy, StudentPolicy)
+        setting.give_weights(model.policy)
     except BaseException:
         env.close()
         raise
@@ -230,13 +239,36 @@ def _make_dagger(setting: Setting, run_folder: Path) -> ReadyMethod:
 def _fresh_student(setting: Setting) -> StudentPolicy:
     # Seed all generators, because checkpoints store them.
     set_random_seed(seeds.model(setting.flags.training.run_index))
+    policy = _new_student(setting)
+    setting.give_weights(policy)
+    return policy.to(setting.device)
+
+
+def _new_student(setting: Setting) -> StudentPolicy:
     env = setting.eval_env
-    policy = StudentPolicy(
+    return StudentPolicy(
         env.observation_space, env.action_space, lambda _: 0.0, **_policy_arguments(setting)
     )
-    if setting.initial is not None:
-        setting.initial.give_weights(policy)
-    return policy.to(setting.device)
+
+
+def check_encoder(setting: Setting) -> None:
+    """Check that a user's own encoder fits the frames and its backbone, before any data.
+
+    Print which weights of the backbone's file are not used.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    if setting.flags.student.own_encoder is None:
+        return
+    with torch.random.fork_rng(devices=[]):
+        student = _new_student(setting)
+    if setting.backbone is not None:
+        unused = setting.backbone.give_weights(student)
+        shown = f"; unused: {', '.join(unused)}" if unused else ""
+        distributed.print_line(
+            f"backbone {setting.backbone.path}, SHA-256 {setting.backbone.sha256}{shown}"
+        )
 
 
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
@@ -268,6 +300,8 @@ def _student_config(setting: Setting) -> StudentConfig:
         mode=student.mode,
         family=family,
         pooling=student.pooling,
+        keypoints=student.keypoints,
+        backbone_sha256=student.backbone_sha256 or "",
         proprio_features=StudentConfig.proprio_features if setting.task.proprio else 0,
         init_log_std=student.init_log_std,
         critic_on_state=student.critic_on_state,

@@ -32,7 +32,7 @@ MAY_DIFFER = (
     *("run.output", "run.overwrite", "run.resume", "run.config", "run.device", "run.threads"),
     *("run.workers", "run.tensorboard"),
     *("run.wandb", "run.video", "run.checkpoint_every", "run.checkpoint_minutes", "run.keep"),
-    *("teaching.teacher", "training.init_from"),
+    *("teaching.teacher", "training.init_from", "student.backbone"),
 )
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
 _SAME_ON_ALL_RANKS = ("policy", "optimizer")  # parts of a method's state

@@ -33,7 +33,7 @@ from Distillation.messages.banner import banner, student_title
 from Distillation.messages.during import make_film, make_progress
 from Distillation.messages.environment_notes import environment_notes
 from Distillation.messages.next_commands import next_commands
-from Distillation.methods import ReadyMethod, Setting, make_method, make_student_env
+from Distillation.methods import ReadyMethod, Setting, check_encoder, make_method, make_student_env
 from Distillation.phases import data_folders, plan
 from Distillation.report import report
 from Distillation.resume import (
@@ -47,6 +47,7 @@ from Distillation.resume import (
 from Distillation.starting.before_work import check_before_work
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent, read_initial_student
+from Distillation.starting.own_encoder import import_encoder, with_backbone
 from Distillation.starting.teacher_data import behaviour_noise, collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
@@ -89,7 +90,10 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         stack.enter_context(distributed.joined())
-        flags, initial = _resolve(task, flags_of_rank(flags))
+        flags = flags_of_rank(flags)
+        import_encoder(flags)
+        flags, initial = _resolve(task, flags)
+        flags, backbone = with_backbone(flags)
         task = framed(task, flags)
         if initial is not None:
             initial.check_frames(task)
@@ -119,7 +123,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
-        setting = Setting(task, flags, teacher_setup, device, env, initial)
+        setting = Setting(task, flags, teacher_setup, device, env, initial, backbone)
+        check_encoder(setting)
         if text := plan(flags, behaviour_noise(flags, teacher_setup.teacher)):
             distributed.print_line(text)
         _distil(setting, folder, command, signals)

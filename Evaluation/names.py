@@ -29,7 +29,8 @@ class RowName:
 
 def size_name(student: Mapping[str, Any]) -> str:
     """Return the size in a `student` configuration: Small, Mid, Big, State or the paper's."""
-    return str(student.get("size") or str(student.get("mode", "")).removeprefix(_SIZE_PREFIX))
+    mode = str(student.get("mode", "")).rpartition(":")[2]  # package:Class of the user
+    return str(student.get("size") or mode.removeprefix(_SIZE_PREFIX))
 
 
 def name_rows(rows: Sequence[Row]) -> list[RowName]:

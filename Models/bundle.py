@@ -25,7 +25,7 @@ from Common.files.locks import check_in_place
 FORMAT = 1
 _OWN_SHA256 = "description_sha256"  # missing in older bundles
 Kind = Literal["teacher", "student"]
-_MAX_DESCRIPTION, _MAX_WEIGHTS = 2**26, 2**30  # bytes
+_MAX_DESCRIPTION, MAX_WEIGHTS = 2**26, 2**30  # bytes
 _REMEDY: dict[Kind, str] = {
     "teacher": (
         "`python Train_Teacher/Pusher.py --output DIR`, or the script of another task, makes "
@@ -111,7 +111,7 @@ def read_bundle(
     folder = bundle_folder(folder, kind)
     description_path, weights_path = folder / f"{kind}.json", folder / f"{kind}.safetensors"
     description = _parse(description_path, _read(description_path, kind, _MAX_DESCRIPTION), kind)
-    weights = _read(weights_path, kind, _MAX_WEIGHTS)
+    weights = _read(weights_path, kind, MAX_WEIGHTS)
     sha256 = hashlib.sha256(weights).hexdigest()
     waiting = _waiting(folder, kind)
     if sha256 != description["sha256"] and waiting.is_file():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from Algorithm.on_policy.ppd import PPD
     from Common.errors import UserError
     from Enviroment.make import make_env
+    from Models.networks.own import register_encoder
     from Models.student.config import StudentConfig
     from Models.student.policy import StudentPolicy
     from Models.teacher.policy import Teacher
@@ -39,6 +40,7 @@ __all__ = [
     "distil",
     "evaluate",
     "make_env",
+    "register_encoder",
 ]
 # Lazily, so that the console command parses flags without torch.
 __getattr__ = lazy_paths(
@@ -52,6 +54,7 @@ __getattr__ = lazy_paths(
         "Algorithm.on_policy.ppd": ("PPD",),
         "Common.errors": ("UserError",),
         "Enviroment.make": ("make_env",),
+        "Models.networks.own": ("register_encoder",),
         "Models.student.config": ("StudentConfig",),
         "Models.student.policy": ("StudentPolicy",),
         "Models.teacher.policy": ("Teacher",),

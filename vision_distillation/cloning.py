@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from stable_baselines3.common.utils import set_random_seed
+from torch import nn
 
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.array_samples import ArraySamples
@@ -15,6 +16,7 @@ from Common.device import resolve_device
 from Common.errors import UserError
 from Enviroment.custom import describe_custom
 from Evaluation.evaluate.progress_bar import ProgressBar
+from Models.networks.own import given_encoder
 from Models.student.bundle import save_student
 from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy
@@ -27,6 +29,7 @@ def clone(
     *,
     mode: str = StudentConfig.mode,
     pooling: int = StudentConfig.pooling,
+    encoder: str | type[nn.Module] | None = None,
     config: CloningConfig | None = None,
     augmentation: AugmentationConfig | None = None,
     seed: int = 0,
@@ -44,6 +47,7 @@ def clone(
         output: folder of the student's bundle.
         mode: encoder of the frames: ImpaalaSmall, ImpaalaMid or ImpaalaBig.
         pooling: side of the encoder's grid; larger grids keep places better.
+        encoder: an encoder of your own instead: a class, or `package:Class`, which is imported.
         config: settings of learning, `CloningConfig(gradient_steps=...)`.
         augmentation: `AugmentationConfig(random_shift=...)`, in pixels; none by default.
         seed: seed of the network, the held-out episodes and the batches.
@@ -58,6 +62,8 @@ def clone(
         raise UserError(f"`output` {folder} is a file. Name a folder.")
     if (folder / "student.json").exists() and not overwrite:
         raise UserError(f"`output` {folder} holds a student: give `overwrite`, or another folder.")
+    if encoder is not None:
+        mode = given_encoder(encoder)
     model = BehaviouralCloning(
         _new_student(samples, mode, pooling, seed, resolve_device(device)),
         samples,

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
+from torch import nn
 
 from Common.device import resolve_device
 from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE, FrameStack, frame_channels
 from Enviroment.pictures import to_frame
 from Evaluation.evaluate.subject import Subject, open_subject
+from Models.networks.layers import channels_last
 from Models.student.policy import StudentPolicy
 
 
@@ -38,23 +39,33 @@ class Student:
     def __init__(self, subject: Subject, device: str = "cpu") -> None:
         self.subject, self.task = subject, subject.task
         target = resolve_device(device)
-        self.policy: StudentPolicy = subject.student.to(target, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.policy: StudentPolicy = subject.student.to(target)
+        channels_last(self.policy)
         self._history: FrameStack | None = None
         self._begins = np.zeros(0, bool)  # of each robot: the next step is the first of an episode
 
     @classmethod
-    def load(cls, path: Path | str, *, device: str = "cpu", env_id: str | None = None) -> Self:
+    def load(
+        cls,
+        path: Path | str,
+        *,
+        device: str = "cpu",
+        env_id: str | None = None,
+        encoder: str | type[nn.Module] | None = None,
+    ) -> Self:
         """Load the student of a run folder or of a bundle. No code in it is run.
 
         Args:
             device: `cpu`, `cuda`, `cuda:N`, or `auto` for a GPU if there is one.
             env_id: `package:Id-v0` of its task, which imports the package. `evaluate` needs it,
                 `act` does not.
+            encoder: its own encoder if it has one: the class, or `package:Class`, which is
+                imported.
 
         Raises:
             UserError: there is no student, it is damaged, or this machine lacks the device.
         """
-        return cls(open_subject(path, env_id), device)
+        return cls(open_subject(path, env_id, encoder=encoder), device)
 
     @property
     def folder(self) -> Path:

@@ -28,6 +28,7 @@ from Distillation.flags.tokens import parser_error_as_user_error, tokens
 from Distillation.flags.uses import unused_flags_note
 from Distillation.run import run
 from Enviroment.tasks import Task, get_task
+from Models.networks.own import given_encoder
 from vision_distillation.student import Student
 from vision_distillation.teachers import teacher_bundle
 
@@ -51,8 +52,8 @@ def distil(
     """Train a student and return it: the run of `python Distillation/<task>.py`, bit-for-bit.
 
     Settings are the flags of the command without dashes, with its defaults: `mode`,
-    `total_timesteps`, `output`, `resume` and so on; see docs/distillation.md. The run folder is
-    that of the command too, and `Student.folder` names it.
+    `total_timesteps`, `output`, `resume` and so on; see docs/distillation.md. `encoder` may be a
+    class. The run folder is that of the command too, and `Student.folder` names it.
 
     Usage::
 
@@ -138,9 +139,11 @@ def _check_names(settings: Mapping[str, Any], known: set[str]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as it is typed: paths as text, and 1e5 as 100000."""
+    """Return a value as it is typed: paths and encoders as text, and 1e5 as 100000."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, type):
+        return given_encoder(value)
     is_whole = isinstance(value, float) and value.is_integer()
     return int(value) if is_whole else value
 

@@ -39,7 +39,7 @@ from Common.runs.generators import capture_generators
 from Models.agreement import ActionAccuracy
 from Models.distributions import DiagGaussian, Distribution
 from Models.student.bundle import save_student
-from Models.student.policy import StudentPolicy
+from Models.student.policy import StudentPolicy, load_trained_state, trained_state
 
 LAST, BEST = "last", "best"
 
@@ -94,8 +94,9 @@ class SupervisedLearner:
         self.replay = PrioritisedReplay(capacity, replay, seed)
         if len(data):
             self.replay.add(len(data), new=False)
+        trained = policy.trained_parameters()
         self.optimizer = torch.optim.AdamW(
-            policy.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=True
+            trained, config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         self.gradient_steps = 0
         self.env_steps = self._given = len(data) + (0 if held_out is None else len(held_out))
@@ -351,7 +352,7 @@ class SupervisedLearner:
         self._guard.settle()
         return {
             MADE_WITH: self.made_with(),
-            "policy": self.policy.state_dict(),
+            "policy": trained_state(self.policy),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.capture(),
             # The prefetched batch: it is drawn already, and will be read again.
@@ -371,7 +372,7 @@ class SupervisedLearner:
             UserError: settings or dataset differ. The message lists the differences.
         """
         check_made_alike(state, self.made_with())
-        self.policy.load_state_dict(state["policy"])
+        load_trained_state(self.policy, state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.restore(state["replay"])
         self._pending = None if state["pending"] is None else Draw(**state["pending"])

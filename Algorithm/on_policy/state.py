@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
+from Models.student.policy import load_trained_state, trained_state
 
 _COUNTERS = (
     *("num_timesteps", "gradient_steps", "_n_updates", "_iteration"),
@@ -55,7 +56,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         """
         assert self.env is not None and self._last_episode_starts is not None
         return {
-            "policy": self.policy.state_dict(),
+            "policy": trained_state(self.policy),
             "optimizer": self.policy.optimizer.state_dict(),
             "counters": {name: getattr(self, name) for name in _COUNTERS},
             "elapsed": time.time_ns() - int(self.start_time),
@@ -79,7 +80,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
             KeyError, RuntimeError, ValueError: the state is of another policy or version.
         """
         assert self.env is not None
-        self.policy.load_state_dict(state["policy"])
+        load_trained_state(self.policy, state["policy"])
         self.policy.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
             setattr(self, name, state["counters"][name])

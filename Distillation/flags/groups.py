@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_type_hints
 
 import tyro
 from tyro.constructors import PrimitiveConstructorSpec
@@ -20,7 +20,7 @@ from Algorithm.cloning.config import DaggerConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import PPDConfig
 from Common.errors import UserError
-from Models.networks.encoders import ENCODERS
+from Models.networks.encoders import ENCODERS, check_own, is_own
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -166,6 +166,12 @@ class StudentFlags:
 
     # network: an MLP on the state, or an IMPALA-CNN on frames
     mode: Annotated[str, _MODE_FLAG, STUDENT] = "State"
+    # an encoder of your own instead of --mode: package:Class, which is imported
+    encoder: Annotated[str | None, STUDENT] = None
+    # safetensors file with the frozen weights of the encoder's `backbone`
+    backbone: Annotated[str | None, STUDENT] = None
+    # SHA-256 of that file, checked; default: recorded
+    backbone_sha256: Annotated[str | None, STUDENT] = None
     # use the paper's network for the task's suite instead of --mode
     size: Annotated[Size, STUDENT] = ""
     frame_size: Annotated[str, EVERY] = "64x64"  # HEIGHTxWIDTH in pixels
@@ -185,16 +191,41 @@ class StudentFlags:
     # of several cameras: one encoder that reads all their channels together, or one encoder each
     camera_encoders: Annotated[CameraEncoders, STUDENT] = "shared"
     pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
+    # keypoints of a spatial soft-argmax on the CNN's output, instead of average pooling, such as
+    # 32; 0: none
+    keypoints: Annotated[int, STUDENT] = 0
     # initial log std of the actions (with a SAC teacher: before tanh)
     init_log_std: Annotated[float, STUDENT] = -1.6
     critic_on_state: Annotated[bool, STUDENT] = False  # give the critic the state in training
     # zero all frames: the baseline of the skill metric
     blind: Annotated[bool, STUDENT] = False
 
+    @property
+    def own_encoder(self) -> str | None:
+        """Return the user's own encoder, which runs store as the mode; None if there is none."""
+        return self.encoder or (self.mode if is_own(self.mode) else None)
+
+    def with_encoder(self, *, mode_given: bool) -> Self:
+        """Return the flags with `encoder` as the mode, as runs store it.
+
+        Args:
+            mode_given: whether the user gave a mode.
+
+        Raises:
+            UserError: the name is invalid, or two flags set the network.
+        """
+        if self.encoder is None:
+            return self
+        check_own(self.encoder)
+        for name, given in (("mode", mode_given), ("size", bool(self.size))):
+            if given:
+                raise UserError(f"--encoder and --{name} both set the network: give only one.")
+        return dataclasses.replace(self, mode=self.encoder, encoder=None)
+
     def check_size(self) -> None:
         """Raise UserError if `size` is combined with settings of the network."""
         plain = StudentFlags()
-        for name in ("pooling", "init_log_std"):
+        for name in ("pooling", "keypoints", "init_log_std"):
             if self.size and getattr(self, name) != getattr(plain, name):
                 raise UserError(
                     f"--size {self.size} sets the whole network of the paper: leave out --{name}."

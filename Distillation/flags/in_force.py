@@ -8,7 +8,7 @@ from typing import Any
 
 from Distillation.flags.groups import MethodFlags
 from Distillation.flags.resolve import Flags, UncheckedFlags
-from Distillation.flags.uses import why_unused
+from Distillation.flags.uses import NETWORK_FLAGS, why_unused
 
 _GROUPS = {
     field.name: type(getattr(UncheckedFlags(), field.name))
@@ -17,7 +17,6 @@ _GROUPS = {
 }
 
 PHASES = "phases"  # key of a configuration, for a run of several phases
-_NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders")
 
 
 def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:
@@ -44,7 +43,7 @@ def _is_used(flag: str, flags: Flags) -> bool:
 
     The network flags count as used with `--init_from`, where the initial student sets them.
     """
-    is_taken_over = flag in _NETWORK_FLAGS and flags.training.init_from is not None
+    is_taken_over = flag in NETWORK_FLAGS and flags.training.init_from is not None
     return is_taken_over or not why_unused(flag, flags)
 
 

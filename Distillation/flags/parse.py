@@ -66,10 +66,13 @@ def _parsed(task: Task, arguments: Sequence[str]) -> tuple[Flags, set[str]]:
     parsed = _read(task, arguments, base, both_sides=file is not None)
     # Check this first, so that unused flags are reported as unused, not as invalid.
     check_uses(parsed, flag_values(defaults))
-    flags = Flags(**{f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)})
-    check_task(task, flags)
     given = {name.removeprefix("no_") for name in named}
     given |= {name for name, value in values.items() if value is not None}
+    groups = {f.name: getattr(parsed, f.name) for f in dataclasses.fields(Flags)}
+    student = parsed.student.with_encoder(mode_given="mode" in given)
+    flags = Flags(**{**groups, "student": student})
+    check_task(task, flags)
+    given = {"mode" if name == "encoder" else name for name in given}
     check_inherited_flags(flags.cloning.folder_Dagger, task.name, flag_values(flags), given)
     return flags, given
 

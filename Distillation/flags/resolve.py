@@ -223,7 +223,8 @@ class Flags:
     def settings_name(self) -> str:
         """Return the run name without the index of the seeds."""
         s, t = self.student, self.training
-        parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
+        mode = s.mode.rpartition(":")[2]  # an encoder of the user is package:Class
+        parts = [mode] if not s.size else [mode, s.size] if mode == "State" else [s.size]
         if s.mode != "State":
             parts += ["blind" if s.blind else s.frame_size, *self._frames_in_name()]
         if self.method.chosen.takes("lambda"):
@@ -248,7 +249,7 @@ class Flags:
             parts.append(re.sub(r"[^\w.+-]+", "-", s.camera))
         if s.camera_encoders != "shared":
             parts.append(s.camera_encoders)
-        numbers = {"stack": s.stack, "every": s.frame_interval}
+        numbers = {"stack": s.stack, "every": s.frame_interval, "keypoints": s.keypoints or None}
         return parts + [f"{name}{n}" for name, n in numbers.items() if n is not None]
 
 

@@ -21,6 +21,11 @@ from Enviroment.dataset.count import parse_count
 USES: Mapping[str, tuple[str, ...]] = flag_methods(Flags)
 # Accepted with every method, so that a command line can pass the same ones to all of them.
 WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFlags)))
+# Set by the student of --init_from.
+NETWORK_FLAGS = (
+    *("pooling", "init_log_std", "camera_encoders", "keypoints"),
+    *("backbone", "backbone_sha256"),
+)
 # Reasons, or what to do instead.
 _NOTES = {
     "overwrite": " (a dataset is never deleted: delete its folder, or continue with --resume)",
@@ -88,13 +93,33 @@ _CONDITIONS = (
     _Condition(
         (
             *("camera", "rgb", "depth", "depth_range"),
-            *("stack", "frame_interval", "camera_encoders"),
+            *("stack", "frame_interval", "camera_encoders", "keypoints"),
         ),
         lambda flags: _observes_frames(flags),
         "only for frames, which students of --mode State do not observe (give another --mode)",
     ),
     _Condition(
-        ("pooling", "init_log_std", "camera_encoders"),
+        ("pooling",),
+        lambda flags: not (flags.student.keypoints or flags.student.own_encoder),
+        "only for average pooling, which --keypoints and --encoder replace",
+    ),
+    _Condition(
+        ("keypoints",),
+        lambda flags: flags.student.own_encoder is None,
+        "only for --mode, which --encoder replaces",
+    ),
+    _Condition(
+        ("backbone", "backbone_sha256"),
+        lambda flags: flags.student.own_encoder is not None,
+        "only with --encoder, whose class has a `backbone`",
+    ),
+    _Condition(
+        ("backbone_sha256",),
+        lambda flags: flags.student.backbone is not None,
+        "only with --backbone, the file",
+    ),
+    _Condition(
+        NETWORK_FLAGS,
         lambda flags: flags.training.init_from is None,
         "only without --init_from, which sets the network",
     ),
@@ -170,7 +195,8 @@ def _observes_frames(flags: Flags) -> bool:
     """Return whether frames are drawn. DAgger's student may be that of another run."""
     inherits = flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None
     collects = flags.method.chosen.takes("collection") or flags.cloning.collect_missing
-    return flags.student.mode != "State" or collects or inherits
+    sees = flags.student.mode != "State" or flags.student.own_encoder is not None
+    return sees or collects or inherits
 
 
 def _has_round_zero(flags: Flags) -> bool:

@@ -37,6 +37,7 @@ def next_commands(task: Task, flags: Flags, folder: Path, command: Sequence[str]
     own = _own_task(command) if task.custom else {}
     needed = [name for name in ("env_id", "wrapper") if ":" in "".join(own.get(name, ()))]
     package = [word for name in needed for word in (f"--{name}", *own[name])]
+    package += _encoder(flags)
     return [
         typed_command(
             ("python", "-m", "Evaluation.evaluate", run, "--episodes", str(_EPISODES), *package)
@@ -60,12 +61,18 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, Sequence[str
         name: values[name]
         for name in (*kept, *_TEACHER, *_MACHINE)
         if method in USES[name] and values[name] != defaults[name]
+        if not (name == "mode" and flags.student.own_encoder)
     }
     return [
-        *("python", *script, f"--{method}", *begin),
+        *("python", *script, f"--{method}", *begin, *_encoder(flags)),
         *(word for name, value in changed.items() for word in _as_words(name, value)),
         *("--output", output),
     ]
+
+
+def _encoder(flags: Flags) -> tuple[str, ...]:
+    name = flags.student.own_encoder
+    return () if name is None else ("--encoder", name)
 
 
 def _as_words(name: str, value: Any) -> list[str]:

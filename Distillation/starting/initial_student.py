@@ -17,6 +17,7 @@ from Enviroment.cameras import CameraSet
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task, script_of
 from Models.bundle import bundle_folder, read_bundle
+from Models.networks.encoders import is_own
 from Models.student.bundle import camera_set_of, has_critic, load_student
 from Models.student.policy import StudentConfig, StudentPolicy
 
@@ -48,6 +49,8 @@ class InitialStudent:
         config = self.policy.config
         network = {
             "pooling": config.pooling,
+            "keypoints": config.keypoints,
+            "backbone_sha256": config.backbone_sha256 or None,
             "init_log_std": config.init_log_std,
             "camera_encoders": "separate" if config.camera_channels else "shared",
         }
@@ -84,8 +87,9 @@ class InitialStudent:
 
     def _check_fits(self, flags: Flags) -> None:
         mode, given_mode = self.policy.config.mode, flags.student.mode
-        if mode in MODES:
-            self._compare("mode", mode, given_mode, f"Give --mode {mode}.")
+        if mode in MODES or is_own(mode):
+            flag = "encoder" if is_own(mode) else "mode"
+            self._compare("mode", mode, given_mode, f"Give --{flag} {mode}.")
         elif given_mode == "State":  # the paper's smaller student of games has no --mode
             self._compare(
                 "mode", mode, given_mode, "Give any other --mode: the student sets the network."

@@ -19,6 +19,7 @@ class BlindFlags:
     teacher: Path | None = None  # bundle or run; default: Results/<task>/teachers/ppo, else sac
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
+    encoder: str | None = None  # package:Class of the student's own encoder; imports the package
     episodes: int = 100  # on validation seeds, and as many on evaluation seeds
 
 

@@ -34,7 +34,7 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     run = read_run(flags.run)
     if not run.config["student"].get("blind"):
         raise UserError(f"{flags.run} is not a blind run. Train a student with --blind.")
-    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
     teacher = adopt(Teacher.load(folder), task).description

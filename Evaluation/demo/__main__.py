@@ -20,6 +20,7 @@ class DemoFlags:
     episodes: int = 50  # per policy, on evaluation seeds
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
+    encoder: str | None = None  # package:Class of the student's own encoder; imports the package
     output: Path | None = None  # video; default: Results/<task>/demo/demo.mp4
 
 

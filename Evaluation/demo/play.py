@@ -48,7 +48,7 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     folder, teacher = flags.student or SHOWN_STUDENT, flags.teacher
     if flags.student is None and teacher is None:
         teacher = SHOWN_TEACHER
-    subject = open_subject(folder, flags.env_id, flags.wrapper)
+    subject = open_subject(folder, flags.env_id, flags.wrapper, flags.encoder)
     reference = find_teacher(subject, teacher)
     if reference is None:
         raise UserError(f"The demo needs the teacher of {folder}. Give it with --teacher.")

@@ -58,7 +58,7 @@ def evaluate(flags: EvaluateFlags) -> Figures:
     if flags.export is not None:
         flags.seed_range()  # raises, before anything is written
         check_format(flags.export)
-        subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+        subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
         export_subject(subject, flags.export, subject.bundle / FILE_NAMES[flags.export])
     measured = measure(flags)
     _write(measured, flags.output)
@@ -81,7 +81,7 @@ def measure(flags: EvaluateFlags) -> Measured:
             belongs to another task.
     """
     episodes = flags.seed_range()
-    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     if flags.blind:
         subject.check_frames()
     threads = flags.threads or subject.threads

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from Algorithm.method_registry import is_cloning
 from Common.errors import UserError
@@ -161,12 +162,16 @@ class ReferenceTeacher:
 
 
 def open_subject(
-    folder: Path | str, env_id: str | None = None, wrapper: str | None = None
+    folder: Path | str,
+    env_id: str | None = None,
+    wrapper: str | None = None,
+    encoder: str | type[nn.Module] | None = None,
 ) -> Subject:
     """Open the student of a run folder or of a bundle, without its teacher.
 
     Args:
         env_id, wrapper: those of its task if given on the command line, see `with_package`.
+        encoder: its own encoder, see `load_student`.
 
     Raises:
         UserError: there is no student, it is damaged, or its task is unknown.
@@ -181,7 +186,7 @@ def open_subject(
             f"The run in {folder} has no student yet: it was cut short before its first "
             "evaluation. Continue it by its command with --resume."
         )
-    student = load_student(bundle)
+    student = load_student(bundle, encoder=encoder)
     description = read_bundle(bundle, "student")[1]
     task = with_package(task_of(description), env_id, wrapper)
     frame = student.all_groups().spaces.get(FRAME)
@@ -273,7 +278,7 @@ def open_frame_student(
     Raises:
         UserError: as `open_subject` and `find_teacher`; or it does not observe frames.
     """
-    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     subject.check_uses_frames()
     reference = find_teacher(subject, flags.teacher)
     return subject, {} if reference is None else baselines_on(reference.baselines, episodes)

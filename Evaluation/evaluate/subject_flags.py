@@ -24,6 +24,7 @@ class SubjectFlags:
     threads: int | None = None  # of torch; default: as in training. Affects the last digits
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
+    encoder: str | None = None  # package:Class of the student's own encoder; imports the package
 
     def seed_range(self, default: int = 100) -> range:
         """Return the seeds of the episodes. Raises UserError as `parse_seeds` does."""

@@ -26,6 +26,7 @@ class ExportFlags:
     format: Format | Literal["bundle"]
     output: Path  # the file, or the folder of a bundle
     overwrite: bool = False  # replace an existing file
+    encoder: str | None = None  # package:Class of the student's own encoder; imports the package
 
 
 def main() -> None:

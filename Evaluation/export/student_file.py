@@ -55,7 +55,9 @@ def export(flags: ExportFlags) -> Path:
     if flags.output.is_dir():
         raise UserError(f"--output {flags.output} is a folder. Name a file in it.")
     _check_free(flags.output, flags.overwrite)
-    return export_subject(open_subject(flags.run), flags.format, flags.output)
+    return export_subject(
+        open_subject(flags.run, encoder=flags.encoder), flags.format, flags.output
+    )
 
 
 def _check_free(path: Path, overwrite: bool) -> None:
@@ -70,7 +72,7 @@ def _export_bundle(flags: ExportFlags) -> Path:
     folder = flags.output
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"--output {folder} is not a folder. Name one for the bundle's two files.")
-    subject = open_subject(flags.run)
+    subject = open_subject(flags.run, encoder=flags.encoder)
     if folder.resolve() == subject.bundle.resolve():
         raise UserError(f"--output {folder} is the bundle itself: its critic would be lost.")
     weights = folder / WEIGHTS_FILE

@@ -52,7 +52,7 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
             f"--episodes {flags.episodes}: saliency shows one episode, the first of --seeds."
         )
     seed = flags.seed_range(default=1).start
-    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     subject.check_uses_frames()
     with torch_threads(flags.threads or subject.threads):
         obs = _play(subject, seed)

@@ -23,6 +23,7 @@ class SideBySideFlags:
     seed: int = seeds.EVALUATION.start  # of the episode
     env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
+    encoder: str | None = None  # package:Class of the student's own encoder; imports the package
     height: int = 360  # pixels of each picture
     output: Path = Path("side_by_side.mp4")
     gif: Path | None = None  # the same as a GIF of at most 2 MB

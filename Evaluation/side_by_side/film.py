@@ -43,6 +43,7 @@ from Evaluation.video import (
     video_fps,
     video_width,
 )
+from Models.networks.own import given_encoder
 
 if TYPE_CHECKING:
     from Evaluation.side_by_side.__main__ import SideBySideFlags
@@ -128,6 +129,8 @@ def _check(flags: SideBySideFlags) -> None:
 
 
 def _players(flags: SideBySideFlags) -> list[Player]:
+    if flags.encoder is not None:
+        given_encoder(flags.encoder)  # others may have an encoder of the toolkit
     subjects = [open_subject(path, flags.env_id, flags.wrapper) for path in flags.runs]
     tasks = {subject.task.name: subject.folder for subject in subjects}
     if len(tasks) > 1:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from Models.networks.cnn import FlatCNN, ImpalaCNN, NatureCNN
 from Models.networks.encoders import EncoderSettings
 from Models.networks.impala import Encoder, ImpalaEncoder, convolve
+from Models.networks.keypoints import KeypointEncoder
 from Models.networks.layers import orthogonal
 
 
@@ -42,6 +43,8 @@ def make_impala(
     units = settings.fully_connected
     if units:
         return FlatEncoder(ImpalaCNN(shape, filters, units), units, settings.precision)
+    if settings.keypoints:
+        return KeypointEncoder(shape[0], filters, settings.keypoints, settings.precision)
     return ImpalaEncoder(shape[0], filters, settings.pooling, settings.precision)
 
 

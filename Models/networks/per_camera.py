@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from Common.errors import UserError
-from Models.networks.encoders import ENCODERS, EncoderSettings
+from Models.networks.encoders import EncoderSettings, encoder_kind
 from Models.networks.impala import Encoder
 
 
@@ -42,7 +42,7 @@ def make_encoder(mode: str, shape: tuple[int, ...], settings: EncoderSettings) -
     Raises:
         UserError: the frames are too small, or not of the cameras of the settings.
     """
-    make, cameras = ENCODERS[mode].make, settings.camera_channels
+    make, cameras = encoder_kind(mode).make, settings.camera_channels
     if not cameras:
         return make(shape, settings)
     stack, rest = divmod(shape[0], sum(cameras))

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor
+from torch import Tensor, nn
 
 from Common.errors import UserError
 from Common.files.typed_json import typed
 from Enviroment.cameras import CameraSet
 from Enviroment.observations import FRAME
 from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
+from Models.networks.layers import channels_last
+from Models.networks.own import EncoderError, admit_encoder
 from Models.student.policy import StudentConfig, StudentPolicy
 
 # Errors of building a student from an invalid description.
@@ -97,19 +99,30 @@ def camera_set_of(description: Mapping[str, Any]) -> CameraSet | None:
     return None if given is None else CameraSet.from_json(given)
 
 
-def load_student(folder: Path | str, device: torch.device | str = "cpu") -> StudentPolicy:
+def load_student(
+    folder: Path | str,
+    device: torch.device | str = "cpu",
+    encoder: str | type[nn.Module] | None = None,
+) -> StudentPolicy:
     """Load the student of a bundle, or of a run folder with a bundle in `student/`.
 
     The student is in evaluation mode and needs no teacher. Its configuration has the precision of
     its training, `precision` the one on this device (see `Common.device.precision_on`).
 
+    Args:
+        encoder: its own encoder, a class or `package:Class`, which is imported. None: the encoder
+            is of the toolkit, or registered (`Models.networks.own`).
+
     Raises:
-        UserError: the bundle is missing, damaged, or does not describe a student.
+        UserError: the bundle is missing, damaged, or does not describe a student; or its encoder
+            is neither given nor registered.
     """
     folder = bundle_folder(folder, "student")
     tensors, description = read_bundle(folder, "student", device)
     try:
         _check_notes(description)
+        if encoder is not None:
+            admit_encoder(encoder, StudentConfig.from_json(description["config"]).mode)
         # The meta device draws nothing from torch's generator, and allocates nothing for a wrong
         # size in a description.
         with torch.device("meta"):
@@ -121,12 +134,14 @@ def load_student(folder: Path | str, device: torch.device | str = "cpu") -> Stud
         if sum(sizes[name].numel() for name in left_out) > _MAX_SIZE:
             raise UserError(f"its critic has more than {_MAX_SIZE} numbers")
         tensors |= _untrained(left_out, description, device)
+    except EncoderError as error:
+        raise EncoderError(f"{folder / 'student.json'} cannot be loaded: {error}") from error
     except _NO_STUDENT as error:
         what = str(error).partition("\n")[0]  # torch appends places in its own code
         raise UserError(f"{folder / 'student.json'} is not a valid student: {what}") from error
     policy.load_state_dict(tensors, assign=True)
     # Tensors of the file are contiguous, but convolutions need channels-last.
-    policy.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_last(policy.to(device))
     policy.make_optimizer(0.0)
     return policy.eval()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -10,10 +11,10 @@ from Common.errors import UserError
 from Common.files.typed_json import typed
 from Enviroment.task import FRAME, PROPRIO, STATE
 from Models.families import FAMILY_NAMES
-from Models.networks.encoders import ENCODERS, EncoderSettings
+from Models.networks.encoders import ENCODERS, FILTERS, EncoderSettings, encoder_kind, is_own
 from Models.networks.limits import check_activation, check_layers
 
-_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS = 256, 100.0, 8
+_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS, _MAX_KEYPOINTS = 256, 100.0, 8, 4096
 MODES = ("State", *ENCODERS)
 
 
@@ -21,7 +22,7 @@ MODES = ("State", *ENCODERS)
 class StudentConfig:
     """The student's network. All encoders have the same heads."""
 
-    mode: str = "ImpaalaSmall"
+    mode: str = "ImpaalaSmall"  # State, an encoder of the toolkit, or a user's own package:Class
     family: str = "gaussian"
     pooling: int = 3  # side of the grid to which the encoder's features are averaged
     proprio_features: int = 64  # 0: the student observes frames only
@@ -37,10 +38,13 @@ class StudentConfig:
     std_by_state: bool = True  # False: one state-independent standard deviation per action
     # Channels of each camera in one time step, for an encoder per camera; (): one for all cameras
     camera_channels: tuple[int, ...] = ()
+    keypoints: int = 0  # of a spatial soft-argmax, instead of `pooling`; 0: none
+    # SHA-256 of the file of the frozen `backbone` of a user's own encoder; empty: nothing is frozen
+    backbone_sha256: str = ""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise UserError(f"Unknown mode {self.mode!r}. Choose one of {', '.join(MODES)}.")
+        if self.mode not in MODES and not is_own(self.mode):
+            raise UserError(f"Unknown mode {self.mode!r:.80}. Choose one of {', '.join(MODES)}.")
         if self.family not in FAMILY_NAMES:
             raise UserError(
                 f"A student's actions cannot be {self.family!r}, only {', '.join(FAMILY_NAMES)}."
@@ -61,8 +65,29 @@ class StudentConfig:
                 f"A student's layers cannot have {layers} units, {self.proprio_features} of "
                 f"proprioception and {self.fully_connected} of its frames."
             )
-        if self.mode != "State" and ENCODERS[self.mode].needs_units and not self.fully_connected:
+        if (
+            self.mode != "State"
+            and encoder_kind(self.mode).needs_units
+            and not self.fully_connected
+        ):
             raise UserError(f"Mode {self.mode} needs fully_connected units, such as 64.")
+        if not 0 <= self.keypoints <= _MAX_KEYPOINTS:
+            raise UserError(f"`keypoints` {self.keypoints} must be 0 to {_MAX_KEYPOINTS}.")
+        if self.keypoints and (self.mode not in FILTERS or self.fully_connected):
+            raise UserError(
+                f"`keypoints` {self.keypoints} are for {', '.join(FILTERS)} without a fully "
+                f"connected layer, not for mode {self.mode}."
+            )
+        if self.backbone_sha256 and not (is_own(self.mode) and not self.camera_channels):
+            raise UserError(
+                "`backbone` is for one `encoder` of your own for all cameras, whose class has a "
+                f"`backbone`, not for mode {self.mode}."
+            )
+        if self.backbone_sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.backbone_sha256):
+            raise UserError(
+                f"`backbone_sha256` {self.backbone_sha256!r:.80} is not a SHA-256, 64 digits of "
+                "0 to 9 and a to f."
+            )
         cameras = self.camera_channels
         wrong = len(cameras) > _MAX_CAMERAS or min(cameras, default=1) < 1
         if wrong or (cameras and self.mode == "State"):
@@ -103,7 +128,8 @@ class StudentConfig:
     def encoder(self) -> EncoderSettings:
         """Settings of the encoder."""
         return EncoderSettings(
-            self.pooling, self.fully_connected, self.precision, self.camera_channels
+            *(self.pooling, self.fully_connected, self.precision, self.camera_channels),
+            self.keypoints,
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
+from Models.networks.backbone import BACKBONE, backbone_of
+from Models.networks.encoders import is_own
 from Models.networks.layers import activation_class, mlp
 from Models.networks.per_camera import make_encoder
 from Models.student.config import MODES, StudentConfig
@@ -140,6 +142,8 @@ class StudentPolicy(ActorCriticPolicy):
         self.config = config = computed_on(self.config, get_device("auto"))
         frame = self.observation_space[FRAME]  # pyright: ignore[reportIndexIssue]
         self.encoder = make_encoder(config.mode, frame.shape, config.encoder)
+        if config.backbone_sha256:
+            backbone_of(self.encoder, config.mode).eval().requires_grad_(False)
         if config.separate_critic:
             self.critic_encoder = make_encoder(config.mode, frame.shape, config.encoder)
         if not config.proprio_features:
@@ -151,9 +155,9 @@ class StudentPolicy(ActorCriticPolicy):
         return self.encoder.features_dim + config.proprio_features
 
     def make_optimizer(self, learning_rate: float) -> None:
-        """Make a new optimizer of all parameters, without moments."""
+        """Make a new optimizer of all parameters that are trained, without moments."""
         self.optimizer = self.optimizer_class(
-            self.parameters(),
+            self.trained_parameters(),
             lr=learning_rate,  # pyright: ignore[reportCallIssue]
             **self.optimizer_kwargs,
         )
@@ -179,6 +183,16 @@ class StudentPolicy(ActorCriticPolicy):
         return precision_on(self.device, self.config.precision)
 
     # -- what the algorithms call -------------------------------------------------------------
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Return all parameters, except those of a frozen backbone."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.config.backbone_sha256:  # statistics of batches stay as they were pretrained
+            backbone_of(self.encoder, self.config.mode).eval()
+        return self
 
     def critic_modules(self) -> dict[str, nn.Module]:
         """Return the networks used for values only, by name, without shared features."""
@@ -331,6 +345,26 @@ def computed_on(config: StudentConfig, device: torch.device) -> StudentConfig:
 
     A student of the state has no convolutions, and its configuration is returned unchanged.
     """
+    if is_own(config.mode):  # computes as its class says
+        return replace(config, precision="float32")
     if config.precision != "auto" or config.mode == "State":
         return config
     return replace(config, precision=fastest_precision(device))
+
+
+def trained_state(policy: nn.Module) -> dict[str, Tensor]:
+    """Return the `state_dict` without a frozen backbone, whose file is known by its hash."""
+    is_frozen = isinstance(policy, StudentPolicy) and policy.config.backbone_sha256
+    state = policy.state_dict()
+    return {n: t for n, t in state.items() if not (is_frozen and n.startswith(BACKBONE))}
+
+
+def load_trained_state(policy: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load a state of `trained_state`. A frozen backbone stays as it is.
+
+    Raises:
+        RuntimeError: the state is of another network.
+    """
+    whole = policy.state_dict()
+    frozen = {name: whole[name] for name in whole.keys() - trained_state(policy).keys()}
+    policy.load_state_dict({**state, **frozen})
