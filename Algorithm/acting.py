@@ -15,6 +15,11 @@ from Models.sb3.policies import act
 from Models.student.policy import StudentPolicy
 
 
+def is_recurrent(policy: object) -> bool:
+    """Return whether the policy's actions depend on earlier observations of the episode."""
+    return isinstance(policy, StudentPolicy) and policy.config.is_recurrent
+
+
 class Actor:
     """A policy in `n_envs` environments, with its hidden states if it is recurrent.
 
@@ -40,8 +45,17 @@ class Actor:
             return act(self._policy, obs)
         assert isinstance(self._policy, StudentPolicy)
         past = Past.of_step(self.hidden, starts)
-        student, values, self.hidden = self._policy.advance(obs, past)
+        student, values, self.hidden = self._policy.advance_with_values(obs, past)
         return student, values
+
+    def distribution(self, obs: Any, starts: np.ndarray) -> Distribution:
+        """Return the student's distributions in one step, without values, and remember it."""
+        assert isinstance(self._policy, StudentPolicy)
+        if self.hidden is None:
+            return self._policy.distribution(obs)
+        past = Past.of_step(self.hidden, starts)
+        student, self.hidden = self._policy.advance(obs, past)
+        return student
 
     def values(self, obs: Any, starts: np.ndarray) -> Tensor:
         """Return the values `(n_envs,)` of the next observations, without remembering them.

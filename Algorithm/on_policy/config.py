@@ -9,13 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from Algorithm.sequences import SEQUENCE_LENGTH
 from Common.errors import UserError
 
 if TYPE_CHECKING:
     from stable_baselines3.common.type_aliases import Schedule
 
 KL_DIRECTIONS = ("forward", "reverse")
-SEQUENCE_LENGTH = 16  # env steps, of all methods
 
 
 @dataclass(frozen=True)

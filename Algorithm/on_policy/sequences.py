@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from Algorithm.sequences import check_whole_sequences
 from Common.device import upload
 from Common.errors import UserError
 from Models.networks.recurrent import Past
@@ -79,9 +80,6 @@ def check_sequences(length: int, n_steps: int, batch_size: int | None) -> int:
             f"`sequence_length` {length} does not divide the {n_steps} env steps of a rollout "
             f"(`n_steps`). Give another one, such as {divisors[-1]}."
         )
-    if batch_size is not None and batch_size % used:
-        raise UserError(
-            f"`batch_size` {batch_size} must be a multiple of the {used} env steps of a sequence "
-            f"(`sequence_length`), such as {used * max(1, round(batch_size / used))}."
-        )
+    if batch_size is not None:
+        check_whole_sequences(batch_size, used)
     return used

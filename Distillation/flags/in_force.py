@@ -17,7 +17,7 @@ _GROUPS = {
 }
 
 PHASES = "phases"  # key of a configuration, for a run of several phases
-_NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders")
+_NETWORK_FLAGS = ("pooling", "init_log_std", "camera_encoders", "recurrent", "recurrent_units")
 
 
 def effective_settings(flags: Flags) -> dict[str, dict[str, Any]]:

@@ -226,6 +226,8 @@ class Flags:
         parts = [s.mode] if not s.size else [s.mode, s.size] if s.mode == "State" else [s.size]
         if s.mode != "State":
             parts += ["blind" if s.blind else s.frame_size, *self._frames_in_name()]
+        if s.recurrent != "none":
+            parts.append(f"{s.recurrent}{s.recurrent_units}")
         if self.method.chosen.takes("lambda"):
             parts.append(f"lambda{t.PPD_parameter:g}")
             if t.lambda_schedule != "constant":

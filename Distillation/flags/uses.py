@@ -94,7 +94,22 @@ _CONDITIONS = (
         "only for frames, which students of --mode State do not observe (give another --mode)",
     ),
     _Condition(
-        ("pooling", "init_log_std", "camera_encoders"),
+        ("recurrent",),
+        lambda flags: flags.student.mode != "State",
+        "only for frames, because the state leaves nothing to remember (give another --mode)",
+    ),
+    _Condition(
+        ("recurrent_units",),
+        lambda flags: flags.student.recurrent != "none",
+        "only with --recurrent gru",
+    ),
+    _Condition(
+        ("sequence_length",),
+        lambda flags: flags.student.recurrent != "none" or _inherits_network(flags),
+        "only with --recurrent gru",
+    ),
+    _Condition(
+        ("pooling", "init_log_std", "camera_encoders", "recurrent", "recurrent_units"),
         lambda flags: flags.training.init_from is None,
         "only without --init_from, which sets the network",
     ),
@@ -171,6 +186,11 @@ def _observes_frames(flags: Flags) -> bool:
     inherits = flags.method.chosen.takes("rounds") and flags.cloning.folder_Dagger is not None
     collects = flags.method.chosen.takes("collection") or flags.cloning.collect_missing
     return flags.student.mode != "State" or collects or inherits
+
+
+def _inherits_network(flags: Flags) -> bool:
+    """Return whether the network is that of another student, which may be recurrent."""
+    return flags.training.init_from is not None or flags.cloning.folder_Dagger is not None
 
 
 def _has_round_zero(flags: Flags) -> bool:

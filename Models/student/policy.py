@@ -232,8 +232,15 @@ class StudentPolicy(ActorCriticPolicy):
         features = self._heads_input(obs, past)
         return self._distribution(features), self._values(features, obs)
 
-    def advance(self, obs: dict[str, Tensor], past: Past) -> tuple[Distribution, Tensor, Tensor]:
-        """Return distribution, values and the hidden states at the end, of a recurrent student."""
+    def advance(self, obs: dict[str, Tensor], past: Past) -> tuple[Distribution, Tensor]:
+        """Return distributions of a recurrent student, and the hidden states at the end."""
+        features, hidden = self.recalled(obs, past)
+        return self._distribution(features), hidden
+
+    def advance_with_values(
+        self, obs: dict[str, Tensor], past: Past
+    ) -> tuple[Distribution, Tensor, Tensor]:
+        """Return distributions, values and the hidden states at the end, see `advance`."""
         features, hidden = self.recalled(obs, past)
         return self._distribution(features), self._values(features, obs), hidden
 
@@ -319,8 +326,7 @@ class StudentPolicy(ActorCriticPolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         if self.config.is_recurrent:
             past = self._past_of(len(next(iter(observation.values()))), *self._given)
-            features, self._hidden = self.recalled(observation, past)
-            dist = self._distribution(features)
+            dist, self._hidden = self.advance(observation, past)
         else:
             dist = self.distribution(observation)
         return dist.to_env_action(dist.mode() if deterministic else dist.sample())
