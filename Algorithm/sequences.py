@@ -5,7 +5,7 @@ from __future__ import annotations
 from Common.errors import UserError
 
 SEQUENCE_LENGTH = 16  # env steps through which gradients flow, by default
-SEQUENCES = 8  # per minibatch, by default
+SEQUENCES = 4  # per minibatch, by default
 
 
 def check_whole_sequences(batch_size: int, length: int) -> None:

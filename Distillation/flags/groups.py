@@ -223,7 +223,7 @@ class TrainingFlags:
     num_steps: Annotated[int | None, ROLLOUTS] = None
     # epochs per rollout
     num_epochs: Annotated[int, EPOCHS] = PPDConfig.n_epochs
-    # samples per minibatch; default: 32
+    # samples per minibatch; default: 32; recurrent students: 4 sequences
     batch_size: Annotated[int | None, MINIBATCHES] = None
     # initial learning rate; default: 2e-3 (distillations), 1e-3 (others)
     learning_rate: Annotated[float | None, STUDENT] = None

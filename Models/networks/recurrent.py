@@ -78,12 +78,15 @@ class GatedMemory(nn.Module):
         kept = (~past.starts).to(features.dtype).unsqueeze(-1)  # (T, S, 1)
         hidden, states = past.hidden, []
         for t in range(n_steps):
-            hidden = self.step(given[t], hidden * kept[t])
+            hidden = self._next(given[t], hidden * kept[t])
             states.append(hidden)
         return torch.cat(states), hidden
 
-    def step(self, given: Tensor, hidden: Tensor) -> Tensor:
-        """Return the next hidden state `(S, units)` from `inputs(features)` `(S, 3 * units)`."""
+    def step(self, features: Tensor, hidden: Tensor) -> Tensor:
+        """Return the hidden states `(B, units)` after one step of episodes that go on."""
+        return self._next(self.inputs(features), hidden)
+
+    def _next(self, given: Tensor, hidden: Tensor) -> Tensor:
         reset_in, update_in, new_in = given.chunk(3, dim=-1)
         reset_h, update_h, new_h = self.recurrence(hidden).chunk(3, dim=-1)
         reset, update = torch.sigmoid(reset_in + reset_h), torch.sigmoid(update_in + update_h)

@@ -237,6 +237,12 @@ class StudentPolicy(ActorCriticPolicy):
         features, hidden = self.recalled(obs, past)
         return self._distribution(features), hidden
 
+    def step(self, obs: dict[str, Tensor], hidden: Tensor) -> tuple[Distribution, Tensor]:
+        """Return what `advance` does for one step of episodes that go on, without a `Past`."""
+        features = self.features(obs)
+        hidden = self.memory.step(features, hidden)
+        return self._distribution(torch.cat([features, hidden], dim=-1)), hidden
+
     def advance_with_values(
         self, obs: dict[str, Tensor], past: Past
     ) -> tuple[Distribution, Tensor, Tensor]:

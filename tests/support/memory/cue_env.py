@@ -19,7 +19,7 @@ from gymnasium import spaces
 from Models.distributions import DiagGaussian
 from Models.teacher.policy import TeacherDescription, save_teacher
 
-ENV_ID = "tests.support.cue_env:Cue-v0"
+ENV_ID = "tests.support.memory.cue_env:Cue-v0"
 LENGTH, SHOWN, HELD = 30, 10, 18  # env steps
 HEIGHT, WIDTH = 16, 32  # pixels
 NEAR = 0.15  # distance from the goal that is a success; places are -1 to 1
