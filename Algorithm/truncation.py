@@ -13,12 +13,15 @@ from Algorithm.on_policy.rollout import Obs
 
 
 def truncation_bonus(
-    values: Callable[[Obs], Tensor], infos: list[dict[str, Any]], dones: np.ndarray, gamma: float
+    values: Callable[[Obs, np.ndarray], Tensor],
+    infos: list[dict[str, Any]],
+    dones: np.ndarray,
+    gamma: float,
 ) -> np.ndarray:
     """Return gamma V(terminal observation) for episodes truncated by a time limit.
 
     Args:
-        values: the critic, from observations of n environments to `(n,)`.
+        values: the critic, from observations of n environments and their indices to `(n,)`.
         infos: SB3's infos, one per environment.
         dones: `(n_envs,)`.
 
@@ -30,7 +33,7 @@ def truncation_bonus(
     if cut:
         terminal = _stack_obs([infos[i]["terminal_observation"] for i in cut])
         with torch.no_grad():
-            bonus[cut] = gamma * values(terminal).cpu().numpy()
+            bonus[cut] = gamma * values(terminal, np.array(cut)).cpu().numpy()
     return bonus
 
 

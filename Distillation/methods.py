@@ -307,6 +307,8 @@ def _student_config(setting: Setting) -> StudentConfig:
         critic_on_state=student.critic_on_state,
         precision=precision,
         camera_channels=_camera_channels(setting),
+        recurrent=student.recurrent,
+        recurrent_units=student.recurrent_units,
     )
 
 

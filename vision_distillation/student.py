@@ -42,6 +42,7 @@ class Student:
         self.policy: StudentPolicy = subject.student.to(target)
         channels_last(self.policy)
         self._history: FrameStack | None = None
+        self._state: tuple[np.ndarray, ...] | None = None  # of a recurrent student
         self._begins = np.zeros(0, bool)  # of each robot: the next step is the first of an episode
 
     @classmethod
@@ -99,7 +100,7 @@ class Student:
         return to_frame(picture, self.task.frame_size, grayscale=self.task.grayscale)
 
     def reset(self, begins: ArrayLike | None = None) -> None:
-        """Forget the frames of all robots, because an episode begins.
+        """Forget the frames and the memory of all robots, because an episode begins.
 
         Args:
             begins: `(N,)` bool, the robots whose episode begins; default: all.
@@ -108,7 +109,7 @@ class Student:
             UserError: there are not as many robots.
         """
         if begins is None:
-            self._history, self._begins = None, np.zeros(0, bool)
+            self._history, self._state, self._begins = None, None, np.zeros(0, bool)
             return
         begun = np.asarray(begins, bool)
         if begun.shape != self._begins.shape:
@@ -152,9 +153,10 @@ class Student:
         if len(set(single)) > 1 or len({len(rows) for rows in batch.values()}) > 1:
             shapes = ", ".join(f"{name} {np.asarray(given[name]).shape}" for name in batch)
             raise UserError(f"Observations are of different numbers of robots: {shapes}.")
+        begins = self._begins.copy() if self._begins.any() else None
         if FRAME in batch:
             batch[FRAME] = self._stacked(batch[FRAME])
-        actions = self.policy.predict(batch, deterministic=deterministic)[0]
+        actions, self._state = self.policy.predict(batch, self._state, begins, deterministic)
         return actions[0] if single[0] else actions
 
     def _check_given(self, given: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from Algorithm.cloning.data import Samples, distribution_columns
+from Algorithm.cloning.data import Samples, distribution_columns, in_episodes
 from Algorithm.on_policy.rollout import FrameHistory
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task
@@ -76,6 +76,17 @@ class Aggregate:
             arrays[name] = np.empty((len(indices), *part.shape[1:]), part.dtype)
             arrays[name][is_old], arrays[name][~is_old] = old[name], part
         return arrays
+
+    def episode_numbers(self) -> np.ndarray:
+        """Return the episode of each sample, `(N,)`: those of the base, then those added."""
+        parts, first = [], 0
+        if self._base is not None:
+            parts = [in_episodes(self._base).episode_numbers()]
+            first = int(parts[0].max(initial=-1)) + 1
+        begun = np.cumsum(self._starts[: self._added], axis=0)  # (n_steps, n_envs), from 1
+        before = np.cumsum(np.append(0, begun[-1:].reshape(-1)))[:-1]  # episodes of earlier envs
+        parts.append((first + before + begun - 1).reshape(-1))
+        return np.concatenate(parts)
 
     def capture(self) -> dict[str, Any]:
         """Return the added samples for `Common.runs.packing`, without copies.

@@ -156,6 +156,10 @@ class ArraySamples:
             return self._proprio[indices]
         return self._labels[name][indices]
 
+    def episode_numbers(self) -> np.ndarray:
+        """Return the episode of each step, `(T,)`."""
+        return self._episode
+
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return indices for training and validation (see `CloningData.split`).
 

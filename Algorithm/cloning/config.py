@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from Algorithm.sequences import SEQUENCE_LENGTH
 from Common.errors import UserError
 
 BETA_NLL = "BetaNLL"
@@ -29,13 +30,20 @@ class CloningConfig:
     validation_samples: int = 2_048  # maximum number
     validate_every: int = 400  # gradient steps
     log_every: int = 100  # gradient steps
+    sequence_length: int = SEQUENCE_LENGTH  # env steps per batch of each stream, if recurrent
 
     def __post_init__(self) -> None:
         if self.loss_type not in LOSS_TYPES:
             raise UserError(
                 f"`loss_type` {self.loss_type!r} is not one of {', '.join(LOSS_TYPES)}."
             )
-        for name in ("batch_size", "validation_samples", "validate_every", "log_every"):
+        for name in (
+            "batch_size",
+            "validation_samples",
+            "validate_every",
+            "log_every",
+            "sequence_length",
+        ):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
         if self.gradient_steps < 0:

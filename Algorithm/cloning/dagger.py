@@ -18,6 +18,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from Algorithm.acting import Actor
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import check_enough
@@ -128,6 +129,7 @@ class DAgger(SupervisedLearner):
         self.phases = self._plan(clones=dataset is not None and not cloned)
         self.round = 0  # the last round whose states are collected
         self._collecting: Round | None = None
+        self._actor = Actor(policy, env.num_envs)
         self._next_seed = first_seed
         self._rng = np.random.default_rng([seed, 1])
 
@@ -212,18 +214,20 @@ class DAgger(SupervisedLearner):
     def _visit(self, collecting: Round, beta: float) -> None:
         """Step every environment, and label and aggregate the states."""
         obs = collecting.obs
-        student, labels = self._act_and_label(obs)
+        student, labels = self._act_and_label(obs, collecting.starts)
         self.data.add(obs, collecting.starts, labels)
         next_obs, _, starts, infos = self.env.step(self._actions(student, labels, beta))
         collecting.count(self._figures(student, labels), next_obs, starts, infos)
         self.env_steps += self.env.num_envs
 
     @torch.no_grad()
-    def _act_and_label(self, obs: dict[str, np.ndarray]) -> tuple[Distribution, Distribution]:
+    def _act_and_label(
+        self, obs: dict[str, np.ndarray], starts: np.ndarray
+    ) -> tuple[Distribution, Distribution]:
         tensors = upload(obs, self.device)
         labels = self.teacher.distribution(tensors)
         check_teacher(labels, self.env_steps)
-        return self.policy.distribution(tensors), labels
+        return self._actor.distribution(tensors, starts), labels
 
     def _actions(self, student: Distribution, teacher: Distribution, beta: float) -> np.ndarray:
         """Return the action of each environment, the teacher's with probability beta."""
@@ -269,6 +273,7 @@ class DAgger(SupervisedLearner):
             "round": self.round,
             "collecting": None if self._collecting is None else vars(self._collecting),
             "environments": self._environments() if has_begun else None,
+            "actor": self._actor.capture(),
             "next_seed": self._next_seed,
             "generator": self._rng.bit_generator.state,
         }
@@ -290,6 +295,7 @@ class DAgger(SupervisedLearner):
         self.data.restore(state["aggregate"])
         self.round, self._next_seed = state["round"], state["next_seed"]
         self._rng.bit_generator.state = state["generator"]
+        self._actor.restore(state.get("actor", {}))  # missing in older states
         self._collecting = None if state["collecting"] is None else Round(**state["collecting"])
         if state["environments"] is not None:
             obs, has_begun = restore_env(self.env, state["environments"])

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -56,6 +56,28 @@ class CloningData(Samples, Protocol):
         ...
 
 
+@runtime_checkable
+class InEpisodes(Protocol):
+    """Samples that tell their episodes, as recurrent students need them."""
+
+    def episode_numbers(self) -> np.ndarray:
+        """Return the episode of each sample, `(N,)` int.
+
+        Samples of one episode have indices in the order of time.
+        """
+        ...
+
+
+def in_episodes(data: object) -> InEpisodes:
+    """Return the data. Raise UserError if they do not tell their episodes."""
+    if not isinstance(data, InEpisodes):
+        raise UserError(
+            f"A recurrent student needs data in episodes, but {type(data).__name__} has no "
+            "`episode_numbers`."
+        )
+    return data
+
+
 class TeacherSamples:
     """A teacher dataset as `CloningData`.
 
@@ -85,6 +107,10 @@ class TeacherSamples:
             arrays[FRAME][:] = 0
         return arrays
 
+    def episode_numbers(self) -> np.ndarray:
+        """Return the episode of each sample, `(N,)`."""
+        return np.repeat(np.arange(self._dataset.n_episodes), self._dataset.lengths)
+
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Return indices for training and validation (see `CloningData.split`)."""
         return self._dataset.split(validation_fraction, seed)
@@ -101,7 +127,7 @@ class Subset:
     """A subset of samples, numbered from 0.
 
     Args:
-        rows: indices in `data`, `(N,)`.
+        rows: indices in `data`, `(N,)`, ascending.
     """
 
     def __init__(self, data: Samples, rows: np.ndarray) -> None:
@@ -114,6 +140,10 @@ class Subset:
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
         """Return samples (see `Samples.read`)."""
         return self._data.read(self._rows[indices], columns)
+
+    def episode_numbers(self) -> np.ndarray:
+        """Return the episode of each sample, `(N,)`, if the data tell it."""
+        return in_episodes(self._data).episode_numbers()[self._rows]
 
 
 def split_episodes(data: CloningData, held_out: float, seed: int) -> tuple[Subset, Subset]:

@@ -64,8 +64,9 @@ def check_made_alike(state: Mapping[str, Any], made_with: Mapping[str, Any]) -> 
         UserError: settings differ. The message lists them.
     """
     saved = settings_of(state, made_with[METHOD])
-    # States of versions without this setting have been trained with losses that do not use it.
-    saved = {**saved, "config": {"nll_beta": made_with["config"]["nll_beta"], **saved["config"]}}
+    # States of versions without these settings have been trained with losses that do not use it.
+    newer = {name: made_with["config"][name] for name in ("nll_beta", "sequence_length")}
+    saved = {**saved, "config": {**newer, **saved["config"]}}
     # States of older versions lack the teacher's identity.
     known = {name: v for name, v in made_with.items() if name in saved or name != TEACHER_IDENTITY}
     differ = differences(saved, known)

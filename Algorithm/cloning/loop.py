@@ -17,12 +17,12 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Decay, Phase
 from Algorithm.cloning.data import BatchReader, CloningBatch, Prefetcher, Samples
+from Algorithm.cloning.forward import Forward
 from Algorithm.cloning.learner_file import (
     GENERATORS,
     MADE_WITH,
@@ -30,14 +30,21 @@ from Algorithm.cloning.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.cloning.losses import check_families, cloning_losses, minimised, priority_loss
-from Algorithm.cloning.replay import Draw, PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.losses import (
+    batch_figures,
+    check_families,
+    cloning_losses,
+    minimised,
+    priority_loss,
+)
+from Algorithm.cloning.replay import Draw, ReplayConfig
+from Algorithm.cloning.streams import make_replay
+from Algorithm.cloning.validation import validation_figures
 from Algorithm.finite import StepGuard
-from Algorithm.meter import Meter, to_numbers
+from Algorithm.meter import Meter
 from Common.device import upload
 from Common.runs.generators import capture_generators
 from Models.agreement import ActionAccuracy
-from Models.distributions import DiagGaussian, Distribution
 from Models.student.bundle import save_student
 from Models.student.policy import StudentPolicy, load_trained_state, trained_state
 
@@ -91,7 +98,8 @@ class SupervisedLearner:
         self.policy, self.data, self.held_out, self.config = policy, data, held_out, config
         self.accuracy = ActionAccuracy(policy.action_space)
         self.augmenter = Augmenter(augmentation or AugmentationConfig(), policy)
-        self.replay = PrioritisedReplay(capacity, replay, seed)
+        self.replay = make_replay(policy, data, capacity, config, replay, seed)
+        self._forward = Forward(policy, config.batch_size // config.sequence_length)
         if len(data):
             self.replay.add(len(data), new=False)
         trained = policy.trained_parameters()
@@ -213,7 +221,7 @@ class SupervisedLearner:
         self.policy.set_training_mode(True)
         obs = self.augmenter(batch.obs)
         assert isinstance(obs, dict)  # like those of the batch
-        student = self.policy.distribution(obs)
+        student = self._forward(obs, draw.starts)
         losses = cloning_losses(student, batch.teacher)
         per_sample = minimised(losses, student, batch.teacher, self.config)
         if draw.weights is not None:
@@ -231,9 +239,8 @@ class SupervisedLearner:
             self._guard.settle()
             errors = priority_loss(self.config.loss_type, student, batch.teacher)
             self.replay.update(draw.indices, errors.cpu().numpy())
-        self._meter.add(
-            {"loss": loss, "grad_norm": norm, **self._means(losses, student, batch.teacher)}
-        )
+        figures = batch_figures(losses, student, batch.teacher, self.accuracy)
+        self._meter.add({"loss": loss, "grad_norm": norm, **figures})
         self._learning_rate = learning_rate
 
     # -- validation and logging -------------------------------------------------------------------
@@ -242,35 +249,7 @@ class SupervisedLearner:
         """Return losses and accuracy on the held-out episodes; empty if there are none."""
         if not self.held_out:
             return {}
-        n = min(len(self.held_out), self.config.validation_samples)
-        indices = np.linspace(0, len(self.held_out) - 1, n).astype(np.int64)
-        reader = BatchReader(self.held_out, self.policy.config.groups, self.device)
-        self.policy.set_training_mode(False)
-        sums: dict[str, Tensor] = {}
-        with torch.no_grad():
-            for start in range(0, n, self.config.batch_size):
-                part = indices[start : start + self.config.batch_size]
-                batch = reader(part)
-                student = self.policy.distribution(batch.obs)
-                losses = cloning_losses(student, batch.teacher)
-                figures = self._means(losses, student, batch.teacher)
-                loss = minimised(losses, student, batch.teacher, self.config)
-                figures["loss"] = loss.mean()
-                for name, value in figures.items():
-                    sums[name] = sums.get(name, 0.0) + value.double() * (len(part) / n)
-        return to_numbers(sums)
-
-    def _means(
-        self, losses: Mapping[str, Tensor], student: Distribution, teacher: Distribution
-    ) -> dict[str, Tensor]:
-        """Return the metrics of a batch as scalars on the device."""
-        with torch.no_grad():
-            figures = {name.lower(): loss.mean() for name, loss in losses.items()}
-            if self.accuracy.is_defined:
-                figures["action_accuracy"] = self.accuracy.of_modes(student, teacher).mean()
-            if isinstance(student, DiagGaussian):
-                figures["log_std"] = student.log_std.mean()
-        return figures
+        return validation_figures(self.policy, self.held_out, self.config, self.accuracy)
 
     def _log_and_validate(self, at_end: bool) -> None:
         step, config = self.gradient_steps, self.config
@@ -355,6 +334,7 @@ class SupervisedLearner:
             "policy": trained_state(self.policy),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.capture(),
+            "memory": self._forward.capture(),
             # The prefetched batch: it is drawn already, and will be read again.
             "pending": None if self._pending is None else vars(self._pending),
             "meter": self._meter.capture(),
@@ -375,6 +355,7 @@ class SupervisedLearner:
         load_trained_state(self.policy, state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.restore(state["replay"])
+        self._forward.restore(state.get("memory", {}))  # missing in older states
         self._pending = None if state["pending"] is None else Draw(**state["pending"])
         self._meter.restore(state["meter"])
         self.gradient_steps, self.env_steps = state["gradient_steps"], state["env_steps"]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from Algorithm.cloning.config import BETA_NLL, CloningConfig
 from Common.errors import UserError
+from Models.agreement import ActionAccuracy
 from Models.distributions import FAMILIES, DiagGaussian, Distribution
 
 _OF_CONTINUOUS_ACTIONS = (BETA_NLL, "MSE")
@@ -85,6 +86,26 @@ def minimised(
     if config.loss_type == BETA_NLL:
         return beta_nll_loss(student, teacher, config.nll_beta)
     return losses[config.loss_type]
+
+
+def batch_figures(
+    losses: Mapping[str, Tensor],
+    student: Distribution,
+    teacher: Distribution,
+    accuracy: ActionAccuracy,
+) -> dict[str, Tensor]:
+    """Return the metrics of a batch for the log, scalars on the device.
+
+    Args:
+        losses: `cloning_losses` of these distributions.
+    """
+    with torch.no_grad():
+        figures = {name.lower(): loss.mean() for name, loss in losses.items()}
+        if accuracy.is_defined:
+            figures["action_accuracy"] = accuracy.of_modes(student, teacher).mean()
+        if isinstance(student, DiagGaussian):
+            figures["log_std"] = student.log_std.mean()
+    return figures
 
 
 def priority_loss(loss_type: str, student: Distribution, teacher: Distribution) -> Tensor:

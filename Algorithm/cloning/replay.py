@@ -56,6 +56,8 @@ class Draw:
 
     indices: np.ndarray  # (B,) int64
     weights: np.ndarray | None  # (B,) float32, the largest is 1; None: all are 1
+    # Of sequences: where episodes begin, bool (T, S); sample t * S + s is step t of sequence s
+    starts: np.ndarray | None = None
 
 
 def linear_alpha(alpha: float, progress: float) -> float:
@@ -104,7 +106,7 @@ class PrioritisedReplay:
         if self.prioritised:
             self._tree = SumTree(capacity)
             self._priorities = np.zeros(capacity)
-        self._epochs = [_Epochs(), _Epochs()]  # of the old samples, or of all; of the new ones
+        self._epochs = [Epochs(), Epochs()]  # of the old samples, or of all; of the new ones
 
     @property
     def prioritised(self) -> bool:
@@ -267,7 +269,7 @@ class PrioritisedReplay:
         self._tree.fill(self._priorities[: self.size] ** self.alpha)
 
 
-class _Epochs:
+class Epochs:
     """Draws indices in [start, stop) in shuffled epochs."""
 
     def __init__(self) -> None:
@@ -276,6 +278,7 @@ class _Epochs:
         self._next = 0
 
     def draw(self, rng: np.random.Generator, start: int, stop: int, count: int) -> np.ndarray:
+        """Return the next `count` indices, `(count,)`. Another range begins another epoch."""
         if (start, stop) != self._range:
             self._range, self._order, self._next = (start, stop), np.zeros(0, np.int64), 0
         drawn = []
@@ -288,8 +291,10 @@ class _Epochs:
         return np.concatenate(drawn) if drawn else np.zeros(0, np.int64)
 
     def capture(self) -> dict[str, Any]:
+        """Return the complete state."""
         return {"range": self._range, "next": self._next, "order": self._order}
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Restore a state of `capture`."""
         self._range, self._next = state["range"], state["next"]
         self._order = state["order"]

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from Algorithm.sequences import SEQUENCE_LENGTH
 from Common.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class OnPolicyConfig:
     max_grad_norm: float = 0.5
     kl_direction: str = "forward"  # KL(teacher || student); "reverse": KL(student || teacher)
     critic_warmup: int = 0  # env steps in which only the critic is trained
+    # Env steps through which gradients flow in a recurrent student, at most a rollout
+    sequence_length: int = SEQUENCE_LENGTH
 
     def __post_init__(self) -> None:
         check_kl_direction(self.kl_direction)
@@ -42,7 +45,7 @@ class OnPolicyConfig:
         for name in ("ent_coef", "vf_coef"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UserError(f"`{name}` {getattr(self, name)} must be finite and at least 0.")
-        for name in ("n_steps", "batch_size", "n_epochs"):
+        for name in ("n_steps", "batch_size", "n_epochs", "sequence_length"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise UserError(f"`{name}` {value} must be at least 1.")
 

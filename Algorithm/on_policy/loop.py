@@ -9,7 +9,6 @@ from collections import defaultdict
 from typing import Any, ClassVar, Self
 
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
@@ -19,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from Algorithm import distributed
+from Algorithm.acting import Actor
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.finite import StepGuard, check_teacher
@@ -35,6 +35,7 @@ from Algorithm.on_policy.sb3_arguments import (
     check_policy,
     tensorboard_folder,
 )
+from Algorithm.on_policy.sequences import check_sequences
 from Algorithm.on_policy.state import ResumableOnPolicy
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
@@ -44,7 +45,6 @@ from Models.agreement import ActionAccuracy
 from Models.distributions import Distribution
 from Models.networks.fast_linear import speed_up
 from Models.sb3.policies import (
-    act,
     check_families,
     distribution_and_value,
     efficient,
@@ -138,6 +138,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.batch_size = config.batch_size
         self.n_epochs = config.n_epochs
         self.kl_direction = config.kl_direction
+        self.sequence_length = config.sequence_length
         self.critic_warmup = config.critic_warmup
         self.gradient_steps = 0
 
@@ -182,8 +183,12 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             family = self.teacher.description.family if self.teacher else StudentConfig.family
             config = self.policy_kwargs.get("config") or StudentConfig(family=family)
             self.policy_kwargs = {**self.policy_kwargs, "config": computed_on(config, self.device)}
+            if config.is_recurrent:
+                length = check_sequences(self.sequence_length, self.n_steps, self.batch_size)
+                self.rollout_buffer_kwargs["sequence_length"] = length
         self.policy_kwargs = efficient(self.policy_class, self.policy_kwargs)
         super()._setup_model()
+        self._actor = Actor(self.policy, self.n_envs)
         distributed.seed_apart(self.seed)
         speed_up(self.policy)
         check_warmup(self.critic_warmup, self.n_steps * self.n_envs * distributed.world_size())
@@ -213,7 +218,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
 
     def _excluded_save_params(self) -> list[str]:
-        rebuilt = ["teacher", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
+        rebuilt = ["teacher", "_actor", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
         return [*super()._excluded_save_params(), *rebuilt, "on_boundary", "stop_training"]
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -281,7 +286,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():
                 obs = upload(self._last_obs, self.device)  # pyright: ignore[reportArgumentType, reportCallIssue]
-                student, values = act(self.policy, obs)
+                hidden = self._actor.hidden
+                student, values = self._actor(obs, self._last_episode_starts)
                 seen = None if teacher_obs is None else upload(teacher_obs, self.device)
                 actor = self.acting_distribution(student, obs if seen is None else seen)
                 raw = actor.sample()
@@ -293,16 +299,16 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             if not callback.on_step():
                 return False
             self._update_info_buffer(infos, dones)
-            rewards = rewards + truncation_bonus(self._values, infos, dones, self.gamma)
+            rewards = rewards + truncation_bonus(self._actor.values_of, infos, dones, self.gamma)
             rollout_buffer.add_step(
-                obs, raw, rewards, self._last_episode_starts, student, values, seen
+                obs, raw, rewards, self._last_episode_starts, student, values, seen, hidden
             )
             self._last_obs, self._last_episode_starts = new_obs, dones  # pyright: ignore[reportAttributeAccessIssue]
         with torch.no_grad():
             if has_separate_critic(self.policy):
                 values = self.policy.predict_values(rollout_buffer.flat_obs())  # pyright: ignore[reportArgumentType]
                 rollout_buffer.set_values(values)
-            last_values = self._values(self._last_obs)  # pyright: ignore[reportArgumentType]
+            last_values = self._actor.values(self._last_obs, self._last_episode_starts)
         rollout_buffer.compute_returns_and_advantage(last_values, self._last_episode_starts)
         self._rollout_seconds = time.perf_counter() - started
         callback.update_locals(locals())
@@ -315,21 +321,13 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         if self.teacher is None:
             log_student(self.logger, student, None, self._accuracy)
             return
-        obs = self._teacher_obs()
+        obs = buffer.flat_teacher_obs(self.teacher.observation_groups)
         teacher = self.teacher.distribution(obs)
         check_teacher(teacher, self.num_timesteps)
         buffer.teacher = teacher
         if self.uses_teacher_values:
             buffer.teacher_values = self.teacher.value(obs)
         log_student(self.logger, student, teacher, self._accuracy)
-
-    def _teacher_obs(self) -> Tensor | dict[str, Tensor]:
-        """Return the teacher's observations of the rollout."""
-        assert self.teacher is not None
-        if not isinstance(self.observation_space, spaces.Dict):
-            return self.rollout_buffer.flat_group(None)
-        groups = self.teacher.observation_groups
-        return {group: self.rollout_buffer.flat_group(group) for group in groups}
 
     def train(self) -> None:
         """Train for several epochs of minibatches on the rollout."""
@@ -353,7 +351,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
     def _epoch(self, logged: dict[str, list[Tensor]]) -> bool:
         """Train on every minibatch once. Return False if the update ends early."""
         for batch in self.rollout_buffer.minibatches(self.batch_size):
-            student, values = distribution_and_value(self.policy, self._augmenter(batch.obs))
+            obs = self._augmenter(batch.obs)
+            student, values = distribution_and_value(self.policy, obs, batch.past)
             losses = self.minibatch_losses(student, values, batch)
             if self.ends_update(losses):
                 return False
@@ -384,9 +383,6 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.policy.optimizer.step()
         self.gradient_steps += 1
         return norm
-
-    def _values(self, obs: Any) -> Tensor:
-        return self.policy.predict_values(upload(obs, self.device)).flatten()  # pyright: ignore[reportArgumentType]
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Log metrics of the rollout, the update and the time."""

@@ -12,10 +12,12 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from torch import Tensor
 
+from Algorithm.on_policy.sequences import RolloutSequences
 from Common.device import upload
 from Enviroment.observations import FRAME, frame_channels
 from Enviroment.tasks import Task
 from Models.distributions import Distribution
+from Models.networks.recurrent import Past
 
 Obs = np.ndarray | dict[str, np.ndarray]
 TensorObs = Tensor | dict[str, Tensor]
@@ -33,6 +35,7 @@ class Minibatch:
     returns: Tensor  # (B,)
     teacher: Distribution | None
     teacher_values: Tensor | None = None  # (B,), if the teacher has a critic
+    past: Past | None = None  # of a recurrent student, in whose order the samples are
 
 
 class FrameHistory:
@@ -113,6 +116,8 @@ class StudentRolloutBuffer(RolloutBuffer):
 
     Args:
         task: defines the stacking of the group `frame`; None stores whole stacks.
+        sequence_length: env steps per sequence of a recurrent student, whose minibatches are of
+            whole sequences; None: samples.
     """
 
     def __init__(
@@ -125,15 +130,19 @@ class StudentRolloutBuffer(RolloutBuffer):
         gamma: float = 0.99,
         n_envs: int = 1,
         task: Task | None = None,
+        sequence_length: int | None = None,
     ) -> None:
         self._is_dict = isinstance(observation_space, spaces.Dict)
         self._history: FrameHistory | None = None
+        self._sequences: RolloutSequences | None = None
         super().__init__(
             buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs
         )
         has_frames = self._is_dict and FRAME in observation_space.spaces  # pyright: ignore[reportAttributeAccessIssue]
         if task is not None and has_frames:
             self._history = FrameHistory(buffer_size, n_envs, task, self.device)
+        if sequence_length is not None:
+            self._sequences = RolloutSequences(buffer_size, n_envs, sequence_length, self.device)
 
     def reset(self) -> None:
         """Clear the rollout, except the frames that the next one needs."""
@@ -154,6 +163,8 @@ class StudentRolloutBuffer(RolloutBuffer):
         self.pos, self.full = 0, False
         if self._history is not None:
             self._history.start_rollout()
+        if self._sequences is not None:
+            self._sequences.clear()
 
     def capture(self) -> dict[str, Any]:
         """Return the state that the next rollout needs. Call it between rollouts."""
@@ -174,6 +185,7 @@ class StudentRolloutBuffer(RolloutBuffer):
         student: Distribution,
         values: Tensor | None = None,
         teacher_obs: Obs | TensorObs | None = None,
+        hidden: Tensor | None = None,
     ) -> None:
         """Add one step of every environment.
 
@@ -183,7 +195,11 @@ class StudentRolloutBuffer(RolloutBuffer):
             student: the student's distributions.
             values: `(n_envs,)`; None if `set_values` sets those of the whole rollout.
             teacher_obs: the teacher's observations; None: the student's.
+            hidden: a recurrent student's hidden states before the step, `(n_envs, units)`.
         """
+        if self._sequences is not None:
+            assert hidden is not None
+            self._sequences.add(self.pos, hidden)
         for group, array in _groups(obs).items():
             if group == FRAME and self._history is not None:
                 self._history.add(self.pos, array, episode_starts)
@@ -235,6 +251,12 @@ class StudentRolloutBuffer(RolloutBuffer):
             return self._history.read(steps, envs)
         return _env_major(kept[group or ""])
 
+    def flat_teacher_obs(self, groups: tuple[str, ...]) -> TensorObs:
+        """Return the teacher's observations of the whole rollout, by group if it has groups."""
+        if not self._is_dict:
+            return self.flat_group(None)
+        return {group: self.flat_group(group) for group in groups}
+
     def flat_student(self) -> Distribution:
         """Return the student's distributions of the rollout: `(n_envs * n_steps, ...)`."""
         params = [dist.params() for dist in self._student]
@@ -245,6 +267,8 @@ class StudentRolloutBuffer(RolloutBuffer):
     def minibatches(self, batch_size: int | None) -> Iterator[Minibatch]:
         """Yield the rollout once in random order, in minibatches or, for None, as a whole.
 
+        Those of a recurrent student consist of whole sequences, time-major (`Past`).
+
         A GPU is not synchronised between minibatches: it holds the whole rollout, and one random
         order is sent per epoch.
 
@@ -253,18 +277,30 @@ class StudentRolloutBuffer(RolloutBuffer):
         """
         if not self.full:
             raise RuntimeError("Minibatches need a complete rollout.")
-        total = self.buffer_size * self.n_envs
         if self._samples is None:
             self._samples = self._flat_samples()
-        samples, order = self._samples, upload(np.random.permutation(total), self.device)
-        for index in order.split(batch_size or total):
+        samples = self._samples
+        for index, past in self._draw(batch_size or self.buffer_size * self.n_envs):
             yield Minibatch(
                 obs=self._read_obs(samples, index),
                 raw_actions=samples.raw_actions[index],
                 teacher=None if self.teacher is None else self.teacher[index],
                 teacher_values=None if self.teacher_values is None else self.teacher_values[index],
+                past=past,
                 **{name: vector[index] for name, vector in samples.vectors.items()},
             )
+
+    def _draw(self, batch_size: int) -> Iterator[tuple[Tensor, Past | None]]:
+        """Yield the samples of each minibatch, and their past if they are sequences."""
+        cuts = self._sequences
+        if cuts is None:
+            total = self.buffer_size * self.n_envs
+            order = upload(np.random.permutation(total), self.device)
+            yield from ((index, None) for index in order.split(batch_size))
+            return
+        order = upload(np.random.permutation(cuts.n_sequences), self.device)
+        for sequences in order.split(batch_size // cuts.length):
+            yield cuts.samples(sequences), cuts.past(sequences)
 
     def _flat_samples(self) -> _Samples:
         raw_actions = _env_major(self._raw_actions)
@@ -274,6 +310,8 @@ class StudentRolloutBuffer(RolloutBuffer):
             "returns": self.returns,
         }
         flat = {name: upload(array.T.reshape(-1), self.device) for name, array in arrays.items()}
+        if self._sequences is not None:
+            self._sequences.complete(self.episode_starts)
         frame_rows = None
         if self._history is not None:
             envs, steps = np.divmod(np.arange(self.buffer_size * self.n_envs), self.buffer_size)

@@ -12,6 +12,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.type_aliases import MaybeCallback
 
+from Algorithm.acting import Actor
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
 from Models.student.policy import load_trained_state, trained_state
@@ -33,6 +34,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
     stop_training = False  # set by a callback at a boundary, to end training there
     gradient_steps: int
     rollout_buffer: StudentRolloutBuffer
+    _actor: Actor
     _iteration = 0  # rollouts of this `learn`
     _resumed: dict[str, Any] | None = None  # restored by `learn` after its own set-up
 
@@ -65,6 +67,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
             "rollout_buffer": self.rollout_buffer.capture(),
             "logged": _capture_logged(self.logger),
             "episode_starts": self._last_episode_starts,
+            "actor": self._actor.capture(),
             "env": capture_env(self.env),
         }
 
@@ -92,6 +95,7 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         obs, has_begun = restore_env(self.env, {"episodes_begun": at_most, **state["env"]})
         self._last_obs = obs  # pyright: ignore[reportAttributeAccessIssue]
         self._last_episode_starts = state["episode_starts"] | has_begun
+        self._actor.restore(state.get("actor", {}))  # older states are not of recurrent students
         self._resumed = {name: state[name] for name in ("elapsed", "logged")}
 
     def _setup_learn(

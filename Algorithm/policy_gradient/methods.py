@@ -109,5 +109,5 @@ class ActorCritic(PolicyGradient):
         }
         return Losses(pg_loss + critic, terms, critic)
 
-    def _values(self, obs: Any) -> Tensor:
+    def _values(self, obs: Any, envs: np.ndarray) -> Tensor:
         return self.policy.predict_values(upload(obs, self.device)).flatten()

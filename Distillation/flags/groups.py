@@ -19,6 +19,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from Algorithm.cloning.config import DaggerConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import PPDConfig
+from Algorithm.sequences import SEQUENCE_LENGTH
 from Common.errors import UserError
 from Models.networks.encoders import ENCODERS, check_own, is_own
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MODES = ("State", *(name for name, kind in ENCODERS.items() if kind.is_mode))
 Size = Literal["", "smaller", "same", "larger"]
 CameraEncoders = Literal["shared", "separate"]
+Recurrent = Literal["none", "gru"]
 LrSchedule = Literal["linear", "constant"]
 LambdaKind = Literal["constant", "linear", "skill"]
 BetaSchedule = Literal["zero", "constant", "linear", "exponential"]
@@ -196,6 +198,9 @@ class StudentFlags:
     keypoints: Annotated[int, STUDENT] = 0
     # initial log std of the actions (with a SAC teacher: before tanh)
     init_log_std: Annotated[float, STUDENT] = -1.6
+    # memory of the episode after the encoder; gru: a gated recurrent unit
+    recurrent: Annotated[Recurrent, STUDENT] = "none"
+    recurrent_units: Annotated[int, STUDENT] = 128  # size of the memory
     critic_on_state: Annotated[bool, STUDENT] = False  # give the critic the state in training
     # zero all frames: the baseline of the skill metric
     blind: Annotated[bool, STUDENT] = False
@@ -225,7 +230,7 @@ class StudentFlags:
     def check_size(self) -> None:
         """Raise UserError if `size` is combined with settings of the network."""
         plain = StudentFlags()
-        for name in ("pooling", "keypoints", "init_log_std"):
+        for name in ("pooling", "keypoints", "init_log_std", "recurrent"):
             if self.size and getattr(self, name) != getattr(plain, name):
                 raise UserError(
                     f"--size {self.size} sets the whole network of the paper: leave out --{name}."
@@ -249,7 +254,7 @@ class TrainingFlags:
     num_steps: Annotated[int | None, ROLLOUTS] = None
     # epochs per rollout
     num_epochs: Annotated[int, EPOCHS] = PPDConfig.n_epochs
-    # samples per minibatch; default: 32
+    # samples per minibatch; default: 32; recurrent students: 4 sequences
     batch_size: Annotated[int | None, MINIBATCHES] = None
     # initial learning rate; default: 2e-3 (distillations), 1e-3 (others)
     learning_rate: Annotated[float | None, STUDENT] = None
@@ -269,6 +274,8 @@ class TrainingFlags:
     clip_range: Annotated[float, EPOCHS] = 0.2  # clipping range of the probability ratio
     ent_coef: Annotated[float, ROLLOUTS] = PPDConfig.ent_coef  # weight of the entropy bonus
     critic_warmup: Annotated[int, ROLLOUTS] = 0  # env steps that train only the critic
+    # recurrent students: env steps through which gradients flow
+    sequence_length: Annotated[int, STUDENT] = SEQUENCE_LENGTH
     # augmentation: maximum random shift of frames in pixels
     random_shift: Annotated[int, STUDENT] = 0
     # augmentation: share of samples without frames or without proprioception

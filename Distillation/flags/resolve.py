@@ -13,6 +13,7 @@ from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
+from Algorithm.sequences import SEQUENCES
 from Common.device_name import check_device
 from Common.errors import UserError
 from Distillation.flags.groups import (
@@ -190,17 +191,26 @@ class Flags:
             flag = _FLAG_OF.get(field_.name, field_.name)
             if method.name in taken.get(flag, ()) and values[flag] is not None:
                 settings[field_.name] = values[flag]
+        if method.takes("minibatches") and self.student.recurrent != "none":
+            settings.setdefault("batch_size", self._recurrent_batch)
         return method.load_config()(**{**settings, **method.settings})
 
     def clone(self) -> CloningConfig:
         """Return the configuration of cloning."""
-        t = self.training
+        t, is_recurrent = self.training, self.student.recurrent != "none"
+        batch_size = self._recurrent_batch if is_recurrent else CloningConfig.batch_size
         return CloningConfig(
             loss_type=self.cloning.loss_type,
             gradient_steps=t.optimization_steps or CloningConfig.gradient_steps,
-            batch_size=t.batch_size or CloningConfig.batch_size,
+            batch_size=t.batch_size or batch_size,
+            sequence_length=t.sequence_length,
             learning_rate=_or_default(t.learning_rate, CloningConfig.learning_rate),
         )
+
+    @property
+    def _recurrent_batch(self) -> int:
+        """Return the default samples per minibatch of a recurrent student."""
+        return SEQUENCES * self.training.sequence_length
 
     def dagger(self) -> DaggerConfig:
         """Return the configuration of DAgger's rounds."""
@@ -227,6 +237,8 @@ class Flags:
         parts = [mode] if not s.size else [mode, s.size] if mode == "State" else [s.size]
         if s.mode != "State":
             parts += ["blind" if s.blind else s.frame_size, *self._frames_in_name()]
+        if s.recurrent != "none":
+            parts.append(f"{s.recurrent}{s.recurrent_units}")
         if self.method.chosen.takes("lambda"):
             parts.append(f"lambda{t.PPD_parameter:g}")
             if t.lambda_schedule != "constant":

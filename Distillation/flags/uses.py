@@ -24,7 +24,7 @@ WHOLE_TOOLKIT = ("run_index", *(field.name for field in dataclasses.fields(RunFl
 # Set by the student of --init_from.
 NETWORK_FLAGS = (
     *("pooling", "init_log_std", "camera_encoders", "keypoints"),
-    *("backbone", "backbone_sha256"),
+    *("backbone", "backbone_sha256", "recurrent", "recurrent_units"),
 )
 # Reasons, or what to do instead.
 _NOTES = {
@@ -119,6 +119,21 @@ _CONDITIONS = (
         "only with --backbone, the file",
     ),
     _Condition(
+        ("recurrent",),
+        lambda flags: flags.student.mode != "State" or flags.student.own_encoder is not None,
+        "only for frames, because the state leaves nothing to remember (give another --mode)",
+    ),
+    _Condition(
+        ("recurrent_units",),
+        lambda flags: flags.student.recurrent != "none",
+        "only with --recurrent gru",
+    ),
+    _Condition(
+        ("sequence_length",),
+        lambda flags: flags.student.recurrent != "none" or _inherits_network(flags),
+        "only with --recurrent gru",
+    ),
+    _Condition(
         NETWORK_FLAGS,
         lambda flags: flags.training.init_from is None,
         "only without --init_from, which sets the network",
@@ -197,6 +212,11 @@ def _observes_frames(flags: Flags) -> bool:
     collects = flags.method.chosen.takes("collection") or flags.cloning.collect_missing
     sees = flags.student.mode != "State" or flags.student.own_encoder is not None
     return sees or collects or inherits
+
+
+def _inherits_network(flags: Flags) -> bool:
+    """Return whether the network is that of another student, which may be recurrent."""
+    return flags.training.init_from is not None or flags.cloning.folder_Dagger is not None
 
 
 def _has_round_zero(flags: Flags) -> bool:

@@ -53,6 +53,8 @@ class InitialStudent:
             "backbone_sha256": config.backbone_sha256 or None,
             "init_log_std": config.init_log_std,
             "camera_encoders": "separate" if config.camera_channels else "shared",
+            "recurrent": config.recurrent,
+            "recurrent_units": config.recurrent_units,
         }
         return replace(given, student=replace(given.student, **network))
 

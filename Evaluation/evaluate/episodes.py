@@ -3,14 +3,13 @@
 A student, a teacher or a baseline is an `Act`, a function of a batch of observations. A quantity
 computed per step, such as agreement with a teacher, is a `Measure`.
 
-A policy with memory is an `Act` with a method `reset(begins)`, `begins` being `(n_envs,)` bool: it
-forgets in these environments, because an episode begins there.
+Policies with memory forget where an episode begins, see `Evaluation.evaluate.acts`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -23,11 +22,8 @@ from Common.errors import UserError
 from Enviroment.action_range import has_range
 from Enviroment.success import read_success
 from Enviroment.tasks import Task
+from Evaluation.evaluate.acts import Act, Measure, Obs, PolicyAct, Predictor, begin_episodes
 from Models.agreement import ActionAccuracy
-
-Obs = np.ndarray | dict[str, np.ndarray]  # (n_envs, ...), or a dict of these by group
-Act = Callable[[Obs], np.ndarray]  # -> (n_envs, action_dim), in the units of the environment
-Measure = Callable[[Obs, np.ndarray], np.ndarray]  # observations, actions -> (n_envs,)
 
 _RESAMPLES = 10_000
 
@@ -44,18 +40,6 @@ class Watcher(Protocol):
     ) -> None:
         """Take the outcome of the step."""
         ...
-
-
-class Predictor(Protocol):
-    """Interface shared by SB3's algorithms and policies and the teacher."""
-
-    def predict(
-        self,
-        observation: Any,
-        state: tuple[np.ndarray, ...] | None = None,
-        episode_start: np.ndarray | None = None,
-        deterministic: bool = False,
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]: ...
 
 
 @dataclass(frozen=True)
@@ -141,7 +125,9 @@ def run_episodes(
     episode = np.arange(env.num_envs)  # index of each worker's current episode
     env.seed(first_seed)
     obs: Any = env.reset()
-    begin_episodes(act, np.ones(env.num_envs, bool))
+    policies = (act, *measures.values())
+    for policy in policies:
+        begin_episodes(policy, np.ones(env.num_envs, bool))
     with Progress(n_episodes, "episodes") as progress:
         while (playing := episode < n_episodes).any():
             actions = act(obs)
@@ -161,20 +147,10 @@ def run_episodes(
                 elif (success := read_success(infos[i])) is not None:
                     reported[int(episode[i])] = success
             episode[dones] += env.num_envs
-            begin_episodes(act, dones)
+            for policy in policies:
+                begin_episodes(policy, dones)
             progress.advance(int((dones & playing).sum()))
     return _stats(task, first_seed, returns, lengths, distances, reported, sums)
-
-
-def begin_episodes(act: Act, begins: np.ndarray) -> None:
-    """Reset a policy's memory in the environments where an episode begins, if it has one.
-
-    Args:
-        begins: `(n_envs,)` bool.
-    """
-    reset = getattr(act, "reset", None)
-    if reset is not None:
-        reset(begins)
 
 
 def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
@@ -308,9 +284,9 @@ def _percentiles(resampled: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def policy_act(policy: Predictor, deterministic: bool = True) -> Act:
+def policy_act(policy: Predictor, deterministic: bool = True) -> PolicyAct:
     """Return the `Act` of an SB3 model or policy, or of a teacher."""
-    return lambda obs: policy.predict(obs, deterministic=deterministic)[0]
+    return PolicyAct(policy, deterministic)
 
 
 def random_policy(action_space: spaces.Space, seed: int) -> Act:
@@ -347,16 +323,31 @@ def do_nothing(action_space: spaces.Space) -> Act:
     return lambda obs: np.repeat(action[None], _batch_size(obs), axis=0)
 
 
+class ActionAgreement:
+    """A measure of the accuracy of actions, as in training (`Models.agreement.ActionAccuracy`).
+
+    Args:
+        other: the policy that the actions are compared with, in the same states.
+    """
+
+    def __init__(self, accuracy: ActionAccuracy, other: Act) -> None:
+        self._accuracy, self._other = accuracy, other
+
+    def __call__(self, obs: Obs, actions: np.ndarray) -> np.ndarray:
+        return self._accuracy.of_actions(actions, self._other(obs))
+
+    def reset(self, begins: np.ndarray) -> None:
+        """Reset the memory of the other policy, see `begin_episodes`."""
+        begin_episodes(self._other, begins)
+
+
 def agreement(teacher: Act, action_space: spaces.Space) -> dict[str, Measure]:
     """Return the measure `action_accuracy`, or none if actions are unbounded.
 
-    It compares actions with those of `teacher` in the same states, as in training
-    (`Models.agreement.ActionAccuracy`).
+    It compares actions with those of `teacher` in the same states.
     """
     accuracy = ActionAccuracy(action_space)
-    if not accuracy.is_defined:
-        return {}
-    return {"action_accuracy": lambda obs, actions: accuracy.of_actions(actions, teacher(obs))}
+    return {"action_accuracy": ActionAgreement(accuracy, teacher)} if accuracy.is_defined else {}
 
 
 def _choices(action_space: spaces.MultiDiscrete | spaces.MultiBinary) -> np.ndarray:

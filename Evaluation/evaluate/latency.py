@@ -28,11 +28,11 @@ def measure_latency(student: StudentPolicy) -> dict[str, float]:
     assert isinstance(space, spaces.Dict)
     space.seed(0)
     obs = space.sample()
-    seconds = np.empty(_TIMED)
+    seconds, state = np.empty(_TIMED), None
     with torch_threads(1):
         for i in range(-_WARM_UP, _TIMED):
             started = time.perf_counter()
-            student.predict(obs, deterministic=True)
+            state = student.predict(obs, state, deterministic=True)[1]
             if i >= 0:
                 seconds[i] = time.perf_counter() - started
     p50, p99 = np.percentile(1e3 * seconds, [50, 99])

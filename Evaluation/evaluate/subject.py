@@ -23,7 +23,7 @@ from Enviroment.custom import task_of, with_package
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
-from Evaluation.evaluate.episodes import Act, policy_act
+from Evaluation.evaluate.episodes import PolicyAct, policy_act
 from Evaluation.evaluate.figures import baselines_on
 from Evaluation.evaluate.subject_flags import TeacherFlags
 from Evaluation.runs import Run, read_run
@@ -95,7 +95,7 @@ class Subject:
         """The folder of the results of diagnostics."""
         return self.folder / DIAGNOSTICS
 
-    def act(self, *, stochastic: bool = False) -> Act:
+    def act(self, *, stochastic: bool = False) -> PolicyAct:
         """Return its policy, deterministic or stochastic as its task is evaluated.
 
         Seeds torch's global generator, which samples are drawn from.

@@ -27,7 +27,7 @@ from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.export.formats import Format
 from Evaluation.tool import print_note
 from Models.student.bundle import WEIGHTS_FILE, save_student
-from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
+from Models.student.deployed import ACTION, MEMORY, NEXT_MEMORY, Deployed, to_onnx, to_torchscript
 
 if TYPE_CHECKING:
     from Evaluation.export.__main__ import ExportFlags
@@ -38,8 +38,8 @@ _CHECKED = 32  # observations
 # Maximum deviation of an ONNX file from the student in float32: relative to the actions' range, or
 # the share of discrete actions that differ because rounding breaks ties.
 _TOLERANCE, _TIES = 1e-4, 0.1
-# Observations of each group in order, `(B, ...)` -> actions `(B, ...)`.
-Runner = Callable[[list[np.ndarray]], np.ndarray]
+# Inputs in order, `(B, ...)` -> outputs in order, actions first, `(B, ...)`.
+Runner = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
 def export(flags: ExportFlags) -> Path:
@@ -117,7 +117,8 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
     Returns:
         `task`, `student_sha256` of the bundle, `family` of its distribution, `inputs` in order
         with type and shape (without the batch), `output` with the actions' bounds or number,
-        `precision` of the convolutions in the file; with frames, `frame_stack`, `frame_interval`
+        `precision` of the convolutions in the file; of a recurrent student, `memory`: its input,
+        output, shape and first value; with frames, `frame_stack`, `frame_interval`
         in env steps, `frame_channels` and their `frame_order` in one time step, `camera` (a list
         for several) and, with depth, its `depth_range` in metres; with proprioception, `proprio`,
         ranges of the task's state.
@@ -155,6 +156,10 @@ def describe(subject: Subject, format_: Format) -> dict[str, str]:
             about["blind"] = "true"
     else:
         about["precision"] = "float32"  # no convolutions
+    if student.config.is_recurrent:
+        shape = [student.config.recurrent_units]
+        memory = {"input": MEMORY, "output": NEXT_MEMORY, "dtype": "float32", "shape": shape}
+        about["memory"] = json.dumps({**memory, "first": 0.0})
     if PROPRIO in inputs:
         about["proprio"] = json.dumps(task.proprio)
     return about
@@ -184,19 +189,24 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     assert isinstance(space, spaces.Dict)
     space.seed(0)
     drawn = [space.sample() for _ in range(_CHECKED)]
-    groups = [np.stack([obs[name] for obs in drawn]) for name in student.config.groups]
-    actions = run(groups)
-    own = _actions(Deployed(student), groups)
+    inputs = [np.stack([obs[name] for obs in drawn]) for name in student.config.groups]
+    if student.config.is_recurrent:
+        size = (_CHECKED, student.config.recurrent_units)
+        inputs.append(np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32))
+    actions, *memory = run(inputs)
+    own, *own_memory = _outputs(Deployed(student), inputs)
     same = Deployed.portable(student) if format_ == "onnx" else None
-    reference = own if same is None else _actions(same, groups)
+    reference, *memories = (own, *own_memory) if same is None else _outputs(same, inputs)
     is_box = isinstance(student.action_space, spaces.Box)
     limit = 0.0 if same is None else _TOLERANCE if is_box else _TIES
     far = _distance(actions, reference, student.action_space)
-    if not far <= limit:  # also if it is NaN
+    forgets = [np.abs(a - b).max() for a, b in zip(memory, memories, strict=True)]
+    most = 0.0 if same is None else _TOLERANCE
+    if not (far <= limit and all(apart <= most for apart in forgets)):  # also if it is NaN
         raise UserError(
             f"The file was not written: the {format_} actions deviate from the student's by "
-            f"{far:.2g} of their range, but rounding explains {limit:.2g}. Please report this "
-            "student."
+            f"{far:.2g} of their range, but rounding explains {limit:.2g}"
+            f"{_memory_deviation(forgets, most)}. Please report this student."
         )
     if same is None:
         return "Its actions match the student's bit-for-bit."
@@ -204,6 +214,11 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     what = "of the actions' range" if is_box else "of the actions differ"
     precision = student.precision if FRAME in subject.groups else "float32"
     return f"Deviation of float32 from the student's {precision}: at most {apart:.1g} {what}."
+
+
+def _memory_deviation(forgets: list[np.floating], most: float) -> str:
+    """Return how far a recurrent student's memory deviates, for a message."""
+    return "".join(f"; its memory by {apart:.2g}, explained {most:.2g}" for apart in forgets)
 
 
 def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:
@@ -218,20 +233,22 @@ def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:
     return float((a != b).mean())
 
 
-def _actions(network: torch.nn.Module, groups: list[np.ndarray]) -> np.ndarray:
+def _outputs(network: torch.nn.Module, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the outputs of a network in order, actions first."""
     with torch.no_grad():
-        return network(*map(torch.as_tensor, groups)).numpy()
+        outputs = network(*map(torch.as_tensor, inputs))
+    return [output.numpy() for output in (outputs if isinstance(outputs, tuple) else [outputs])]
 
 
 def _torchscript_runner(content: bytes) -> Runner:
     loaded = torch.jit.load(io.BytesIO(content))
-    return lambda groups: _actions(loaded, groups)
+    return lambda inputs: _outputs(loaded, inputs)
 
 
 def _onnx_runner(content: bytes) -> Runner:
     session = _onnx("onnxruntime").InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [node.name for node in session.get_inputs()]
-    return lambda groups: session.run([ACTION], dict(zip(names, groups, strict=True)))[0]
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))
 
 
 def _with_metadata(content: bytes, about: dict[str, str]) -> bytes:

@@ -21,11 +21,12 @@ from Common.errors import UserError
 from Common.files.durable import writing
 from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.tasks import Task
-from Evaluation.evaluate.episodes import Obs, run_episodes
+from Evaluation.evaluate.episodes import Obs, PolicyAct, run_episodes
 from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.plots.saliency_picture import Pictures, draw_moments
 from Evaluation.video import drawn_steps, encode, video_fps
 from Models.distributions import DiagGaussian, Distribution
+from Models.networks.recurrent import Past
 from Models.student.policy import StudentPolicy
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
     subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     subject.check_uses_frames()
     with torch_threads(flags.threads or subject.threads):
-        obs = _play(subject, seed)
-        gradients = saliency(subject.student, obs, subject.task)
+        obs, memory = _play(subject, seed)
+        gradients = saliency(subject.student, obs, subject.task, memory)
     pictures = Pictures(newest_pictures(obs[FRAME], subject.task), _scaled(gradients))
     folder = flags.output or subject.diagnostics
     video, picture = folder / SALIENCY_VIDEO, folder / SALIENCY_PICTURE
@@ -74,26 +75,49 @@ def _titles(task: Task) -> str:
     return f" ({', '.join(titles)})" if len(titles) > 1 else ""
 
 
-def _play(subject: Subject, seed: int) -> dict[str, np.ndarray]:
-    """Return the student's observations in the episode of a seed: `(steps, ...)` per group."""
-    act = subject.act()
-    seen: list[Mapping[str, np.ndarray]] = []
+def _play(subject: Subject, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Return the student's observations in the episode of a seed: `(steps, ...)` per group.
 
-    def recording(obs: Obs) -> np.ndarray:
-        assert isinstance(obs, dict)
-        seen.append({group: obs[group][0].copy() for group in subject.groups})
-        return act(obs)
-
+    Also return what a recurrent student remembers before each step, `(steps, units)`.
+    """
+    recording = _Recording(subject.act(), tuple(subject.groups))
     env = subject.make_env(1)
     try:
         run_episodes(recording, env, subject.task, seed, 1)
     finally:
         env.close()
-    return {group: np.stack([obs[group] for obs in seen]) for group in subject.groups}
+    seen = {group: np.stack([obs[group] for obs in recording.seen]) for group in subject.groups}
+    if not subject.student.config.is_recurrent:
+        return seen, None
+    blank = np.zeros(subject.student.config.recurrent_units, np.float32)
+    states = [blank if state is None else state[0][0] for state in recording.states]
+    return seen, np.stack(states)
+
+
+class _Recording:
+    """An `Act` that records what it sees and remembers in the first environment."""
+
+    def __init__(self, act: PolicyAct, groups: tuple[str, ...]) -> None:
+        self._act, self._groups = act, groups
+        self.seen: list[Mapping[str, np.ndarray]] = []
+        self.states: list[tuple[np.ndarray, ...] | None] = []
+
+    def __call__(self, obs: Obs) -> np.ndarray:
+        assert isinstance(obs, dict)
+        self.seen.append({group: obs[group][0].copy() for group in self._groups})
+        self.states.append(self._act.state)
+        return self._act(obs)
+
+    def reset(self, begins: np.ndarray) -> None:
+        """Forget where episodes begin, see `begin_episodes`."""
+        self._act.reset(begins)
 
 
 def saliency(
-    student: StudentPolicy, obs: Mapping[str, np.ndarray], task: Task | None = None
+    student: StudentPolicy,
+    obs: Mapping[str, np.ndarray],
+    task: Task | None = None,
+    memory: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return how strongly the action depends on each pixel of an observation.
 
@@ -104,6 +128,8 @@ def saliency(
     Args:
         obs: the groups that the student observes, `(B, ...)`.
         task: its cameras; None: a single picture.
+        memory: of a recurrent student, its hidden states before them, `(B, units)`. The gradient
+            is that of the action at this step, not of later ones.
 
     Returns:
         `(B, H, views * W)`, side by side as in `newest_pictures`, for pixel values from 0 to 255.
@@ -111,15 +137,27 @@ def saliency(
     parts = [slice(at, at + _BATCH) for at in range(0, len(obs[FRAME]), _BATCH)]
     return np.concatenate(
         [
-            _saliency(student, {g: torch.as_tensor(array[part]) for g, array in obs.items()}, task)
+            _saliency(
+                student,
+                {g: torch.as_tensor(array[part]) for g, array in obs.items()},
+                task,
+                None if memory is None else torch.as_tensor(memory[part]),
+            )
             for part in tracked(parts, len(parts), "batches", "gradients")
         ]
     )
 
 
-def _saliency(student: StudentPolicy, obs: dict[str, Tensor], task: Task | None) -> np.ndarray:
+def _saliency(
+    student: StudentPolicy, obs: dict[str, Tensor], task: Task | None, memory: Tensor | None
+) -> np.ndarray:
     frames = obs[FRAME].float().requires_grad_()  # (B, channels, H, W)
-    outputs = _outputs(student.distribution({**obs, FRAME: frames}))  # (B, A)
+    obs = {**obs, FRAME: frames}
+    if memory is None:
+        dist = student.distribution(obs)
+    else:
+        dist = student.distribution(obs, Past.of_step(memory, np.zeros(len(memory), bool)))
+    outputs = _outputs(dist)  # (B, A)
     squares = torch.zeros_like(frames)
     for i in range(outputs.shape[1]):
         # Each output depends only on its own observation, so the sum does not mix gradients.

@@ -25,6 +25,7 @@ from Models.distributions import (
     MultiCategorical,
     from_sb3,
 )
+from Models.networks.recurrent import Past
 from Models.student.policy import StudentPolicy
 
 _FAMILY_OF_SPACE: dict[type[spaces.Space], type[Distribution]] = {
@@ -35,10 +36,16 @@ _FAMILY_OF_SPACE: dict[type[spaces.Space], type[Distribution]] = {
 }
 
 
-def distribution_and_value(policy: ActorCriticPolicy, obs: Any) -> tuple[Distribution, Tensor]:
-    """Return distribution and values `(B,)` from one forward pass of any actor-critic policy."""
+def distribution_and_value(
+    policy: ActorCriticPolicy, obs: Any, past: Past | None = None
+) -> tuple[Distribution, Tensor]:
+    """Return distribution and values `(B,)` from one forward pass of any actor-critic policy.
+
+    Args:
+        past: of a recurrent student.
+    """
     if isinstance(policy, StudentPolicy):
-        return policy.distribution_and_value(obs)
+        return policy.distribution_and_value(obs, past)
     features = policy.extract_features(obs)
     if policy.share_features_extractor:
         latent_pi, latent_vf = policy.mlp_extractor(features)

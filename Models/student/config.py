@@ -16,6 +16,7 @@ from Models.networks.limits import check_activation, check_layers
 
 _MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS, _MAX_KEYPOINTS = 256, 100.0, 8, 4096
 MODES = ("State", *ENCODERS)
+RECURRENT = ("none", "gru")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class StudentConfig:
     keypoints: int = 0  # of a spatial soft-argmax, instead of `pooling`; 0: none
     # SHA-256 of the file of the frozen `backbone` of a user's own encoder; empty: nothing is frozen
     backbone_sha256: str = ""
+    recurrent: str = "none"  # "gru": heads see a memory of the episode besides the features
+    recurrent_units: int = 128  # of that memory
 
     def __post_init__(self) -> None:
         if self.mode not in MODES and not is_own(self.mode):
@@ -57,6 +60,7 @@ class StudentConfig:
             raise UserError(f"`init_log_std` {self.init_log_std} is out of range.")
         check_activation(self.activation)
         self._check_sizes()
+        self._check_memory()
 
     def _check_sizes(self) -> None:
         layers = (*self.head, *(self.critic_head or ()))
@@ -102,6 +106,23 @@ class StudentConfig:
             raise UserError(
                 "separate_critic needs a student of frames only, without critic_on_state."
             )
+
+    def _check_memory(self) -> None:
+        if self.recurrent not in RECURRENT:
+            raise UserError(f"`recurrent` {self.recurrent!r} is not {' or '.join(RECURRENT)}.")
+        check_layers((self.recurrent_units,))
+        if self.is_recurrent and self.mode == "State":
+            raise UserError(
+                "`recurrent` does not work in mode State: the state leaves nothing to remember. "
+                "Choose an Impaala mode."
+            )
+        if self.is_recurrent and self.separate_critic:
+            raise UserError("A recurrent student's critic cannot have an encoder of its own.")
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether actions depend on what was observed earlier in the episode."""
+        return self.recurrent != "none"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON.

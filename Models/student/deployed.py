@@ -6,7 +6,7 @@ import copy
 import io
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Self
 
@@ -17,11 +17,13 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from Enviroment.observations import FRAME
+from Models.distributions import Distribution
 from Models.networks.impala import Encoder, ImpalaEncoder, convolve
 from Models.networks.per_camera import PerCamera
 from Models.student.policy import StudentPolicy
 
 ACTION = "action"  # name of the output
+MEMORY, NEXT_MEMORY = "memory", "next_memory"  # input and output of a recurrent student
 _OPSET = 17  # of ONNX; runtimes since 2022 read it
 _EXAMPLES = 2  # a batch size of 1 could be traced as a constant
 
@@ -31,6 +33,9 @@ class Deployed(nn.Module):
 
     It returns the most probable action in the environment's units, and includes the normaliser and
     the bounds of the actions. The student is copied and not changed.
+
+    A recurrent student has one more input after its groups, and one more output: the memory, which
+    is zero when an episode begins, and then what the last step returned.
     """
 
     low: Tensor
@@ -43,6 +48,7 @@ class Deployed(nn.Module):
             if hasattr(self.student, name):
                 delattr(self.student, name)
         self.groups = self.student.config.groups
+        self.is_recurrent = self.student.config.is_recurrent
         space = self.student.action_space
         self.bounded = isinstance(space, spaces.Box)
         self.action_shape = tuple(space.shape or ())
@@ -69,14 +75,36 @@ class Deployed(nn.Module):
             deployed.student.encoder = portable  # pyright: ignore[reportAttributeAccessIssue]
         return deployed
 
-    def forward(self, *groups: Tensor) -> Tensor:
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names of the inputs, in order."""
+        return (*self.groups, MEMORY) if self.is_recurrent else self.groups
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the outputs, in order."""
+        return (ACTION, NEXT_MEMORY) if self.is_recurrent else (ACTION,)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return the actions, float32 `(B, A)`; discrete ones int64 `(B,)` or `(B, D)`.
 
         Args:
-            groups: the student's groups in the order of `self.groups`, for example `frame` uint8
-                `(B, stack * C, H, W)` and `proprio` float32 `(B, P)`.
+            inputs: in the order of `self.inputs`, for example `frame` uint8 `(B, stack * C, H, W)`,
+                `proprio` float32 `(B, P)`, and of a recurrent student `memory` `(B, units)`.
+
+        Returns:
+            The actions; of a recurrent student also the memory for the next step.
         """
-        dist = self.student.distribution(dict(zip(self.groups, groups, strict=True)))
+        if not self.is_recurrent:
+            return self._action(self.student.distribution(self._obs(inputs)))
+        *groups, memory = inputs
+        dist, memory = self.student.step(self._obs(groups), memory)
+        return self._action(dist), memory
+
+    def _obs(self, groups: Sequence[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.groups, groups, strict=True))
+
+    def _action(self, dist: Distribution) -> Tensor:
         action = dist.to_env_action(dist.mode()).reshape(-1, *self.action_shape)
         if not self.bounded:
             return action
@@ -86,13 +114,14 @@ class Deployed(nn.Module):
         return torch.minimum(torch.maximum(action, self.low), self.high)
 
     def examples(self) -> tuple[Tensor, ...]:
-        """Return zero observations for tracing."""
+        """Return zero inputs for tracing."""
         space = self.student.observation_space
         assert isinstance(space, spaces.Dict)
         shown = [space[group] for group in self.groups]
-        return tuple(
+        seen = tuple(
             torch.as_tensor(np.zeros((_EXAMPLES, *(sub.shape or ())), sub.dtype)) for sub in shown
         )
+        return (*seen, self.student.memory.blank(_EXAMPLES)) if self.is_recurrent else seen
 
 
 class PortableEncoder(nn.Module):
@@ -174,9 +203,9 @@ def to_onnx(student: StudentPolicy) -> bytes:
             file,  # pyright: ignore[reportArgumentType]
             dynamo=False,  # the newer exporter needs onnxscript
             opset_version=_OPSET,
-            input_names=list(deployed.groups),
-            output_names=[ACTION],
-            dynamic_axes={name: {0: "batch"} for name in (*deployed.groups, ACTION)},
+            input_names=list(deployed.inputs),
+            output_names=list(deployed.outputs),
+            dynamic_axes={name: {0: "batch"} for name in (*deployed.inputs, *deployed.outputs)},
         )
     return file.getvalue()
 

@@ -28,17 +28,12 @@ from Models.networks.backbone import BACKBONE, backbone_of
 from Models.networks.encoders import is_own
 from Models.networks.layers import activation_class, mlp
 from Models.networks.per_camera import make_encoder
+from Models.networks.recurrent import GatedMemory, Past
 from Models.student.config import MODES, StudentConfig
+from Models.student.spaces import check_actions, dict_space, narrow, size, vector_sizes
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
 
-_SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
-    DiagGaussian.family: spaces.Box,
-    SquashedGaussian.family: spaces.Box,
-    Categorical.family: spaces.Discrete,
-    MultiCategorical.family: spaces.MultiDiscrete,
-    Bernoulli.family: spaces.MultiBinary,
-}
 _MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
 _OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
 
@@ -99,14 +94,14 @@ class StudentPolicy(ActorCriticPolicy):
         self.config = config or StudentConfig()
         if use_sde:
             raise UserError("The student samples from its own distribution: leave out use_sde.")
-        _check_actions(action_space, self.config.family)
+        check_actions(action_space, self.config.family)
         self.group_mean, self.group_std = group_mean or {}, group_std or {}
-        full = _dict_space(observation_space)
+        full = dict_space(observation_space)
         self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None
         if self.config.critic_on_state and self.state_space is None:
             raise UserError("A critic on the state needs the observation group `state`.")
         super().__init__(
-            _narrow(full, self.config.groups),
+            narrow(full, self.config.groups),
             action_space,
             lr_schedule,
             optimizer_class=optimizer_class,
@@ -116,21 +111,25 @@ class StudentPolicy(ActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         """Build the networks. SB3's constructor calls this instead of its own method."""
-        sizes = _vector_sizes(self.observation_space)
+        sizes = vector_sizes(self.observation_space)
         # Replace SB3's extractors for arbitrary dictionaries by our own.
         del self.features_extractor, self.pi_features_extractor, self.vf_features_extractor
         self.normalisers = nn.ModuleDict({g: self._normaliser(g, n) for g, n in sizes.items()})
         features_dim = sizes[STATE] if self.config.mode == "State" else self._build_encoder(sizes)
         config = self.config
+        if config.is_recurrent:
+            self.memory = GatedMemory(features_dim, config.recurrent_units)
+            # Besides the features: what is seen now needs no detour through the memory.
+            features_dim += config.recurrent_units
         self.actor = mlp(
             features_dim, config.head, self._n_action_params(), config.activation, last_gain=0.01
         )
         if isinstance(self.action_space, spaces.Box) and not config.std_by_state:
-            n_actions = _size(self.action_space)
+            n_actions = size(self.action_space)
             self.log_std = nn.Parameter(torch.full((n_actions,), config.init_log_std))
         critic_dim = features_dim
         if self.state_space is not None:
-            critic_dim = _size(self.state_space)
+            critic_dim = size(self.state_space)
             self.critic_normaliser = self._normaliser(STATE, critic_dim)
         hidden = config.head if config.critic_head is None else config.critic_head
         self.critic = mlp(critic_dim, hidden, 1, config.activation, last_gain=1.0)
@@ -175,7 +174,7 @@ class StudentPolicy(ActorCriticPolicy):
         if isinstance(space, spaces.MultiDiscrete):
             return int(space.nvec.sum())
         with_std = isinstance(space, spaces.Box) and self.config.std_by_state
-        return _size(space) * (2 if with_std else 1)
+        return size(space) * (2 if with_std else 1)
 
     @property
     def precision(self) -> str:
@@ -200,7 +199,7 @@ class StudentPolicy(ActorCriticPolicy):
         return {name: getattr(self, name) for name in names}
 
     def features(self, obs: dict[str, Tensor]) -> Tensor:
-        """Return the features of the actor, `(B, features_dim)` float32."""
+        """Return the features of the observations, `(B, features_dim)` float32."""
         if self.config.mode == "State":
             return self.normalisers[STATE](obs[STATE])
         if not self.config.proprio_features:
@@ -208,14 +207,62 @@ class StudentPolicy(ActorCriticPolicy):
         proprio = self.proprio_net(self.normalisers[PROPRIO](obs[PROPRIO]))
         return torch.cat([self.encoder(obs[FRAME]), proprio], dim=-1)
 
-    def distribution(self, obs: dict[str, Tensor]) -> Distribution:
-        """Return the action distribution, in raw form (`Models.distributions`)."""
-        return self._distribution(self.features(obs))
+    def recalled(self, obs: dict[str, Tensor], past: Past) -> tuple[Tensor, Tensor]:
+        """Return what a recurrent student's heads see, and its hidden states at the end.
 
-    def distribution_and_value(self, obs: dict[str, Tensor]) -> tuple[Distribution, Tensor]:
-        """Return the action distribution and the values `(B,)` from one forward pass."""
+        Args:
+            obs: `(T * S, ...)`, in the order of `Past`.
+            past: the memory before these observations.
+
+        Returns:
+            features and memory `(T * S, features_dim + units)`, and `(S, units)`.
+        """
         features = self.features(obs)
+        states, hidden = self.memory(features, past)
+        return torch.cat([features, states], dim=-1), hidden
+
+    def _heads_input(self, obs: dict[str, Tensor], past: Past | None) -> Tensor:
+        if not self.config.is_recurrent:
+            return self.features(obs)
+        if past is None:
+            raise UserError(
+                "A recurrent student needs the past of its observations. Call `predict` with its "
+                "state, or use an algorithm that keeps one."
+            )
+        return self.recalled(obs, past)[0]
+
+    def distribution(self, obs: dict[str, Tensor], past: Past | None = None) -> Distribution:
+        """Return the action distribution, in raw form (`Models.distributions`).
+
+        Args:
+            past: of a recurrent student; the order of the observations is that of `Past`.
+        """
+        return self._distribution(self._heads_input(obs, past))
+
+    def distribution_and_value(
+        self, obs: dict[str, Tensor], past: Past | None = None
+    ) -> tuple[Distribution, Tensor]:
+        """Return the action distribution and the values `(B,)` from one forward pass."""
+        features = self._heads_input(obs, past)
         return self._distribution(features), self._values(features, obs)
+
+    def advance(self, obs: dict[str, Tensor], past: Past) -> tuple[Distribution, Tensor]:
+        """Return distributions of a recurrent student, and the hidden states at the end."""
+        features, hidden = self.recalled(obs, past)
+        return self._distribution(features), hidden
+
+    def step(self, obs: dict[str, Tensor], hidden: Tensor) -> tuple[Distribution, Tensor]:
+        """Return what `advance` does for one step of episodes that go on, without a `Past`."""
+        features = self.features(obs)
+        hidden = self.memory.step(features, hidden)
+        return self._distribution(torch.cat([features, hidden], dim=-1)), hidden
+
+    def advance_with_values(
+        self, obs: dict[str, Tensor], past: Past
+    ) -> tuple[Distribution, Tensor, Tensor]:
+        """Return distributions, values and the hidden states at the end, see `advance`."""
+        features, hidden = self.recalled(obs, past)
+        return self._distribution(features), self._values(features, obs), hidden
 
     def _distribution(self, features: Tensor) -> Distribution:
         params, family, space = self.actor(features), self.config.family, self.action_space
@@ -272,21 +319,53 @@ class StudentPolicy(ActorCriticPolicy):
         raw = torch.atanh(actions.clamp(-1 + 1e-6, 1 - 1e-6)) if self.squash_output else actions
         return values.unsqueeze(-1), dist.log_prob(raw), dist.entropy()
 
-    def predict_values(self, obs: dict[str, Tensor]) -> Tensor:
+    def predict_values(self, obs: dict[str, Tensor], past: Past | None = None) -> Tensor:
         """Return the values `(B, 1)`."""
         own = self._own_critic_features(obs)
-        return self.critic(self.features(obs) if own is None else own)
+        return self.critic(self._heads_input(obs, past) if own is None else own)
+
+    def predict(
+        self,
+        observation: Any,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Return actions for the environment, and the state for the next call, as SB3 does.
+
+        Args:
+            state: of a recurrent student its hidden states, `((B, units),)`; None: episodes begin.
+            episode_start: `(B,)`, where an episode begins, whose state is not used.
+        """
+        if not self.config.is_recurrent:
+            return super().predict(observation, state, episode_start, deterministic)
+        self._given = state, episode_start  # for `_predict`, which SB3's method calls
+        actions, _ = super().predict(observation, None, None, deterministic)
+        return actions, (self._hidden.cpu().numpy(),)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        dist = self.distribution(observation)
+        if self.config.is_recurrent:
+            past = self._past_of(len(next(iter(observation.values()))), *self._given)
+            dist, self._hidden = self.advance(observation, past)
+        else:
+            dist = self.distribution(observation)
         return dist.to_env_action(dist.mode() if deterministic else dist.sample())
+
+    def _past_of(
+        self, n: int, state: tuple[np.ndarray, ...] | None, begins: np.ndarray | None
+    ) -> Past:
+        """Return the past of one step of `n` environments, from the arguments of `predict`."""
+        hidden = self.memory.blank(n)
+        if state is not None:
+            hidden = torch.as_tensor(state[0], device=hidden.device).view_as(hidden)
+        return Past.of_step(hidden, np.zeros(n, bool) if begins is None else begins)
 
     def get_distribution(self, obs: Any) -> Any:
         raise NotImplementedError("Use `distribution`, which has an exact KL.")
 
     def all_groups(self) -> spaces.Dict:
         """Return the groups of the student, and the state if its critic observes it."""
-        groups = dict(_dict_space(self.observation_space).spaces)
+        groups = dict(dict_space(self.observation_space).spaces)
         if self.state_space is not None:
             groups[STATE] = self.state_space
         return spaces.Dict(groups)
@@ -302,42 +381,6 @@ class StudentPolicy(ActorCriticPolicy):
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,
         }
-
-
-def _dict_space(space: spaces.Space) -> spaces.Dict:
-    if not isinstance(space, spaces.Dict):
-        raise UserError(f"A student needs a dictionary of observation groups, not {space}.")
-    return space
-
-
-def _narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
-    missing = [group for group in groups if group not in space.spaces]
-    if missing:
-        raise UserError(f"The environment has no observation group {', '.join(missing)}.")
-    return spaces.Dict({group: space[group] for group in groups})
-
-
-def _check_actions(space: spaces.Space, family: str) -> None:
-    if not isinstance(space, _SPACE_OF_FAMILY[family]):
-        fitting = [name for name, kind in _SPACE_OF_FAMILY.items() if isinstance(space, kind)]
-        raise UserError(
-            f"A {family} student cannot act in {space}. Its family can be: "
-            f"{' or '.join(fitting) or 'none, no distribution has such actions'}."
-        )
-    nested = not isinstance(space, spaces.Box) and len(space.shape or ()) > 1
-    if nested or np.any(getattr(space, "start", 0)):
-        raise UserError(
-            f"A student cannot act in {space}: discrete actions must be a flat list and count "
-            "from 0. Wrap the environment so that they do."
-        )
-
-
-def _size(space: spaces.Space) -> int:
-    return int(np.prod(space.shape or ()))
-
-
-def _vector_sizes(space: spaces.Space) -> dict[str, int]:
-    return {group: _size(sub) for group, sub in _dict_space(space).spaces.items() if group != FRAME}
 
 
 def computed_on(config: StudentConfig, device: torch.device) -> StudentConfig:
