@@ -89,9 +89,20 @@ _CONDITIONS = (
         (
             *("camera", "rgb", "depth", "depth_range"),
             *("stack", "frame_interval", "camera_encoders"),
+            *("randomise_looks", "look_ranges"),
         ),
         lambda flags: _observes_frames(flags),
         "only for frames, which students of --mode State do not observe (give another --mode)",
+    ),
+    _Condition(
+        ("randomise_looks", "look_ranges"),
+        lambda flags: not flags.student.blind,
+        "only without --blind, which zeroes the frames",
+    ),
+    _Condition(
+        ("look_ranges",),
+        lambda flags: flags.student.randomise_looks,
+        "only with --randomise_looks",
     ),
     _Condition(
         ("pooling", "init_log_std", "camera_encoders"),
