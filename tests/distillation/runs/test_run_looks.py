@@ -24,6 +24,7 @@ from Evaluation.evaluate.subject import open_subject
 from Evaluation.look.__main__ import LookFlags
 from Evaluation.look.show import show_looks
 from Models.bundle import read_bundle
+from tests.support import own_envs
 from tests.support.refusal import refusal
 from tests.support.short_for import short_for
 from tests.support.short_run import failure, outcome
@@ -130,8 +131,12 @@ def test_frames_that_are_not_ours_are_refused(capsys: pytest.CaptureFixture[str]
         capsys, lambda: main_suite("atari", ["--env", "Pong", "--PPD", "--randomise_looks"])
     )
     assert "--randomise_looks: the frames of Pong are a game's own" in told
-    own = ["--env_id", "Line-v0", "--PPD", *SIGHT, "--randomise_looks"]
-    told = refusal(capsys, lambda: main_custom(own))
+    own_envs.register()
+    try:
+        own = ["--env_id", "Line-v0", "--PPD", *SIGHT, "--randomise_looks"]
+        told = refusal(capsys, lambda: main_custom(own))
+    finally:
+        own_envs.unregister()
     assert "--randomise_looks: the frames of Line-v0 are not drawn by a --camera" in told
 
 
