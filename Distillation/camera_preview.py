@@ -19,6 +19,7 @@ from Enviroment.make import make_env
 from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.simulation.making import make_environment
 from Enviroment.task import Task
+from Evaluation.look.show import describe_grid, looks_grid
 from Evaluation.video import draw_inset
 
 _HEIGHT = 480  # pixels of the lower row's images
@@ -31,7 +32,8 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
 
     The lower rows show the source of the frames, with the student's frame, of all cameras, in a
     corner: the view of each camera, `env.render()` or the observation. The upper row shows
-    `env.render()`, if it is available and not the source itself.
+    `env.render()`, if it is available and not the source itself. With random looks, the first
+    frames of episodes with them are below.
 
     Args:
         blind: zero the student's frames.
@@ -42,6 +44,8 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
     wrong = f"--look {path} cannot be written. Name a .png file in an existing folder."
     if path.suffix.lower() != ".png" or not path.parent.is_dir():
         raise UserError(wrong)
+    looks = task if task.looks is not None and not blind else None
+    task = task.plain
     with contextlib.closing(make_env(task, 1, seed=0, workers="serial", blind=blind)) as env:
         env.action_space.seed(0)
         actions = np.stack([env.action_space.sample() for _ in range(_STEPS[-1])])
@@ -61,10 +65,14 @@ def write_preview(task: Task, path: Path, *, blind: bool = False) -> None:
     if pictures is not None and task.frames != "env":
         rows = [_as_wide_as(rows[0], np.hstack(pictures)), rows[0]]
         parts = f"above env.render(), below {parts}"
+    if looks is not None:
+        rows.append(_as_wide_as(rows[0], looks_grid(looks)))
     if not cv2.imwrite(str(path), np.vstack(rows)[..., ::-1]):
         raise UserError(wrong)
     moments = ", ".join(map(str, _STEPS))
     print(f"{path}: after {moments} random steps, {parts}; in its corner, the student's frames.")
+    if looks is not None:
+        print(f"At the bottom of {describe_grid(looks, path)}")
     if pictures is not None and task.frames == "env" and not blind:
         _print_judgement(task, pictures, frames)
 

@@ -51,7 +51,7 @@ from Distillation.starting.own_encoder import import_encoder, with_backbone
 from Distillation.starting.teacher_data import behaviour_noise, collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
-from Enviroment.custom import describe_custom
+from Enviroment.custom import describe_custom, describe_looks
 from Enviroment.tasks import Task
 from Evaluation.evaluate.agreement import can_be_asked
 from Evaluation.evaluate.callbacks import EvaluationCallback
@@ -120,7 +120,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         teacher_setup = load_teacher_setup(task, flags, device)
         check_before_work(flags, teacher_setup)
         n_eval = min(_EVALUATION_ENVS, flags.run.eval_episodes)
-        env = make_student_env(task, flags, n_eval, seeds.VALIDATION.start)
+        env = make_student_env(task.plain, flags, n_eval, seeds.VALIDATION.start)
         stack.callback(env.close)
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teacher_setup, device, env, initial, backbone)
@@ -210,7 +210,7 @@ def _configuration(setting: Setting) -> dict[str, Any]:
     own = describe_custom(setting.task)
     groups = effective_settings(setting.flags)
     groups["run"] |= {"device": str(setting.device), "threads": torch.get_num_threads()}
-    return {**groups, **names, **own, **setting.provenance}
+    return {**groups, **names, **own, **describe_looks(setting.task), **setting.provenance}
 
 
 def _make_tracker(
@@ -240,6 +240,7 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         **describe_custom(task),
         "frame_interval": task.frame_interval,
         **({} if flags.student.mode == "State" else {"camera_set": task.camera_set.as_json()}),
+        **describe_looks(task),
         "blind": flags.student.blind,
         "method": flags.method.name,
         # Allows `Evaluation.evaluate` to reproduce the results from the bundle alone.

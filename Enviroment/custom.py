@@ -34,6 +34,8 @@ from Enviroment.tasks import TASKS, get_task
 
 CUSTOM_TASK = "custom_task"  # key of `describe_custom` in descriptions of runs and students
 
+LOOKS = "looks"  # key of `describe_looks`
+
 _FRAME_SIZE = (64, 64)
 _SMALLEST = 16  # pixels, of a picture that is worth seeing; smaller ones are states
 
@@ -259,9 +261,18 @@ def describe_custom(task: Task) -> dict[str, Any]:
     """Return the description of a task outside the registry for configurations and students."""
     if not task.custom:
         return {}
-    values = task.as_json()
+    values = task.plain.as_json()
     del values["described"]
     return {CUSTOM_TASK: values}
+
+
+def describe_looks(task: Task) -> dict[str, Any]:
+    """Return the ranges of random looks for configurations, students and datasets, if any.
+
+    They are no part of a task's own description, because evaluations of a student show the
+    environment as it is.
+    """
+    return {} if task.looks is None else {LOOKS: task.looks.as_json()}
 
 
 def task_of(description: Mapping[str, Any]) -> Task:

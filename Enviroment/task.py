@@ -12,6 +12,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Enviroment.cameras import AnyCamera, Camera, Cameras, CameraSet, DepthRange, as_tuple
+from Enviroment.drawing.looks import LookRanges
 
 __all__ = ["SUITE_SCRIPTS", "Camera", "Distance", "Simulator", "Suite", "Task"]
 
@@ -76,6 +77,7 @@ class Task:
     env_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)  # JSON; of gymnasium.make
     max_episode_steps: int | None = None  # env steps; None: as registered
     wrappers: tuple[str, ...] = ()  # package:Class of gymnasium.Wrapper, innermost first
+    looks: LookRanges | None = None  # of each episode's random looks; None: the environment's own
     # The task comes from a file, so making its environment imports no package for it.
     described: bool = field(default=False, compare=False, repr=False)
     # Id and wrappers that the command line names too, which allows the import of their packages.
@@ -97,6 +99,12 @@ class Task:
             raise UserError(
                 f"`frames` {self.frames} and `camera` exclude each other: frames have one source. "
                 "Leave out one of them."
+            )
+        if self.looks is not None and not self.cameras:
+            kind = "a game's own" if self.is_game else "not drawn by a `camera`"
+            raise UserError(
+                f"`randomise_looks`: the frames of {self.name} are {kind}, so their looks cannot "
+                "be changed. Leave it out."
             )
         if self.max_episode_steps is not None and not 1 <= self.max_episode_steps < 2**31:
             raise UserError(f"`max_episode_steps` {self.max_episode_steps} must be at least 1.")
@@ -174,6 +182,11 @@ class Task:
             *(self.stack, self.frame_interval, self.frame_size),
         )
 
+    @property
+    def plain(self) -> Task:
+        """The task with the looks of its environment, as in evaluations."""
+        return dataclasses.replace(self, looks=None)
+
     def seen_by(self, frames: CameraSet) -> Task:
         """Return the task with other frames."""
         return dataclasses.replace(
@@ -213,4 +226,5 @@ _NEWER = {
     "env_kwargs": {},
     "max_episode_steps": None,
     "wrappers": [],
+    "looks": None,
 }

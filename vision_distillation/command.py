@@ -51,6 +51,7 @@ COMMANDS = {
     "plots": Command("Evaluation.plots", "draw the learning curves of runs"),
     "stats": Command("Evaluation.stats", "compare methods with intervals"),
     "robustness": Command("Evaluation.robustness", "evaluate a student on changed frames"),
+    "look": Command("Evaluation.look", "show the random looks that a student is trained on"),
     "sight": Command("Evaluation.sight", "measure what a student's eyes are worth"),
     "saliency": Command("Evaluation.saliency", "show what a student looks at"),
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),

@@ -192,6 +192,11 @@ class StudentFlags:
     frame_interval: Annotated[int | None, STUDENT] = None
     # of several cameras: one encoder that reads all their channels together, or one encoder each
     camera_encoders: Annotated[CameraEncoders, STUDENT] = "shared"
+    # draw each training episode with random light, colours, textures and camera pose, from its
+    # seed; evaluations show the environment as it is
+    randomise_looks: Annotated[bool, EVERY] = False
+    # other ranges of random looks than the defaults, such as light=0.8,camera_turn=5
+    look_ranges: Annotated[str | None, EVERY] = None
     pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
     # keypoints of a spatial soft-argmax on the CNN's output, instead of average pooling, such as
     # 32; 0: none

@@ -258,7 +258,11 @@ class Flags:
         s = self.student
         parts = [name for name in ("rgb", "depth") if getattr(s, name)]
         if s.camera is not None:
-            parts.append(re.sub(r"[^\w.+-]+", "-", s.camera))
+            parts.append(_as_file_name(s.camera))
+        if s.randomise_looks:
+            parts.append(
+                "looks" if s.look_ranges is None else f"looks-{_as_file_name(s.look_ranges)}"
+            )
         if s.camera_encoders != "shared":
             parts.append(s.camera_encoders)
         numbers = {"stack": s.stack, "every": s.frame_interval, "keypoints": s.keypoints or None}
@@ -270,6 +274,10 @@ class UncheckedFlags(Flags):
 
     def __post_init__(self) -> None:
         pass
+
+
+def _as_file_name(text: str) -> str:
+    return re.sub(r"[^\w.+-]+", "-", text)
 
 
 def _or_default(value: float | None, default: float) -> float:

@@ -94,6 +94,7 @@ _CONDITIONS = (
         (
             *("camera", "rgb", "depth", "depth_range"),
             *("stack", "frame_interval", "camera_encoders", "keypoints"),
+            *("randomise_looks", "look_ranges"),
         ),
         lambda flags: _observes_frames(flags),
         "only for frames, which students of --mode State do not observe (give another --mode)",
@@ -132,6 +133,16 @@ _CONDITIONS = (
         ("sequence_length",),
         lambda flags: flags.student.recurrent != "none" or _inherits_network(flags),
         "only with --recurrent gru",
+    ),
+    _Condition(
+        ("randomise_looks", "look_ranges"),
+        lambda flags: not flags.student.blind,
+        "only without --blind, which zeroes the frames",
+    ),
+    _Condition(
+        ("look_ranges",),
+        lambda flags: flags.student.randomise_looks,
+        "only with --randomise_looks",
     ),
     _Condition(
         NETWORK_FLAGS,

@@ -37,7 +37,8 @@ def student_title(setting: Setting) -> str:
     flags, (h, w) = setting.flags, setting.flags.frame_size
     network = flags.student.size or flags.student.mode
     seen = "" if flags.student.mode == "State" else " blind" if flags.student.blind else f" {h}x{w}"
-    return f"{flags.method.chosen.title}, {network}{seen}"
+    looks = "" if setting.task.looks is None else ", random looks"
+    return f"{flags.method.chosen.title}, {network}{seen}{looks}"
 
 
 def _teacher(setting: Setting) -> str:

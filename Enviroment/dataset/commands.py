@@ -145,7 +145,8 @@ def _sight(task: Task) -> str:
     titles = ", ".join(view.title for view in task.camera_set.views() if not view.is_depth)
     cameras = f", cameras {titles}" if len(task.cameras) > 1 else ""
     metres = "" if depth is None else f", depth {depth.near:g} to {depth.far:g} m"
-    return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}{cameras}{metres}"
+    looks = "" if task.looks is None else ", random looks"
+    return f"{h}x{w}, {'gray' if task.grayscale else 'colour'}{cameras}{metres}{looks}"
 
 
 def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:

@@ -21,7 +21,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
 from Enviroment.cameras import describe_cameras
-from Enviroment.custom import CUSTOM_TASK, describe_custom, task_of
+from Enviroment.custom import CUSTOM_TASK, LOOKS, describe_custom, describe_looks, task_of
 from Enviroment.dataset.shards import Column, ShardLayout, publish
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.task import Task
@@ -269,6 +269,7 @@ def describe_task(task: Task, *, labels_frames: bool = False) -> dict[str, Any]:
         # Left out without depth, as in the older format.
         **({} if task.depth is None else {"depth": dataclasses.asdict(task.depth)}),
         **(stacking if labels_frames else {}),
+        **describe_looks(task),
         **describe_custom(task),
     }
 
@@ -280,7 +281,7 @@ def described_task(path: Path, data: Mapping[str, Any]) -> Task:
         UserError: the name is unknown, or the description is invalid.
     """
     shown = ("env_id", "camera", "frame_size", "grayscale")
-    optional = [name for name in ("stack", "frame_interval", "depth") if name in data]
+    optional = [name for name in ("stack", "frame_interval", "depth", LOOKS) if name in data]
     try:
         values = typed_fields(Task, {name: data[name] for name in (*shown, *optional)})
         task = task_of({**data, "task": data["name"]})
@@ -296,7 +297,7 @@ def check_task(folder: Path, manifest: Manifest, task: Task) -> None:
     wants = describe_task(task, labels_frames="stack" in has)
     if "stack" not in has:
         has, wants = _without_stacking(has), _without_stacking(wants)
-    names = dict.fromkeys([*wants, *(name for name in ("depth",) if name in has)])
+    names = dict.fromkeys([*wants, *(name for name in ("depth", LOOKS) if name in has)])
     different = [name for name in names if has.get(name) != wants.get(name)]
     if different:
         lines = [f"  {name}: {has.get(name)}, wanted {wants.get(name)}" for name in different]

@@ -21,8 +21,11 @@ class RenderedView:
     def __init__(self, env: gym.Env, size: tuple[int, int], grayscale: bool) -> None:
         self._env, self._size, self._grayscale = env, size, grayscale
 
-    def expect_changes(self) -> None:
+    def begin(self, seed: int) -> None:
         """Do nothing: the environment draws what it is."""
+
+    def expect_changes(self) -> None:
+        """Do nothing, likewise."""
 
     def render(self) -> np.ndarray:
         """Return uint8 (H, W) or, in colour, (H, W, 3).

@@ -15,6 +15,8 @@ import mujoco
 import numpy as np
 
 from Enviroment.cameras import AnyCamera, Camera
+from Enviroment.drawing.dressing import Dressing
+from Enviroment.drawing.looks import LookRanges, Looks
 from Enviroment.drawing.renderer import Renderer, find_body, find_camera
 from Enviroment.drawing.uploaded import Glance, UploadedModel
 
@@ -31,23 +33,39 @@ class EnvView:
     `_render_callback` (gymnasium-robotics), and Gymnasium's `visual_options`. Rendering does not
     change the simulation, so episodes are the same with and without it.
 
+    With `looks`, frames differ from `env.render()` by the random looks of the episode (`begin`).
+    The environment's own model keeps its looks.
+
     Args:
         env: an environment with a `model` and `data` of MuJoCo.
         renderer: the renderer of this thread.
+        looks: ranges of random looks; None: the environment's own.
 
     Raises:
         UserError: the model lacks a camera, or the body that a camera tracks, or the machine has
             no usable OpenGL.
     """
 
-    def __init__(self, env: gym.Env, renderer: Renderer) -> None:
+    def __init__(self, env: gym.Env, renderer: Renderer, looks: LookRanges | None = None) -> None:
         self._env: Any = env.unwrapped
         self._renderer = renderer
+        self._ranges = looks
+        self._looks: Looks | None = None  # of the episode
         self._callback: Callable[[], object] | None = getattr(self._env, "_render_callback", None)
         self._option = _visual_options(self._env)
         self._perturbation = mujoco.MjvPerturb()
         self._uploaded: UploadedModel | None = None
         self._follow(self._env.model)
+
+    def begin(self, seed: int) -> None:
+        """Begin an episode, or continue in the midst of one, with the looks of its seed.
+
+        Until the first call, an environment has its own looks.
+        """
+        if self._ranges is not None:
+            self._looks = Looks(self._ranges, seed)
+            self._dressing = self._dressed()
+        self.expect_changes()
 
     def expect_changes(self) -> None:
         """Compare the complete model at the next frame, because a reset may have changed it.
@@ -63,7 +81,7 @@ class EnvView:
             As `Renderer.draw`.
         """
         with self._current() as (model, data):
-            self._look(model, data, self._sights[0])
+            self._look(model, data, 0)
             assert self._uploaded is not None
             return self._renderer.draw(self._scene, self._uploaded)
 
@@ -75,8 +93,8 @@ class EnvView:
         # (cameras * channels, H, W) -> (cameras, channels, H, W), without a copy
         parts = frame.reshape(len(self._sights), -1, *frame.shape[1:])
         with self._current() as (model, data):
-            for sight, part in zip(self._sights, parts, strict=True):
-                self._look(model, data, sight)
+            for index, part in enumerate(parts):
+                self._look(model, data, index)
                 assert self._uploaded is not None
                 self._renderer.draw_channels(self._scene, self._uploaded, part)
 
@@ -93,7 +111,9 @@ class EnvView:
                 stack.enter_context(self._kept.undisturbed())
                 self._kept.call(self._callback)
             if self._unsure or self._glance.sees_change():
-                self._uploaded = self._renderer.upload(model, self._uploaded)
+                dressing = self._dressing
+                shown = model if dressing is None else dressing.textured(model)
+                self._uploaded = self._renderer.upload(shown, self._uploaded)
                 self._glance.remember()
                 self._unsure = False
             if not data.xquat[0, 0]:  # of the world's body: 1 as soon as positions are computed
@@ -103,20 +123,29 @@ class EnvView:
     def _follow(self, model: mujoco.MjModel) -> None:
         """Use a new model of the environment from now on."""
         self._model = model
+        self._dressing = self._dressed()
         self._sights = [_Sight(camera, model) for camera in self._renderer.cameras]
         self._scene = self._renderer.new_scene(model, _geom_count(model))
         self._uploaded = self._renderer.upload(model, self._uploaded)
         self._glance = Glance(model)
         self._kept: _Kept | None = None
-        self._unsure = False
+        self._unsure = self._dressing is not None
 
-    def _look(self, model: mujoco.MjModel, data: mujoco.MjData, sight: _Sight) -> None:
+    def _dressed(self) -> Dressing | None:
+        if self._looks is None:
+            return None
+        return Dressing(self._looks, self._model, len(self._renderer.cameras))
+
+    def _look(self, model: mujoco.MjModel, data: mujoco.MjData, index: int) -> None:
         """Make the scene that a camera sees."""
+        sight = self._sights[index]
         camera = sight.at(data)
         self._update_scene(model, data, camera)
         while self._scene.ngeom == self._scene.maxgeom:  # the scene may have been too small
             self._scene = self._renderer.new_scene(model, 2 * self._scene.maxgeom)
             self._update_scene(model, data, camera)
+        if self._dressing is not None:
+            self._dressing.change(self._scene, index, sight.distance)
 
     def _update_scene(
         self, model: mujoco.MjModel, data: mujoco.MjData, camera: mujoco.MjvCamera
@@ -136,6 +165,8 @@ class _Sight:
     """
 
     def __init__(self, camera: AnyCamera, model: mujoco.MjModel) -> None:
+        # m, to the point that a free camera looks at
+        self.distance = camera.distance if isinstance(camera, Camera) else None
         self._camera = mujoco.MjvCamera()
         self._tracked: int | None = None
         if not isinstance(camera, Camera):

@@ -134,7 +134,7 @@ class Part:
         if layout.quality is not None and task.cameras:
             drawn = (*task.frame_size, layout.quality, task.grayscale, task.depth)
             self._renderer = Renderer(task.cameras, *drawn)
-            self._views = [EnvView(env, self._renderer) for env in self._envs]
+            self._views = [EnvView(env, self._renderer, task.looks) for env in self._envs]
         elif draws and task.frames == "env":
             shown = (task.frame_size, task.grayscale)
             self._views = [RenderedView(env, *shown) for env in self._envs]
@@ -200,7 +200,7 @@ class Part:
         restore_snapshot(self._env(row), snapshot)
         self._episode_seeds[row - self._rows.start] = snapshot.episode_seed
         self._watches[row - self._rows.start].begin()
-        self._expect_changes(row)
+        self._begin_drawing(row, snapshot.episode_seed)
 
     def _env(self, row: int) -> gym.Env:
         return self._envs[row - self._rows.start]
@@ -222,7 +222,7 @@ class Part:
         state, _ = env.reset(seed=seed)
         self._episode_seeds[row - self._rows.start] = seed
         self._watches[row - self._rows.start].begin()
-        self._expect_changes(row)
+        self._begin_drawing(row, seed)
         self._keep(row, state, self._exchange.states, self._exchange.frames)
 
     def _step(self, row: int, env: gym.Env) -> None:
@@ -267,6 +267,11 @@ class Part:
             self._views[row - self._rows.start].render_into(frames[row])  # (channels, H, W)
         else:
             fit_into(observation, frames[row])
+
+    def _begin_drawing(self, row: int, seed: int) -> None:
+        """Note that the environment in this row is in an episode of this seed."""
+        if self._views:
+            self._views[row - self._rows.start].begin(seed)
 
     def _expect_changes(self, row: int) -> None:
         """Note that the model of the environment in this row may look different from now on."""

@@ -20,6 +20,7 @@ from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Enviroment import seeds
 from Enviroment.custom import task_of, with_package
+from Enviroment.drawing.looks import LookRanges
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
@@ -107,8 +108,14 @@ class Subject:
         deterministic = self.task.judged_by_mode and not stochastic
         return policy_act(self.student, deterministic=deterministic)
 
-    def make_env(self, n_episodes: int, *, blind: bool = False) -> VecEnv:
+    def make_env(
+        self, n_episodes: int, *, blind: bool = False, looks: LookRanges | None = None
+    ) -> VecEnv:
         """Make environments for evaluation; the caller closes them.
+
+        Args:
+            blind: zero the frames.
+            looks: ranges of random looks; None: those of the environment.
 
         Raises:
             UserError: the observations have other shapes than in training.
@@ -117,7 +124,8 @@ class Subject:
         if STATE in self.groups:
             env: VecEnv = make_state_env(self.task, n_envs, first, grouped=True)
         else:
-            env = make_env(self.task, n_envs, first, blind=blind or self.blind)
+            task = dataclasses.replace(self.task, looks=looks)
+            env = make_env(task, n_envs, first, blind=blind or self.blind)
         try:
             self._check_shapes(env.observation_space)
         except UserError:

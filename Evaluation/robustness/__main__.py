@@ -11,7 +11,7 @@ from Evaluation.tool import run_tool
 
 @dataclass(frozen=True)
 class RobustnessFlags(TeacherFlags):
-    """Measure robustness to brightness, camera shift, dropped frames and sensor noise."""
+    """Measure robustness to brightness, camera shift, looks, dropped frames and sensor noise."""
 
     episodes: int | None = None  # default: 20, or all of FIRST:STOP
     output: Path | None = None  # folder; default: RUN/diagnostics

@@ -1,11 +1,12 @@
 """`python -m Evaluation.robustness RUN`: measure a student's robustness to perturbations.
 
-Applies brightness, camera shift, dropped frames and sensor noise, separately and at increasing
-levels, to the same episodes.
+Applies brightness, camera shift, random looks, dropped frames and sensor noise, separately and at
+increasing levels, to the same episodes.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from stable_baselines3.common.vec_env import VecEnv
 
 from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Enviroment import seeds
+from Enviroment.drawing.looks import LookRanges
 from Enviroment.observations import FRAME, PROPRIO, colour_channels
 from Evaluation.evaluate.episodes import EpisodeStats, run_episodes, skill
 from Evaluation.evaluate.figures import has_skill
@@ -52,6 +55,12 @@ class Disturbance:
     none: float  # the level without effect
     levels: tuple[float, ...]  # ascending, including `none`
     make: Callable[[Subject, float], Perturbation]  # called once per evaluation
+    # Ranges of looks at a level, for environments that are drawn differently; None: as they are.
+    looks: Callable[[float], LookRanges] | None = None
+
+    def fits(self, subject: Subject) -> bool:
+        """Return whether a student can be disturbed so."""
+        return self.group in subject.groups and (self.looks is None or bool(subject.task.cameras))
 
 
 def _brightness(subject: Subject, factor: float) -> Perturbation:
@@ -83,6 +92,11 @@ DISTURBANCES = (
     Disturbance(
         *("camera_shift", "pixels to the right", FRAME, 0.0),
         *((-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0), _camera_shift),
+    ),
+    Disturbance(
+        *("random_looks", "share of the default ranges", FRAME, 0.0, (0.0, 0.5, 1.0)),
+        make=lambda subject, share: unperturbed,
+        looks=LookRanges().scaled,
     ),
     Disturbance(
         *("dropped_frames", "share of frames lost", FRAME, 0.0),
@@ -124,25 +138,26 @@ def measure_robustness(flags: RobustnessFlags) -> dict[str, Any]:
 
 def _play(subject: Subject, episodes: range) -> dict[str, dict[float, EpisodeStats]]:
     """Evaluate each level of each disturbance; the unperturbed level is evaluated only once."""
-    env = subject.make_env(len(episodes))
+    span = subject.task, episodes.start, len(episodes)
 
-    def play(perturb: Perturbation) -> EpisodeStats:
-        perturbed = PerturbedEnv(env, perturb)
-        span = subject.task, episodes.start, len(episodes)
-        return run_episodes(subject.act(), perturbed, *span)
+    def play(env: VecEnv, perturb: Perturbation) -> EpisodeStats:
+        return run_episodes(subject.act(), PerturbedEnv(env, perturb), *span)
 
-    try:
-        undisturbed = play(unperturbed)
+    def play_at(d: Disturbance, level: float) -> EpisodeStats:
+        if level == d.none:
+            return undisturbed
+        if d.looks is None:
+            return play(plain, d.make(subject, level))
+        with contextlib.closing(subject.make_env(len(episodes), looks=d.looks(level))) as env:
+            return play(env, d.make(subject, level))
+
+    with contextlib.closing(subject.make_env(len(episodes))) as plain:
+        undisturbed = play(plain, unperturbed)
         return {
-            d.name: {
-                level: undisturbed if level == d.none else play(d.make(subject, level))
-                for level in d.levels
-            }
+            d.name: {level: play_at(d, level) for level in d.levels}
             for d in tracked(DISTURBANCES, len(DISTURBANCES), "disturbances")
-            if d.group in subject.groups
+            if d.fits(subject)
         }
-    finally:
-        env.close()
 
 
 def _curves(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from Common.errors import UserError
 from Common.files.typed_json import typed
 from Enviroment.cameras import CameraSet
+from Enviroment.drawing.looks import LookRanges
 from Enviroment.observations import FRAME
 from Models.bundle import bundle_folder, check_tensors, read_bundle, write_bundle
 from Models.networks.layers import channels_last
@@ -36,6 +37,7 @@ _NOTES: dict[str, Any] = {
     **dict.fromkeys(("blind", "critic"), bool),
     **dict.fromkeys(("frame_interval", "threads", "id_seed"), int),
     **dict.fromkeys(("training", "custom_task"), dict[str, Any]),
+    "looks": LookRanges,  # of training; missing without random looks
     "camera_set": CameraSet,  # missing in older bundles, whose frames are as the task has them
 }
 _MOST = {"frame_interval": 1024, "threads": 4096}  # valid from 1 to this

@@ -182,6 +182,7 @@ BUDGETS = (
         ("side_by_side.mp4", "side_by_side.gif", "side_by_side.json"),
     ),
     Budget("python -m Evaluation.sight", _TOOL, ("**/diagnostics/sight.json",)),
+    Budget("python -m Evaluation.look", leaves=("{output}",)),
     Budget("python -m Evaluation.robustness", _TOOL, ("**/robustness.json", "**/robustness.png")),
     Budget("python -m Evaluation.saliency", "--threads 1", ("**/saliency.mp4", "**/saliency.png")),
     Budget("python -m Evaluation.linear_probe --dataset", says="R^2"),

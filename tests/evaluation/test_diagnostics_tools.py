@@ -11,6 +11,7 @@ import pytest
 
 from Common.errors import UserError
 from Distillation.command import main
+from Enviroment.drawing.looks import LookRanges
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import EpisodeStats
 from Evaluation.evaluate.measure import evaluate
@@ -86,16 +87,16 @@ def test_robustness_draws_each_curve_and_plays_the_undisturbed_once(run: Path, m
     real = robustness.run_episodes
     monkeypatch.setattr(robustness, "run_episodes", lambda *a: plays.append(a) or real(*a))
     result = measure_robustness(RobustnessFlags(run, episodes=1))
-    assert len(plays) == 1 + 4
+    assert len(plays) == 1 + 5
     assert written(run / "diagnostics", "robustness.json") == result
     assert (run / "diagnostics" / "robustness.png").read_bytes().startswith(b"\x89PNG")
     assert list(result["curves"]) == [
-        *("brightness", "camera_shift", "dropped_frames", "proprio_noise")
+        *("brightness", "camera_shift", "random_looks", "dropped_frames", "proprio_noise")
     ]
     undisturbed = {c["levels"][0]["return"] for c in result["curves"].values()}
     disturbed = {c["levels"][1]["return"] for c in result["curves"].values()}
     assert len(undisturbed) == 1
-    assert len(disturbed | undisturbed) == 5
+    assert len(disturbed | undisturbed) == 6
     assert (result["teacher_return"], result["blind_return"]) == (-20.0, -100.0)
 
 
@@ -115,7 +116,9 @@ def test_a_disturbance_of_no_strength_changes_no_observation(run: Path):
         for group, values in obs.items():
             np.testing.assert_array_equal(perturbed[group], values)
         changed = d.make(subject, d.levels[-1])(obs, np.ones(2, bool))
-        if d.name != "dropped_frames":  # an episode's first frame always arrives
+        if d.looks is not None:  # which the renderer changes
+            assert d.looks(d.none) == LookRanges().scaled(0)
+        elif d.name != "dropped_frames":  # an episode's first frame always arrives
             assert not np.array_equal(changed[d.group], obs[d.group])
 
 
