@@ -60,8 +60,9 @@ def check_device(device: torch.device) -> None:
     warp, _ = load_warp()
     if warp.is_cuda_available():
         return
-    driver, built_with = _version(warp.get_cuda_driver_version), _version(
-        warp.get_cuda_toolkit_version
+    driver, built_with = (
+        _version(warp.get_cuda_driver_version),
+        _version(warp.get_cuda_toolkit_version),
     )
     raise UserError(
         f"`simulator` warp cannot use {device}: warp-lang {warp.__version__} was built for CUDA "

@@ -61,9 +61,7 @@ def read_model(task: Task, *, draws: bool) -> WorldModel:
         _check_same(task, inner.model, model)
         assert limit is not None and isinstance(env.action_space, spaces.Box)
         state_dim = int(np.prod(env.observation_space.shape or ()))
-        return WorldModel(
-            model, tuple(names), inner.frame_skip, limit, state_dim, env.action_space
-        )
+        return WorldModel(model, tuple(names), inner.frame_skip, limit, state_dim, env.action_space)
 
 
 def _check_frames(task: Task) -> None:
@@ -130,4 +128,3 @@ def _check_same(task: Task, ours: mujoco.MjModel, compiled: mujoco.MjModel) -> N
     for name in _SAME:
         if not np.allclose(getattr(ours, name), getattr(compiled, name), rtol=1e-9, atol=1e-12):
             raise RuntimeError(f"{task.env_id}: {name} differs after a camera was added.")
-
