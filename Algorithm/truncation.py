@@ -40,5 +40,9 @@ def truncation_bonus(
 def _stack_obs(observations: list[Obs]) -> Obs:
     first = observations[0]
     if isinstance(first, dict):
-        return {key: np.stack([obs[key] for obs in observations]) for key in first}  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return np.stack(observations)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return {key: _stack([obs[key] for obs in observations]) for key in first}  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return _stack(observations)
+
+
+def _stack(parts: list[Any]) -> Any:
+    return torch.stack(parts) if isinstance(parts[0], Tensor) else np.stack(parts)

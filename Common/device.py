@@ -42,16 +42,18 @@ def upload(values: Mapping[str, np.ndarray], device: torch.device) -> dict[str, 
 
 
 def upload(
-    values: np.ndarray | Mapping[str, np.ndarray], device: torch.device
+    values: np.ndarray | Tensor | Mapping[str, np.ndarray], device: torch.device
 ) -> Tensor | dict[str, Tensor]:
     """Return an array, or each array of a dictionary, as a tensor on the device.
 
-    On the CPU the tensor shares the array's memory. For a GPU the array is copied to pinned memory
+    A tensor that is on the device already is returned itself. On the CPU the tensor shares the array's memory. For a GPU the array is copied to pinned memory
     and transferred asynchronously: later operations on the device see the values, and the array
     may be overwritten at once.
     """
     if isinstance(values, Mapping):
         return {name: upload(array, device) for name, array in values.items()}
+    if isinstance(values, Tensor):
+        return values.to(device)
     tensor = torch.as_tensor(values)
     if device.type != "cuda":
         return tensor.to(device)

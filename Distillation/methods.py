@@ -33,6 +33,7 @@ from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
+from Enviroment.worlds.make import make_worlds
 from Models.networks.backbone import Backbone
 from Models.networks.paper import paper_student
 from Models.student.bundle import load_student
@@ -122,12 +123,33 @@ def make_student_env(
     return make_env(task, n_envs, seed, blind=flags.student.blind, workers=workers, **shared)
 
 
+def _make_training_env(
+    setting: Setting, n_envs: int, seed: int, *, stagger: bool, tensors: bool
+) -> VecEnv:
+    """Create the training environments, in the simulator of the run.
+
+    Args:
+        tensors: whether the learner takes observations on the device, where they are.
+    """
+    task, flags = setting.task, setting.flags
+    if flags.training.simulator == "gymnasium":
+        return make_student_env(task, flags, n_envs, seed, stagger=stagger)
+    return make_worlds(
+        *(task, n_envs, seed, setting.device),
+        tensors=tensors,
+        sees=flags.student.mode != "State",
+        blind=flags.student.blind,
+        stagger=stagger,
+        rollout=flags.on_policy().n_steps if tensors else 0,
+    )
+
+
 def _make_on_policy(setting: Setting) -> ReadyMethod:
     flags, training = setting.flags, setting.flags.training
     method = flags.method.chosen
     id_seed = seeds.training(training.run_index).start
     rows = share_of(training.num_envs, "--num_envs")
-    inner = make_student_env(setting.task, flags, len(rows), id_seed, stagger=True)
+    inner = _make_training_env(setting, len(rows), id_seed, stagger=True, tensors=True)
     if len(rows) < training.num_envs:
         inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
     # A critic that regresses to the teacher's values learns them in unnormalised rewards.
@@ -210,7 +232,8 @@ def _make_dagger(setting: Setting, run_folder: Path) -> ReadyMethod:
         split_seed = seeds.model(run.config["training"]["run_index"])
     if flags.cloning.dataset != "none":
         dataset = find_dataset(task, flags, setting.teacher, run_folder)
-    env = make_student_env(task, flags, flags.training.num_envs, first_seed)
+    n_envs = flags.training.num_envs
+    env = _make_training_env(setting, n_envs, first_seed, stagger=False, tensors=False)
     try:
         model = DAgger(
             policy or _fresh_student(setting),

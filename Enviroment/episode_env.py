@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
@@ -45,6 +45,9 @@ class EpisodeVecEnv(VecEnv):
             read by the code that begins episodes.
         seed: s, seed of the first reset.
     """
+
+    # Whether observations are torch tensors on a device, and actions may be.
+    gives_tensors: ClassVar[bool] = False
 
     def __init__(
         self,

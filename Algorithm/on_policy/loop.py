@@ -50,6 +50,7 @@ from Models.sb3.policies import (
     efficient,
     has_separate_critic,
     within_bounds,
+    within_bounds_on_device,
 )
 from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy, computed_on
@@ -282,6 +283,8 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             self.on_boundary()
         if any(distributed.gather(self.stop_training)):
             return False
+        stays = getattr(env.unwrapped, "gives_tensors", False)  # on the device
+        bounded = within_bounds_on_device if stays else within_bounds
         for _ in range(n_rollout_steps):
             teacher_obs = raw_observations(env, self.teacher)
             with torch.no_grad():
@@ -292,7 +295,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
                 actor = self.acting_distribution(student, obs if seen is None else seen)
                 raw = actor.sample()
             new_obs, rewards, dones, infos = env.step(
-                within_bounds(self.policy, actor.to_env_action(raw))
+                bounded(self.policy, actor.to_env_action(raw))  # pyright: ignore[reportArgumentType]
             )
             self.num_timesteps += env.num_envs * distributed.world_size()
             callback.update_locals(locals())

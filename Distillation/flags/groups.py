@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MODES = ("State", *(name for name, kind in ENCODERS.items() if kind.is_mode))
+Simulator = Literal["gymnasium", "warp"]
 Size = Literal["", "smaller", "same", "larger"]
 CameraEncoders = Literal["shared", "separate"]
 Recurrent = Literal["none", "gru"]
@@ -255,6 +256,8 @@ class TrainingFlags:
     # further validation seeds confirm it; schedules stay those of the full budget
     until_skill: Annotated[float | None, STUDENT] = None
     num_envs: Annotated[int, ENVIRONMENTS] = 18  # number of parallel environments
+    # of the training environments: gymnasium, or warp (mujoco-warp: all of them on --device)
+    simulator: Annotated[Simulator, ENVIRONMENTS] = "gymnasium"
     # env steps per rollout and environment; default: 64 (PPD, PPO), 5 (others)
     num_steps: Annotated[int | None, ROLLOUTS] = None
     # epochs per rollout

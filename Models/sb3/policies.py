@@ -16,6 +16,7 @@ from stable_baselines3.common.policies import (
 from stable_baselines3.common.torch_layers import MlpExtractor
 from torch import Tensor
 
+from Common.device import upload
 from Common.errors import UserError
 from Models.distributions import (
     Bernoulli,
@@ -110,6 +111,18 @@ def within_bounds(policy: ActorCriticPolicy, actions: Tensor) -> np.ndarray:
     if policy.squash_output:
         return policy.unscale_action(array)  # pyright: ignore[reportReturnType]
     return array.clip(space.low, space.high)
+
+
+def within_bounds_on_device(policy: ActorCriticPolicy, actions: Tensor) -> Tensor:
+    """Return what `within_bounds` returns, as a tensor on the device of the actions."""
+    space = policy.action_space
+    if not isinstance(space, spaces.Box):
+        return actions
+    low, high = (upload(bound, actions.device) for bound in (space.low, space.high))
+    actions = actions.reshape(-1, *space.shape)  # (n_envs, *action shape)
+    if policy.squash_output:
+        return low + 0.5 * (actions + 1.0) * (high - low)
+    return actions.clamp(low, high)
 
 
 def check_families(teacher: str, policy: ActorCriticPolicy) -> None:
