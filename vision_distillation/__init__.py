@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from Models.student.config import StudentConfig
     from Models.student.policy import StudentPolicy
     from Models.teacher.policy import Teacher
+    from Sharing.pull.download import pull
+    from Sharing.push.upload import push
     from vision_distillation.cloning import clone
     from vision_distillation.evaluation import evaluate
     from vision_distillation.student import Student
@@ -39,6 +41,8 @@ __all__ = [
     "distil",
     "evaluate",
     "make_env",
+    "pull",
+    "push",
 ]
 # Lazily, so that the console command parses flags without torch.
 __getattr__ = lazy_paths(
@@ -55,6 +59,8 @@ __getattr__ = lazy_paths(
         "Models.student.config": ("StudentConfig",),
         "Models.student.policy": ("StudentPolicy",),
         "Models.teacher.policy": ("Teacher",),
+        "Sharing.pull.download": ("pull",),
+        "Sharing.push.upload": ("push",),
         "vision_distillation.cloning": ("clone",),
         "vision_distillation.evaluation": ("evaluate",),
         "vision_distillation.student": ("Student",),
