@@ -45,8 +45,9 @@ def reaching_hub(failed: str, advice: str) -> Iterator[None]:
 
 def reason_of(error: Exception) -> str:
     """Return the type of an error and the first paragraph of its message, without secrets."""
-    # The library names the file of a failed upload, and hides the reason in the cause.
-    cause = error.__cause__ if type(error) is RuntimeError and error.__cause__ else error
+    # These say what failed, and their cause says why.
+    is_outer = type(error).__name__ in ("RuntimeError", "LocalEntryNotFoundError")
+    cause = error.__cause__ if is_outer and isinstance(error.__cause__, Exception) else error
     paragraph = str(cause).strip().partition("\n\n")
     # "404 Client Error. (Request ID: ...)", then the reason as a paragraph of its own.
     text = paragraph[2] if "Request ID" in paragraph[0] and paragraph[2] else paragraph[0]

@@ -25,7 +25,6 @@ _ADVICE = (
     "Check the name and the network. A private repository needs a token: `hf auth login`, or "
     "HF_TOKEN."
 )
-_CACHE = ".cache"  # the library's notes about a download
 _NEXT: dict[Kind, str] = {
     "student": "vision-distillation evaluate {folder}",
     "teacher": "vision-distillation inspect {folder}",
@@ -68,6 +67,7 @@ def pull(name: str, output: Path | str | None = None, *, revision: str | None = 
     unfinished = partial_path(folder)
     _check_room(folder, found)
     _download(hub, repository, found, unfinished)
+    _remove_others(unfinished, found)
     try:
         _verify(found.contents.kind, unfinished)
     except UserError as error:
@@ -75,7 +75,6 @@ def pull(name: str, output: Path | str | None = None, *, revision: str | None = 
         text = str(error).replace(str(unfinished), repository.shown)
         raise UserError(f"{repository.shown} is refused, and was deleted here: {text}") from error
     with writing(folder, "Name another `output`."):
-        remove(unfinished / _CACHE)
         unfinished.rename(folder)
         sync(folder.parent)
     return folder
@@ -149,6 +148,13 @@ def _fetch(
                     f"{repository.shown}: {name} has {size} bytes, not {found.sizes[name]} as the "
                     "Hub says. Repeat the command."
                 )
+
+
+def _remove_others(folder: Path, found: Found) -> None:
+    """Remove the library's notes, and what an interrupted download of another repository left."""
+    for path in folder.iterdir():
+        if path.name not in found.wanted:
+            remove(path)
 
 
 def _check_shards(repository: Repository, found: Found, folder: Path) -> None:
