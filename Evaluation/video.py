@@ -23,6 +23,7 @@ from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Quality, Renderer
 from Enviroment.observations import newest_pictures
 from Enviroment.simulation.making import make_environment, make_simulation
+from Enviroment.simulation.step_rate import steps_per_second
 from Enviroment.tasks import Task
 from Evaluation.caption import captioned
 from Evaluation.evaluate.episodes import Act, Obs, begin_episodes, terminal_state
@@ -31,8 +32,6 @@ _WIDTHS = (240, 1280)  # pixels, of the video
 _INSET_SHARE = 3  # the inset's height is one third of the video's
 _BORDER = 2  # pixels of white around the inset
 _MARGIN = 10  # pixels between the inset and the video's edges
-_GAME_FPS = {"atari": 60, "procgen": 15}  # env steps per second at human speed
-_FPS = 30  # env steps per second if neither environment nor simulation defines them
 _MAX_FPS = 60  # pictures per second; rendering dominates the time to make a video
 
 
@@ -265,7 +264,7 @@ def _check_repeated(seed: int, step: int, reward: float, repeated: float) -> Non
 
 def video_fps(task: Task) -> float:
     """Return the pictures per second for the task's own speed."""
-    return _steps_per_second(task) / _steps_per_picture(task)
+    return steps_per_second(task) / _steps_per_picture(task)
 
 
 def drawn_steps(length: int, task: Task) -> list[int]:
@@ -278,26 +277,7 @@ def drawn_steps(length: int, task: Task) -> list[int]:
 
 
 def _steps_per_picture(task: Task) -> int:
-    return math.ceil(_steps_per_second(task) / _MAX_FPS)
-
-
-def _steps_per_second(task: Task) -> float:
-    if task.is_game:
-        return _GAME_FPS[task.suite]
-    with contextlib.closing(make_simulation(task)) as env:
-        fps = (env.metadata or {}).get("render_fps")
-        return fps if isinstance(fps, int | float) and fps > 0 else _simulated_fps(env)
-
-
-def _simulated_fps(env: gym.Env) -> int:
-    """Measure env steps per second of simulated time, for environments without `render_fps`."""
-    if not hasattr(env.unwrapped, "data"):  # only MuJoCo's environments tell their time
-        return _FPS
-    env.reset(seed=0)
-    before = env.get_wrapper_attr("data").time
-    env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
-    seconds = env.get_wrapper_attr("data").time - before
-    return round(1 / seconds) if seconds > 0 else _FPS
+    return math.ceil(steps_per_second(task) / _MAX_FPS)
 
 
 def _with_inset(picture: np.ndarray, played: Played, index: int) -> np.ndarray:

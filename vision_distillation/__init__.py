@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from Models.student.config import StudentConfig
     from Models.student.policy import StudentPolicy
     from Models.teacher.policy import Teacher
+    from Sharing.pull.download import pull
+    from Sharing.push.upload import push
     from vision_distillation.cloning import clone
     from vision_distillation.evaluation import evaluate
     from vision_distillation.student import Student
@@ -40,6 +42,8 @@ __all__ = [
     "distil",
     "evaluate",
     "make_env",
+    "pull",
+    "push",
     "register_encoder",
 ]
 # Lazily, so that the console command parses flags without torch.
@@ -58,6 +62,8 @@ __getattr__ = lazy_paths(
         "Models.student.config": ("StudentConfig",),
         "Models.student.policy": ("StudentPolicy",),
         "Models.teacher.policy": ("Teacher",),
+        "Sharing.pull.download": ("pull",),
+        "Sharing.push.upload": ("push",),
         "vision_distillation.cloning": ("clone",),
         "vision_distillation.evaluation": ("evaluate",),
         "vision_distillation.student": ("Student",),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +15,7 @@ from Algorithm.cloning.data import distribution_columns
 from Algorithm.cloning.lerobot_columns import read_lerobot
 from Common.errors import UserError
 from Enviroment.custom import recorded_task
+from Enviroment.dataset.lerobot.importing import recorded_columns
 from Enviroment.observations import FRAME, PROPRIO, frame_channels
 from Enviroment.pictures import channels_last, to_frame
 from Enviroment.tasks import Task
@@ -100,14 +103,14 @@ class ArraySamples:
         grayscale: bool = False,
         **settings: Any,
     ) -> Self:
-        """Return the samples of data with LeRobot's names.
+        """Return the samples of a dataset of LeRobot, or of data with LeRobot's names.
 
         These are `observation.images.<camera>` or `observation.image`, `observation.state`
         (optional), `action`, `episode_index` and `frame_index` (optional).
 
         Args:
-            data: a dictionary of columns; or steps by index, each a dictionary, such as a
-                `LeRobotDataset` or a dataset of Hugging Face.
+            data: the folder of a LeRobotDataset v3.0; a dictionary of columns; or steps by index,
+                each a dictionary, such as a `LeRobotDataset` or a dataset of Hugging Face.
             camera: name of the camera; not needed if there is only one.
             frame_size, grayscale: the pictures are converted while they are read.
             settings: further arguments of the class.
@@ -115,10 +118,11 @@ class ArraySamples:
         Raises:
             UserError: a column or camera is missing, or steps are missing in an episode.
         """
-        columns = read_lerobot(
-            data, camera, lambda picture: to_frame(picture, frame_size, grayscale=grayscale)
-        )
-        return cls(**columns, **settings)
+        convert = partial(to_frame, size=frame_size, grayscale=grayscale)
+        if isinstance(data, str | Path):
+            # Pictures become frames while they are read, and are then left as they are.
+            data, camera, convert = recorded_columns(data, camera, convert), None, np.asarray
+        return cls(**read_lerobot(data, camera, convert), **settings)
 
     def __len__(self) -> int:
         return len(self._episode)

@@ -1,4 +1,4 @@
-"""Manage teacher datasets: `python -m Enviroment.dataset {info,verify,repair,export,import}`."""
+"""Manage teacher datasets: `python -m Enviroment.dataset {info,verify,repair,export,...}`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,14 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument("minari_id", help="name of the new dataset, such as Pusher/teacher-v0")
     out.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     out.set_defaults(run="run_export")
-    for command in (fix, out):
+    lerobot = commands.add_parser("export-lerobot", help="write a LeRobotDataset v3.0")
+    lerobot.add_argument("dataset", type=Path, help="its folder")
+    lerobot.add_argument("folder", type=Path, help="folder of the new dataset")
+    lerobot.add_argument("--video", action="store_true", help="videos instead of PNG; not exact")
+    lerobot.add_argument("--fps", type=int, help="env steps per second; default: the task's")
+    lerobot.add_argument("--instruction", help="the task in words; default: its name")
+    lerobot.set_defaults(run="run_export_lerobot")
+    for command in (fix, out, lerobot):
         command.add_argument(
             "--env_id", help="package:Id-v0 of the dataset's task; imports the package"
         )
@@ -65,11 +72,18 @@ def _parser() -> argparse.ArgumentParser:
 
     into = commands.add_parser("import", help="read a Minari dataset of `frame` and `state`")
     into.add_argument("minari_id", help="name of an installed dataset, or its folder")
-    into.add_argument("--task", help="name, or Gymnasium id; default: that of the export")
-    into.add_argument("--frame_size", help="HEIGHTxWIDTH; default: the task's")
-    into.add_argument("--output", type=Path, required=True, help="folder of the new dataset")
     into.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     into.set_defaults(run="run_import")
+
+    back = commands.add_parser("import-lerobot", help="read a LeRobotDataset v3.0")
+    back.add_argument("source", type=Path, help="its folder")
+    back.add_argument("--camera", help="name of its camera, if it has several")
+    back.add_argument("--fps", type=int, help="its rate, to import it at another than the task's")
+    back.set_defaults(run="run_import_lerobot")
+    for command in (into, back):
+        command.add_argument("--task", help="name, or Gymnasium id; default: that of the export")
+        command.add_argument("--frame_size", help="HEIGHTxWIDTH; default: the task's")
+        command.add_argument("--output", type=Path, required=True, help="folder of the new dataset")
     return parser
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from Common.commands.progress import progress_shown
 from Common.errors import UserError
 from Common.files.durable import writing
 from Common.names import counted
@@ -23,6 +24,10 @@ from Enviroment.dataset.format import (
     described_task,
     shard_name,
 )
+from Enviroment.dataset.lerobot.export import export_lerobot
+from Enviroment.dataset.lerobot.folder import LeRobotFolder
+from Enviroment.dataset.lerobot.importing import exported_task as lerobot_task
+from Enviroment.dataset.lerobot.importing import import_lerobot
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import FRAME, newest_pictures
@@ -83,24 +88,50 @@ def run_export(options: argparse.Namespace) -> None:
 
 def run_import(options: argparse.Namespace) -> None:
     """Read a Minari dataset."""
-    task = _imported_task(options)
-    if options.frame_size is not None:
-        task = dataclasses.replace(task, frame_size=_size(options.frame_size))
-    folder = import_minari(options.minari_id, task, options.output, options.root)
+    exported = exported_task(options.minari_id, options.root)
+    task = _imported_task(options, options.minari_id, exported)
+    _print_imported(import_minari(options.minari_id, task, options.output, options.root))
+
+
+def run_export_lerobot(options: argparse.Namespace) -> None:
+    """Write a LeRobotDataset."""
+    dataset = TeacherDataset.open(options.dataset, env_id=options.env_id, wrapper=options.wrapper)
+    with progress_shown():
+        path = export_lerobot(
+            dataset,
+            options.folder,
+            video=options.video,
+            fps=options.fps,
+            instruction=options.instruction,
+        )
+    print(f"Written to {path}. LeRobotDataset('me/{path.name}', root={str(path)!r}) reads it.")
+
+
+def run_import_lerobot(options: argparse.Namespace) -> None:
+    """Read a LeRobotDataset."""
+    source = LeRobotFolder(options.source)
+    task = _imported_task(options, str(options.source), lerobot_task(source))
+    camera, fps = options.camera, options.fps
+    _print_imported(import_lerobot(source, task, options.output, camera=camera, fps=fps))
+
+
+def _print_imported(folder: Path) -> None:
     print(f"Imported. --dataset {folder} trains on it.")
 
 
-def _imported_task(options: argparse.Namespace) -> Task:
+def _imported_task(options: argparse.Namespace, source: str, exported: Task | None) -> Task:
     """Return the task of an import: the exported one if `--task` names it or is missing."""
-    exported = exported_task(options.minari_id, options.root)
     if exported is not None and options.task in (None, exported.name, exported.env_id):
-        return exported
-    if options.task is None:
+        task = exported
+    elif options.task is None:
         raise UserError(
-            f"{options.minari_id} was not exported by this toolkit, so its task is unknown. Give "
-            "`task`."
+            f"{source} was not exported by this toolkit, so its task is unknown. Give `task`."
         )
-    return named_task(options.task)
+    else:
+        task = named_task(options.task)
+    if options.frame_size is None:
+        return task
+    return dataclasses.replace(task, frame_size=_size(options.frame_size))
 
 
 def _size(text: str) -> tuple[int, int]:

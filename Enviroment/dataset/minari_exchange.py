@@ -21,28 +21,22 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
-from Common.files.locks import locked
-from Enviroment.dataset.collect import check_folder, episodes_per_shard, is_free, publish_shard
+from Enviroment.dataset.collect import check_folder
 from Enviroment.dataset.format import (
     ACTION,
     BEHAVIOUR_ACTION,
     DISTRIBUTION,
     FINALS,
-    IMPORTED_FROM,
     REWARD,
     SEED,
     TERMINATED,
     TRUNCATED,
     VALUE,
-    Manifest,
     Recipe,
-    check_task,
-    describe_task,
     described_task,
-    frame_column,
 )
+from Enviroment.dataset.imported import check_episode, foreign_recipe, write_episodes
 from Enviroment.dataset.reader import TeacherDataset
-from Enviroment.dataset.shards import Column
 from Enviroment.observations import FRAME, STATE
 from Enviroment.simulation.making import make_simulation
 from Enviroment.suites.envpool_games import action_count
@@ -179,23 +173,7 @@ def import_minari(
         raise UserError(f"The Minari dataset at {path} holds no steps.")
     lengths = [int(episode["total_steps"]) for episode in metadata]
     recipe = _recipe(storage.metadata.get(_RECIPE), source, task, lengths)
-    episodes = _episodes(storage, task, range(len(lengths)))
-    first = next(episodes)
-    step_columns, episode_columns = _columns(first)
-    if IMPORTED_FROM not in recipe.teacher and recipe.behaviour_noise == 0:
-        del step_columns[BEHAVIOUR_ACTION]  # as in the exported dataset
-    manifest = Manifest(recipe, step_columns, episode_columns)
-    check_task(path, manifest, task)
-    with locked(folder):
-        if not is_free(folder):
-            raise UserError(f"{folder} is not empty. Name another `folder`.")
-        waiting = [first]
-        for episode in episodes:
-            if len(waiting) == recipe.episodes_per_shard:
-                manifest = _publish(folder, manifest, waiting)
-                waiting = []
-            waiting.append(episode)
-        _publish(folder, manifest, waiting)
+    write_episodes(folder, recipe, task, path, _episodes(storage, task, range(len(lengths))))
     return folder
 
 
@@ -238,16 +216,7 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
             return Recipe(**kept)
         except TypeError as error:
             raise UserError(f"{source} has no recipe of this version: {error}") from error
-    return Recipe(
-        task=describe_task(task),
-        teacher={IMPORTED_FROM: source},
-        num_data=sum(lengths),
-        behaviour_noise=0.0,
-        first_seed=-1,
-        max_steps=max(lengths),
-        episodes_per_shard=episodes_per_shard(task, max(lengths)),
-        versions={},
-    )
+    return foreign_recipe(source, task, lengths)
 
 
 def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
@@ -288,36 +257,12 @@ def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str,
         TRUNCATED: truncated,
         **labels,
     }
-    frames, wanted = seen.get(FRAME), frame_column(task)
-    if frames is not None and (frames.dtype, frames.shape[1:]) != (wanted.dtype, wanted.shape):
-        raise ValueError(f"frames are {frames.dtype} {frames.shape[1:]}, not uint8 {wanted.shape}")
-    for name, values in steps.items():
-        if len(values) != len(terminated):
-            raise ValueError(f"{name} has {len(values)} entries for {len(terminated)} steps")
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+    check_episode(steps, task, len(terminated))
     ends = {
         SEED: np.array([-1 if seed is None else seed], np.int64),
         **{FINALS[group]: values[-1:] for group, values in seen.items()},
     }
     return steps | ends
-
-
-def _columns(episode: Mapping[str, np.ndarray]) -> tuple[dict[str, Column], dict[str, Column]]:
-    columns = {name: Column(v.dtype.name, v.shape[1:]) for name, v in episode.items()}
-    ends = {name: columns.pop(name) for name in (SEED, *FINALS.values()) if name in columns}
-    return columns, ends
-
-
-def _publish(folder: Path, manifest: Manifest, episodes: list[dict[str, np.ndarray]]) -> Manifest:
-    arrays: dict[str, np.ndarray] = {}
-    for name, column in {**manifest.step_columns, **manifest.episode_columns}.items():
-        parts = [episode[name] for episode in episodes if name in episode]
-        if len(parts) < len(episodes) or any(part.shape[1:] != column.shape for part in parts):
-            raise UserError(f"Not all episodes have {name} of shape {column.shape}.")
-        arrays[name] = np.concatenate(parts)
-    lengths = np.array([len(episode[REWARD]) for episode in episodes])
-    return publish_shard(folder, manifest, arrays, lengths)
 
 
 def _minari() -> Any:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from Common.errors import UserError
+from Common.hub import hub_library, reaching_hub
 
 PREFIX = "hf://"
 _NAME = re.compile(r"hf://(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w.-]*))?")
@@ -37,8 +36,11 @@ def download_agent(name: str) -> HubAgent:
     if match is None:
         raise UserError(f"{name!r} is not a name on the hub: {PREFIX}OWNER/REPOSITORY[@REVISION].")
     repository, revision = match.groups()
-    hub = _library(name)
-    try:
+    hub = hub_library(name)
+    elsewhere = "download its zip elsewhere and give its path."
+    with reaching_hub(
+        f"{name} cannot be downloaded", f"Check the name and the network, or {elsewhere}"
+    ):
         files = hub.list_repo_files(repository, revision=revision)
         archive = _choose(name, repository, files)
         vecnormalize = next((file for file in VECNORMALIZE if file in files), None)
@@ -47,25 +49,7 @@ def download_agent(name: str) -> HubAgent:
             for file in (archive, vecnormalize)
             if file is not None
         ]
-    except UserError:
-        raise
-    except Exception as error:  # the library's exceptions differ between versions
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
-        raise UserError(
-            f"{name} cannot be downloaded: {reason.rstrip('.')}. Check the name and the network, "
-            "or download its zip elsewhere and give its path."
-        ) from error
     return HubAgent(paths[0], paths[1] if vecnormalize else None)
-
-
-def _library(name: str) -> Any:
-    try:
-        return importlib.import_module("huggingface_hub")
-    except ImportError:
-        raise UserError(
-            f"{name} needs huggingface_hub: pip install huggingface_hub. Or download its zip "
-            "elsewhere and give its path."
-        ) from None
 
 
 def _choose(name: str, repository: str, files: list[str]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 PACKAGES = (
     *("Algorithm", "Common", "Distillation", "Enviroment", "Evaluation", "Models"),
-    *("Train_Teacher", "vision_distillation"),
+    *("Sharing", "Train_Teacher", "vision_distillation"),
 )
 _PICKLERS = {
     *("pickle", "_pickle", "cPickle", "joblib", "cloudpickle", "dill", "shelve", "marshal"),

@@ -19,6 +19,7 @@ FLOORS = {
     "Evaluation": 4,
     "Distillation": 5,
     "Train_Teacher": 5,
+    "Sharing": 5,
     "vision_distillation": 6,
 }
 MAX_MODULES, MAX_LINES = 16, 400

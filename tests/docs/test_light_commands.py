@@ -71,6 +71,7 @@ def commands_of(folder: str) -> list[str]:
         ("Evaluation", 12),
         ("Enviroment", 1),
         ("Models", 1),
+        ("Sharing", 2),
     ],
 )
 def test_help_and_a_typo_import_nothing_heavy(folder: str, least: int) -> None:

@@ -16,7 +16,7 @@ from vision_distillation.command import COMMANDS, main
 
 
 def test_every_command_of_the_toolkit_has_a_name() -> None:
-    folders = ("Distillation", "Train_Teacher", "Evaluation", "Enviroment", "Models")
+    folders = ("Distillation", "Train_Teacher", "Evaluation", "Enviroment", "Models", "Sharing")
     places = [place for folder in folders for place in commands_of(folder)]
     modules = {place.removesuffix(".py").replace("/", ".") for place in places}
     assert {command.module for command in COMMANDS.values()} == modules

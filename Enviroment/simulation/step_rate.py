@@ -1,0 +1,38 @@
+"""How many env steps a second of a task's own time has."""
+
+from __future__ import annotations
+
+import contextlib
+
+import gymnasium as gym
+import numpy as np
+
+from Enviroment.simulation.making import make_simulation
+from Enviroment.tasks import Task
+
+_GAMES = {"atari": 60, "procgen": 15}  # at human speed
+_UNKNOWN = 30  # if neither environment nor simulation tells
+
+
+def steps_per_second(task: Task) -> float:
+    """Return the env steps per second, as the environment or its simulation tells.
+
+    Raises:
+        UserError: the environment cannot be made.
+    """
+    if task.is_game:
+        return _GAMES[task.suite]
+    with contextlib.closing(make_simulation(task)) as env:
+        fps = (env.metadata or {}).get("render_fps")
+        return fps if isinstance(fps, int | float) and fps > 0 else _simulated(env)
+
+
+def _simulated(env: gym.Env) -> int:
+    """Measure env steps per second of simulated time, for environments without `render_fps`."""
+    if not hasattr(env.unwrapped, "data"):  # only MuJoCo's environments tell their time
+        return _UNKNOWN
+    env.reset(seed=0)
+    before = env.get_wrapper_attr("data").time
+    env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
+    seconds = env.get_wrapper_attr("data").time - before
+    return round(1 / seconds) if seconds > 0 else _UNKNOWN

@@ -1,0 +1,1 @@
+"""Share students, teachers and datasets on the Hugging Face Hub."""

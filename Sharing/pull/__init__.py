@@ -1,0 +1,1 @@
+"""Pull from the Hugging Face Hub: `python -m Sharing.pull`."""

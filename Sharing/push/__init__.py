@@ -1,0 +1,1 @@
+"""Push to the Hugging Face Hub: `python -m Sharing.push`."""
