@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vision_distillation.command import main
+from Common.commands.toolkit import main
 
 if __name__ == "__main__":
     main()

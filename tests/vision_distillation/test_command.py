@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from Common import program
+from Common.commands.toolkit import main
 from Common.places import ROOT
+from Common.program import COMMANDS
 from tests.docs.test_light_commands import answers, commands_of
 from tests.support.refusal import refusal
-from vision_distillation.command import COMMANDS, main
 
 
 def test_every_command_of_the_toolkit_has_a_name() -> None:
@@ -24,7 +25,7 @@ def test_every_command_of_the_toolkit_has_a_name() -> None:
 
 
 def test_help_and_typos_import_nothing_heavy() -> None:
-    module = "vision_distillation"
+    module = "Common.commands.toolkit"
     shown, helped, typo = answers(
         [module, "--help"], [module, "pusher", "--PPD", "--help"], [module, "pushr"]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from Common.commands.exits import exit_with_message
 from Common.commands.wording import aligned
@@ -18,7 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     use_console_names()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
-        print(f"{NAME} COMMAND [flags]\n\n{_listed()}\n\nThe flags: {NAME} COMMAND --help")
+        print(f"{NAME} COMMAND [flags]\n{NAME} --version\n\n{_listed()}\n")
+        print(f"The flags: {NAME} COMMAND --help")
+        return
+    if name == "--version":
+        print(f"{NAME} {version(NAME)}")
         return
     with exit_with_message():
         if name not in COMMANDS:
@@ -33,3 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _listed() -> str:
     return aligned({f"  {name}": command.summary for name, command in COMMANDS.items()})
+
+
+if __name__ == "__main__":
+    main()
