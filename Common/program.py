@@ -58,6 +58,8 @@ COMMANDS = {
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),
     "blind": Command("Evaluation.blind", "measure a blind student, the zero of skill"),
     "side-by-side": Command("Evaluation.side_by_side", "film several students together"),
+    "pack": Command("Evaluation.pack", "keep runs as evidence, without their weights"),
+    "evidence": Command("Evaluation.evidence", "list and check what the published numbers rest on"),
 }
 
 _NAMES = {(command.module, *command.arguments): name for name, command in COMMANDS.items()}
