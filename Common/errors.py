@@ -10,6 +10,8 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 
+from Common.program import as_typed
+
 EXIT_BAD_INPUT = 2
 _FIELD = re.compile(r"`([A-Za-z_][\w.]*)`")
 
@@ -18,8 +20,12 @@ class UserError(Exception):
     """The user asked for something that cannot be done.
 
     The message states what is wrong, where, and how to fix it. Entry scripts print it without a
-    traceback and exit with `EXIT_BAD_INPUT` before any work is done.
+    traceback and exit with `EXIT_BAD_INPUT` before any work is done. A message names commands as
+    in a checkout; it reads as this installation types them (see `Common.program`).
     """
+
+    def __str__(self) -> str:
+        return as_typed(super().__str__())
 
 
 class WorkerError(UserError):

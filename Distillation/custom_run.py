@@ -10,6 +10,7 @@ from pathlib import Path
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Common.program import as_typed
 from Distillation.command import main
 from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
@@ -107,7 +108,7 @@ def own_flags() -> tuple[str, ...]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="Distillation/Custom.py",
+        prog=as_typed("Distillation/Custom.py"),
         description=_DESCRIPTION,
         add_help=False,
         allow_abbrev=False,

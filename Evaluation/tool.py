@@ -15,6 +15,7 @@ from Common.commands.progress import progress_shown
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
 from Common.lazy import import_name
+from Common.program import as_typed
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -33,7 +34,7 @@ def run_tool(flags_type: type[FlagsT], module: str, do: str | Callable[[FlagsT],
     """
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags):
-        parsed = tyro.cli(flags_type, prog=f"python -m {module}", use_underscores=True)
+        parsed = tyro.cli(flags_type, prog=as_typed(f"python -m {module}"), use_underscores=True)
         (import_name(do) if isinstance(do, str) else do)(parsed)
 
 

@@ -21,6 +21,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import parse_json, read_bounded
 from Common.files.durable import sync, write_file, writing
 from Common.files.locks import check_in_place
+from Common.places import shipped
 
 FORMAT = 1
 _OWN_SHA256 = "description_sha256"  # missing in older bundles
@@ -39,8 +40,11 @@ _REMEDY: dict[Kind, str] = {
 
 
 def bundle_folder(folder: Path | str, kind: Kind) -> Path:
-    """Return the folder of a bundle: `folder` itself or, for a run folder, `<folder>/<kind>`."""
-    folder = Path(folder)
+    """Return the folder of a bundle: `folder` itself or, for a run folder, `<folder>/<kind>`.
+
+    Shipped bundles are found from any folder (see `Common.places.shipped`).
+    """
+    folder = shipped(folder)
     inside = folder / kind
     has_own = (folder / f"{kind}.json").exists()
     return inside if not has_own and (inside / f"{kind}.json").exists() else folder

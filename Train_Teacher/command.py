@@ -14,6 +14,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Common.program import as_typed
 from Enviroment.suites.choice import choose_task
 from Enviroment.task import Suite
 from Enviroment.tasks import Task, get_task
@@ -76,7 +77,7 @@ def parse(task: str | Task, arguments: list[str]) -> TeacherRun:
     run = tyro.cli(
         TeacherRun[SETTINGS[algo]],
         args=arguments,
-        prog=f"Train_Teacher/{task.script}",
+        prog=as_typed(f"Train_Teacher/{task.script}"),
         description=(
             f"Train a {task.name} teacher that observes {sees}. The settings below are those of "
             f"--algo {algo}; use --help with another --algo for its settings."

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Common.program import as_typed
 from Enviroment.env_settings import add_env_arguments, parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 from Train_Teacher.command import main
@@ -99,8 +100,8 @@ def _algo(task: Task, given: str | None) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="Train_Teacher/Custom.py",
-        description=_DESCRIPTION,
+        prog=as_typed("Train_Teacher/Custom.py"),
+        description=as_typed(_DESCRIPTION),
         add_help=False,
         allow_abbrev=False,
         exit_on_error=False,

@@ -17,6 +17,7 @@ from stable_baselines3.common.logger import Logger
 from Common.commands.redaction import command_line
 from Common.files.bounded_read import read_json
 from Common.names import counted
+from Common.program import as_typed
 from Common.runs.files import CONFIG_FILE
 from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
@@ -111,7 +112,7 @@ def _blind_advice(task: Task, teacher: Path) -> str:
     """Return the commands that measure the zero of skill in a user's own task."""
     student = f"python Distillation/{task.script} --camera CAMERA --teacher {teacher} --PPD --blind"
     blind = f"python -m Evaluation.blind RUN --teacher {teacher} --env_id {task.env_id}"
-    return (
+    return as_typed(
         "Skill also needs the return of a blind student, which is trained once per task:\n"
         f"  {student}\n  {blind}"
     )

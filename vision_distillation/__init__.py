@@ -1,10 +1,14 @@
-"""The toolkit from Python, described in docs/python.md."""
+"""The toolkit from Python, described in docs/python.md.
+
+The import registers every task with Gymnasium: `gym.make("vision_distillation/Pusher-v0")`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from Common.lazy import lazy_paths
+from vision_distillation.gym_registry import register_tasks
 
 if TYPE_CHECKING:
     from Algorithm.augmentation_config import AugmentationConfig
@@ -46,7 +50,8 @@ __all__ = [
     "push",
     "register_encoder",
 ]
-# Lazily, so that the console command parses flags without torch.
+register_tasks()
+# Lazily: the environments of Gymnasium need no torch.
 __getattr__ = lazy_paths(
     __name__,
     {

@@ -134,7 +134,8 @@ def _check_names(settings: Mapping[str, Any], known: set[str]) -> None:
             raise UserError(f"{name} is no setting but a method: give --{name}.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean `{near[0]}`?" if near else "docs/distillation.md lists them."
+            listing = "`python Distillation/Pusher.py --help-all` lists them."
+            hint = f"Did you mean `{near[0]}`?" if near else listing
             raise UserError(f"There is no setting `{name}`. {hint}")
 
 

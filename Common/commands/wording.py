@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from Common.places import ROOT
+from Common.program import NAME, by_console, console_name
 
 
 def short_count(number: int) -> str:
@@ -54,12 +55,25 @@ def typed_command(words: Sequence[str]) -> str:
     """
     python, *rest = words
     assert python == "python"
+    if by_console():
+        name, arguments = console_name(rest)
+        return shlex.join([*_console_program(), name, *arguments])
     on_path = shutil.which("python")
     if on_path is None or not _is_same(on_path, sys.executable):
         python = shown_path(sys.executable)
     if rest[0] != "-m":
         rest[0] = shown_path(ROOT / rest[0])
     return shlex.join([python, *rest])
+
+
+def _console_program() -> list[str]:
+    """Return the words that start the console command of this interpreter, by name on PATH."""
+    program, on_path = Path(sys.executable).with_name(NAME), shutil.which(NAME)
+    if on_path is not None and _is_same(on_path, sys.executable):
+        return [NAME]
+    if program.is_file():
+        return [shown_path(program)]
+    return [shown_path(sys.executable), "-m", "vision_distillation"]
 
 
 def _is_same(one: str, other: str) -> bool:

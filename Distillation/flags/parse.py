@@ -12,6 +12,7 @@ import tyro
 
 from Algorithm.method_registry import METHODS
 from Common.errors import UserError, fields_as_flags
+from Common.program import as_typed
 from Distillation.flags.file import read_flag_file
 from Distillation.flags.groups import StudentFlags, flag_values
 from Distillation.flags.help import asks_all, asks_help, print_method_help, without_help
@@ -89,7 +90,7 @@ def _print_help(task: Task, arguments: Sequence[str]) -> None:
     if asks_all(arguments) or (not methods and _config_file(others) is None):
         _read(task, ["--help"], _defaults(task, methods))
     flags, given = _parsed(task, others)
-    print_method_help(flags, given, f"Distillation/{task.script}", _description(task))
+    print_method_help(flags, given, as_typed(f"Distillation/{task.script}"), _description(task))
 
 
 def _description(task: Task) -> str:
@@ -141,7 +142,7 @@ def _read(
         Flags,
         args=arguments,
         default=defaults,
-        prog=f"Distillation/{task.script}",
+        prog=as_typed(f"Distillation/{task.script}"),
         description=f"{_description(task)}\n\n{_HINT}",
         config=(tyro.conf.OmitArgPrefixes, *switches),
         use_underscores=True,

@@ -12,6 +12,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import fields_as_flags
+from Common.program import as_typed
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ending = exit_with_message("Continue with the same command.")
     with ending, fields_as_flags({"folder": "output", "ray_address": "ray_address"}):
         flags = tyro.cli(
-            SweepFlags, args=arguments, prog="Distillation/sweep.py", use_underscores=True,
-            config=(tyro.conf.FlagCreatePairsOff,),
+            SweepFlags, args=arguments, prog=as_typed("Distillation/sweep.py"),
+            use_underscores=True, config=(tyro.conf.FlagCreatePairsOff,),
         )  # fmt: skip
         # After parsing, because the checks of the grid read teachers with torch.
         from Distillation.sweeps.tool import sweep

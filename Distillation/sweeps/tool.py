@@ -21,6 +21,7 @@ from Common.files.locks import locked
 from Common.files.yaml_file import MAX_BYTES, parse_yaml
 from Common.names import counted
 from Common.places import ROOT
+from Common.program import as_typed
 from Distillation.resume import is_finished
 from Distillation.sweeps.board import Board
 from Distillation.sweeps.checks import check_grid, script_of
@@ -92,7 +93,7 @@ def _report(grid: Grid, board: Board, console: Console) -> None:
     for failure in board.failures():
         console.print(failure, soft_wrap=True, highlight=False, markup=False)
     for what, tool in (("side by side", "table"), ("with intervals", "stats")):
-        line = f"{what:14} python -m Evaluation.{tool} {grid.output}"
+        line = as_typed(f"{what:14} python -m Evaluation.{tool} {grid.output}")
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

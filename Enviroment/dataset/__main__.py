@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
+from Common.program import as_typed
 
 if TYPE_CHECKING:
     from Enviroment.dataset.format import Manifest
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m Enviroment.dataset", description="Manage teacher datasets."
+        prog=as_typed("python -m Enviroment.dataset"), description="Manage teacher datasets."
     )
     commands = parser.add_subparsers(required=True)
 

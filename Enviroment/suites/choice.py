@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from Common.errors import UserError
 from Common.names import nearest
+from Common.program import as_typed
 from Enviroment.task import SUITE_SCRIPTS, Suite, Task
 from Enviroment.tasks import TASKS
 
@@ -25,7 +26,7 @@ def choose_task(folder: str, suite: Suite, arguments: Sequence[str]) -> tuple[Ta
         UserError: `--env` is missing, or the suite has no such environment.
     """
     tasks = {task.name: task for task in TASKS.values() if task.suite == suite}
-    script = f"python {folder}/{SUITE_SCRIPTS[suite]}.py"
+    script = as_typed(f"python {folder}/{SUITE_SCRIPTS[suite]}.py")
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     first.add_argument("--env")
     try:

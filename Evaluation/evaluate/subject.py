@@ -16,6 +16,7 @@ from torch import nn
 
 from Algorithm.method_registry import is_cloning
 from Common.errors import UserError
+from Common.places import shipped
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Enviroment import seeds
@@ -184,7 +185,7 @@ def open_subject(
     Raises:
         UserError: there is no student, it is damaged, or its task is unknown.
     """
-    folder = Path(folder)
+    folder = shipped(folder)
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give a run folder or a student's bundle.")
     run = read_run(folder) if (folder / CONFIG_FILE).is_file() else None

@@ -18,6 +18,7 @@ from rich.table import Table
 from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Common.errors import UserError
+from Common.program import as_typed
 from Enviroment.observations import FRAME, PROPRIO
 from Evaluation.evaluate.episodes import EpisodeStats, mean_interval, run_episodes, skill
 from Evaluation.evaluate.figures import has_skill
@@ -144,7 +145,7 @@ def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
         fall += f", skill from {as_it_is['skill']:.2f} to {other['skill']:.2f}"
     if used:
         return True, f"Sight is used: {fall}."
-    return False, (
+    return False, as_typed(
         f"Sight is not shown to be used: {fall}. Use more --episodes, or check by "
         "`python -m Evaluation.linear_probe` whether frames are needed."
     )

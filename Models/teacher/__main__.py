@@ -12,6 +12,7 @@ import tyro
 from Common.commands.exits import exit_with_message
 from Common.commands.redaction import command_line
 from Common.errors import fields_as_flags
+from Common.program import as_typed
 from Models.sb3.softening import Softening
 
 
@@ -27,9 +28,9 @@ class Convert:
     output: Path
     """Folder of the bundle; it must not hold one already."""
     env_kwargs: tuple[str, ...] = ()
-    """Arguments of an own environment, NAME=VALUE, as for Distillation/Custom.py."""
+    """Arguments of an own environment, NAME=VALUE, as for its students."""
     wrapper: str = ""
-    """package:Class of wrappers of an own environment, as for Distillation/Custom.py."""
+    """package:Class of wrappers of an own environment, as for its students."""
     vecnormalize: Path | None = None
     """File of VecNormalize.save, if the agent was trained on normalised observations."""
     trust: tuple[str, ...] = ()
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> None:
     with exit_with_message(), fields_as_flags(names):
         command = tyro.cli(
             Command,  # pyright: ignore[reportArgumentType]
-            prog="python -m Models.teacher",
+            prog=as_typed("python -m Models.teacher"),
             description="Convert an SB3 agent to a teacher's bundle, or inspect a bundle.",
             args=arguments,
             use_underscores=True,

@@ -16,6 +16,7 @@ import tyro
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError
 from Common.lazy import import_name
+from Common.program import as_typed
 from Train_Teacher import command as teacher
 from Train_Teacher.command import main_suite
 from Train_Teacher.study.config import StudentsFlags, StudyFlags
@@ -71,7 +72,7 @@ def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
         return None, list(arguments)
     if known.domain is None:
         if {"-h", "--help"} & set(rest):
-            print(_HELP)
+            print(as_typed(_HELP))
             sys.exit(0)
         raise UserError(f"{_SCRIPT} needs --domain source, --domain target or --study.")
     if known.domain not in ("source", "target"):
@@ -83,4 +84,4 @@ def choose_domain(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
 
 def _flags(flags_type: type[FlagsT], arguments: list[str], word: str) -> FlagsT:
     rest = [argument for argument in arguments if argument != word]
-    return tyro.cli(flags_type, args=rest, prog=f"{_SCRIPT} {word}", use_underscores=True)
+    return tyro.cli(flags_type, args=rest, prog=as_typed(f"{_SCRIPT} {word}"), use_underscores=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from Common import program
+from Common.commands.toolkit import main
 from Common.places import ROOT
+from Common.program import COMMANDS
 from tests.docs.test_light_commands import answers, commands_of
 from tests.support.refusal import refusal
-from vision_distillation.command import COMMANDS, main
 
 
 def test_every_command_of_the_toolkit_has_a_name() -> None:
@@ -23,7 +25,7 @@ def test_every_command_of_the_toolkit_has_a_name() -> None:
 
 
 def test_help_and_typos_import_nothing_heavy() -> None:
-    module = "vision_distillation.command"
+    module = "Common.commands.toolkit"
     shown, helped, typo = answers(
         [module, "--help"], [module, "pusher", "--PPD", "--help"], [module, "pushr"]
     )
@@ -35,7 +37,10 @@ def test_help_and_typos_import_nothing_heavy() -> None:
     assert "Did you mean" in typo.text
 
 
-def test_a_typo_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_typo_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "_by_console", False)  # `main` sets it for its process
     assert "no command 'evalute'. Did you mean evaluate" in refusal(
         capsys, lambda: main(["evalute"])
     )
@@ -75,13 +80,21 @@ def test_the_wheel_works_from_any_folder(installed: Path, tmp_path: Path) -> Non
     assert where.startswith(str(installed.parent))
     flags = "--total_timesteps 16 --num_envs 2 --num_steps 4 --batch_size 4 --eval_episodes 1"
     quick = f"{flags} --final_episodes 1 --threads 1 --frame_size 16x16 --wandb disabled --no_video"
-    program = installed / "vision-distillation"
-    assert "evaluate" in run([program, "--help"], tmp_path)
-    run([program, "pusher", "--PPD", "--mode", "ImpaalaSmall", *quick.split()], tmp_path)
+    console = installed / "vision-distillation"
+    assert "evaluate" in run([console, "--help"], tmp_path)
+    trained = run([console, "pusher", "--PPD", "--mode", "ImpaalaSmall", *quick.split()], tmp_path)
+    (following,) = (line for line in trained.splitlines() if "--init_from" in line)
+    assert f"{console} pusher --PPD --init_from Results/Pusher/PPD/" in following
+    assert "Distillation/" not in trained
+    assert "python -m" not in trained
     (student,) = tmp_path.glob("Results/Pusher/PPD/*/student/student.safetensors")
     assert student.is_file()
     given = ["--episodes", "1", "--threads", "1"]
-    assert "teacher" in run([program, "evaluate", student.parents[1], *given], tmp_path)
+    assert "teacher" in run([console, "evaluate", student.parents[1], *given], tmp_path)
     site = Path(where.strip()).parent
     assert (site / "vision_distillation" / "py.typed").is_file()
+    python = [installed / "python", "-c"]
+    own = "from vision_distillation import Student; Student.load('nothing')"
+    unknown = subprocess.run([*python, own], capture_output=True, text=True, check=False)
+    assert "`vision-distillation pusher --PPD --output DIR`" in unknown.stderr
     assert not [path for path in (site / "Results").rglob("*") if path.suffix == ".jsonl"]

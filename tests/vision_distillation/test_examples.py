@@ -11,15 +11,22 @@ import pytest
 
 from Common.places import ROOT
 
+_SHORT = (
+    "num_envs=2, num_steps=4, batch_size=4, eval_episodes=1, final_episodes=1, threads=1, "
+    "frame_size='16x16', video=False, wandb='disabled'"
+)
+_GRID = (  # of values that both methods take
+    "'seeds=0', 'total_timesteps=16', 'num_envs=2', 'num_steps=4', 'eval_episodes=1', "
+    "'final_episodes=1', 'frame_size=16x16', 'video=false', 'wandb=disabled'"
+)
 # A short call of `main`, and what the program prints.
 EXAMPLES = {
-    "own_sb3_agent": (
-        "main(1, 16, num_envs=2, num_steps=4, batch_size=4, eval_episodes=1, final_episodes=1, "
-        "threads=1, frame_size='16x16', video=False, wandb='disabled')",
-        "my_reacher",
-    ),
+    "own_arm": (f"main(1, total_timesteps=16, {_SHORT})", "my_arm"),
+    "own_sb3_agent": (f"main(1, 16, {_SHORT})", "my_reacher"),
     "clone_arrays": ("main(3)", "mean error"),
     "deploy_onnx": ("main(3)", "return -"),
+    "grid": (f"main({_GRID})", "| PPD |"),
+    "gpu_run": (f"main('cpu', total_timesteps=16, {_SHORT})", "cpu: return -"),
 }
 
 
@@ -36,15 +43,30 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
     if "onnx" in name:
         pytest.importorskip("onnxruntime")
     call, printed = EXAMPLES[name]
+    assert printed in run(name, call, tmp_path)
+
+
+def run(name: str, call: str, folder: Path) -> str:
+    """What an example prints, outside of the repository."""
     paths = os.pathsep.join(map(str, (ROOT, ROOT / "examples")))
-    (tmp_path / "Results").symlink_to(ROOT / "Results")
     done = subprocess.run(
         [sys.executable, "-c", f"import {name}\n{name}.{call}"],
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert printed in done.stdout
+    return done.stdout
+
+
+@pytest.mark.cuda
+def test_the_gpu_run_runs_on_a_gpu(tmp_path: Path) -> None:
+    """The same program as on a CPU; `cuda` is its default."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    said = run("gpu_run", f"main(total_timesteps=16, {_SHORT})", tmp_path)
+    assert "cuda: return -" in said

@@ -1,18 +1,20 @@
-"""`vision-distillation COMMAND ...`: every command of the toolkit by one name."""
+"""Every command of the toolkit, and the words by which this installation starts it.
+
+Code and messages name commands as in a checkout: `python Distillation/Pusher.py --PPD` or
+`python -m Evaluation.evaluate RUN`. `as_typed` turns that into what the user has to type, which is
+`vision-distillation pusher --PPD` for an installed package, or after a start by that command.
+`UserError` does so for its message.
+"""
 
 from __future__ import annotations
 
-import runpy
-import sys
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from Common.commands.exits import exit_with_message
-from Common.commands.wording import aligned
-from Common.errors import UserError
-from Common.names import nearest
+from Common.places import IN_CHECKOUT
 
-NAME = "vision-distillation"
+NAME = "vision-distillation"  # of the package, and of its console command
 
 
 @dataclass(frozen=True)
@@ -57,31 +59,76 @@ COMMANDS = {
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),
     "blind": Command("Evaluation.blind", "measure a blind student, the zero of skill"),
     "side-by-side": Command("Evaluation.side_by_side", "film several students together"),
+    "pack": Command("Evaluation.pack", "keep the record of runs, without weights"),
     "push": Command("Sharing.push", "push a student, teacher or dataset to the Hugging Face Hub"),
     "pull": Command("Sharing.pull", "pull one from the Hugging Face Hub, and verify it"),
+    "pack": Command("Evaluation.pack", "keep runs as evidence, without their weights"),
+    "evidence": Command("Evaluation.evidence", "list and check what the published numbers rest on"),
 }
 
+_NAMES = {(command.module, *command.arguments): name for name, command in COMMANDS.items()}
+_SHARED = {command.module for command in COMMANDS.values() if command.arguments}
+_SCRIPT = re.compile(r"(?:\bpython )?(?<![\w/.-])(Distillation|Train_Teacher)/(\w+)\.py\b")
+_MODULE = re.compile(r"\bpython -m ([A-Z]\w+\.\w+)(?: ([a-z]+)\b)?")
+_EXTRA = re.compile(r"(pip install (?:--force-reinstall )?)(?:-e )?'\.(\[\w+\])'")
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the named command. An unknown one exits with code 2 and one message on stderr."""
-    name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print(f"{NAME} COMMAND [flags]\n\n{_listed()}\n\nThe flags: {NAME} COMMAND --help")
-        return
-    with exit_with_message():
-        if name not in COMMANDS:
-            raise UserError(
-                f"There is no command {name!r}. Did you mean {nearest(name, COMMANDS)}?"
-            )
-    command = COMMANDS[name]
-    # Some commands read `sys.argv`. The first word is replaced by the path of the module.
-    sys.argv[1:] = [*command.arguments, *rest]
-    runpy.run_module(command.module, run_name="__main__", alter_sys=True)
+_by_console = not IN_CHECKOUT
 
 
-def _listed() -> str:
-    return aligned({f"  {name}": command.summary for name, command in COMMANDS.items()})
+def use_console_names() -> None:
+    """Name commands as the console command does from now on, in a checkout as well."""
+    global _by_console
+    _by_console = True
 
 
-if __name__ == "__main__":
-    main()
+def by_console() -> bool:
+    """Return whether commands are typed as `vision-distillation NAME`."""
+    return _by_console
+
+
+def as_typed(text: str) -> str:
+    """Return a text in which every command of the toolkit is written as the user types it.
+
+    In a checkout, that is the text itself. Otherwise scripts and modules become names of the
+    console command, and extras those of the package.
+    """
+    if not _by_console:
+        return text
+    text = _SCRIPT.sub(lambda match: _named(match, f"{match[1]}.{match[2]}"), text)
+    text = _MODULE.sub(_module_named, text)
+    return _EXTRA.sub(rf"\1'{NAME}\2'", text)
+
+
+def console_name(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the name of a command for the console command, and the arguments after it.
+
+    Args:
+        words: those after `python`: `-m` and a module, or a script relative to the checkout; then
+            the arguments.
+
+    Raises:
+        KeyError: it is no command of the toolkit.
+    """
+    is_module = words[0] == "-m"
+    place, *rest = words[1:] if is_module else words
+    module = place if is_module else place.removesuffix(".py").replace("/", ".")
+    n_own = 1 if module in _SHARED else 0
+    return _NAMES[module, *rest[:n_own]], rest[n_own:]
+
+
+def _named(match: re.Match[str], module: str) -> str:
+    name = _NAMES.get((module,))
+    return match[0] if name is None else f"{NAME} {name}"
+
+
+def _module_named(match: re.Match[str]) -> str:
+    module, word = match[1], match[2]
+    if (module, word) in _NAMES:
+        return f"{NAME} {_NAMES[module, word]}"
+    if module in _SHARED:  # its commands follow as words of their own
+        typed = NAME
+    elif (module,) in _NAMES:
+        typed = f"{NAME} {_NAMES[module,]}"
+    else:
+        return match[0]
+    return typed if word is None else f"{typed} {word}"
