@@ -8,6 +8,7 @@ PYTHON ?=
 VENV := .venv
 OLDEST := .venv-oldest
 PEERS := .venv-peers
+ENVS := .venv-envs
 RUN := $(VENV)/bin/python
 
 # torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
@@ -22,8 +23,11 @@ INSTALL = $(RUN) $(PIP)
 OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
 	tests/distillation/runs/test_run.py tests/distillation/runs/test_run_cloning.py
 
+# Packages of environments that people bring, in groups that one virtual environment can hold.
+ENV_GROUPS := $(patsubst install/environments/%.txt,%,$(wildcard install/environments/*.txt))
+
 .DEFAULT_GOAL := help
-.PHONY: help pusher demo test test-slow test-oldest soak check format bench bench-skill
+.PHONY: help pusher demo test test-slow test-oldest test-envs soak check format bench bench-skill
 .PHONY: bench-peers results gpu-check clean
 
 help: ## this list
@@ -43,6 +47,13 @@ test-slow: $(VENV)/.dev $(VENV)/.gl ## the tests that take longer
 
 test-oldest: $(OLDEST)/.installed ## the quick tests that need it, with the oldest packages allowed
 	$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS) $(ARGS)
+
+test-envs: $(VENV)/.gl $(ENV_GROUPS:%=$(ENVS)/%/.installed) ## try the environments of docs/environments.md
+	@failed=; for group in none $(ENV_GROUPS); do \
+		python=$(ENVS)/$$group/bin/python; [ $$group != none ] || python=$(RUN); \
+		$$python -m benchmarks.environments --packages $$group --record $(ARGS) || failed=yes; \
+	done; [ -z "$$failed" ]
+	$(RUN) -m benchmarks.environments --table
 
 soak: $(VENV)/.dev $(VENV)/.gl ## the long tests of faults: kills, leaks, full disks
 	$(RUN) -m pytest -m soak $(ARGS)
@@ -74,7 +85,7 @@ gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Re
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## remove environments and caches; results stay
-	rm -rf $(VENV) $(OLDEST) $(PEERS) build .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEERS) $(ENVS) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.
@@ -102,13 +113,24 @@ $(VENV)/.gl: $(VENV)/.installed install/gl.sh
 	@install/gl.sh $(RUN)
 	@touch $@
 
-# The peers' packages lie over those of .venv, so that all run with the same torch and SB3.
+# Packages of others lie over those of .venv, so that all run with the same torch and SB3.
+OVER_VENV = base=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	own=$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
+
 $(PEERS)/.installed: $(VENV)/.installed benchmarks/peers/requirements.txt benchmarks/peers/no_deps.txt
 	$(RUN) -m venv --clear $(PEERS)
-	@base=$$($(RUN) -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-		own=$$($(PEERS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-		echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
+	@$(call OVER_VENV,$(PEERS))
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check -r benchmarks/peers/requirements.txt
 	$(PEERS)/bin/python -m pip install --disable-pip-version-check --no-deps \
 		-r benchmarks/peers/no_deps.txt
+	@touch $@
+
+# A group's packages whose own requirements do not fit are in a second file.
+$(ENVS)/%/.installed: install/environments/%.txt $(VENV)/.installed
+	$(RUN) -m venv --clear $(ENVS)/$*
+	@$(call OVER_VENV,$(ENVS)/$*)
+	$(ENVS)/$*/bin/python $(PIP) -r $<
+	if [ -e install/environments/$*.no-deps ]; then \
+		$(ENVS)/$*/bin/python $(PIP) --no-deps -r install/environments/$*.no-deps; fi
 	@touch $@

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Common.program import as_typed
 from Distillation.command import main
 from Distillation.flags.help import asks_help
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse_for_preview
 from Distillation.flags.tokens import typed
-from Enviroment.env_settings import FRAMES, add_env_arguments, parse_env_kwargs, parse_wrappers
+from Enviroment.env_settings import FRAMES
+from Enviroment.suites.own import make_own_task, own_parser, parse_own
 from Enviroment.task import Task
 
-_DESCRIPTION = """\
-Distil a teacher of your own Gymnasium environment, without editing this package. All flags of the
-other scripts work as well; --help lists them if --env_id is given."""
+_DESCRIPTION = "Distil a teacher of your own Gymnasium environment, without editing this package."
 
 _CAMERA = """\
 cameras of the frames, one or several, separated by commas: the name of a camera of the model, fixed
@@ -55,30 +52,11 @@ def read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     Raises:
         UserError: there is no such environment, or a flag has an invalid value.
     """
-    parser = _parser()
-    try:
-        own, rest = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from None
-    wants_help = asks_help(rest)
-    if wants_help:
-        parser.print_help()
-    if own.env_id is None:
-        if wants_help:
-            return None, rest
-        raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
-    # Find modules in the working directory; last, so that they do not shadow others.
-    sys.path.append(os.getcwd())
-    # After parsing, because it imports Gymnasium.
-    from Enviroment.custom import custom_task
-
-    task = custom_task(
-        *(own.env_id, own.camera, own.proprio),
-        frames=own.frames,
-        env_kwargs=parse_env_kwargs(own.env_kwargs),
-        max_episode_steps=own.max_episode_steps,
-        wrappers=parse_wrappers(own.wrapper),
-    )
+    wants_help = asks_help(arguments)
+    own, rest = parse_own(_parser(), arguments, wants_help=wants_help)
+    if own is None:
+        return None, rest
+    task = make_own_task(own, proprio=own.proprio, frames=own.frames)
     if own.look is not None and not wants_help:
         _look(task, own.look, rest)
         return None, rest
@@ -107,18 +85,7 @@ def own_flags() -> tuple[str, ...]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("Distillation/Custom.py"),
-        description=_DESCRIPTION,
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument(
-        "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
-    )
-    add_env_arguments(parser)
-    parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
+    parser = own_parser("Distillation/Custom.py", _DESCRIPTION, camera=_CAMERA)
     parser.add_argument("--frames", metavar="SOURCE", help=_FRAMES)
     parser.add_argument("--proprio", metavar="PARTS", default="", help=_PROPRIO)
     parser.add_argument(

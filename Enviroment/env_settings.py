@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from Common.errors import UserError
 from Common.files.yaml_file import parse_yaml
-from Enviroment.task import Frames
+from Enviroment.task import Frames, Task
 
 FRAMES = (*get_args(Frames), "none")  # sources of frames that a user may choose
 
@@ -68,9 +68,34 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     return values
 
 
+def env_settings_words(task: Task) -> list[str]:
+    """Return the flags of a task's arguments, time limit and wrappers, as words of a command."""
+    words = [f"{name}={_written(value)}" for name, value in task.env_kwargs.items()]
+    words = ["--env_kwargs", *words] if words else []
+    if task.max_episode_steps is not None:
+        words += ["--max_episode_steps", str(task.max_episode_steps)]
+    return [*words, *wrapper_words(task)]
+
+
+def wrapper_words(task: Task) -> list[str]:
+    """Return the flag of a task's wrappers, which tools need too; nothing if it has none."""
+    return ["--wrapper", ",".join(task.wrappers)] if task.wrappers else []
+
+
+def _written(value: Any) -> str:
+    """Return the text that `parse_env_kwargs` reads as this value."""
+    if isinstance(value, str) and value == value.strip():
+        with contextlib.suppress(ValueError):
+            if not value.startswith(("{", "[")) and _scalar(value) == value:
+                return value
+    return json.dumps(value)
+
+
 def _scalar(text: str) -> Any:
     """Return the value of a YAML scalar. 1e-3 is a number too, which YAML 1.1 reads as text."""
     value = parse_yaml(text)
+    if text.lstrip().startswith(("'", '"')):
+        return value
     if isinstance(value, dict | list):
         return text  # such as a:b or - a
     with contextlib.suppress(ValueError):

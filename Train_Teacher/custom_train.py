@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Common.program import as_typed
-from Enviroment.env_settings import add_env_arguments, parse_env_kwargs, parse_wrappers
+from Enviroment.suites.own import make_own_task, own_parser, parse_own
 from Enviroment.task import Task
 from Train_Teacher.command import main
 
-_DESCRIPTION = """\
-Train a teacher of your own Gymnasium environment, with SAC, TQC or PPO, without editing this
-package. All flags of the other scripts work as well; --help lists them if --env_id is given."""
+_DESCRIPTION = (
+    "Train a teacher of your own Gymnasium environment, with SAC, TQC or PPO, without editing this "
+    "package."
+)
 
 _CAMERA = """\
 camera of the video at the end, as in Distillation/Custom.py. Without it, a video is recorded if the
@@ -45,29 +44,10 @@ def _read_task(arguments: Sequence[str]) -> tuple[Task | None, list[str]]:
     Raises:
         UserError: there is no such environment, or the algorithm does not support its actions.
     """
-    parser = _parser()
-    try:
-        own, rest = parser.parse_known_args(arguments)
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from None
-    asks_help = bool({"-h", "--help"} & set(rest))
-    if asks_help:
-        parser.print_help()
-    if own.env_id is None:
-        if asks_help:
-            return None, rest
-        raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
-    # Find modules in the working directory; last, so that they do not shadow others.
-    sys.path.append(os.getcwd())
-    # After parsing, because it imports Gymnasium.
-    from Enviroment.custom import custom_task
-
-    task = custom_task(
-        *(own.env_id, own.camera),
-        env_kwargs=parse_env_kwargs(own.env_kwargs),
-        max_episode_steps=own.max_episode_steps,
-        wrappers=parse_wrappers(own.wrapper),
-    )
+    own, rest = parse_own(_parser(), arguments)
+    if own is None:
+        return None, rest
+    task = make_own_task(own)
     if not task.has_state:
         raise UserError(
             f"{task.source} observes pictures, on which this script trains no teachers. Train one "
@@ -99,18 +79,7 @@ def _algo(task: Task, given: str | None) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=as_typed("Train_Teacher/Custom.py"),
-        description=as_typed(_DESCRIPTION),
-        add_help=False,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
-    parser.add_argument(
-        "--env_id", metavar="ID", help="Gymnasium id; package:Id-v0 imports package first"
-    )
-    add_env_arguments(parser)
-    parser.add_argument("--camera", metavar="TEXT", help=_CAMERA)
+    parser = own_parser("Train_Teacher/Custom.py", _DESCRIPTION, camera=_CAMERA)
     parser.add_argument(
         "--algo", metavar="ALGO", help="default: sac; ppo if the actions are not continuous"
     )

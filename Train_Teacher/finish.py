@@ -48,6 +48,7 @@ from Evaluation.video import record_video
 from Models.teacher.policy import Teacher, save_teacher
 from Train_Teacher.agent import make_teacher_env
 from Train_Teacher.checkpoint import Best
+from Train_Teacher.messages import blind_advice
 from Train_Teacher.settings.config import TeacherRun
 
 _ENVS = 10
@@ -105,17 +106,7 @@ def finish(
     _print_summary(task, best.steps, results)
     print(f"Teacher: {folder / 'teacher'}" + (f"\nCurves:  {curves}" if curves else ""))
     if task.custom:
-        print(_blind_advice(task, folder / "teacher"))
-
-
-def _blind_advice(task: Task, teacher: Path) -> str:
-    """Return the commands that measure the zero of skill in a user's own task."""
-    student = f"python Distillation/{task.script} --camera CAMERA --teacher {teacher} --PPD --blind"
-    blind = f"python -m Evaluation.blind RUN --teacher {teacher} --env_id {task.env_id}"
-    return as_typed(
-        "Skill also needs the return of a blind student, which is trained once per task:\n"
-        f"  {student}\n  {blind}"
-    )
+        print(as_typed(blind_advice(task, folder / "teacher", command)))
 
 
 def _measure(task: Task, run: TeacherRun, teacher: Teacher) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from Common.commands.wording import aligned, shown_path, typed_command
 from Common.names import counted
 from Common.runs.run_folder import TEACHER
 from Common.runs.tracking import RunTracker
+from Enviroment.env_settings import env_settings_words, wrapper_words
 from Enviroment.tasks import Task
 from Train_Teacher.settings.config import TeacherRun
 
@@ -51,12 +53,45 @@ def next_commands(task: Task, run: TeacherRun, folder: Path, command: Sequence[s
     """
     bundle = shown_path(folder / TEACHER)
     longer = str(_LONGER * run.settings.total_timesteps)
-    script = f"Distillation/{task.script}".split()
+    distil = _distillation(task, command, bundle)
     return [
         typed_command(("python", "-m", "Models.teacher", "inspect", bundle)),
-        typed_command(("python", *script, "--PPD", "--mode", _STUDENT, "--teacher", bundle)),
+        typed_command((*distil, "--PPD", "--mode", _STUDENT)),
         typed_command((*_without_ending(command), "--resume", "--total_timesteps", longer)),
     ]
+
+
+def blind_advice(task: Task, teacher: Path, command: Sequence[str]) -> str:
+    """Return the commands that measure the zero of skill in a user's own task.
+
+    Args:
+        teacher: its bundle.
+        command: the command of the run.
+    """
+    bundle = shown_path(teacher)
+    student = (*_distillation(task, command, bundle), "--PPD", "--mode", _STUDENT, "--blind")
+    environment = ("--env_id", task.env_id, *wrapper_words(task))
+    measure = ("python", "-m", "Evaluation.blind", "RUN", "--teacher", bundle, *environment)
+    return (
+        "Skill also needs the return of a blind student, which is trained once per task:\n"
+        f"  {typed_command(student)}\n  {typed_command(measure)}"
+    )
+
+
+def _distillation(task: Task, command: Sequence[str], bundle: str) -> tuple[str, ...]:
+    """Return the command that distils a teacher, without its method."""
+    script = f"Distillation/{task.script}".split()
+    own = [*env_settings_words(task), *_camera_words(task, command)] if task.custom else []
+    return ("python", *script, *own, "--teacher", bundle)
+
+
+def _camera_words(task: Task, command: Sequence[str]) -> list[str]:
+    """Return the flag of the camera as it was typed; a placeholder if one is needed."""
+    if task.has_frames and not task.cameras:  # its own pictures
+        return []
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--camera", default="CAMERA")
+    return ["--camera", parser.parse_known_args(list(command))[0].camera]
 
 
 def _without_ending(command: Sequence[str]) -> list[str]:

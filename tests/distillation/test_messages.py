@@ -122,6 +122,28 @@ def test_the_next_commands_of_a_task_of_ones_own_define_it(
     assert complaint(as_documented(training)) == ""
 
 
+def test_several_arguments_of_an_own_environment_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However they are given: after one flag, after several, or with `=`."""
+    monkeypatch.chdir(ROOT)
+    wrapper = "gymnasium.wrappers:FlattenObservation"
+    task = custom_task("Walker2d-v5", "torso", wrappers=[wrapper], max_episode_steps=9)
+    flags = parse(task, ["--PPD", "--mode", "ImpaalaSmall", "--teacher", "T"])
+    own = ["--env_id", "Walker2d-v5", "--env_kwargs", "frame_skip=2", "reset_noise_scale=0.1"]
+    own += ["--camera", "torso", "--env_kwargs=healthy_z_range=[0.5, 2]", "--wrapper", wrapper]
+    typed = ["python", "Distillation/Custom.py", *own, "--max_episode_steps", "9", "--PPD"]
+    evaluate, _, training = next_commands(task, flags, ROOT / "A", typed)
+    assert shlex.split(evaluate)[-2:] == ["--wrapper", wrapper]
+    kept = ["frame_skip=2", "reset_noise_scale=0.1", "healthy_z_range=[0.5, 2]"]
+    words = shlex.split(training)
+    at = words.index("--env_kwargs")
+    assert words[at : at + 4] == ["--env_kwargs", *kept]
+    assert words.count("--env_kwargs") == 1
+    assert words[words.index("--max_episode_steps") + 1] == "9"
+    assert complaint(as_documented(training)) == ""
+
+
 def test_of_a_suite_they_name_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     flags = parse(TASKS["Swimmer"], ["--PPD", "--size", "smaller"])

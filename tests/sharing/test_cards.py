@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import vision_distillation
+from Common.commands.toolkit import main
 from Common.errors import UserError
 from Common.places import SHIPPED
+from Common.program import COMMANDS
 from tests.support.refusal import refusal
 from tests.support.tiny_dataset import collect_tiny, content
 from vision_distillation import push
-from vision_distillation.command import COMMANDS, main
 
 pytest.importorskip("huggingface_hub", reason="the Hub is optional")
 STUDENT = SHIPPED / "Pusher" / "students" / "ppd_small"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Common.commands.toolkit import main
 from Common.errors import UserError
 from Common.places import SHIPPED
 from Enviroment.dataset.reader import TeacherDataset
@@ -18,7 +19,6 @@ from tests.support.stand_in_hub import TOKEN, StandIn
 from tests.support.tiny_dataset import TASK, collect_tiny, content
 from tests.support.tiny_teacher import tiny_teacher
 from vision_distillation import Student, pull, push
-from vision_distillation.command import main
 
 STUDENT = SHIPPED / "Pusher" / "students" / "ppd_small"
 

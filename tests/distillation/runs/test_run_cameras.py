@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from Algorithm.on_policy.loop import OnPolicyStudent
 from Distillation.command import main
 from Enviroment.cameras import CameraSet, DepthRange, ModelCamera
 from Enviroment.dataset.reader import TeacherDataset
@@ -20,7 +24,7 @@ from Models.networks.per_camera import PerCamera
 from Models.student.deployed import Deployed
 from tests.support.arm_env import ACTIONS, STATE, arm_task
 from tests.support.refusal import refusal
-from tests.support.short_run import SHORT, failure, write_teacher
+from tests.support.short_run import SHORT, failure, outcome, write_teacher
 
 FRAMES = (
     *("--camera", "top,wrist", "--rgb", "--depth", "--depth_range", "0.1:2.5"),
@@ -87,6 +91,29 @@ def test_datasets_and_cloning_with_two_cameras_colour_and_depth(tmp_path: Path) 
     )
     assert open_subject(folder).task.camera_set == WANTED
     assert read_bundle(folder / "student", "student")[1]["config"].get("camera_channels") is None
+
+
+def test_a_stopped_run_with_several_cameras_goes_on_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in its second rollout, with frames of the first in the stacks of both cameras."""
+    flags = ("--PPD", "--mode", "ImpaalaSmall", *SHORT, *FRAMES, "--camera_encoders", "separate")
+    whole = outcome(run_arm(tmp_path, *flags))
+    (tmp_path / "run").rename(tmp_path / "whole")
+    train, calls = OnPolicyStudent.train, itertools.count(1)
+
+    def train_and_stop(model: OnPolicyStudent) -> None:
+        if next(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        train(model)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OnPolicyStudent, "train", train_and_stop)
+        with pytest.raises(SystemExit) as exit_:
+            run_arm(tmp_path, *flags)
+    assert exit_.value.code == 143
+    assert not (tmp_path / "run" / "evaluation.json").exists()
+    assert outcome(run_arm(tmp_path, *flags, "--resume")) == whole
 
 
 @pytest.mark.parametrize(

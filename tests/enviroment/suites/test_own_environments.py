@@ -240,10 +240,11 @@ def test_arguments_are_typed_as_yaml_and_json() -> None:
         "h=[]",
         "i=nan",
         "j=",
+        "k='1e3'",
     ]
     values = parse_env_kwargs(pairs)
     wanted = {"a": 1, "b": 1e-3, "c": False, "d": None, "e": "left", "f": {"g": [1, 2.5]}, "h": []}
-    assert values == {**wanted, "i": "nan", "j": None}
+    assert values == {**wanted, "i": "nan", "j": None, "k": "1e3"}
     assert type(values["a"]) is int
     assert parse_wrappers("a.b:C, d:E") == ("a.b:C", "d:E")
 

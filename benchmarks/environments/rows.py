@@ -1,0 +1,160 @@
+"""Environments that people bring: how each is seen and taught, declared once.
+
+`make test-envs` tries each row, and the tables of docs/environments.md are made of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Packages = Literal["mujoco3", "robosuite", "bullet", "pusht", "minigrid", "box2d", "none"]
+Teacher = Literal["sac", "ppo", "pictures"]  # pictures: an agent of SB3 that observes pictures
+
+
+@dataclass(frozen=True)
+class Row:
+    """An environment with the flags that show it to a student and train its teacher."""
+
+    name: str
+    packages: Packages  # install/environments/<packages>.txt; none: those of the toolkit
+    env_id: str
+    teacher: Teacher
+    sees: str  # what the frames are, for the table
+    settings: tuple[str, ...] = ()  # arguments, wrappers, time limit
+    frames: tuple[str, ...] = ()  # flags of the student's observations
+    note: str = ""  # one sentence: what to know, or why no student was trained
+    learned: str = ""  # its section in Results/Environments/README.md
+
+    def __post_init__(self) -> None:
+        if bool(self.note) == bool(self.learned):
+            raise ValueError(f"{self.name} needs either a note or a result.")
+
+    @property
+    def environment(self) -> tuple[str, ...]:
+        """Flags that define the environment, of both scripts."""
+        return ("--env_id", self.env_id, *self.settings)
+
+
+_ROBOTICS = "gymnasium_robotics:"
+_GRID = "minigrid.wrappers:FullyObsWrapper,minigrid.wrappers:ImgObsWrapper"
+
+ROWS = (
+    Row(
+        *("InvertedPendulum", "none", "InvertedPendulum-v5", "ppo"),
+        "a camera that follows the cart; its position and velocity",
+        frames=(
+            *("--camera", "track=cart,z=0.25,distance=1.2,azimuth=90,elevation=0"),
+            *("--proprio", "0,2", "--stack", "3", "--frame_interval", "1"),
+        ),
+        learned="InvertedPendulum",
+    ),
+    Row(
+        *("FetchReach", "mujoco3", _ROBOTICS + "FetchReach-v4", "sac"),
+        "two cameras in colour; the gripper",
+        settings=("--max_episode_steps", "25"),
+        frames=(
+            "--camera",
+            "external_camera_0,distance=0.8,x=1.34,y=0.75,z=0.53,azimuth=90,elevation=-15",
+            *("--rgb", "--stack", "1", "--proprio", "observation"),
+        ),
+        learned="FetchReach",
+    ),
+    Row(
+        *("FetchPush", "mujoco3", _ROBOTICS + "FetchPush-v4", "sac"),
+        "a camera of the model in colour; the gripper",
+        frames=(
+            *("--camera", "external_camera_0", "--rgb"),
+            *("--proprio", "6:9,15:17"),
+        ),
+        note="HER needs about a million env steps, hours on two cores.",
+    ),
+    Row(
+        *("AdroitHandDoor", "mujoco3", _ROBOTICS + "AdroitHandDoor-v1", "sac"),
+        "a free camera; the joints of the hand",
+        frames=(
+            *("--camera", "x=0,y=-0.2,z=0.25,distance=1,azimuth=90,elevation=-20"),
+            *("--proprio", "0:27"),
+        ),
+        note="Agents of its state need demonstrations or millions of env steps.",
+    ),
+    Row(
+        *("PointMaze", "mujoco3", _ROBOTICS + "PointMaze_UMaze-v3", "sac"),
+        "a free camera from above; the velocity",
+        frames=(
+            *("--camera", "x=0,y=0,z=0,distance=8,azimuth=90,elevation=-90"),
+            *("--proprio", "6:8"),
+        ),
+        note="Its reward is sparse, and its success is that of the last step.",
+    ),
+    Row(
+        *("dm_control reacher", "mujoco3", "shimmy:dm_control/reacher-easy-v0", "sac"),
+        "`env.render()`; the joints",
+        frames=("--proprio", "position,velocity"),
+        note="Its model is not Gymnasium's, so frames come from its own renderer.",
+    ),
+    Row(
+        *("dm_control cheetah", "mujoco3", "shimmy:dm_control/cheetah-run-v0", "sac"),
+        "`env.render()`; the angles of the joints",
+        frames=("--proprio", "2:8"),
+        note="Agents of its state need about a million env steps.",
+    ),
+    Row(
+        *("Meta-World reach", "mujoco3", "metaworld:Meta-World/MT1", "sac"),
+        "a camera of the model in colour; the hand and its gripper",
+        settings=("--env_kwargs", "env_name=reach-v3"),
+        frames=("--camera", "corner2", "--rgb", "--proprio", "0:4"),
+        note="Its own renderer draws 480x480 pictures upside down; a camera of the model is right.",
+    ),
+    Row(
+        *("Meta-World push", "mujoco3", "metaworld:Meta-World/MT1", "sac"),
+        "a camera of the model in colour; the hand and its gripper",
+        settings=("--env_kwargs", "env_name=push-v3"),
+        frames=("--camera", "corner2", "--rgb", "--proprio", "0:4"),
+        note="Agents of its state need about a million env steps.",
+    ),
+    Row(
+        *("robosuite Lift", "robosuite", "examples.robosuite_lift:Lift-v0", "sac"),
+        "a camera of the model in colour; the joints",
+        frames=("--frames", "env", "--rgb"),
+        note="It has no Gymnasium id of its own: "
+        "[examples/robosuite_lift.py](../examples/robosuite_lift.py) registers one.",
+    ),
+    Row(
+        *("panda-gym reach", "bullet", "panda_gym:PandaReach-v3", "sac"),
+        "`env.render()` in colour; the gripper",
+        settings=("--env_kwargs", "render_width=96", "render_height=96"),
+        frames=("--rgb", "--proprio", "observation"),
+        note="PyBullet draws a frame on the processor in a tenth of a second and more.",
+    ),
+    Row(
+        *("gym-pusht", "pusht", "gym_pusht:gym_pusht/PushT-v0", "ppo"),
+        "`env.render()` in colour; the position of the tip",
+        frames=("--rgb", "--proprio", "0:2"),
+        note="No agent of its state is known that reaches its success from rewards alone.",
+    ),
+    Row(
+        *("MiniGrid", "minigrid", "minigrid:MiniGrid-Empty-Random-6x6-v0", "ppo"),
+        "`env.render()` in colour",
+        settings=("--wrapper", _GRID, "--env_kwargs", "tile_size=8", "highlight=false"),
+        frames=("--rgb", "--stack", "1"),
+        learned="MiniGrid",
+    ),
+    Row(
+        *("CarRacing", "box2d", "CarRacing-v3", "pictures"),
+        "the observation in colour",
+        note="Agents of its pictures need about a million env steps of pictures.",
+    ),
+    Row(
+        *("LunarLander", "box2d", "LunarLander-v3", "ppo"),
+        "`env.render()` in colour",
+        frames=("--rgb", "--stack", "3"),
+        note="Its teacher needs about a million env steps.",
+    ),
+    Row(
+        *("CartPole", "box2d", "CartPole-v1", "ppo"),
+        "`env.render()`",
+        frames=("--stack", "3", "--frame_interval", "1"),
+        learned="CartPole",
+    ),
+)

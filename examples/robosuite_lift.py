@@ -1,0 +1,66 @@
+"""Register a task of robosuite with Gymnasium: `--env_id examples.robosuite_lift:Lift-v0`.
+
+robosuite has no ids of Gymnasium. Copy this file, and change the name of the task and of the robot.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import robosuite
+
+HORIZON = 200  # env steps of an episode
+
+
+class Lift(gym.Env):
+    """A Panda arm lifts a cube. The state is that of the cube, then of the robot."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 20}
+
+    def __init__(self, render_mode: str | None = None, camera: str = "frontview") -> None:
+        self.render_mode, self._camera = render_mode, camera
+        self._task = robosuite.make(
+            "Lift",
+            robots="Panda",
+            has_renderer=False,
+            has_offscreen_renderer=render_mode is not None,
+            use_camera_obs=False,
+            reward_shaping=True,
+            horizon=HORIZON,
+            ignore_done=True,  # the time limit is Gymnasium's
+        )
+        low, high = self._task.action_spec
+        self.action_space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32))
+        parts = {name: part.shape for name, part in self._groups().items()}
+        boxes = {name: gym.spaces.Box(-np.inf, np.inf, shape) for name, shape in parts.items()}
+        self.observation_space = gym.spaces.Dict(boxes)
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self._task.rng = self._task.placement_initializer.rng = self.np_random
+        self._task.reset()
+        return self._groups(), {}
+
+    def step(self, action: np.ndarray) -> tuple[Any, float, bool, bool, dict]:
+        _, reward, _, _ = self._task.step(action)
+        info = {"is_success": bool(self._task._check_success())}
+        return self._groups(), float(reward), False, False, info
+
+    def render(self) -> np.ndarray:
+        picture = self._task.sim.render(width=256, height=256, camera_name=self._camera)
+        return picture[::-1]  # MuJoCo's first row is the lowest
+
+    def close(self) -> None:
+        self._task.close()
+
+    def _groups(self) -> dict[str, np.ndarray]:
+        seen = self._task._get_observations(force_update=True)
+        names = {"cube": "object-state", "robot": "robot0_proprio-state"}
+        return {name: np.float32(seen[key]) for name, key in names.items()}
+
+
+if "Lift-v0" not in gym.registry:
+    gym.register("Lift-v0", Lift, max_episode_steps=HORIZON)
