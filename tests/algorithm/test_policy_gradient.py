@@ -23,7 +23,7 @@ from Algorithm.policy_gradient.methods import REINFORCE, ActorCritic
 from Common.errors import UserError
 from Models.sb3.zip_file import read_sb3_zip
 from Models.teacher.policy import Teacher
-from tests.support.fake_env import FakeVecEnv, length_of
+from tests.support.environments.fake_env import FakeVecEnv, length_of
 
 ALGORITHMS = (REINFORCE, ActorCritic)
 # Linear actor and critic, and a plain step against the gradient.

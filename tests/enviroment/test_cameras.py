@@ -27,7 +27,15 @@ from Enviroment.drawing.renderer import Renderer, find_body
 from Enviroment.make import make_env
 from Enviroment.observations import FrameStack, colour_channels, newest_pictures
 from Enviroment.tasks import TASKS
-from tests.support.arm_env import ACTIONS, SIZE, STEPS, Arm, arm_model, arm_task, gymnasium_view
+from tests.support.environments.arm_env import (
+    ACTIONS,
+    SIZE,
+    STEPS,
+    Arm,
+    arm_model,
+    arm_task,
+    gymnasium_view,
+)
 
 RANGE = DepthRange(0.5, 2.5)
 

@@ -23,7 +23,14 @@ from Enviroment.drawing.uploaded import Glance
 from Enviroment.make import make_env
 from Enviroment.simulation.making import make_simulation
 from Evaluation.video import video_fps
-from tests.support.picture_envs import CAMERA, KINDS, SIZE, bare_task, judged, picture_task
+from tests.support.environments.picture_envs import (
+    CAMERA,
+    KINDS,
+    SIZE,
+    bare_task,
+    judged,
+    picture_task,
+)
 
 CHANGING = [kind for kind in KINDS if kind not in ("crowd", "transparent", "still")]
 

@@ -29,8 +29,8 @@ from Enviroment.simulation.state import EnvState
 from Enviroment.task import Task
 from Enviroment.tasks import TASKS
 from tests.distillation.runs.test_resume import check_equal, learn_in_two_parts, small_ppd
-from tests.support import keeping_env
-from tests.support.keeping_env import START, Goal, Phase
+from tests.support.environments import keeping_env
+from tests.support.environments.keeping_env import START, Goal, Phase
 
 
 def task(name: str) -> Task:

@@ -11,9 +11,9 @@ from Enviroment.make import make_state_env
 from Enviroment.success import read_success
 from Evaluation.evaluate.episodes import Obs, run_episodes
 from Evaluation.evaluate.figures import evaluate_student, figures_table
-from tests.support.own_envs import PointGoal
+from tests.support.environments.own_envs import PointGoal
 
-_OWN = "tests.support.own_envs"
+_OWN = "tests.support.environments.own_envs"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from Evaluation.evaluate.episodes import (
     skill_interval,
 )
 from Evaluation.evaluate.figures import baselines_on, evaluate_student, figures_table
-from tests.support.fake_env import TASK, FakeVecEnv, length_of, return_of
+from tests.support.environments.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 
 def constant(value):

@@ -21,7 +21,7 @@ from Evaluation.evaluate.perturbations import (
     swap_environments,
     unperturbed,
 )
-from tests.support.fake_env import TASK, FakeVecEnv, length_of, return_of
+from tests.support.environments.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 # One gray frame a step; a stack is the last two, one step apart.
 SIZE = (16, 16)

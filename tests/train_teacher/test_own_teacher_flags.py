@@ -17,13 +17,13 @@ from Enviroment.custom import custom_task
 from Enviroment.env_settings import env_settings_words, parse_env_kwargs
 from Models.teacher.policy import Teacher
 from tests.docs.documented_flags import complaint
-from tests.support import own_envs
-from tests.support.own_envs import Line
+from tests.support.environments import own_envs
+from tests.support.environments.own_envs import Line
 from tests.support.refusal import refusal
 from Train_Teacher.custom_train import main_custom
 from Train_Teacher.messages import blind_advice
 
-HALF = "tests.support.own_envs:Half"
+HALF = "tests.support.environments.own_envs:Half"
 _ENV = (
     *("--env_id", "Line-v0", "--env_kwargs", "actions=box", "scale=3.0", "--wrapper", HALF),
     *("--max_episode_steps", "4", "--env_kwargs", "sizes=[1, 2]"),
@@ -107,7 +107,10 @@ def test_flags_of_a_task_are_read_as_its_settings() -> None:
         (("--env_kwargs", "scael=2"), ("--env_kwargs scael", "scale")),
         (("--env_kwargs", "scale"), ("--env_kwargs 'scale'", "NAME=VALUE")),
         (("--wrapper", "Half"), ("--wrapper 'Half'", "package:Class")),
-        (("--wrapper", "tests.support.own_envs:Hal"), ("--wrapper", "Did you mean Half")),
+        (
+            ("--wrapper", "tests.support.environments.own_envs:Hal"),
+            ("--wrapper", "Did you mean Half"),
+        ),
         (("--max_episode_steps", "0"), ("--max_episode_steps 0", "at least 1")),
         (("--max_episode_steps", "four"), ("--max_episode_steps", "four")),
         (("--env_kwargs", "observations=picture"), ("observes pictures", "Models.teacher convert")),

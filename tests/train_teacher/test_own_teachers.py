@@ -27,7 +27,7 @@ from Train_Teacher.custom_train import main_custom
 from Train_Teacher.settings.config import SACTeacherConfig, TQCTeacherConfig
 from Train_Teacher.settings.defaults import default_run
 
-GOAL, DOOR = (f"tests.support.own_envs:{name}-v0" for name in ("PointGoal", "Door"))
+GOAL, DOOR = (f"tests.support.environments.own_envs:{name}-v0" for name in ("PointGoal", "Door"))
 _QUICK = ("--eval_every", "60", "--eval_episodes", "2", "--baseline_episodes", "3")
 _SMALL = ("--num_envs", "2", "--net_arch", "8", "--wandb", "disabled", "--device", "cpu")
 _OFF_POLICY = ("--learning_starts", "20", "--batch_size", "8", "--gradient_steps", "1")
@@ -142,7 +142,7 @@ def test_the_teacher_teaches_and_its_success_is_shown(
 
 def test_the_script_lists_its_flags_and_finds_modules_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
-        "from tests.support import own_envs\nimport gymnasium as gym\n"
+        "from tests.support.environments import own_envs\nimport gymnasium as gym\n"
         "gym.register('Mine-v0', own_envs.Door, max_episode_steps=5)\n"
     )
     script = str(ROOT / "Train_Teacher" / "Custom.py")

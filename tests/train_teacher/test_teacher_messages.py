@@ -13,7 +13,7 @@ from Common.places import ROOT
 from Common.runs.files import read_metrics
 from Enviroment.tasks import TASKS
 from tests.docs.documented_flags import complaint
-from tests.support.fake_env import FakeVecEnv
+from tests.support.environments.fake_env import FakeVecEnv
 from Train_Teacher.callbacks import gradient_steps
 from Train_Teacher.command import main, parse
 from Train_Teacher.messages import next_commands

@@ -20,7 +20,7 @@ from Common.places import ROOT
 from Enviroment.custom import custom_task
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
-from tests.support import own_envs
+from tests.support.environments import own_envs
 from vision_distillation.gym_envs import VisionEnv
 
 REACHER = "vision_distillation/Reacher-v0"  # 50 env steps an episode

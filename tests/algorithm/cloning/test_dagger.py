@@ -29,7 +29,7 @@ from Models.distributions import DiagGaussian, SquashedGaussian
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
 from tests.support.cloning_data import MemoryData, Recorder
-from tests.support.fake_env import TASK, FakeVecEnv, length_of
+from tests.support.environments.fake_env import TASK, FakeVecEnv, length_of
 from tests.support.tiny_teacher import tiny_teacher
 
 N_ENVS = 2

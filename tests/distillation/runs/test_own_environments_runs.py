@@ -18,8 +18,8 @@ from Evaluation.evaluate.subject import open_subject
 from Evaluation.video import record_video
 from Models.teacher.__main__ import main
 from tests.enviroment.suites.test_custom import SHORT
-from tests.support import own_envs
-from tests.support.own_envs import HEIGHT, LENGTH, WIDTH
+from tests.support.environments import own_envs
+from tests.support.environments.own_envs import HEIGHT, LENGTH, WIDTH
 from tests.support.refusal import refusal
 
 
@@ -45,7 +45,7 @@ def test_a_student_of_rendered_frames_and_named_proprioception(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     env = convert("groups", "switches", "MultiInputPolicy")
-    more = ("--wrapper", "tests.support.own_envs:Half", "--max_episode_steps", "5")
+    more = ("--wrapper", "tests.support.environments.own_envs:Half", "--max_episode_steps", "5")
     method = ("--PPD", "--mode", "ImpaalaSmall", "--frame_size", "16x16", "--proprio", "joints")
     run = ("--teacher", "teacher", "--output", "run", *SHORT)
     main_custom([*env, *more, *method, *run])
@@ -54,7 +54,7 @@ def test_a_student_of_rendered_frames_and_named_proprioception(
     figures = json.loads(Path("run/evaluation.json").read_text())
     assert figures["length"] == 5.0
     subject = open_subject("run")  # from the folder alone: the wrapper's package is imported
-    assert subject.task.wrappers == ("tests.support.own_envs:Half",)
+    assert subject.task.wrappers == ("tests.support.environments.own_envs:Half",)
     assert list(subject.groups) == ["frame", "proprio"]
     subject.make_env(1).close()
     Path("run/checkpoints/finished").unlink()  # as if the report had been cut short
@@ -116,7 +116,7 @@ def test_the_look_of_rendered_frames(capsys: pytest.CaptureFixture[str]) -> None
     [
         (("--env_kwargs", "scael=2"), "does not know one of --env_kwargs scael"),
         (("--env_kwargs", "scale"), "--env_kwargs 'scale' is not NAME=VALUE"),
-        (("--wrapper", "tests.support.own_envs:Talk", "--PPD"), "are Text"),
+        (("--wrapper", "tests.support.environments.own_envs:Talk", "--PPD"), "are Text"),
         (("--wrapper", "Half"), "--wrapper 'Half' is not package:Class"),
         (("--max_episode_steps", "0"), "--max_episode_steps 0 must be at least 1"),
         (("--env_kwargs", "observations=groups", "--proprio", "joint"), "Did you mean joints"),

@@ -17,8 +17,8 @@ from Evaluation.saliency.__main__ import SaliencyFlags
 from Evaluation.saliency.show import show_saliency
 from tests.distillation.runs.test_own_environments_runs import convert
 from tests.enviroment.suites.test_custom import SHORT
-from tests.support import own_envs
-from tests.support.own_envs import LENGTH
+from tests.support.environments import own_envs
+from tests.support.environments.own_envs import LENGTH
 from tests.support.refusal import refusal
 
 

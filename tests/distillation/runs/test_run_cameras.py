@@ -22,7 +22,7 @@ from Evaluation.saliency.show import saliency
 from Models.bundle import read_bundle
 from Models.networks.per_camera import PerCamera
 from Models.student.deployed import Deployed
-from tests.support.arm_env import ACTIONS, STATE, arm_task
+from tests.support.environments.arm_env import ACTIONS, STATE, arm_task
 from tests.support.refusal import refusal
 from tests.support.short_run import SHORT, failure, outcome, write_teacher
 

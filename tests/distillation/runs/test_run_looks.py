@@ -24,7 +24,7 @@ from Evaluation.evaluate.subject import open_subject
 from Evaluation.look.__main__ import LookFlags
 from Evaluation.look.show import show_looks
 from Models.bundle import read_bundle
-from tests.support import own_envs
+from tests.support.environments import own_envs
 from tests.support.refusal import refusal
 from tests.support.short_for import short_for
 from tests.support.short_run import failure, outcome

@@ -37,7 +37,7 @@ from Enviroment.tasks import TASKS, Camera
 from Evaluation.evaluate.subject import open_subject
 from Models.teacher.adoption import adopt
 from Models.teacher.policy import save_teacher
-from tests.support.picture_envs import bare_task
+from tests.support.environments.picture_envs import bare_task
 from tests.support.tiny_teacher import tiny_teacher
 
 SCRIPT = Path(Distillation.__file__).parent / "Custom.py"

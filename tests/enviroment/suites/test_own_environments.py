@@ -24,10 +24,10 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.simulation.making import make_environment, make_simulation
 from Enviroment.state_layout import named_range, state_groups
 from Enviroment.tasks import TASKS, Task
-from tests.support import own_envs
-from tests.support.own_envs import HEIGHT, LENGTH, OBSERVATIONS, WIDTH, Line
+from tests.support.environments import own_envs
+from tests.support.environments.own_envs import HEIGHT, LENGTH, OBSERVATIONS, WIDTH, Line
 
-HALF = "tests.support.own_envs:Half"
+HALF = "tests.support.environments.own_envs:Half"
 
 
 @pytest.fixture(autouse=True)
@@ -288,9 +288,9 @@ def test_descriptions_of_earlier_versions_still_match() -> None:
         ({"max_episode_steps": 0}, "`max_episode_steps` 0 must be at least 1"),
         ({"wrappers": ["Half"]}, "not package:Class"),
         ({"wrappers": ["no_such:Half"]}, "No module named 'no_such'"),
-        ({"wrappers": ["tests.support.own_envs:Hal"]}, "Did you mean Half"),
+        ({"wrappers": ["tests.support.environments.own_envs:Hal"]}, "Did you mean Half"),
         ({"wrappers": ["os:getcwd"]}, "no subclass getcwd of gymnasium.Wrapper"),
-        ({"wrappers": ["tests.support.own_envs:Greedy"]}, "environment alone"),
+        ({"wrappers": ["tests.support.environments.own_envs:Greedy"]}, "environment alone"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -299,7 +299,7 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 
 def test_a_wrapper_that_changes_the_actions_is_named() -> None:
-    task = custom_task("Line-v0", wrappers=["tests.support.own_envs:Talk"])
+    task = custom_task("Line-v0", wrappers=["tests.support.environments.own_envs:Talk"])
     with pytest.raises(UserError, match=r"Line-v0 in tests\.support\.own_envs:Talk are Text"):
         make_state_env(task, 1, 0)
 

@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from Common.errors import UserError
 from Enviroment import seeds
 from Evaluation.evaluate.callbacks import EvaluationCallback, evaluation_line
-from tests.support.fake_env import TASK, FakeVecEnv, return_of
+from tests.support.environments.fake_env import TASK, FakeVecEnv, return_of
 
 OD = range(seeds.VALIDATION.start, seeds.VALIDATION.start + 3)
 ID = range(seeds.training(1).start, seeds.training(1).start + 3)

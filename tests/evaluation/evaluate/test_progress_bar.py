@@ -10,7 +10,7 @@ from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from Evaluation.evaluate.progress_bar import EvaluationTimes, ProgressBar
-from tests.support.fake_env import FakeVecEnv
+from tests.support.environments.fake_env import FakeVecEnv
 
 
 class Terminal(io.StringIO):

@@ -17,8 +17,8 @@ from Common.errors import UserError
 from Enviroment.custom import custom_task
 from Models.teacher.adoption import adopt
 from Models.teacher.policy import Teacher
-from tests.support import own_envs
-from tests.support.own_envs import OBSERVATIONS
+from tests.support.environments import own_envs
+from tests.support.environments.own_envs import OBSERVATIONS
 
 
 @pytest.fixture(autouse=True)
