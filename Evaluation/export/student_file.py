@@ -26,6 +26,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.export.formats import Format
 from Evaluation.tool import print_note
+from Models.networks.encoders import is_own
 from Models.student.bundle import WEIGHTS_FILE, save_student
 from Models.student.deployed import ACTION, Deployed, to_onnx, to_torchscript
 
@@ -185,7 +186,7 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     space.seed(0)
     drawn = [space.sample() for _ in range(_CHECKED)]
     groups = [np.stack([obs[name] for obs in drawn]) for name in student.config.groups]
-    actions = run(groups)
+    actions = _run_file(run, groups, student.config.mode, format_)
     own = _actions(Deployed(student), groups)
     same = Deployed.portable(student) if format_ == "onnx" else None
     reference = own if same is None else _actions(same, groups)
@@ -204,6 +205,21 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     what = "of the actions' range" if is_box else "of the actions differ"
     precision = student.precision if FRAME in subject.groups else "float32"
     return f"Deviation of float32 from the student's {precision}: at most {apart:.1g} {what}."
+
+
+def _run_file(run: Runner, groups: list[np.ndarray], mode: str, format_: Format) -> np.ndarray:
+    """Return the file's actions. Raise UserError if that of an own encoder fails."""
+    try:
+        return run(groups)
+    except Exception as error:  # the file of the user's code may do anything
+        if not is_own(mode):
+            raise
+        raise UserError(
+            f"The file was not written: the {format_} of `encoder` {mode} fails for a batch of "
+            f"{_CHECKED}. Take the size of the batch from frames.shape[0] in its `forward`, which "
+            f"the exporter follows, not from len(frames). Its error is:\n  "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:

@@ -12,12 +12,13 @@ import pytest
 from Common.places import ROOT
 
 # A short call of `main`, and what the program prints.
+_SHORT = (
+    "num_envs=2, num_steps=4, batch_size=4, eval_episodes=1, final_episodes=1, threads=1, "
+    "frame_size='16x16', video=False, wandb='disabled'"
+)
 EXAMPLES = {
-    "own_sb3_agent": (
-        "main(1, 16, num_envs=2, num_steps=4, batch_size=4, eval_episodes=1, final_episodes=1, "
-        "threads=1, frame_size='16x16', video=False, wandb='disabled')",
-        "my_reacher",
-    ),
+    "own_sb3_agent": (f"main(1, 16, {_SHORT})", "my_reacher"),
+    "own_encoder": (f"main(16, {_SHORT})", "own_encoder:PatchEncoder"),
     "clone_arrays": ("main(3)", "mean error"),
     "deploy_onnx": ("main(3)", "return -"),
 }
