@@ -38,6 +38,8 @@ NAME = f"{Tiny.__module__}:Tiny"
 class Unusual(nn.Module):
     """A 3D convolution, a lazy layer, and a buffer that no bundle holds."""
 
+    scale: Tensor
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.conv = nn.Conv3d(1, 4, 3, stride=2)
@@ -63,7 +65,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def make_student(cls: Any = Tiny, **config: Any) -> StudentPolicy:
     mode = given_encoder(cls)
     torch.manual_seed(0)
-    groups = {"frame": spaces.Box(0, 255, SHAPE, np.uint8)}
+    groups: dict[str, spaces.Space] = {"frame": spaces.Box(0, 255, SHAPE, np.uint8)}
     settings = StudentConfig(mode=mode, proprio_features=0, **config)
     actions = spaces.Box(-1, 1, (2,), np.float32)
     return StudentPolicy(spaces.Dict(groups), actions, lambda _: 1e-3, config=settings)
@@ -100,7 +102,7 @@ def test_its_features_are_those_of_the_class() -> None:
 
 
 def test_one_encoder_per_camera() -> None:
-    student = make_student(camera_channels=(1, 1))
+    student: Any = make_student(camera_channels=(1, 1))
     assert [part.module.conv.in_channels for part in student.encoder.encoders] == [2, 2]
     assert student.encoder.features_dim == 2 * 8 * 4 * 4
 
@@ -209,7 +211,7 @@ class Attending(nn.Module):
 def test_onnx_gives_its_actions_for_other_batches(cls: Any) -> None:
     pytest.importorskip("onnx", reason="needs the extra 'export'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
-    student = make_student(cls)
+    student: Any = make_student(cls)
     with torch.no_grad():
         student.actor[-1].weight *= 50
     session = onnxruntime.InferenceSession(to_onnx(student), providers=["CPUExecutionProvider"])
