@@ -26,6 +26,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate.subject import Subject, open_subject
 from Evaluation.export.formats import Format
 from Evaluation.tool import print_note
+from Models.networks.encoders import is_own
 from Models.student.bundle import WEIGHTS_FILE, save_student
 from Models.student.deployed import ACTION, MEMORY, NEXT_MEMORY, Deployed, to_onnx, to_torchscript
 
@@ -193,7 +194,7 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
     if student.config.is_recurrent:
         size = (_CHECKED, student.config.recurrent_units)
         inputs.append(np.random.default_rng(0).uniform(-1, 1, size).astype(np.float32))
-    actions, *memory = run(inputs)
+    actions, *memory = _run_file(run, inputs, student.config.mode, format_)
     own, *own_memory = _outputs(Deployed(student), inputs)
     same = Deployed.portable(student) if format_ == "onnx" else None
     reference, *memories = (own, *own_memory) if same is None else _outputs(same, inputs)
@@ -219,6 +220,23 @@ def _check(subject: Subject, format_: Format, run: Runner) -> str:
 def _memory_deviation(forgets: list[np.floating], most: float) -> str:
     """Return how far a recurrent student's memory deviates, for a message."""
     return "".join(f"; its memory by {apart:.2g}, explained {most:.2g}" for apart in forgets)
+
+
+def _run_file(
+    run: Runner, inputs: list[np.ndarray], mode: str, format_: Format
+) -> list[np.ndarray]:
+    """Return the file's outputs. Raise UserError if that of an own encoder fails."""
+    try:
+        return run(inputs)
+    except Exception as error:  # the file of the user's code may do anything
+        if not is_own(mode):
+            raise
+        raise UserError(
+            f"The file was not written: the {format_} of `encoder` {mode} fails for a batch of "
+            f"{_CHECKED}. Take the size of the batch from frames.shape[0] in its `forward`, which "
+            f"the exporter follows, not from len(frames). Its error is:\n  "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def _distance(a: np.ndarray, b: np.ndarray, space: spaces.Space) -> float:

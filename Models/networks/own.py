@@ -190,7 +190,7 @@ def _imported(name: str) -> type[nn.Module]:
         module = importlib.import_module(package)
     except ModuleNotFoundError as error:
         raise EncoderError(
-            f"`encoder` {name}: {error} Install the package, or add its folder to PYTHONPATH."
+            f"`encoder` {name}: {error}. Install the package, or add its folder to PYTHONPATH."
         ) from error
     except Exception as error:  # the user's code may raise anything
         raise EncoderError(

@@ -16,8 +16,10 @@ import torch.nn.functional as F
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from Common.errors import UserError
 from Enviroment.observations import FRAME
 from Models.distributions import Distribution
+from Models.networks.encoders import is_own
 from Models.networks.impala import Encoder, ImpalaEncoder, convolve
 from Models.networks.per_camera import PerCamera
 from Models.student.policy import StudentPolicy
@@ -175,9 +177,12 @@ def to_torchscript(student: StudentPolicy, extra_files: Mapping[str, str]) -> by
 
     Args:
         extra_files: texts to include, which `torch.jit.load(..., _extra_files=)` reads.
+
+    Raises:
+        UserError: torch cannot export a user's own encoder.
     """
     deployed, file = Deployed(student), io.BytesIO()
-    with _quiet():
+    with _exporting(student, "torchscript"):
         traced = torch.jit.trace(deployed, deployed.examples())
         torch.jit.save(traced, file, _extra_files=dict(extra_files))
     return _without_paths(file.getvalue())
@@ -194,9 +199,13 @@ def _without_paths(archive: bytes) -> bytes:
 
 
 def to_onnx(student: StudentPolicy) -> bytes:
-    """Return an ONNX model for any batch size."""
+    """Return an ONNX model for any batch size.
+
+    Raises:
+        UserError: torch cannot export a user's own encoder.
+    """
     deployed, file = Deployed.portable(student), io.BytesIO()
-    with _quiet():
+    with _exporting(student, "onnx"), _plain_attention():
         torch.onnx.export(
             deployed,
             deployed.examples(),
@@ -211,8 +220,33 @@ def to_onnx(student: StudentPolicy) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress torch's deprecation warnings; its version is pinned to one with these functions."""
+def _exporting(student: StudentPolicy, format_: str) -> Iterator[None]:
+    """Suppress torch's deprecation warnings; its version is pinned to one with these functions.
+
+    Raises:
+        UserError: torch cannot export a user's own encoder.
+    """
+    mode = student.config.mode
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            yield
+        except Exception as error:  # the user's code may do anything
+            if not is_own(mode):
+                raise
+            what = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"torch cannot export `encoder` {mode} as {format_}: {type(error).__name__}: "
+                f"{what} Use other operations in its `forward`, or another format."
+            ) from error
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Compute self-attention by operators of ONNX instead of one of torch's own."""
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
         yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)

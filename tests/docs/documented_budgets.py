@@ -111,6 +111,7 @@ BUDGETS = (
     Budget("python -m Models.teacher inspect", says="SHA-256"),
     Budget("sha256sum", says="  "),
     # -- students
+    Budget("python Distillation/Pusher.py --backbone", not_run="torchvision and its weights"),
     Budget("python Distillation/Custom.py --look", leaves=("look.png",)),
     Budget(
         "python Distillation/Atari.py --PPD",

@@ -67,6 +67,40 @@ PROGRAMS = (
         },
         after="assert student.task.custom",
     ),
+    Program(
+        "class TinyEncoder",
+        after="""
+import torch
+assert TinyEncoder((4, 16, 16))(torch.zeros(2, 4, 16, 16)).shape[0] == 2
+""",
+    ),
+    Program(
+        "encoder=TinyEncoder",
+        before="""
+import pathlib
+pathlib.Path("my_encoders.py").write_text('''
+from torch import nn
+
+class TinyEncoder(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(shape[0], 8, 5, stride=2), nn.ReLU(), nn.Flatten())
+
+    def forward(self, frames):
+        return self.net(frames / 255)
+''')
+""",
+        shorter={'method="PPD"': f'method="PPD", total_timesteps=16, {_SHORT_RUN}'},
+        after="assert student.policy.config.mode == 'my_encoders:TinyEncoder'",
+    ),
+    Program(
+        "class ResNetEncoder",
+        after="""
+encoder = ResNetEncoder((12, 64, 64)).eval()
+assert encoder(torch.zeros(2, 12, 64, 64)).shape == (2, 64)
+""",
+        needs=("torchvision",),
+    ),
     Program("student.act(obs", after="assert action.shape == (7,)"),
     Program(
         "evaluate(", shorter={"episodes=20": "episodes=1"}, after="assert figures['episodes'] == 1"

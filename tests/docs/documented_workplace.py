@@ -48,6 +48,19 @@ agent.learn(32).save("{zip}")
 env.save("vecnormalize.pkl")
 """
 
+_ENCODER = """
+from torch import nn
+
+
+class TinyEncoder(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(shape[0], 32, 5, stride=2), nn.ReLU(), nn.Flatten())
+
+    def forward(self, frames):
+        return self.net(frames / 255)
+"""
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -190,6 +203,10 @@ def _robot(module: str, name: str, body: str) -> Callable[[Workplace], None]:
     return make
 
 
+def _encoder(workplace: Workplace) -> None:
+    (workplace.folder / "my_encoders.py").write_text(_ENCODER)
+
+
 _PONG = (
     "python Train_Teacher/Atari.py --env Pong --output pong --total_timesteps 32 --n_steps 16 "
     "--n_epochs 1 --num_envs 2 --batch_size 32 --eval_every 1000 --eval_episodes 1 "
@@ -227,6 +244,7 @@ STAND_INS: dict[str, tuple[str, Callable[[Workplace], None]]] = {
     "agent.zip": ("agent.zip", _agent("agent.zip")),
     "my_package:MyArm-v0": ("my_package.py", _robot("my_package", "MyArm", "torso")),
     "their_robots:Reach-v0": ("their_robots.py", _REACH),
+    "my_encoders:TinyEncoder": ("my_encoders.py", _encoder),
     "my_pong_teacher": ("my_pong_teacher", _pong_teacher),
     "RUN": ("RUN", _command(f"{_RUN} --output RUN")),
     "DIR": ("DIR", _command("python Distillation/Pusher.py --C_data --output DIR")),

@@ -63,7 +63,7 @@ def file(weights: dict[str, Tensor], tmp_path: Path) -> Path:
 
 def make_student(sha256: str, cls: type[nn.Module] = Pretrained) -> StudentPolicy:
     torch.manual_seed(0)
-    groups = {"frame": spaces.Box(0, 255, FRAME_SHAPE, np.uint8)}
+    groups: dict[str, spaces.Space] = {"frame": spaces.Box(0, 255, FRAME_SHAPE, np.uint8)}
     config = StudentConfig(
         mode=given_encoder(cls),
         family="squashed_gaussian",

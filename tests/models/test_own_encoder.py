@@ -17,6 +17,7 @@ from Common.errors import UserError
 from Models.networks import encoders
 from Models.networks.own import given_encoder, register_encoder
 from Models.student import StudentConfig, StudentPolicy, load_student, save_student
+from Models.student.deployed import to_onnx
 from tests.support.bundle_edits import change_description
 
 SHAPE = (4, 16, 16)
@@ -36,6 +37,8 @@ NAME = f"{Tiny.__module__}:Tiny"
 
 class Unusual(nn.Module):
     """A 3D convolution, a lazy layer, and a buffer that no bundle holds."""
+
+    scale: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -62,7 +65,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def make_student(cls: Any = Tiny, **config: Any) -> StudentPolicy:
     mode = given_encoder(cls)
     torch.manual_seed(0)
-    groups = {"frame": spaces.Box(0, 255, SHAPE, np.uint8)}
+    groups: dict[str, spaces.Space] = {"frame": spaces.Box(0, 255, SHAPE, np.uint8)}
     settings = StudentConfig(mode=mode, proprio_features=0, **config)
     actions = spaces.Box(-1, 1, (2,), np.float32)
     return StudentPolicy(spaces.Dict(groups), actions, lambda _: 1e-3, config=settings)
@@ -99,7 +102,7 @@ def test_its_features_are_those_of_the_class() -> None:
 
 
 def test_one_encoder_per_camera() -> None:
-    student = make_student(camera_channels=(1, 1))
+    student: Any = make_student(camera_channels=(1, 1))
     assert [part.module.conv.in_channels for part in student.encoder.encoders] == [2, 2]
     assert student.encoder.features_dim == 2 * 8 * 4 * 4
 
@@ -191,6 +194,40 @@ def test_a_class_that_cannot_be_made_for_the_frames_is_refused() -> None:
 
     with pytest.raises(UserError, match=r"cannot be made for frames of \(4, 16, 16\).*\n  TypeErr"):
         make_student(Bare)
+
+
+class Attending(nn.Module):
+    """torch computes its layer by an operator that ONNX lacks, unless it is told not to."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(16, 2, 16, dropout=0.0, batch_first=True)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.layer(frames.flatten(2).view(frames.shape[0], -1, 16) / 255).flatten(1)
+
+
+@pytest.mark.parametrize("cls", [Tiny, Attending])
+def test_onnx_gives_its_actions_for_other_batches(cls: Any) -> None:
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+    student: Any = make_student(cls)
+    with torch.no_grad():
+        student.actor[-1].weight *= 50
+    session = onnxruntime.InferenceSession(to_onnx(student), providers=["CPUExecutionProvider"])
+    student.eval()
+    for n in (5, 1):
+        expected = student.predict(frames(n), deterministic=True)[0]
+        actions = session.run(["action"], frames(n))[0]
+        np.testing.assert_allclose(actions, expected, rtol=0, atol=1e-5)
+        assert len(np.unique(actions, axis=0)) == n
+
+
+def test_what_torch_cannot_export_is_said() -> None:
+    student = make_student(returning(lambda x: torch.linalg.eigvalsh(x[:, 0] + x[:, 0].mT)))
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
+    with pytest.raises(UserError, match=r"cannot export `encoder` .*Returning as onnx: Unsup"):
+        to_onnx(student)
 
 
 @pytest.mark.parametrize(

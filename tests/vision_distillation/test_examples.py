@@ -23,6 +23,7 @@ _GRID = (  # of values that both methods take
 EXAMPLES = {
     "own_arm": (f"main(1, total_timesteps=16, {_SHORT})", "my_arm"),
     "own_sb3_agent": (f"main(1, 16, {_SHORT})", "my_reacher"),
+    "own_encoder": (f"main(16, {_SHORT})", "own_encoder:PatchEncoder"),
     "clone_arrays": ("main(3)", "mean error"),
     "deploy_onnx": ("main(3)", "return -"),
     "grid": (f"main({_GRID})", "| PPD |"),

@@ -45,6 +45,13 @@ class Tiny(nn.Module):
         b, c, h, w = frames.shape
         return self.head(self.backbone(frames.view(b * c, 1, h, w) / 255).reshape(b, -1))
 
+class Traced(nn.Module):
+    def __init__(self, shape):
+        super().__init__()
+
+    def forward(self, frames):
+        return (frames / 255).view(len(frames), -1)[:, :64]
+
 class Scalar(nn.Module):
     def __init__(self, shape):
         super().__init__()
@@ -134,6 +141,18 @@ def test_it_is_evaluated_exported_and_shown(pusher: Callable[..., Path]) -> None
     }
     expected = student.predict(obs, deterministic=True)[0]
     np.testing.assert_allclose(session.run(["action"], obs)[0], expected, rtol=0, atol=1e-5)
+
+
+def test_a_size_of_the_batch_that_the_exporter_cannot_follow_is_said(
+    pusher: Callable[..., Path],
+) -> None:
+    name = "own_encoders_of_a_user:Traced"
+    run = pusher("--PPD", "--encoder", name)
+    pytest.importorskip("onnx", reason="needs the extra 'export'")
+    pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+    with pytest.raises(UserError, match=r"Take the size of the batch from frames\.shape\[0\]"):
+        export(ExportFlags(run, "onnx", run / "student.onnx", encoder=name))
+    assert not (run / "student.onnx").exists()
 
 
 def test_a_stopped_run_with_a_backbone_goes_on_to_the_bit(
