@@ -46,9 +46,9 @@ def upload(
 ) -> Tensor | dict[str, Tensor]:
     """Return an array, or each array of a dictionary, as a tensor on the device.
 
-    A tensor that is on the device already is returned itself. On the CPU the tensor shares the array's memory. For a GPU the array is copied to pinned memory
-    and transferred asynchronously: later operations on the device see the values, and the array
-    may be overwritten at once.
+    A tensor that is on the device already is returned itself. On the CPU the tensor shares the
+    array's memory. For a GPU the array is copied to pinned memory and transferred asynchronously:
+    later operations on the device see the values, and the array may be overwritten at once.
     """
     if isinstance(values, Mapping):
         return {name: upload(array, device) for name, array in values.items()}
