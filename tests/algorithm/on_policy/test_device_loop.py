@@ -60,7 +60,7 @@ def test_actions_are_bounded_on_the_device_as_in_numpy(squashed):
         spaces.Dict({"state": spaces.Box(-1, 1, (3,))}),
         space,
         lambda _: 0.0,
-        config=StudentConfig(family="squashed_gaussian" if squashed else "gaussian"),
+        config=StudentConfig(mode="State", family="squashed_gaussian" if squashed else "gaussian"),
     )
     actions = torch.randn(50, 2, generator=torch.Generator().manual_seed(0))
     actions = actions.tanh() if squashed else 2 * actions
@@ -75,6 +75,6 @@ def test_discrete_actions_stay_as_they_are():
         spaces.Dict({"state": spaces.Box(-1, 1, (3,))}),
         spaces.Discrete(2),
         lambda _: 0.0,
-        config=StudentConfig(family="categorical"),
+        config=StudentConfig(mode="State", family="categorical"),
     )
     assert within_bounds_on_device(policy, actions) is actions

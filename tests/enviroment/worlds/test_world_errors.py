@@ -15,6 +15,8 @@ from Enviroment.worlds.make import make_worlds
 
 pytest.importorskip("mujoco_warp")
 
+from Enviroment.worlds.simulation import _memory_errors
+
 CUDA = torch.device("cuda:0")
 
 
@@ -35,7 +37,7 @@ def test_tasks_that_warp_cannot_run(change, message):
 
 
 def test_a_camera_that_follows_a_body():
-    with pytest.raises(UserError, match="follows torso, and `simulator` warp draws .*`mode` State"):
+    with pytest.raises(UserError, match=r"camera follows torso, and .*`mode` State"):
         make_worlds("Hopper", 4, 0)
 
 
@@ -67,21 +69,17 @@ def test_a_driver_that_is_too_old(monkeypatch):
 
 def test_memory_that_is_too_small(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10 * 2**20)
-    with pytest.raises(
-        UserError, match=r"`n_envs` 5,000: worlds of Pusher .* (\d+) would fit"
-    ) as e:
+    with pytest.raises(UserError, match="`n_envs` 5,000: worlds of Pusher") as refused:
         make_worlds("Pusher", 5_000, 0, rollout=64)
-    fits = int(str(e.value).split(" would fit")[0].split()[-1].replace(",", ""))
+    fits = int(str(refused.value).split(" would fit")[0].split()[-1].replace(",", ""))
     make_worlds("Pusher", fits, 0, rollout=64).close()
     with pytest.raises(UserError, match="would fit"):
         make_worlds("Pusher", fits + 1, 0, rollout=64)
 
 
 def test_memory_that_runs_out_later():
-    from Enviroment.worlds.simulation import _memory_errors
-
-    with pytest.raises(UserError, match="`n_envs` 9: the device has too little memory"):
-        with _memory_errors(9):
-            raise RuntimeError("Failed to allocate 123 bytes on device 'cuda:0'")
+    too_little = pytest.raises(UserError, match="`n_envs` 9: the device has too little memory")
+    with too_little, _memory_errors(9):
+        raise RuntimeError("Failed to allocate 123 bytes on device 'cuda:0'")
     with pytest.raises(RuntimeError, match="other"), _memory_errors(9):
         raise RuntimeError("other")
