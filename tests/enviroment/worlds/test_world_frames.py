@@ -1,5 +1,8 @@
 """Frames of the worlds against those of our renderer, and their colours against OpenCV's."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import contextlib
 import dataclasses
 
@@ -9,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from Enviroment.cameras import ModelCamera
+from Enviroment.cameras import Camera, ModelCamera
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task
 from Enviroment.worlds.model import pose, read_model
@@ -26,6 +29,7 @@ def test_frames_differ_from_ours_by_three_gray_levels_on_average(name):
     task = get_task(name)
     rng = np.random.default_rng(0)
     with contextlib.closing(make_env(task, N_STATES, seed=5, workers="serial")) as env:
+        assert env.action_space.shape is not None
         env.reset()
         for _ in range(12):
             obs, *_ = env.step(rng.uniform(-1, 1, (N_STATES, *env.action_space.shape)))
@@ -70,7 +74,8 @@ def test_colours_are_unpacked_as_opencv_converts_them():
 
 def test_the_camera_stands_where_mujocos_free_camera_stands():
     task = get_task("Pusher")
-    camera = dataclasses.replace(task.cameras[0], azimuth=30.0, elevation=-20.0)
+    assert isinstance(task.camera, Camera)
+    camera = dataclasses.replace(task.camera, azimuth=30.0, elevation=-20.0)
     shared = read_model(task, draws=False)
     data, scene = mujoco.MjData(shared.model), mujoco.MjvScene(shared.model, 100)
     free = mujoco.MjvCamera()

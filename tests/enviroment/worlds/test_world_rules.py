@@ -1,6 +1,10 @@
 """States, rewards and ends of the worlds against Gymnasium's own environments, step by step."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import contextlib
+from typing import Any
 
 import gymnasium as gym
 import mujoco
@@ -35,7 +39,9 @@ def test_steps_equal_those_of_gymnasium_from_the_same_states(name):
             actions = rng.uniform(-1, 1, (N_WORLDS, shared.model.nu)).astype(np.float32)
             before = worlds.moment.qpos.clone()
             worlds.step(torch.from_numpy(actions))
-            theirs = [env.step(action) for env, action in zip(envs, actions, strict=True)]
+            theirs: list[Any] = [
+                env.step(action) for env, action in zip(envs, actions, strict=True)
+            ]
             states, rewards, ended = (np.stack([step[i] for step in theirs]) for i in range(3))
             ours = rules.state(worlds.moment).numpy()
             # Fast joints (10 rad/s and more) have larger rounding errors in float32. The cheetah's
