@@ -53,6 +53,7 @@ from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
 from Enviroment.custom import describe_custom, describe_looks
 from Enviroment.tasks import Task
+from Enviroment.worlds.model import check_task
 from Evaluation.evaluate.agreement import can_be_asked
 from Evaluation.evaluate.callbacks import EvaluationCallback
 from Evaluation.evaluate.episodes import EpisodeStats, policy_act
@@ -98,6 +99,8 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         if initial is not None:
             initial.check_frames(task)
         sees = flags.student.mode != "State" or flags.method.chosen.family == "collection"
+        if flags.training.simulator == "warp":
+            check_task(task, draws=sees and not flags.student.blind)
         for note in environment_notes(task, sees=sees):
             distributed.print_line(note)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))

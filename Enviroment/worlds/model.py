@@ -38,15 +38,25 @@ class WorldModel:
     action_space: spaces.Box
 
 
+def check_task(task: Task, *, draws: bool) -> None:
+    """Check that mujoco-warp can simulate the task and, if `draws`, its frames.
+
+    Raises:
+        UserError: it cannot.
+    """
+    rules_of(task)
+    if draws:
+        _check_frames(task)
+
+
 def read_model(task: Task, *, draws: bool) -> WorldModel:
     """Return the model of a task, with the cameras of its frames if they are drawn.
 
     Raises:
         UserError: mujoco-warp cannot simulate the task, or draw its frames.
     """
+    check_task(task, draws=draws)
     rules = rules_of(task)
-    if draws:
-        _check_frames(task)
     with contextlib.closing(make_simulation(task)) as env:
         inner, limit = env.unwrapped, limit_of(env)
         spec = mujoco.MjSpec.from_file(inner.fullpath)

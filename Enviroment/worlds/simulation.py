@@ -154,7 +154,7 @@ def unpack_colours(packed: Tensor, *, rgb: bool) -> Tensor:
     if rgb:
         colours = torch.stack([red, green, blue], 2)  # (n, cameras, 3, H, W)
         return colours.flatten(1, 2).to(torch.uint8)
-    gray = (red * 4899 + green * 9617 + blue * 1868 + 8192) >> 14
+    gray = (red * 9798 + green * 19235 + blue * 3735 + 16384) >> 15
     return gray.to(torch.uint8)
 
 

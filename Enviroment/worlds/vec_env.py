@@ -88,6 +88,11 @@ class WorldsVecEnv(EpisodeVecEnv):
         self._terminal: dict[str, Tensor] = {}
         super().__init__(task, space, shared.action_space, np.zeros(n_envs, np.int64), seed)
 
+    def step(self, actions: np.ndarray | Tensor) -> Transition:
+        """Step all worlds, as `EpisodeVecEnv.step`."""
+        self.step_async(actions)
+        return self.step_wait()
+
     def step_async(self, actions: np.ndarray | Tensor) -> None:
         if tuple(actions.shape) != tuple(self._actions.shape):
             raise ValueError(

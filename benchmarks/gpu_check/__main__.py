@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import tyro
 
-from benchmarks.gpu_check import commands, equality, loop, speed
+from benchmarks.gpu_check import commands, equality, loop, speed, worlds
 from benchmarks.gpu_check.outcome import (
     FAILED,
     PASSED,
@@ -54,6 +54,8 @@ class Part:
 PARTS = {
     "tests": Part("The tests marked cuda", 120, commands.run_tests),
     "equality": Part("Losses as on the processor", 90, equality.check),
+    "worlds": Part("Worlds of mujoco-warp", 120, worlds.check),
+    "skill": Part("From the teacher to a skill of 0.95", 90, worlds.check_skill),
     "loop": Part("Waits and transfers of an update", 60, loop.check),
     "bf16": Part("bfloat16", 45, equality.check_bf16),
     "commands": Part("Command lines", 150, commands.check),

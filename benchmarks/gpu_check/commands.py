@@ -36,7 +36,7 @@ def run_tests(setting: Setting) -> None:
     # Not the whole folder, since a fresh machine may lack packages that other tests import.
     files = [str(p) for p in Path("tests").rglob("test_*.py") if "mark.cuda" in p.read_text()]
     flags = ["-m", "cuda and not slow", "-q", "-p", "no:cacheprovider", "-rfE", *sorted(files)]
-    done = _finished(setting, [sys.executable, "-m", "pytest", *flags], setting.seconds)
+    done = finished(setting, [sys.executable, "-m", "pytest", *flags], setting.seconds)
     setting.findings.fact("pytest", done.stdout.strip().splitlines()[-1])
     setting.findings.expect(done.returncode == 0, done.stdout[-4000:])
 
@@ -60,9 +60,9 @@ def check(setting: Setting) -> None:
         folder = folders.get(name, setting.work / name)
         learns = name != "C_data"
         more = (*_common(setting), *_EVALUATION) if learns else ()
-        command = [sys.executable, *_pusher(setting, folder), *flags, *more]
+        command = [sys.executable, *pusher(setting, folder), *flags, *more]
         started = time.perf_counter()
-        done = _finished(setting, command, setting.seconds)
+        done = finished(setting, command, setting.seconds)
         row: dict[str, Any] = {"method": name, "seconds": time.perf_counter() - started}
         if learns and done.returncode == 0:
             row |= _last_figures(folder)
@@ -117,8 +117,8 @@ def check_ranks(setting: Setting) -> None:
     folder = setting.work / "ranks"
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     flags = ["--PPD", *_on_policy(setting, 4), *_common(setting, "auto"), *_EVALUATION]
-    command = [sys.executable, *torchrun, *_pusher(setting, folder), *flags]
-    done = _finished(setting, command, setting.seconds)
+    command = [sys.executable, *torchrun, *pusher(setting, folder), *flags]
+    done = finished(setting, command, setting.seconds)
     setting.findings.expect(done.returncode == 0, done.stderr[-4000:])
     if done.returncode == 0:
         for name, value in _last_figures(folder).items():
@@ -138,7 +138,8 @@ def _on_policy(setting: Setting, n_rollouts: int) -> tuple[str, ...]:
     return ("--total_timesteps", str(steps), "--num_envs", str(setting.n_envs), *quick)
 
 
-def _pusher(setting: Setting, folder: Path) -> tuple[str, ...]:
+def pusher(setting: Setting, folder: Path) -> tuple[str, ...]:
+    """Return the script of Pusher with its folder and the size of frames."""
     size = "x".join(map(str, setting.task().frame_size))
     return ("Distillation/Pusher.py", "--output", str(folder), "--frame_size", size)
 
@@ -158,9 +159,10 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
-def _finished(
+def finished(
     setting: Setting, command: Sequence[str], seconds: float
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
     print(f"  $ {' '.join(command)}", flush=True)
     return subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, env=_environment(), check=False
@@ -170,7 +172,7 @@ def _finished(
 def _deterministic(setting: Setting, folder: Path, flags: Sequence[str]) -> subprocess.Popen[str]:
     threads = () if setting.quick else ("--threads", str(max(1, N_CORES // 3)))
     return subprocess.Popen(
-        [sys.executable, "-c", _DETERMINISTIC, *_pusher(setting, folder)[1:], *flags, *threads],
+        [sys.executable, "-c", _DETERMINISTIC, *pusher(setting, folder)[1:], *flags, *threads],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
