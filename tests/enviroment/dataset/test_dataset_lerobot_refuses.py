@@ -115,8 +115,12 @@ def test_a_camera_that_is_not_there(copy) -> None:
 def test_a_state_of_another_size(copy) -> None:
     folder = copy()
     pusher = replace(TASKS["Pusher"], frame_size=SIZE, grayscale=False)
-    with pytest.raises(UserError, match=r"Episode 0 .* does not fit Pusher: .*state.*10"):
-        import_lerobot(folder, pusher, folder.parent / "out", fps=FPS)
+    with pytest.raises(UserError, match=r"action has the shape \(2,\), but that of Pusher is \(7,"):
+        import_lerobot(folder, pusher, folder.parent / "out")
+    swimmer = replace(pusher, name="Swimmer", env_id="Swimmer-v5", proprio=())
+    said = r"observation.state has the shape \(10,\), but that of Swimmer is \(8,\)"
+    with pytest.raises(UserError, match=said):
+        import_lerobot(folder, swimmer, folder.parent / "out", fps=FPS)
 
 
 def test_no_task(copy, capsys) -> None:
