@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.stand_in_hub import TOKEN, StandIn, stand_in_hub
+from tests.support.sharing.stand_in_hub import TOKEN, StandIn, stand_in_hub
 
 
 @pytest.fixture

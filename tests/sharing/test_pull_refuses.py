@@ -11,7 +11,7 @@ import pytest
 from Common.errors import UserError
 from Common.places import SHIPPED
 from Sharing.contents import CONTENTS
-from tests.support.stand_in_hub import StandIn
+from tests.support.sharing.stand_in_hub import StandIn
 from tests.support.tiny_dataset import collect_tiny, content
 from vision_distillation import pull
 

@@ -14,7 +14,7 @@ from Enviroment.dataset.reader import TeacherDataset
 from Models.teacher.bundle import save_teacher
 from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
-from tests.support.stand_in_hub import TOKEN, StandIn
+from tests.support.sharing.stand_in_hub import TOKEN, StandIn
 from tests.support.tiny_dataset import TASK, collect_tiny, content
 from tests.support.tiny_teacher import tiny_teacher
 from vision_distillation import Student, pull, push

@@ -17,11 +17,11 @@ from Enviroment.dataset.lerobot.importing import import_lerobot
 from Enviroment.dataset.lerobot.stats import aggregate, picture_stats, vector_stats
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.tasks import TASKS
-from tests.support.lerobot_side import CAMERA, FPS, LENGTHS, SIZE, recorded
+from tests.support.sharing.lerobot_side import CAMERA, FPS, LENGTHS, SIZE, recorded
 from tests.support.tiny_dataset import LONGEST, TASK, collect_tiny, content
 
 pytest.importorskip("pyarrow", reason="pyarrow is optional")
-WRITTEN = Path(__file__).parents[2] / "support" / "lerobot_written"  # by LeRobot 0.4.4
+WRITTEN = Path(__file__).parents[2] / "support" / "sharing" / "lerobot_written"  # by LeRobot 0.4.4
 COLOURED = replace(TASKS["Reacher"], frame_size=SIZE, grayscale=False, stack=1)
 OURS = "observation.images.camera"
 

@@ -17,11 +17,11 @@ from Enviroment.dataset.lerobot.export import export_lerobot
 from Enviroment.dataset.lerobot.importing import import_lerobot, recorded_columns
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.tasks import TASKS
-from tests.support.lerobot_side import FPS, SIZE
 from tests.support.refusal import refusal
+from tests.support.sharing.lerobot_side import FPS, SIZE
 from tests.support.tiny_dataset import TASK, collect_tiny
 
-WRITTEN = Path(__file__).parents[2] / "support" / "lerobot_written"
+WRITTEN = Path(__file__).parents[2] / "support" / "sharing" / "lerobot_written"
 REACHER = replace(TASKS["Reacher"], frame_size=SIZE, grayscale=False)
 
 

@@ -15,7 +15,7 @@ from Enviroment.dataset.lerobot.export import export_lerobot
 from Enviroment.dataset.lerobot.importing import import_lerobot
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.tasks import TASKS
-from tests.support.lerobot_side import CAMERA, FPS, LENGTHS, SIZE, recorded
+from tests.support.sharing.lerobot_side import CAMERA, FPS, LENGTHS, SIZE, recorded
 from tests.support.tiny_dataset import TASK, collect_tiny
 
 PYTHON = os.environ.get("LEROBOT_PYTHON", "")
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not PYTHON, reason="`make test-lerobot` names Le
 
 def lerobot(*words: str | Path) -> None:
     """Run LeRobot's side."""
-    script = ROOT / "tests" / "support" / "lerobot_side.py"
+    script = ROOT / "tests" / "support" / "sharing" / "lerobot_side.py"
     offline = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [PYTHON, script, *words], capture_output=True, text=True, env=offline, check=False
