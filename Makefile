@@ -9,6 +9,7 @@ VENV := .venv
 OLDEST := .venv-oldest
 PEERS := .venv-peers
 ENVS := .venv-envs
+LEROBOT := .venv-lerobot
 RUN := $(VENV)/bin/python
 
 # torch from the default index brings gigabytes of CUDA on Linux. Where there is no NVIDIA GPU, and
@@ -27,11 +28,11 @@ OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
 ENV_GROUPS := $(patsubst install/environments/%.txt,%,$(wildcard install/environments/*.txt))
 
 .DEFAULT_GOAL := help
-.PHONY: help pusher demo test test-slow test-oldest test-envs soak check format bench bench-skill
-.PHONY: bench-peers results gpu-check clean
+.PHONY: help pusher demo test test-slow test-oldest test-envs test-lerobot soak check format bench
+.PHONY: bench-skill bench-peers results gpu-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 pusher: $(VENV)/.gl ## teach a pixel student Pusher, a few minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
@@ -54,6 +55,10 @@ test-envs: $(VENV)/.gl $(ENV_GROUPS:%=$(ENVS)/%/.installed) ## try the environme
 		$$python -m benchmarks.environments --packages $$group --record $(ARGS) || failed=yes; \
 	done; [ -z "$$failed" ]
 	$(RUN) -m benchmarks.environments --table
+
+test-lerobot: $(VENV)/.dev $(LEROBOT)/.installed ## LeRobot's own reader on exported datasets, 6 GB
+	LEROBOT_PYTHON=$(LEROBOT)/bin/python $(RUN) -m pytest \
+		tests/enviroment/dataset/test_lerobot_reader.py $(ARGS)
 
 soak: $(VENV)/.dev $(VENV)/.gl ## the long tests of faults: kills, leaks, full disks
 	$(RUN) -m pytest -m soak $(ARGS)
@@ -85,7 +90,7 @@ gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Re
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
 
 clean: ## remove environments and caches; results stay
-	rm -rf $(VENV) $(OLDEST) $(PEERS) $(ENVS) build .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(PEERS) $(ENVS) $(LEROBOT) build .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is touched last, so an interrupted set-up goes on at the next call.
@@ -107,6 +112,13 @@ $(OLDEST)/.installed: install/oldest.txt pyproject.toml
 		"$$python" -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/python $(PIP) -c install/oldest.txt -e . pytest pytest-timeout scipy onnx onnxruntime
 	@install/gl.sh $(OLDEST)/bin/python
+	@touch $@
+
+# Decoding videos needs the libraries of FFmpeg, such as those of Debian's package `ffmpeg`.
+$(LEROBOT)/.installed: install/lerobot.txt
+	@python=$$(install/python.sh "$(PYTHON)") && "$$python" -m venv --clear $(LEROBOT)
+	$(LEROBOT)/bin/python $(PIP) -r install/lerobot.txt
+	$(LEROBOT)/bin/python $(PIP) --no-deps lerobot==0.4.4
 	@touch $@
 
 $(VENV)/.gl: $(VENV)/.installed install/gl.sh

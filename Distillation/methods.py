@@ -19,6 +19,7 @@ from Algorithm import distributed
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.data import TeacherSamples
+from Algorithm.cloning.recorded_labels import RecordedLabels
 from Algorithm.distributed import share_of
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.loop import OnPolicyStudent
@@ -30,6 +31,7 @@ from Distillation.starting.initial_student import InitialStudent
 from Distillation.starting.teacher_data import find_dataset
 from Distillation.starting.teaching import TeacherSetup
 from Enviroment import seeds
+from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
@@ -205,9 +207,10 @@ def _learning_rate(flags: Flags, config: OnPolicyConfig) -> Schedule:
 def _make_cloning(setting: Setting, run_folder: Path) -> ReadyMethod:
     flags = setting.flags
     dataset = find_dataset(setting.task, flags, setting.teacher, run_folder)
+    policy = _fresh_student(setting)
     model = BehaviouralCloning(
-        _fresh_student(setting),
-        TeacherSamples(dataset, blind=flags.student.blind),
+        policy,
+        _samples(dataset, policy, blind=flags.student.blind),
         flags.clone(),
         flags.replay(),
         seeds.model(flags.training.run_index),
@@ -217,6 +220,14 @@ def _make_cloning(setting: Setting, run_folder: Path) -> ReadyMethod:
         *(model, lambda callback: model.learn(callback, run_folder / CHECKPOINTS)),
         *(seeds.DATASET.start, None),
     )
+
+
+def _samples(dataset: TeacherDataset, policy: StudentPolicy, *, blind: bool) -> TeacherSamples:
+    """Return the samples of a dataset. One of recordings gets labels of the student's family."""
+    recorded = None
+    if not dataset.manifest.recipe.teacher.get("family"):
+        recorded = RecordedLabels(policy.config.family, policy.action_space)
+    return TeacherSamples(dataset, blind=blind, recorded=recorded)
 
 
 def _make_dagger(setting: Setting, run_folder: Path) -> ReadyMethod:
@@ -235,11 +246,12 @@ def _make_dagger(setting: Setting, run_folder: Path) -> ReadyMethod:
     n_envs = flags.training.num_envs
     env = _make_training_env(setting, n_envs, first_seed, stagger=False, tensors=False)
     try:
+        student = policy or _fresh_student(setting)
         model = DAgger(
-            policy or _fresh_student(setting),
+            student,
             env,
             setting.teacher,
-            None if dataset is None else TeacherSamples(dataset, blind=flags.student.blind),
+            None if dataset is None else _samples(dataset, student, blind=flags.student.blind),
             flags.clone(),
             # The student acts as in evaluations.
             dataclasses.replace(flags.dagger(), deterministic=task.judged_by_mode),

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 
-from Algorithm.cloning.data import distribution_columns
 from Algorithm.cloning.lerobot_columns import read_lerobot
+from Algorithm.cloning.recorded_labels import RecordedLabels
 from Common.errors import UserError
 from Enviroment.custom import recorded_task
 from Enviroment.dataset.lerobot.importing import recorded_columns
@@ -22,11 +22,7 @@ from Enviroment.tasks import Task
 from Models.families import CATEGORICAL, SQUASHED_GAUSSIAN
 
 _MARGIN = 0.1  # of the range of recorded actions, on both sides of it
-_LIMIT = 0.999  # of labels in [-1, 1]: the inverse of tanh is infinite at 1
 _CONSTANT = 1e-6  # smaller standard deviations, relative to the largest value, are rounding
-# A recording has actions but no distribution. The KL takes these: the standard deviation before the
-# tanh, and the logit of the recorded action. NLL and MSE do not depend on them.
-_LABEL_STD, _LABEL_LOGIT = 0.2, 10.0
 
 
 class ArraySamples:
@@ -206,19 +202,11 @@ def _labels(
         n = int(actions.max()) + 1 if n_actions is None else n_actions
         if actions.min() < 0 or actions.max() >= n:
             raise UserError(f"Discrete actions must be 0 to {n - 1}, the {n} of `n_actions`.")
-        logits = _LABEL_LOGIT * np.eye(n, dtype=np.float32)[actions]  # (T, n)
-        return CATEGORICAL, spaces.Discrete(n), _as_columns(CATEGORICAL, logits=logits)
+        choices = spaces.Discrete(n)
+        return CATEGORICAL, choices, RecordedLabels(CATEGORICAL, choices).of(actions)
     values = _vectors(actions, "actions")
     box = _bounds(values, low, high)
-    shares = 2 * (values - box.low) / (box.high - box.low) - 1  # -1 to 1
-    mean = np.arctanh(shares.clip(-_LIMIT, _LIMIT)).astype(np.float32)
-    log_std = np.full_like(mean, np.log(_LABEL_STD))
-    columns = _as_columns(SQUASHED_GAUSSIAN, mean=mean, log_std=log_std)
-    return SQUASHED_GAUSSIAN, box, columns
-
-
-def _as_columns(family: str, **parameters: np.ndarray) -> dict[str, np.ndarray]:
-    return {column: parameters[name] for name, column in distribution_columns(family).items()}
+    return SQUASHED_GAUSSIAN, box, RecordedLabels(SQUASHED_GAUSSIAN, box).of(values)
 
 
 def _bounds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from Algorithm.cloning.recorded_labels import RecordedLabels, distribution_columns
 from Common.device import upload
 from Common.errors import UserError
-from Enviroment.dataset.format import DISTRIBUTION
+from Enviroment.dataset.format import ACTION
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import FRAME
 from Models.distributions import FAMILIES, Distribution
@@ -83,13 +84,23 @@ class TeacherSamples:
 
     Args:
         blind: return zero frames, for `--blind` students, the baseline of skill.
+        recorded: labels of a dataset that was imported from recordings, which have actions only.
 
     Raises:
         UserError: the dataset does not name the family of its teacher's distributions.
     """
 
-    def __init__(self, dataset: TeacherDataset, *, blind: bool = False) -> None:
+    def __init__(
+        self,
+        dataset: TeacherDataset,
+        *,
+        blind: bool = False,
+        recorded: RecordedLabels | None = None,
+    ) -> None:
         self.family = dataset.manifest.recipe.teacher.get("family", "")
+        self._recorded = None if self.family else recorded
+        if self._recorded is not None:
+            self.family = self._recorded.family
         if self.family not in FAMILIES:
             raise UserError(
                 f"The dataset {dataset.folder} does not name a family of distributions "
@@ -102,7 +113,11 @@ class TeacherSamples:
 
     def read(self, indices: np.ndarray, columns: Collection[str]) -> Mapping[str, np.ndarray]:
         """Return samples (see `Samples.read`)."""
-        arrays = self._dataset.read(indices, columns)
+        labels: dict[str, np.ndarray] = {}
+        if self._recorded is not None:
+            labels = self._recorded.of(self._dataset.read(indices, (ACTION,))[ACTION])
+            columns = [name for name in columns if name not in labels]
+        arrays = {**self._dataset.read(indices, columns), **labels}
         if self._blind and FRAME in arrays:
             arrays[FRAME][:] = 0
         return arrays
@@ -154,11 +169,6 @@ def split_episodes(data: CloningData, held_out: float, seed: int) -> tuple[Subse
     """
     training, validation = data.split(held_out, seed)
     return Subset(data, training), Subset(data, validation)
-
-
-def distribution_columns(family: str) -> dict[str, str]:
-    """Return the column of each parameter of a family's distributions."""
-    return {field.name: DISTRIBUTION + field.name for field in fields(FAMILIES[family])}
 
 
 @dataclass(frozen=True)

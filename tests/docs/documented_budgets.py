@@ -168,6 +168,23 @@ BUDGETS = (
     Budget(
         "python -m Enviroment.dataset import", leaves=("{output}/manifest.json",), needs=("minari",)
     ),
+    Budget(
+        "python -m Enviroment.dataset export-lerobot",
+        leaves=("lerobot_steps/meta/info.json",),
+        needs=("pyarrow",),
+    ),
+    Budget(
+        "python -m Enviroment.dataset import-lerobot",
+        leaves=("{output}/manifest.json",),
+        needs=("pyarrow",),
+    ),
+    # -- sharing
+    Budget(
+        "python -m Sharing.push --output",
+        leaves=("{output}/README.md", "{output}/student.safetensors"),
+        needs=("huggingface_hub",),
+    ),
+    Budget("python -m Sharing.*", not_run="needs the Hub; tests/sharing has a stand-in"),
     # -- evidence
     Budget("python -m Evaluation.blind", "--episodes 2", ("Results/*/teachers/*/teacher.json",)),
     Budget("python -m Evaluation.evaluate --output", _TOOL, ("{output}",)),

@@ -117,6 +117,21 @@ np.savez("recording.npz", frames=frames, joints=joints, actions=joints[:, :2],
         after="assert action.shape == (2,)",
     ),
     Program(
+        'push("Results',
+        after="assert student.groups == ('frame', 'proprio')",
+        needs=("huggingface_hub",),
+    ),
+    Program(
+        'from_lerobot("lerobot_steps"',
+        before="""
+from pathlib import Path
+written = Path("tests/support/sharing/lerobot_written/image")
+""",
+        shorter={'"lerobot_steps"': "written", "8_000": "2"},
+        after="assert student.frame_shape == (3, 64, 64)",
+        needs=("pyarrow",),
+    ),
+    Program(
         "from_lerobot(",
         before="""
 import numpy as np

@@ -6,6 +6,7 @@ the label.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from Enviroment.dataset.lerobot.folder import UNREADABLE, Convert, LeRobotFolder
 from Enviroment.dataset.lerobot.pictures import from_png
 from Enviroment.observations import FRAME, STATE
 from Enviroment.pictures import to_frame
+from Enviroment.simulation.making import make_simulation
 from Enviroment.simulation.step_rate import steps_per_second
 from Enviroment.task import Task
 
@@ -84,6 +86,7 @@ def import_lerobot(
     plan = _Plan(source, task, camera, is_ours=is_ours)
     if not is_ours:
         _check_rate(source, task, fps)
+        _check_sizes(source, task, plan.state)
     write_episodes(folder, _recipe(source, task, is_ours), task, source.folder, plan.episodes())
     return folder
 
@@ -105,6 +108,27 @@ def _check_rate(source: LeRobotFolder, task: Task, fps: int | None) -> None:
             "a student would see motion at another speed. Resample it, or give `fps` "
             f"{theirs:g} to import it as it is."
         )
+
+
+def _check_sizes(source: LeRobotFolder, task: Task, state: str | None) -> None:
+    """Raise UserError for states or actions of another size than the environment's."""
+    if task.is_game:
+        return
+    try:
+        with contextlib.closing(make_simulation(task)) as env:
+            wanted = {layout.ACTION: env.action_space.shape or (1,)}
+            if state is not None:
+                wanted[state] = env.observation_space.shape or (1,)
+    except UserError:  # not installed: `fps` was given, and training will check
+        return
+    for name, shape in wanted.items():
+        theirs = source.info.features[name].shape
+        if theirs != shape:
+            raise UserError(
+                f"{source.folder}: {name} has the shape {theirs}, but that of {task.name} is "
+                f"{shape}. Its task is another (`task`); `ArraySamples.from_lerobot` clones "
+                "recordings without an environment."
+            )
 
 
 def _recipe(source: LeRobotFolder, task: Task, is_ours: bool) -> ours.Recipe:
