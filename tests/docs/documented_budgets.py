@@ -69,7 +69,7 @@ BUDGETS = (
     Budget("make demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
     Budget(
         "pip install *",
-        not_run="asks the package index; install/release.py installs the wheel, as make release does",
+        not_run="asks the package index; install/release.py installs the wheel",
     ),
     Budget("docker *", not_run="needs Docker; test_image.py checks its steps"),
     # -- the console command
