@@ -29,7 +29,7 @@ ENV_GROUPS := $(patsubst install/environments/%.txt,%,$(wildcard install/environ
 
 .DEFAULT_GOAL := help
 .PHONY: help pusher demo test test-slow test-oldest test-envs test-lerobot soak check format bench
-.PHONY: bench-skill bench-peers results gpu-check clean
+.PHONY: bench-skill bench-peers results gpu-check docs release clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,12 @@ results: $(VENV)/.gl ## every table and figure of the results: its command, its 
 
 gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Results/GPU
 	$(RUN) -m benchmarks.gpu_check $(ARGS)
+
+docs: $(VENV)/.dev $(VENV)/.gl ## pages of every public class and function: docs/api
+	$(RUN) install/api_pages.py $(ARGS)
+
+release: $(VENV)/.installed ## build the wheel, and try it with each Python on this machine
+	$(RUN) install/release.py $(ARGS)
 
 clean: ## remove environments and caches; results stay
 	rm -rf $(VENV) $(OLDEST) $(PEERS) $(ENVS) $(LEROBOT) build .pytest_cache .ruff_cache *.egg-info

@@ -16,10 +16,6 @@ class Arm(MujocoEnv):
 
     metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 20}
 
-    def __init__(self, **settings: Any) -> None:
-        model = str(Path(__file__).with_name("arm.xml"))
-        super().__init__(model, 25, gym.spaces.Box(-np.inf, np.inf, (8,), float), **settings)
-
     def reset_model(self) -> np.ndarray:
         self.set_state(self.np_random.uniform(-0.3, 0.3, 4), np.zeros(4))
         return self.state_vector()
@@ -32,7 +28,9 @@ class Arm(MujocoEnv):
 
 def main(agent_steps: int = 200_000, **settings: Any) -> None:
     """Train an agent on the state, and distil its file. A package of yours would register Arm."""
-    gym.register("Arm-v0", Arm, max_episode_steps=100)
+    model, space = Path(__file__).with_name("arm.xml"), gym.spaces.Box(-np.inf, np.inf, (8,), float)
+    made = {"model_path": str(model), "frame_skip": 25, "observation_space": space}
+    gym.register("Arm-v0", Arm, max_episode_steps=100, kwargs=made)
     PPO("MlpPolicy", "Arm-v0", device="cpu").learn(agent_steps).save("arm.zip")
     cameras = {"env_id": "Arm-v0", "camera": "top,wrist", "proprio": "0:2,4:6", "output": "my_arm"}
     print(distil(teacher="arm.zip", mode="ImpaalaSmall", **cameras, **settings).folder)

@@ -67,6 +67,17 @@ _ENVPOOL = ("envpool",)
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
     Budget("make demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
+    Budget(
+        "pip install *",
+        not_run="asks the package index; install/release.py installs the wheel",
+    ),
+    Budget("docker *", not_run="needs Docker; test_image.py checks its steps"),
+    # -- the console command
+    Budget("vision-distillation --help", says="side-by-side"),
+    Budget("vision-distillation demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
+    Budget("vision-distillation pusher --output", _STUDENT, _TO_OUTPUT),
+    Budget("vision-distillation evaluate", _TOOL, says="return"),
+    Budget("vision-distillation report", leaves=("{output}/index.html",)),
     Budget("make test", "tests/enviroment/test_seed_range.py", says="passed"),
     # -- teachers
     Budget("python Train_Teacher/*.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),

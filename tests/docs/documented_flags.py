@@ -20,6 +20,7 @@ from unittest.mock import patch
 import tyro
 from torch.distributed.run import get_args_parser
 
+from Common.program import COMMANDS, NAME
 from Distillation import camera_preview
 from Distillation import run as distillation
 from Distillation.flags.resolve import Flags
@@ -27,7 +28,7 @@ from Enviroment import custom
 from Enviroment.tasks import get_task
 from tests.docs.documented_commands import ROOT
 
-OTHER_PROGRAMS = ("ray", "sha256sum")  # whose flags are not ours
+OTHER_PROGRAMS = ("docker", "pip", "ray", "sha256sum")  # whose flags are not ours
 
 
 class _Read(BaseException):
@@ -44,6 +45,8 @@ def complaint(words: Sequence[str]) -> str:
         targets = [word for word in arguments if "=" not in word]
         missing = [word for word in targets if not re.search(rf"^{word}:", makefile, re.M)]
         return f"The Makefile has no {' '.join(missing)}." if missing else ""
+    if program == NAME:
+        return _console_complaint(arguments)
     if program == "torchrun":
         options, said = _asked(partial(get_args_parser().parse_args, arguments))
         if options is None:
@@ -52,6 +55,16 @@ def complaint(words: Sequence[str]) -> str:
     elif program != "python":
         return f"{program} is none of the programs whose flags can be checked here."
     return _script_complaint(arguments)
+
+
+def _console_complaint(arguments: Sequence[str]) -> str:
+    name, *flags = arguments
+    if name in ("--help", "--version"):
+        return ""
+    if name not in COMMANDS:
+        return f"{NAME} has no command {name}."
+    command = COMMANDS[name]
+    return _script_complaint(["-m", command.module, *command.arguments, *flags])
 
 
 def _script_complaint(arguments: Sequence[str]) -> str:

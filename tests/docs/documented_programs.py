@@ -101,6 +101,23 @@ assert encoder(torch.zeros(2, 12, 64, 64)).shape == (2, 64)
 """,
         needs=("torchvision",),
     ),
+    Program(
+        'output="my_first_student"',
+        shorter={
+            'first_student"': f'first_student", total_timesteps=16, {_SHORT_RUN}',
+            "episodes=20": "episodes=1",
+            "range(100)": "range(2)",
+            '-v0"': '-v0", frame_size=(16, 16)',
+        },
+        after="assert obs['state'].shape == (23,) and student.folder.name == 'my_first_student'",
+    ),
+    Program(
+        "gym.make_vec(",
+        after="""
+assert obs["frame"].shape == (12, 64, 64) and obs["proprio"].shape == (6,)
+assert obs["state"].shape == (10,) and envs.reset(seed=0)[0]["frame"].shape == (4, 4, 64, 64)
+""",
+    ),
     Program("student.act(obs", after="assert action.shape == (7,)"),
     Program(
         "evaluate(", shorter={"episodes=20": "episodes=1"}, after="assert figures['episodes'] == 1"

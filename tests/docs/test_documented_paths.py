@@ -16,6 +16,8 @@ from tests.docs.test_house import FLOORS
 PAGES = sorted({*documents(), "CONTRIBUTING.md", "Results/README.md"})
 _ROOMS = "|".join((*FLOORS, "benchmarks", "tests", "docs"))
 _PATH = re.compile(rf"(?<![\w/.])((?:{_ROOMS})/[\w./-]*)(?![\w<{{*])")
+# Pages that `make docs` writes, and ids of environments.
+_ELSEWHERE = re.compile(r"docs/api/.*|vision_distillation/[\w-]+-v0")
 _DOTTED = re.compile(rf"(?<![\w/.:])((?:{'|'.join(FLOORS)})(?:\.\w+)+)")
 _LINK = re.compile(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]*))?\)")
 _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
@@ -23,7 +25,8 @@ _HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 def paths(text: str) -> set[str]:
     """What looks like a file or folder of the checkout; a run's own files are not in it."""
-    return {path.rstrip(".") for path in _PATH.findall(text)}
+    found = {path.rstrip(".") for path in _PATH.findall(text)}
+    return {path for path in found if not _ELSEWHERE.fullmatch(path)}
 
 
 def exists(dotted: str) -> bool:
