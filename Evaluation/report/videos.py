@@ -10,7 +10,7 @@ import numpy as np
 from Evaluation.report.details import run_name
 from Evaluation.report.entries import Entry, Film
 from Evaluation.report.media import Media
-from Evaluation.report.rows import MEASURES, ReportRow
+from Evaluation.report.rows import MEASURES, ReportRow, typeset
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def episodes(rows: Sequence[ReportRow], media: Media) -> list[Video]:
             for episode in entry.episodes:
                 source = media.add(episode.path)
                 if source is not None:
-                    title = f"{episode.kind.capitalize()}: {episode.outcome}"
+                    title = f"{episode.kind.capitalize()}: {typeset(episode.outcome)}"
                     note = f"{row.name}: {run_name(entry)}, seed {episode.seed}"
                     found.append(Video(source, title, note, row.id))
     return found
