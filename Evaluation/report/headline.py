@@ -81,13 +81,13 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     if scores[0] == scores[1]:
         names = f"{first.name.method} and {second.name.method}"
         statement = f"{names} are level: {measure.title} {scores[0]}."
-    details = [_all_scores(first), _all_scores(second), certainty, _costs(first, second)]
+    details = [_all_scores(first), _all_scores(second), certainty]
     if any(sum(row.name.method == m for row in rows) > 1 for m in best):
         details.append(
             "The comparison uses the best settings of each method, selected by these same "
             "figures, which favours methods that were run with more settings."
         )
-    return Claim(where, verdict, statement, tuple(d for d in details if d), weight)
+    return Claim(where, verdict, statement, tuple(details), weight)
 
 
 def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
@@ -130,16 +130,6 @@ def _certainty(
         return "not decided", text + "The interval includes 0: not decided."
     few = min(len(x), len(y)) < _FEW
     return "ahead", text + ("With so few runs, intervals are too narrow." if few else "")
-
-
-def _costs(first: ReportRow, second: ReportRow) -> str:
-    parts = []
-    for metric in (METRICS["env_steps"], METRICS["gradient_steps"]):
-        costs = [row.values.get(metric.key) for row in (first, second)]
-        if costs[0] is not None and costs[1] is not None:
-            against = " against ".join(metric.written(cost.value) for cost in costs if cost)
-            parts.append(f"{against} {metric.title}")
-    return f"Cost: {', '.join(parts)}." if parts else ""
 
 
 def _full(name: RowName) -> str:

@@ -23,7 +23,7 @@ from Common.names import counted
 from Evaluation.metrics import Metric
 from Evaluation.report.comparison import columns, comparison
 from Evaluation.report.curves import task_curves
-from Evaluation.report.details import Details, run_details, text_of, words
+from Evaluation.report.details import Details, run_details
 from Evaluation.report.diagnostics import Card, diagnostics
 from Evaluation.report.entries import Film
 from Evaluation.report.headline import Claim, claims, teacher_phrase
@@ -149,7 +149,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"words": words, "text": text_of, "typeset": typeset, "interval": interval}
+    made.filters |= {"typeset": typeset, "interval": interval}
     made.filters["teacher"] = teacher_phrase
     made.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     return made

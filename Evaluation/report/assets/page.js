@@ -117,6 +117,8 @@
     fill: "toself", fillcolor: `${color(row)}26`, line: { width: 0 },
   });
 
+  const FEW = 12; // experiments with intervals and single runs; more would hide each other
+
   /** The exponential moving average of TensorBoard, corrected for its start. */
   function smoothed(values, weight) {
     let sum = 0, norm = 0;
@@ -130,11 +132,12 @@
       const ofRow = lines[option("metric")]?.[option("axis")] ?? {};
       const smooth = (values) => smoothed(values, Number(option("smooth")));
       const traces = [], table = [["experiment", "run", axes[option("axis")], metric?.title, "low", "high"]];
-      for (const row of shown.filter((row) => ofRow[row.id])) {
+      const drawn = shown.filter((row) => ofRow[row.id]), few = drawn.length <= FEW;
+      for (const row of drawn) {
         const { runs, mean } = ofRow[row.id];
         const alone = mean ? null : runs.find((run) => !run.cut) ?? runs[0];
         const thin = runs.filter((run) => run !== alone || run.cut);
-        traces.push(silent(row, {
+        if (few) traces.push(silent(row, {
           x: thin.flatMap((run) => [...run.x, null]), y: thin.flatMap((run) => [...smooth(run.y), null]),
           line: { color: color(row), width: 1 }, opacity: 0.45,
         }));
@@ -146,7 +149,7 @@
         if (mean) {
           const [mid, low, high] = [mean.mid, mean.low, mean.high].map(smooth);
           const arms = { array: high.map((v, i) => v - mid[i]), arrayminus: mid.map((v, i) => v - low[i]), symmetric: false };
-          traces.push(band(row, mean.x, low, high), look(row, { x: mean.x, y: mid, ...(mid.length === 1 && { error_y: arms }) }));
+          traces.push(...few ? [band(row, mean.x, low, high)] : [], look(row, { x: mean.x, y: mid, ...(mid.length === 1 && { error_y: arms }) }));
         } else traces.push(look(row, { x: alone.x, y: smooth(alone.y), ...(alone.cut && { mode: "lines", line: { color: color(row), width: 1 } }) }));
         mean?.x.forEach((x, i) => table.push([row.name, "mean", x, mean.mid[i], mean.low[i], mean.high[i]]));
         runs.forEach((run, n) => run.x.forEach((x, i) => table.push([row.name, run.cut ? `${n}, cut short` : n, x, run.y[i]])));
@@ -177,9 +180,10 @@
     profile(shown, section) {
       const { x, lines } = section.profile;
       const traces = [], table = [["experiment", section.measure, "share of runs above", "low", "high"]];
-      for (const row of shown.filter((row) => lines?.[row.id])) {
+      const drawn = shown.filter((row) => lines?.[row.id]);
+      for (const row of drawn) {
         const { mid, low, high } = lines[row.id];
-        traces.push(band(row, x, low, high), look(row, { x, y: mid, mode: "lines" }));
+        traces.push(...drawn.length <= FEW ? [band(row, x, low, high)] : [], look(row, { x, y: mid, mode: "lines" }));
         x.forEach((at, i) => table.push([row.name, at, mid[i], low[i], high[i]]));
       }
       const yaxis = { title: { text: "share of runs above" }, range: [-0.03, 1.03] };
@@ -213,7 +217,7 @@
     const range = (low, high) => option("zoom") && { range: [low, high], autorange: false };
     made.layout = {
       paper_bgcolor: css("--card"), plot_bgcolor: css("--card"), font: { color: css("--text"), size: 12, family: "system-ui, sans-serif" },
-      margin: { l: 56, r: 12, t: 8, b: 48 }, height: made.height, showlegend: false, hovermode: made.traces.length > 60 ? "closest" : "x unified",
+      margin: { l: 56, r: 12, t: 8, b: 48 }, height: made.height, showlegend: false, hovermode: made.traces.filter((trace) => trace.name).length > FEW + 1 ? "closest" : "x unified",
       hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--text") } }, separators: ".,",
       dragmode: coarse ? false : "zoom", modebar: { bgcolor: "#0000", color: css("--quiet"), activecolor: css("--text") },
       ...made.layout, xaxis: { ...axis, ...made.layout.xaxis, ...range(x0, x1) }, yaxis: { ...axis, ...made.layout.yaxis, ...range(y0, y1) },
@@ -225,6 +229,7 @@
     if (!figure.seen || figure.closest("[hidden]")) return;
     const plot = figure.querySelector(".plot"), made = (figure.made = make(figure));
     plot.hidden = !(figure.querySelector("[data-empty]").hidden = made.traces.length > 0);
+    figure.querySelector("[data-saves]").hidden = plot.hidden;
     if (plot.hidden) return;
     const buttons = ["lasso2d", "select2d", "autoScale2d", "toImage"];
     Plotly.react(plot, made.traces, made.layout, { responsive: true, displaylogo: false, displayModeBar: coarse || "hover", modeBarButtonsToRemove: buttons });

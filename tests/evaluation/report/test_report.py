@@ -185,8 +185,8 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
     copies = {path.name: path.read_bytes() for path in (tmp_path / "report" / "media").iterdir()}
     originals = {"001.mp4": "saliency.mp4", "002.png": "saliency.png"}
     assert copies == {name: (folder / of).read_bytes() for name, of in originals.items()}
-    assert "<dd>used</dd>" in page
-    assert "&#34;skill&#34;: 0.125" in page
+    assert "verdict: used" in page
+    assert "  skill: 0.125" in page
 
 
 # -- bad input -------------------------------------------------------------------------------------
