@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.support.report_runs import (
+from tests.support.report.runs import (
     nasty_run,
     write,
     write_curve,

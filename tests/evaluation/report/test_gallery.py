@@ -16,7 +16,7 @@ from Evaluation.gallery.film import film_gallery
 from Evaluation.tool import run_tool
 from tests.support.evaluated_run import written
 from tests.support.refusal import refusal
-from tests.support.report_runs import write
+from tests.support.report.runs import write
 
 
 def returns_of(folder: Path, seeds: range) -> dict[int, float]:

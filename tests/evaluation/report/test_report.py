@@ -17,7 +17,7 @@ from Evaluation.report.entries import find_entries
 from Evaluation.report.headline import claims
 from Evaluation.report.page import environment
 from Evaluation.tool import run_tool
-from tests.support.report_runs import (
+from tests.support.report.runs import (
     NASTY,
     figures,
     nasty_run,

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tests.support.report_runs import write, write_diagnostics, write_runs, write_video
+from tests.support.report.runs import write, write_diagnostics, write_runs, write_video
 
 
 class Tables(HTMLParser):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.report_page import address, plot, shown, traces, until
-from tests.support.report_runs import NASTY
+from tests.support.report.page import address, plot, shown, traces, until
+from tests.support.report.runs import NASTY
 
 
 def test_the_page_opens_without_errors_or_requests_and_hostile_text_is_text(opened):

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.support.report_page import downloaded, plot, traces
+from tests.support.report.page import downloaded, plot, traces
 
 
 def test_curves_are_chosen_scaled_smoothed_hidden_and_zoomed_and_linked_to(opened):
