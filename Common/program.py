@@ -59,6 +59,7 @@ COMMANDS = {
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),
     "blind": Command("Evaluation.blind", "measure a blind student, the zero of skill"),
     "side-by-side": Command("Evaluation.side_by_side", "film several students together"),
+    "gallery": Command("Evaluation.gallery", "film the worst and the best episodes of a student"),
     "push": Command("Sharing.push", "push a student, teacher or dataset to the Hugging Face Hub"),
     "pull": Command("Sharing.pull", "pull one from the Hugging Face Hub, and verify it"),
     "pack": Command("Evaluation.pack", "keep runs as evidence, without their weights"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from Common.runs.run_folder import CURVES_FILE
 from Evaluation.report.details import run_name, words
 from Evaluation.report.entries import Entry
 from Evaluation.report.measured import Measurement, measured
@@ -25,6 +26,7 @@ class Card:
     picture: str | None = None  # path relative to the page
     lacks_picture: bool = False  # whether there is one that cannot be shown
     is_damaged: bool = False
+    is_drawn: bool = False  # whether the picture is a plot on white, to be shown dark in the dark
     is_video: bool = False
 
 
@@ -45,14 +47,18 @@ def _of_entry(entry: Entry, row: str, title: str, media: Media) -> Iterator[Card
             yield _video(path, row, title, media)
         elif path.stem not in entry.diagnostics:
             source = media.add(path)
-            yield Card(words(path.stem), title, row, None, source, source is None)
+            drawn_so = path.name == CURVES_FILE
+            yield Card(
+                words(path.stem), title, row, None, source, source is None, is_drawn=drawn_so
+            )
     for name, value in entry.diagnostics.items():
         if isinstance(value, str):
             media.problems.append(f"Not shown: {value}")
         measurement = None if isinstance(value, str) else measured(value)
         source = media.add(drawn[name]) if name in drawn else None
         lacks = name in drawn and source is None
-        yield Card(words(name), title, row, measurement, source, lacks, isinstance(value, str))
+        damaged = isinstance(value, str)
+        yield Card(words(name), title, row, measurement, source, lacks, damaged, is_drawn=True)
 
 
 def _video(path: Path, row: str, title: str, media: Media) -> Card | Video:
