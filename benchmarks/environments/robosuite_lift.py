@@ -1,7 +1,7 @@
 """Register a task of robosuite, which has no ids of Gymnasium.
 
-`--env_id benchmarks.environments.robosuite_lift:Lift-v0`. For other tasks, copy this file and change
-the name of the task and of the robot.
+`--env_id benchmarks.environments.robosuite_lift:Lift-v0`. For other tasks, copy this file and
+change the name of the task and of the robot.
 """
 
 from __future__ import annotations
