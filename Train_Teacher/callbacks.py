@@ -74,6 +74,7 @@ class EvaluateAndCheckpoint(BaseCallback):
 
     def _on_step(self) -> bool:
         self._finished += int(self.locals["dones"].sum())
+        self._log_counters()  # here, because SAC logs between two steps of a rollout
         return True
 
     def _on_rollout_end(self) -> None:

@@ -19,9 +19,14 @@ _HEIGHT = 256  # pixels of the video per evaluation
 
 def make_progress(setting: Setting, evaluation: EvaluationCallback) -> ProgressBar:
     """Return the progress bar of a run, whose estimate includes the final evaluation."""
-    run = setting.flags.run
-    # An evaluation plays its episodes twice: on training and on validation seeds.
-    return ProgressBar(evaluation.times, run.final_episodes / (2 * run.eval_episodes))
+    flags, run = setting.flags, setting.flags.run
+    collects = flags.method.chosen.takes("rounds")
+    return ProgressBar(
+        evaluation.times,
+        # An evaluation plays its episodes twice: on training and on validation seeds.
+        ending=run.final_episodes / (2 * run.eval_episodes),
+        first_steps=flags.cloning.round_gradient_steps if collects else 1,
+    )
 
 
 def make_film(setting: Setting, folder: Path, tracker: RunTracker) -> Film | None:

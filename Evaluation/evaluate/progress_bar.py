@@ -49,11 +49,13 @@ class ProgressBar(BaseCallback):
     """Shows steps per second, return, KL and the remaining time, and estimates the whole time.
 
     On a terminal it is a bar, elsewhere a line every 30 seconds. Return and KL are the latest
-    logged values. The estimate is printed once, after the first rollout.
+    logged values. The estimate is printed once, after the first rollout or `first_steps`.
 
     Args:
         times: times of the evaluations, which the remaining time includes.
         ending: duration of the work after training, in evaluations.
+        first_steps: steps before the estimate, such as those of a whole round of DAgger, whose time
+            is mostly before its first step.
         stream: the stream to print to; default: standard error.
         clock: function that returns seconds.
     """
@@ -66,8 +68,10 @@ class ProgressBar(BaseCallback):
         ending: float = 0.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        first_steps: int = 1,
     ) -> None:
         super().__init__()
+        self._first_steps = first_steps
         self._times = times or EvaluationTimes(every=sys.maxsize)
         self._ending = ending if times is not None else 0.0
         self._stream = sys.stderr if stream is None else stream
@@ -96,7 +100,8 @@ class ProgressBar(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         training = self._training_seconds()
-        if not self._estimated and self._done() > 0 and training >= _FIRST_ESTIMATE:
+        enough = self._done() >= self._first_steps and training >= _FIRST_ESTIMATE
+        if not self._estimated and enough:
             self._estimated = True
             print_beside_bar(self._estimate(training))
 

@@ -51,11 +51,12 @@ ROWS = (
     ),
     Row(
         *("FetchReach", "mujoco3", _ROBOTICS + "FetchReach-v4", "sac"),
-        "two cameras in colour; the gripper",
+        "two cameras in colour, one of which follows the gripper; the gripper",
         settings=("--max_episode_steps", "25"),
         frames=(
             "--camera",
-            "external_camera_0,distance=0.8,x=1.34,y=0.75,z=0.53,azimuth=90,elevation=-15",
+            "external_camera_0,track=robot0:gripper_link,x=0,y=0,z=0.5,distance=0.7,azimuth=90,"
+            "elevation=-20",
             *("--rgb", "--stack", "1", "--proprio", "observation"),
         ),
         learned="FetchReach",
@@ -114,11 +115,11 @@ ROWS = (
         note="Agents of its state need about a million env steps.",
     ),
     Row(
-        *("robosuite Lift", "robosuite", "examples.robosuite_lift:Lift-v0", "sac"),
-        "a camera of the model in colour; the joints",
-        frames=("--frames", "env", "--rgb"),
+        *("robosuite Lift", "robosuite", "benchmarks.environments.robosuite_lift:Lift-v0", "sac"),
+        "`env.render()` in colour; the joints and the gripper",
+        frames=("--frames", "env", "--rgb", "--proprio", "robot"),
         note="It has no Gymnasium id of its own: "
-        "[examples/robosuite_lift.py](../examples/robosuite_lift.py) registers one.",
+        "[robosuite_lift.py](../benchmarks/environments/robosuite_lift.py) registers one.",
     ),
     Row(
         *("panda-gym reach", "bullet", "panda_gym:PandaReach-v3", "sac"),

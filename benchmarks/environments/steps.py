@@ -35,7 +35,7 @@ def steps(row: Row, folder: Path) -> Iterator[Step]:
             "agent", ("-m", "benchmarks.environments.picture_agent", str(folder), row.env_id)
         )
         convert = ("-m", "Models.teacher", "convert", str(folder / "agent.zip"))
-        task = ("--task", *environment[1:], "--output", str(teacher))
+        task = ("--task", *row.environment[1:], "--output", str(teacher))
         yield Step("convert", (*convert, *task))
     else:
         train = ("Train_Teacher/Custom.py", *environment, *_teacher_flags(row), *_QUIET)

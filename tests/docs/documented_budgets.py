@@ -63,6 +63,7 @@ _TO_OUTPUT = _in("{output}", _STUDENT_FILES)
 _TO_RESULTS = _in("Results/*/*/*", _STUDENT_FILES)
 _TEACHER_RESULTS = _in("Results/*/Teacher/*", _TEACHER_FILES)
 _ENVPOOL = ("envpool",)
+_OTHERS = "needs packages of others; make test-envs tries its environment"
 
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
@@ -79,6 +80,19 @@ BUDGETS = (
     Budget("vision-distillation evaluate", _TOOL, says="return"),
     Budget("vision-distillation report", leaves=("{output}/index.html",)),
     Budget("make test", "tests/enviroment/test_seed_range.py", says="passed"),
+    # -- environments that people bring
+    Budget("python *Custom.py gymnasium_robotics:*", not_run=_OTHERS),
+    Budget("python *Custom.py minigrid:*", not_run=_OTHERS),
+    Budget(
+        "python Train_Teacher/Custom.py InvertedPendulum-v5",
+        _PPO_TEACHER,
+        _in("{output}", _TEACHER_FILES),
+    ),
+    Budget(
+        "python Distillation/Custom.py InvertedPendulum-v5 --Dagger_phase",
+        f"{_ROUNDS} --frame_size 16x16 --num_envs 2",
+        _TO_OUTPUT,
+    ),
     # -- teachers
     Budget("python Train_Teacher/*.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),
     Budget("python Train_Teacher/Pusher.py --algo ppo", _PPO_TEACHER, _TEACHER_RESULTS),

@@ -17,6 +17,8 @@ from Common.places import ROOT
 from Common.runs.files import read_metrics
 from Distillation.custom_run import main_custom as distil_custom
 from Enviroment.custom import custom_task
+from Evaluation.metrics import METRICS
+from Evaluation.plots.run_curves import step_title
 from Models.teacher.adoption import adopt
 from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
@@ -26,6 +28,7 @@ from Train_Teacher.checkpoint import find_newest
 from Train_Teacher.custom_train import main_custom
 from Train_Teacher.settings.config import SACTeacherConfig, TQCTeacherConfig
 from Train_Teacher.settings.defaults import default_run
+from Train_Teacher.train import _LOG_EVERY
 
 GOAL, DOOR = (f"tests.support.environments.own_envs:{name}-v0" for name in ("PointGoal", "Door"))
 _QUICK = ("--eval_every", "60", "--eval_episodes", "2", "--baseline_episodes", "3")
@@ -41,7 +44,10 @@ def train(env_id: str, output: Path, total: int, *more: str) -> Path:
 
 
 @pytest.mark.parametrize("algo", ["sac", "tqc"])
-def test_a_goal_conditioned_teacher_by_her(algo: str, tmp_path: Path) -> None:
+def test_a_goal_conditioned_teacher_by_her(
+    algo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(_LOG_EVERY, algo, 4)
     folder = train(GOAL, tmp_path / "run", 120, "--algo", algo, *_OFF_POLICY)
     teacher = Teacher.load(folder / "teacher")
     d = teacher.description
@@ -53,7 +59,11 @@ def test_a_goal_conditioned_teacher_by_her(algo: str, tmp_path: Path) -> None:
     assert all(success == (reward == 0.0) for reward, success in zip(*nothing, strict=True))
     settings = json.loads((folder / "config.json").read_text())["config"]["run"]["settings"]
     assert (settings["hindsight_goals"], settings["gamma"]) == (4, 0.95)
-    assert any("eval/success" in point for point in read_metrics(folder))
+    points = read_metrics(folder)
+    assert any("eval/success" in point for point in points)
+    # SAC logs some episodes, in the middle of a rollout; the curves are against env steps.
+    assert any("rollout/ep_rew_mean" in point for point in points)
+    assert step_title(points) == METRICS["env_steps"].label
     # A student's environment has one vector, in the same order.
     one = adopt(teacher, custom_task(GOAL))
     state = np.random.default_rng(0).normal(size=(5, 7)).astype(np.float32)

@@ -74,6 +74,24 @@ def test_the_estimate_waits_for_steps_that_say_something(capsys) -> None:
     assert line.startswith("estimated time: 76 s (training 16 s, ")
 
 
+def test_the_estimate_waits_for_a_whole_round(capsys) -> None:
+    """The first rollout takes 40 s and the others 10 s: two of eight take 50 s, all of them 200 s.
+    Evaluations are at 0 and at the end: 24 s.
+    """
+
+    class SlowStart(Clock):
+        def _on_step(self) -> bool:
+            self.now += 10.0 if self.num_timesteps <= 8 else 2.5
+            return True
+
+    times = EvaluationTimes(1000)
+    clock = SlowStart(0.0, times)
+    bar = ProgressBar(times, 0.0, io.StringIO(), clock, first_steps=16)
+    make_model().learn(64, CallbackList([bar, clock]))
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line == "estimated time: 4 min (training 3 min, evaluations 24 s)"
+
+
 def test_without_a_terminal_a_line_every_thirty_seconds() -> None:
     stream = io.StringIO()
     train(64, 4.0, stream)

@@ -1,6 +1,7 @@
-"""Register a task of robosuite with Gymnasium: `--env_id examples.robosuite_lift:Lift-v0`.
+"""Register a task of robosuite, which has no ids of Gymnasium.
 
-robosuite has no ids of Gymnasium. Copy this file, and change the name of the task and of the robot.
+`--env_id benchmarks.environments.robosuite_lift:Lift-v0`. For other tasks, copy this file and
+change the name of the task and of the robot.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
-import robosuite
+import robosuite  # pyright: ignore[reportMissingImports]
 
 HORIZON = 200  # env steps of an episode
 
@@ -34,7 +35,7 @@ class Lift(gym.Env):
         low, high = self._task.action_spec
         self.action_space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32))
         parts = {name: part.shape for name, part in self._groups().items()}
-        boxes = {name: gym.spaces.Box(-np.inf, np.inf, shape) for name, shape in parts.items()}
+        boxes = [(name, gym.spaces.Box(-np.inf, np.inf, shape)) for name, shape in parts.items()]
         self.observation_space = gym.spaces.Dict(boxes)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
@@ -59,8 +60,8 @@ class Lift(gym.Env):
     def _groups(self) -> dict[str, np.ndarray]:
         seen = self._task._get_observations(force_update=True)
         names = {"cube": "object-state", "robot": "robot0_proprio-state"}
-        return {name: np.float32(seen[key]) for name, key in names.items()}
+        return {name: np.asarray(seen[key], np.float32) for name, key in names.items()}
 
 
 if "Lift-v0" not in gym.registry:
-    gym.register("Lift-v0", Lift, max_episode_steps=HORIZON)
+    gym.register("Lift-v0", f"{__name__}:Lift", max_episode_steps=HORIZON)
