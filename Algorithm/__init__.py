@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from Algorithm.cloning.bc import BehaviouralCloning
     from Algorithm.cloning.config import CloningConfig
     from Algorithm.cloning.dagger import DAgger
-    from Algorithm.cloning.data import TeacherSamples
+    from Algorithm.cloning.samples.data import TeacherSamples
     from Algorithm.on_policy.config import DistillConfig, PPDConfig
     from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
     from Algorithm.on_policy.drop_in import ProximalPolicyDistillation

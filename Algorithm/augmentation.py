@@ -21,7 +21,8 @@ from Algorithm.on_policy.rollout import TensorObs
 from Common.device import upload
 from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO
-from Models.student.policy import FrozenNormaliser, StudentPolicy
+from Models.student.normaliser import FrozenNormaliser
+from Models.student.policy import StudentPolicy
 
 
 class Augmenter:

@@ -18,8 +18,8 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 from Algorithm import distributed
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.dagger import DAgger
-from Algorithm.cloning.data import TeacherSamples
-from Algorithm.cloning.recorded_labels import RecordedLabels
+from Algorithm.cloning.samples.data import TeacherSamples
+from Algorithm.cloning.samples.recorded_labels import RecordedLabels
 from Algorithm.distributed import share_of
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.loop import OnPolicyStudent

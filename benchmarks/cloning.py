@@ -34,8 +34,8 @@ from stable_baselines3.common.logger import KVWriter, Logger
 
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.data import TeacherSamples
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.samples.data import TeacherSamples
 from Common.device import fastest_precision
 from Common.memory import keep_freed_memory
 from Enviroment.dataset.collect import collect

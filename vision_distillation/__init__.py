@@ -12,10 +12,10 @@ from vision_distillation.gym_registry import register_tasks
 
 if TYPE_CHECKING:
     from Algorithm.augmentation_config import AugmentationConfig
-    from Algorithm.cloning.array_samples import ArraySamples
     from Algorithm.cloning.bc import BehaviouralCloning
     from Algorithm.cloning.config import CloningConfig
     from Algorithm.cloning.dagger import DAgger
+    from Algorithm.cloning.samples.array_samples import ArraySamples
     from Algorithm.on_policy.ppd import PPD
     from Common.errors import UserError
     from Enviroment.make import make_env
@@ -56,7 +56,7 @@ __getattr__ = lazy_paths(
     __name__,
     {
         "Algorithm.augmentation_config": ("AugmentationConfig",),
-        "Algorithm.cloning.array_samples": ("ArraySamples",),
+        "Algorithm.cloning.samples.array_samples": ("ArraySamples",),
         "Algorithm.cloning.bc": ("BehaviouralCloning",),
         "Algorithm.cloning.config": ("CloningConfig",),
         "Algorithm.cloning.dagger": ("DAgger",),

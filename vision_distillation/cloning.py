@@ -9,9 +9,9 @@ from stable_baselines3.common.utils import set_random_seed
 from torch import nn
 
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.cloning.array_samples import ArraySamples
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
+from Algorithm.cloning.samples.array_samples import ArraySamples
 from Common.device import resolve_device
 from Common.errors import UserError
 from Enviroment.custom import describe_custom

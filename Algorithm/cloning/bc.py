@@ -10,10 +10,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Decay, Phase
-from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, read_learner, settings_of
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.cloning.samples.data import CloningData, split_episodes
 from Common.errors import UserError
 from Common.runs.generators import restore_generators
 from Models.student.bundle import load_student

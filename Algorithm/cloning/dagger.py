@@ -20,15 +20,15 @@ from torch import Tensor
 
 from Algorithm.acting import Actor
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import check_enough
 from Algorithm.cloning.config import CloningConfig, DaggerConfig, Decay, Phase
 from Algorithm.cloning.dagger_round import Round
-from Algorithm.cloning.data import CloningData, split_episodes
 from Algorithm.cloning.learner_file import GENERATORS, TEACHER_IDENTITY, read_learner, settings_of
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.cloning.losses import cloning_losses, minimised
 from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.cloning.samples.aggregate import Aggregate
+from Algorithm.cloning.samples.data import CloningData, split_episodes
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
 from Algorithm.teacher_view import normaliser_of

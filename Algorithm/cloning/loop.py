@@ -21,7 +21,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Decay, Phase
-from Algorithm.cloning.data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning.forward import Forward
 from Algorithm.cloning.learner_file import (
     GENERATORS,
@@ -38,6 +37,7 @@ from Algorithm.cloning.losses import (
     priority_loss,
 )
 from Algorithm.cloning.replay import Draw, ReplayConfig
+from Algorithm.cloning.samples.data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning.streams import make_replay
 from Algorithm.cloning.validation import validation_figures
 from Algorithm.finite import StepGuard

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.data import Samples, in_episodes
 from Algorithm.cloning.replay import Draw, Epochs, PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.samples.data import Samples, in_episodes
 from Algorithm.sequences import check_whole_sequences
 from Common.errors import UserError
 from Models.student.policy import StudentPolicy

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.data import BatchReader, Samples, in_episodes
 from Algorithm.cloning.forward import Forward
 from Algorithm.cloning.losses import batch_figures, cloning_losses, minimised
+from Algorithm.cloning.samples.data import BatchReader, Samples, in_episodes
 from Algorithm.cloning.streams import episodes_of
 from Algorithm.meter import to_numbers
 from Models.agreement import ActionAccuracy

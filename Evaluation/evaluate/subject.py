@@ -32,7 +32,8 @@ from Evaluation.runs import Run, read_run
 from Evaluation.tool import print_note
 from Models.bundle import read_bundle
 from Models.student.bundle import camera_set_of, load_student
-from Models.student.policy import FrozenNormaliser, StudentPolicy
+from Models.student.normaliser import FrozenNormaliser
+from Models.student.policy import StudentPolicy
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription

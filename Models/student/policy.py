@@ -30,30 +30,12 @@ from Models.networks.layers import activation_class, mlp
 from Models.networks.per_camera import make_encoder
 from Models.networks.recurrent import GatedMemory, Past
 from Models.student.config import MODES, StudentConfig
+from Models.student.normaliser import FrozenNormaliser
 from Models.student.spaces import check_actions, dict_space, narrow, size, vector_sizes
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
 
 _MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
-_OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
-
-
-class FrozenNormaliser(nn.Module):
-    """Normalise to (x - mean) / std, clipped, with fixed statistics.
-
-    Statistics that change would invalidate a rollout's log-probabilities before its update.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, mean: np.ndarray, std: np.ndarray) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32))
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ((x.float() - self.mean) / self.std).clamp(-_OBS_CLIP, _OBS_CLIP)
 
 
 class StudentPolicy(ActorCriticPolicy):

@@ -15,7 +15,7 @@ from torch import Tensor
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
-from Algorithm.cloning.data import TeacherSamples
+from Algorithm.cloning.samples.data import TeacherSamples
 from Algorithm.on_policy.distill import StudentDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD

@@ -11,8 +11,8 @@ from stable_baselines3.common.logger import Logger
 
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.data import TeacherSamples
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.samples.data import TeacherSamples
 from benchmarks.rivals.dataloader_loop import PlainLoop, StackedFrames
 from Enviroment.dataset import collect as collection
 from Enviroment.dataset.reader import TeacherDataset

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from Algorithm.cloning.array_samples import ArraySamples
+from Algorithm.cloning.samples.array_samples import ArraySamples
 from Common.errors import UserError
 from Enviroment.observations import FrameStack
 from Enviroment.pictures import to_frame

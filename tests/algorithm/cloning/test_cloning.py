@@ -18,8 +18,8 @@ from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, Decay
-from Algorithm.cloning.data import BatchReader, split_episodes
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.samples.data import BatchReader, split_episodes
 from Common.errors import UserError
 from Models.distributions import DiagGaussian
 from Models.student.bundle import load_student

@@ -12,10 +12,10 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.data import BatchReader, Prefetcher, TeacherSamples
+from Algorithm.cloning.samples.aggregate import Aggregate
+from Algorithm.cloning.samples.data import BatchReader, Prefetcher, TeacherSamples
 from Common.errors import UserError
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import observation_space

@@ -16,11 +16,11 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.cloning.samples.aggregate import Aggregate
 from Common.errors import UserError
 from Enviroment.make import make_env
 from Enviroment.tasks import get_task

@@ -11,9 +11,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from Algorithm.cloning.array_samples import ArraySamples
-from Algorithm.cloning.data import TeacherSamples
-from Algorithm.cloning.recorded_labels import RecordedLabels
+from Algorithm.cloning.samples.array_samples import ArraySamples
+from Algorithm.cloning.samples.data import TeacherSamples
+from Algorithm.cloning.samples.recorded_labels import RecordedLabels
 from Common.errors import UserError
 from Distillation.command import main
 from Enviroment.dataset.lerobot.importing import import_lerobot

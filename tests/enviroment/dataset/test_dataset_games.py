@@ -15,7 +15,7 @@ from stable_baselines3 import PPO
 
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
-from Algorithm.cloning.data import TeacherSamples
+from Algorithm.cloning.samples.data import TeacherSamples
 from Common.errors import UserError
 from Distillation.command import main_suite
 from Enviroment import seeds

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from Algorithm.cloning.data import Samples, in_episodes
-from Algorithm.cloning.recorded_labels import distribution_columns
+from Algorithm.cloning.samples.data import Samples, in_episodes
+from Algorithm.cloning.samples.recorded_labels import distribution_columns
 from Algorithm.on_policy.rollout import FrameHistory
 from Enviroment.observations import FRAME
 from Enviroment.tasks import Task

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Algorithm.cloning.recorded_labels import RecordedLabels, distribution_columns
+from Algorithm.cloning.samples.recorded_labels import RecordedLabels, distribution_columns
 from Common.device import upload
 from Common.errors import UserError
 from Enviroment.dataset.format import ACTION

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from gymnasium import spaces
 
-from Algorithm.cloning.lerobot_columns import read_lerobot
-from Algorithm.cloning.recorded_labels import RecordedLabels
+from Algorithm.cloning.samples.lerobot_columns import read_lerobot
+from Algorithm.cloning.samples.recorded_labels import RecordedLabels
 from Common.errors import UserError
 from Enviroment.custom import recorded_task
 from Enviroment.dataset.lerobot.importing import recorded_columns

@@ -1,0 +1,1 @@
+"""What supervised learning reads: labelled samples of datasets, arrays and DAgger's rounds."""
