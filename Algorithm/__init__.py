@@ -38,7 +38,7 @@ __getattr__ = lazy(
         "cloning.bc": ("BehaviouralCloning",),
         "cloning.config": ("CloningConfig",),
         "cloning.dagger": ("DAgger",),
-        "cloning.data": ("TeacherSamples",),
+        "cloning.samples.data": ("TeacherSamples",),
         "on_policy.config": ("DistillConfig", "PPDConfig"),
         "on_policy.distill": ("StudentDistill", "TeacherDistill"),
         "on_policy.drop_in": ("ProximalPolicyDistillation",),

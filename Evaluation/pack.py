@@ -17,6 +17,7 @@ import tyro
 
 from Common.commands.exits import print_line
 from Common.errors import UserError
+from Common.files.bounded_read import MAX_JSON, read_bounded
 from Common.files.durable import publishing, write_file
 from Common.names import counted
 from Common.runs.files import CONFIG_FILE, PACKED_METRICS_FILE
@@ -60,7 +61,7 @@ def pack_runs(flags: PackFlags) -> None:
 def _pack(run: Run, folder: Path) -> None:
     folder.mkdir(parents=True)
     for name in (CONFIG_FILE, FIGURES_FILE):
-        write_file(folder / name, (run.folder / name).read_bytes())
+        write_file(folder / name, read_bounded(run.folder / name, MAX_JSON))
     lines = "".join(json.dumps(point) + "\n" for point in run.metrics)
     # Without a time, so that the same run gives the same bytes.
     write_file(folder / PACKED_METRICS_FILE, gzip.compress(lines.encode(), mtime=0))

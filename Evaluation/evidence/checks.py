@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from Common.errors import UserError
-from Evaluation.evidence.items import Item, PageTable, page_figures, page_tables
+from Evaluation.evidence.items import Item, PageTable, page_figures, page_tables, read_page
 
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.(\d+))?(%?)")
 _GREY_LEVELS = 2.0  # mean difference of two drawings of a figure; other fonts differ by more
@@ -24,7 +24,7 @@ def unlisted(root: Path, items: Sequence[Item]) -> list[str]:
     missing = []
     for path in sorted((root / "Results").rglob("*.md")):
         page = path.relative_to(root).as_posix()
-        text = (root / page).read_text()
+        text = read_page(root / page)
         of_page = [item for item in items if item.page == page]
         figures = {item.figure for item in of_page}
         missing += [f for f in page_figures(root / page, text, root) if f not in figures]
@@ -43,7 +43,7 @@ def wrong_numbers(root: Path, item: Item) -> Iterator[str]:
     """
     if not item.means and not item.runs:
         return
-    tables = [t for t in page_tables((root / item.page).read_text()) if t.section == item.section]
+    tables = [t for t in page_tables(read_page(root / item.page)) if t.section == item.section]
     needed = {*item.rows, *item.means, *item.runs}
     table = next((t for t in tables if needed <= set(t.titles)), None)
     if table is None:
@@ -100,7 +100,7 @@ def repeat(root: Path, item: Item, folder: Path) -> str:
         return f"{item.title}: {item.command} failed: {done.stderr.strip()[-500:]}"
     if item.figure:
         return _compare(root / item.figure, folder / Path(item.figure).name)
-    if done.stdout.strip() in (root / item.page).read_text():
+    if done.stdout.strip() in read_page(root / item.page):
         return ""
     return f"{item.title}: the output of `{item.command}` is not in {item.page}:\n{done.stdout}"
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from Common.errors import UserError
+from Common.files.bounded_read import file_sha256, read_bounded
 from Common.files.typed_json import typed
 from Common.files.yaml_file import read_mapping
 
 EVIDENCE_FILE = Path("Results/evidence.yaml")
+_MAX_PAGE = 2**22  # bytes
 _IMAGE = re.compile(r"!\[[^\]]*\]\(([^)#]+)\)")
 _RULE = re.compile(r"\|[-:| ]+\|")
 
@@ -96,8 +98,20 @@ def data_hash(root: Path, item: Item) -> str:
             raise UserError(f"{item.title}: there are no data at {name}.")
         for path in files:
             digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(file_sha256(path)))
     return digest.hexdigest()
+
+
+def read_page(path: Path) -> str:
+    """Return the text of a page.
+
+    Raises:
+        UserError: the page cannot be read.
+    """
+    try:
+        return read_bounded(path, _MAX_PAGE).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
 
 
 def page_tables(text: str) -> Iterator[PageTable]:

@@ -99,7 +99,9 @@ def test_errors_of_lower_floors_name_settings_not_flags(package: str) -> None:
         for node in ast.walk(ast.parse(path.read_text())) if path.name not in COMMANDS else ():
             if isinstance(node, ast.Call) and ERRORS.search(ast.unparse(node.func)):
                 parts = [n.value for n in ast.walk(node) if isinstance(n, ast.Constant)]
-                text = re.sub(r"`(?:python|pip|sha256sum|ray) [^`]*`", "", "".join(map(str, parts)))
+                text = re.sub(
+                    r"`(?:python|pip|sha256sum|ray|hf) [^`]*`", "", "".join(map(str, parts))
+                )
                 assert not re.search(r"(?<!pip install )--\w", text), (path, node.lineno, text)
 
 

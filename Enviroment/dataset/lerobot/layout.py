@@ -44,7 +44,8 @@ COUNTERS = {TIME: "float32", STEP: "int64", EPISODE: "int64", INDEX: "int64", TA
 
 OURS = "vision_distillation"  # key of our own notes, in `info.json` and before columns of episodes
 _MAX_STEPS, _MAX_SIDE, _MAX_FEATURES = 2**31, 4096, 256
-_CONVERT = "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30"
+# The command that converts datasets of older versions.
+_CONVERT = "python -m lerobot.datasets.v30.convert_dataset_v21_to_v30 --repo-id OWNER/NAME"
 _NAME = re.compile(r"[\w][\w. -]{0,200}")
 
 Stored = Literal["image", "video"]
@@ -132,7 +133,7 @@ def read_info(folder: Path) -> Info:
     if version != VERSION:
         raise UserError(
             f"{folder} has version {version!r:.20} of LeRobot's format, and this reads {VERSION}. "
-            f"LeRobot converts older ones: {_CONVERT} --repo-id OWNER/NAME."
+            f"LeRobot converts older ones: `{_CONVERT}`."
         )
     try:
         return typed(Info, {**_known(data), "recipe": _recipe(data)}, "info")

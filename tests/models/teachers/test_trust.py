@@ -20,6 +20,7 @@ ALLOWED = {
     ("Enviroment/drawing/gl.py", "importlib.import_module"): "of MuJoCo and PyOpenGL",
     ("Common/lazy.py", "import_module"): "of this toolkit's own modules",
     ("Enviroment/simulation/making.py", "importlib.import_module"): "of wrappers that a user names",
+    ("Models/networks/own.py", "importlib.import_module"): "of encoders that a user names",
     (
         "Evaluation/export/student_file.py",
         "torch.jit.load",
@@ -59,6 +60,7 @@ READS = {
     ("Common/files/bounded_read.py", "json.loads"): "the one reader",
     ("Enviroment/simulation/processes.py", "read_text"): "of /proc",
     ("Models/networks/fast_linear.py", "read_text"): "of /proc",
+    ("Enviroment/worlds/memory.py", "read_text"): "of /proc",
     ("Evaluation/report/page.py", "read_text"): "of this package's own files",
     ("Evaluation/export/student_file.py", "json.loads"): "of what this process has just written",
     ("Algorithm/distributed.py", "json.loads"): "of what other ranks have sent",
