@@ -66,7 +66,7 @@ def parse_own(
         return own, rest
     if wants_help:
         return None, rest
-    raise UserError("Give --env_id, such as Walker2d-v5 or my_package:MyEnv-v0.")
+    raise UserError("Give `env_id`, such as Walker2d-v5 or my_package:MyEnv-v0.")
 
 
 def make_own_task(own: argparse.Namespace, *, proprio: str = "", frames: str | None = None) -> Task:

@@ -217,6 +217,7 @@ BUDGETS = (
     Budget("python -m Evaluation.demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
     Budget("python -m Evaluation.table --format csv", says=",PPD,"),
     Budget("python -m Evaluation.table", says="| PPD |"),
+    Budget("make gpu-check", not_run="it needs a GPU"),
     Budget("python -m Evaluation.pack", not_run="it needs finished runs of a grid"),
     Budget("python -m Evaluation.plots", leaves=("{output}",)),
     Budget("python -m Evaluation.report", leaves=("{output}/index.html",)),

@@ -241,9 +241,10 @@ def test_latency_is_of_one_thread_after_a_warm_up(alone: Path, monkeypatch):
     student, seen = load_student(alone), []
     real = student.predict
 
-    def predict(obs, deterministic):
+    def predict(obs, state, deterministic):
+        assert state is None
         seen.append((torch.get_num_threads(), obs["frame"].shape, deterministic))
-        return real(obs, deterministic=deterministic)
+        return real(obs, state, deterministic=deterministic)
 
     monkeypatch.setattr(student, "predict", predict)
     torch.set_num_threads(2)

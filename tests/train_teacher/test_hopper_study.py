@@ -101,7 +101,7 @@ BAD_INPUT = {
     "--env CustomHopper-moon --algo ppo": "CustomHopper-source",
     "--study": "output",
     "--study --output s --algos td3": "td3",
-    "--study --output s --seeds 7": "--seeds 7",
+    "--study --output s --seeds 257": "--seeds 257",
     "--study --output s --seeds 0": "--seeds 0",
     "--study --output s --jobs 0": "--jobs 0",
     "--study --output s --test_episodes 0": "--test_episodes 0",

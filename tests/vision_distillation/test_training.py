@@ -84,7 +84,7 @@ def test_an_own_environment_is_taken_by_its_id(tmp_path: Path) -> None:
     ("given", "message"),
     [
         ({"total_timestep": 3}, "no setting `total_timestep`. Did you mean `total_timesteps`"),
-        ({"no_such_thing_at_all": 3}, "docs/distillation.md lists"),
+        ({"no_such_thing_at_all": 3}, "--help-all` lists them"),
         ({"method": "PPDD"}, "Use PPD"),
         ({"method": "C_data"}, "trains no student"),
         ({"PPO": True}, 'give `method="PPO"`'),

@@ -300,7 +300,9 @@ def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> N
 
 def test_a_wrapper_that_changes_the_actions_is_named() -> None:
     task = custom_task("Line-v0", wrappers=["tests.support.environments.own_envs:Talk"])
-    with pytest.raises(UserError, match=r"Line-v0 in tests\.support\.own_envs:Talk are Text"):
+    with pytest.raises(
+        UserError, match=r"Line-v0 in tests\.support\.environments\.own_envs:Talk are Text"
+    ):
         make_state_env(task, 1, 0)
 
 
