@@ -24,7 +24,7 @@ class Item:
     """The tables of a section, or one figure, and where their numbers are from."""
 
     page: str
-    section: str
+    section: str  # its heading; "*": the whole page
     command: str  # which made the data, or which draws them
     figure: str = ""  # path; otherwise the item is the tables of the section
     data: list[str] = field(default_factory=list)  # files and folders; none: not kept
