@@ -6,7 +6,7 @@ from typing import Any
 from vision_distillation import Student, distil, evaluate
 
 
-def main(device: str = "cuda", **settings: Any) -> Student:
+def main(device: str = "cuda", episodes: int = 50, **settings: Any) -> Student:
     """Train a student of Pusher, and evaluate it on unseen seeds.
 
     A GPU reads large batches as fast as small ones, so there are more environments and larger
@@ -22,7 +22,7 @@ def main(device: str = "cuda", **settings: Any) -> Student:
         **settings,
     }
     student = distil("Pusher", method="PPD", device=device, **wanted)
-    figures = evaluate(student.folder, episodes=10)
+    figures = evaluate(student.folder, episodes=episodes)
     print(f"{device}: return {figures['return']:.1f} of {figures['teacher_return']:.1f}")
     return student
 

@@ -1,6 +1,5 @@
 """Distil an agent of a robot arm of your own into a student with cameras above and on the wrist."""
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -28,9 +27,10 @@ class Arm(MujocoEnv):
 
 def main(agent_steps: int = 200_000, **settings: Any) -> None:
     """Train an agent on the state, and distil its file. A package of yours would register Arm."""
-    model, space = Path(__file__).with_name("arm.xml"), gym.spaces.Box(-np.inf, np.inf, (8,), float)
-    made = {"model_path": str(model), "frame_skip": 25, "observation_space": space}
-    gym.register("Arm-v0", Arm, max_episode_steps=100, kwargs=made)
+    model = __file__.replace(".py", ".xml")
+    space = gym.spaces.Box(-np.inf, np.inf, (8,), np.float64)
+    made = {"model_path": model, "frame_skip": 25, "observation_space": space}
+    gym.register("Arm-v0", "own_arm:Arm", max_episode_steps=100, kwargs=made)
     PPO("MlpPolicy", "Arm-v0", device="cpu").learn(agent_steps).save("arm.zip")
     cameras = {"env_id": "Arm-v0", "camera": "top,wrist", "proprio": "0:2,4:6", "output": "my_arm"}
     print(distil(teacher="arm.zip", mode="ImpaalaSmall", **cameras, **settings).folder)

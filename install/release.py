@@ -174,6 +174,7 @@ def try_wheel(wheel: Path, program: str, pins: Path, version: str) -> Tried:
         _run([program, "-m", "venv", place / "venv"], place, env)
         binaries = place / "venv" / "bin"
         pip = [binaries / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+        pip += ["--no-compile"]  # takes longer than the rest
         given = os.environ.get("PIP_INSTALL_FLAGS", "").split()
         _run([*pip, *given, "-c", constraints, wheel], place, env)
         env |= {"HOME": str(home), "PATH": f"{binaries}{os.pathsep}{env['PATH']}"}

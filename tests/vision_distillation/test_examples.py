@@ -27,7 +27,7 @@ EXAMPLES = {
     "clone_arrays": ("main(3)", "mean error"),
     "deploy_onnx": ("main(3)", "return -"),
     "grid": (f"main({_GRID})", "| PPD |"),
-    "gpu_run": (f"main('cpu', total_timesteps=16, {_SHORT})", "cpu: return -"),
+    "gpu_run": (f"main('cpu', 1, total_timesteps=16, {_SHORT})", "cpu: return -"),
 }
 
 
@@ -69,5 +69,5 @@ def test_the_gpu_run_runs_on_a_gpu(tmp_path: Path) -> None:
 
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
-    said = run("gpu_run", f"main(total_timesteps=16, {_SHORT})", tmp_path)
+    said = run("gpu_run", f"main(episodes=1, total_timesteps=16, {_SHORT})", tmp_path)
     assert "cuda: return -" in said
