@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from Common.runs.run_folder import CURVES_FILE
+from Common.runs.run_folder import CURVES_FILE, DARK
 from Evaluation.report.details import run_name, words
 from Evaluation.report.entries import Entry
 from Evaluation.report.measured import Measurement, measured
@@ -26,7 +26,8 @@ class Card:
     picture: str | None = None  # path relative to the page
     lacks_picture: bool = False  # whether there is one that cannot be shown
     is_damaged: bool = False
-    is_drawn: bool = False  # whether the picture is a plot on white, to be shown dark in the dark
+    is_drawn: bool = False  # whether the picture is a plot on white, to be inverted on dark screens
+    dark: str | None = None  # the picture for dark screens, if there is another
     is_video: bool = False
 
 
@@ -42,14 +43,17 @@ def diagnostics(rows: Sequence[ReportRow], media: Media) -> list[Card | Video]:
 
 def _of_entry(entry: Entry, row: str, title: str, media: Media) -> Iterator[Card | Video]:
     drawn = {path.stem: path for path in entry.pictures if path.suffix == ".png"}
+    dark_ones = {stem + DARK for stem in drawn}  # each is shown in place of another
     for path in entry.pictures:
         if path.suffix != ".png":
             yield _video(path, row, title, media)
-        elif path.stem not in entry.diagnostics:
+        elif path.stem not in entry.diagnostics and path.stem not in dark_ones:
             source = media.add(path)
-            drawn_so = path.name == CURVES_FILE
+            dark = drawn.get(path.stem + DARK)
             yield Card(
-                words(path.stem), title, row, None, source, source is None, is_drawn=drawn_so
+                *(words(path.stem), title, row, None, source, source is None),
+                is_drawn=path.name == CURVES_FILE,
+                dark=dark and media.add(dark),
             )
     for name, value in entry.diagnostics.items():
         if isinstance(value, str):

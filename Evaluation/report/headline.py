@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from Evaluation.metrics import METRICS, Metric
 from Evaluation.names import RowName
 from Evaluation.report.rows import MEASURES, ReportRow, interval, typeset
 from Evaluation.runs import FEWEST_EPISODES
-from Evaluation.stats.estimates import Estimate, difference, probability_of_improvement
+from Evaluation.stats.estimates import difference, probability_of_improvement
 
 Verdict = Literal["ahead", "not decided", "one run", "no rival"]
 
+_SHOWN = ("skill", "ratio", "return", "success", "distance")  # figures of each method compared
 _FEW = 5  # with fewer runs per method, bootstrap intervals are known to be too narrow
 
 
@@ -69,9 +68,7 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
         details = (_all_scores(first), *_alone(first, left_out))
         return Claim(where, "no rival", statement, details, weight)
     second = others[0]
-    x, y = first.scores(measure), second.scores(measure)
-    gap = difference(x, y)
-    verdict, certainty = _certainty(first, second, gap, measure, x, y)
+    verdict, certainty = _certainty(first, second, measure)
     scores = [typeset(measure.written(row.values[measure.key].value)) for row in (first, second)]
     verb = "beats" if verdict == "ahead" else "leads"
     statement = (
@@ -103,15 +100,10 @@ def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _certainty(
-    first: ReportRow,
-    second: ReportRow,
-    gap: Estimate,
-    measure: Metric,
-    x: np.ndarray,
-    y: np.ndarray,
-) -> tuple[Verdict, str]:
+def _certainty(first: ReportRow, second: ReportRow, measure: Metric) -> tuple[Verdict, str]:
     names = first.name.method, second.name.method
+    x, y = first.scores(measure), second.scores(measure)
+    gap = difference(x, y)
     if gap.low is None or gap.high is None:
         single = [name for name, runs in zip(names, (x, y), strict=True) if len(runs) == 1]
         return "one run", (
@@ -138,7 +130,7 @@ def _full(name: RowName) -> str:
 
 def _all_scores(row: ReportRow) -> str:
     """Return skill beside the absolute figures, each with its interval."""
-    metrics = (METRICS[key] for key in ("skill", "return", "success", "distance"))
+    metrics = (METRICS[key] for key in _SHOWN)
     parts = [_score(row, metric) for metric in metrics if metric.key in row.values]
     return f"{_full(row.name)}: {', '.join(parts)}; {row.over or 'one run'}."
 

@@ -175,6 +175,7 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
     folder.mkdir()
     write_video(folder / "saliency.mp4")
     write_picture(folder / "saliency.png")
+    write_picture(folder / "saliency_dark.png")
     measured = {"verdict": "used", "zeroed": {"skill": 0.125}, "curve": [1, 2]}
     (folder / "sight.json").write_text(json.dumps(measured))
     page = write(tmp_path / "r")
@@ -183,7 +184,13 @@ def test_diagnostics_are_copied_and_shown(tmp_path):
         '<img loading="lazy" src="media/002.png" alt="saliency, PPD, Small: run_index 0">' in page
     )
     copies = {path.name: path.read_bytes() for path in (tmp_path / "report" / "media").iterdir()}
-    originals = {"001.mp4": "saliency.mp4", "002.png": "saliency.png"}
+    originals = {
+        "001.mp4": "saliency.mp4",
+        "002.png": "saliency.png",
+        "003.png": "saliency_dark.png",
+    }
+    assert page.count("<img ") == 1
+    assert '<source media="screen and (prefers-color-scheme: dark)" srcset="media/003.png">' in page
     assert copies == {name: (folder / of).read_bytes() for name, of in originals.items()}
     assert "verdict: used" in page
     assert "  skill: 0.125" in page
