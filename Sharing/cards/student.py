@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from Algorithm.method_registry import METHODS
 from Common.errors import UserError
 from Common.files.bounded_read import read_object
 from Common.runs.run_folder import FIGURES_FILE
@@ -112,6 +113,7 @@ def _sees(subject: Subject) -> str:
         views = ", ".join(view.title for view in task.camera_set.views())
         colour = "gray" if task.grayscale else "colour"
         stack = f"{task.stack} frames, {task.frame_interval} steps apart"
+        stack = stack if task.stack > 1 else "one frame"
         parts.append(f"{h}x{w} {colour} pictures ({views}; {stack})")
     if PROPRIO in subject.groups:
         parts.append(f"{len(task.proprio_indices)} values of the robot's own joints")
@@ -136,13 +138,13 @@ def _made(subject: Subject, method: str) -> dict[str, str]:
     description, run = subject.description, subject.run
     trained = description.get("training", {})
     steps = {
-        name.replace("_", " "): f"{value:,.0f}"
+        name.replace("_", " "): f"{number({**description, **trained}, name):,.0f}"
         for name in ("steps", "env_steps", "gradient_steps")
-        if (value := number({**description, **trained}, name)) is not None
+        if number({**description, **trained}, name)
     }
     teacher = description.get("teacher", {}).get("sha256")
     return {
-        "method": method or "unknown",
+        "method": METHODS[method].title if method in METHODS else method or "unknown",
         "encoder": str(description["config"].get("mode", "")),
         "parameters": f"{description['parameters']:,}",
         **steps,

@@ -13,7 +13,6 @@ from Common.commands.redaction import redact
 from Common.errors import UserError
 from Common.files.durable import publishing, writing
 from Common.hub import hub_library, reaching_hub
-from Common.names import counted
 from Common.runs.run_folder import FIGURES_FILE, STUDENT, TEACHER, VIDEOS
 from Enviroment.dataset.collect import check_content
 from Enviroment.dataset.commands import write_contact_sheet
@@ -131,8 +130,9 @@ def pack(path: Path, name: str, licence: str, scratch: Path) -> Parcel:
 def _kind_of(path: Path) -> Kind:
     if not path.is_dir():
         raise UserError(f"There is no folder {path}. Give a run, a bundle or a dataset.")
-    for kind, places in (("student", (path, path / STUDENT)), ("teacher", (path, path / TEACHER))):
-        if any((place / f"{kind}.json").is_file() for place in places):
+    bundles: dict[Kind, str] = {"student": STUDENT, "teacher": TEACHER}
+    for kind, inside in bundles.items():
+        if any((place / f"{kind}.json").is_file() for place in (path, path / inside)):
             return kind
     if (path / MANIFEST).is_file():
         return "dataset"
@@ -230,9 +230,3 @@ def _stale(parcel: Parcel, present: list[str]) -> list[str]:
     refuse_strangers(shown, parcel.kind, unknown)
     kept = {*parcel.files, CARD_FILE}
     return sorted(name for name in present if contents.limit(name) and name not in kept)
-
-
-def summary(parcel: Parcel) -> str:
-    """Return how much is uploaded, in words."""
-    size = sum(path.stat().st_size for path in parcel.files.values())
-    return f"{counted(len(parcel.files) + 1, 'file')}, {size / 1e6:.1f} MB"

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,14 @@ from tests.support.refusal import refusal
 from tests.support.tiny_dataset import collect_tiny, content
 from vision_distillation import push
 
-pytest.importorskip("huggingface_hub", reason="the Hub is optional")
+huggingface_hub: Any = pytest.importorskip("huggingface_hub", reason="the Hub is optional")
 STUDENT = SHIPPED / "Pusher" / "students" / "ppd_small"
 TEACHER = SHIPPED / "Pusher" / "teachers" / "ppo"
+
+
+def card_of(folder: Path, kind: str = "ModelCard") -> Any:
+    """Read a card by huggingface_hub's own class."""
+    return getattr(huggingface_hub, kind).load(folder / "README.md")
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -49,10 +55,9 @@ def test_the_folder_is_the_bundle_as_it_is(student: Path) -> None:
 
 
 def test_the_students_metadata(student: Path) -> None:
-    from huggingface_hub import ModelCard, metadata_load
-
-    card = ModelCard.load(student / "README.md")
-    assert metadata_load(student / "README.md")["library_name"] == "vision-distillation"
+    card = card_of(student)
+    metadata: Any = huggingface_hub.metadata_load(student / "README.md")
+    assert metadata["library_name"] == "vision-distillation"
     assert card.data.library_name == "vision-distillation"
     assert card.data.license == "mit"
     assert card.data.pipeline_tag == "reinforcement-learning"
@@ -82,7 +87,7 @@ def test_the_students_program_runs(student: Path, monkeypatch) -> None:
     (program,) = blocks((student / "README.md").read_text(), "python")
     assert len(program.splitlines()) <= 10
     monkeypatch.setattr(vision_distillation, "pull", lambda name: STUDENT, raising=False)
-    variables: dict = {}
+    variables: dict[str, Any] = {}
     exec(compile(program, "README.md", "exec"), variables)
     assert variables["done"][0]
     assert variables["action"].shape == (7,)
@@ -91,7 +96,7 @@ def test_the_students_program_runs(student: Path, monkeypatch) -> None:
 def test_the_teachers_program_runs(teacher: Path, monkeypatch) -> None:
     (program,) = blocks((teacher / "README.md").read_text(), "python")
     monkeypatch.setattr(vision_distillation, "pull", lambda name: TEACHER, raising=False)
-    variables: dict = {}
+    variables: dict[str, Any] = {}
     exec(compile(program, "README.md", "exec"), variables)
     assert variables["action"].shape == (7,)
 
@@ -106,12 +111,10 @@ def test_the_commands_of_the_cards_exist(student: Path, teacher: Path) -> None:
 
 
 def test_the_teachers_results(teacher: Path) -> None:
-    from huggingface_hub import ModelCard
-
     returns = json.loads((TEACHER / "teacher.json").read_text())["baselines"]["teacher"][
         "evaluation"
     ]
-    card = ModelCard.load(teacher / "README.md")
+    card = card_of(teacher)
     (result, *_) = card.data.eval_results or []
     assert result.metric_value == f"{np.mean(returns):.2f} +/- {np.std(returns):.2f}"
     assert result.metric_args["episodes"] == len(returns) == 100
@@ -119,11 +122,9 @@ def test_the_teachers_results(teacher: Path) -> None:
 
 
 def test_a_datasets_card(tmp_path: Path) -> None:
-    from huggingface_hub import DatasetCard
-
     data = collect_tiny(tmp_path / "data", 60, behaviour_noise=0.3)
     folder = Path(push(data, "datasets/me/steps", output=tmp_path / "out"))
-    card = DatasetCard.load(folder / "README.md")
+    card = card_of(folder, "DatasetCard")
     assert card.data.size_categories == ["n<1K"]
     assert card.data.task_categories == ["reinforcement-learning", "robotics"]
     assert "| `distribution.mean` | float32 | 2 |" in card.text
@@ -133,14 +134,12 @@ def test_a_datasets_card(tmp_path: Path) -> None:
 
 
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
-    from huggingface_hub import ModelCard
-
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("student.json", "student.safetensors"):
         shutil.copy(STUDENT / name, bare / name)
     folder = Path(push(bare, "me/bare", output=tmp_path / "out"))
-    card = ModelCard.load(folder / "README.md")
+    card = card_of(folder)
     assert card.data.eval_results is None
     assert "No evaluation was beside this student" in card.text
     assert "`vision-distillation sight bare` measures it" in card.text

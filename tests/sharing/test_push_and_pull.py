@@ -45,8 +45,8 @@ def test_a_student_there_and_back(hub: StandIn, tmp_path: Path, capfd) -> None:
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (3, 1, 64, 64), np.uint8)
     joints = rng.normal(size=(3, 17)).astype(np.float32)
-    actions = [Student.load(path).act(frames, joints) for path in (STUDENT, folder)]
-    np.testing.assert_array_equal(*actions)
+    before, after = (Student.load(path).act(frames, joints) for path in (STUDENT, folder))
+    np.testing.assert_array_equal(before, after)
 
     said = capfd.readouterr()
     assert TOKEN not in said.out + said.err

@@ -238,7 +238,8 @@ class _Plan:
     def _finals(self, span: Span, seen: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the seed, and the observation after the last step, as kept or repeated."""
         notes: Mapping[str, Any] = span.notes if self.is_ours else {}
-        ends = {ours.SEED: np.array([int(notes.get(ours.SEED, -1))], np.int64)}
+        seed = np.array([int(notes.get(ours.SEED, -1))], np.int64)
+        ends: dict[str, np.ndarray] = {ours.SEED: seed}
         for group, values in seen.items():
             ends[ours.FINALS[group]] = values[-1:]
         if ours.FINAL_STATE in notes and STATE in seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,12 @@ def write_video(
         writer.close()
 
 
+def _every_frame() -> str:
+    """Return the flag of FFmpeg against leaving out or repeating frames, by its version."""
+    major = re.search(r"\d+", imageio_ffmpeg.get_ffmpeg_version())
+    return "-vsync" if major is not None and int(major[0]) < 6 else "-fps_mode"
+
+
 def read_video(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     """Yield the frames of a video, uint8 (H, W, 3), each a new array.
 
@@ -96,7 +103,7 @@ def read_video(path: Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
     # Only a file, and only this one: playlists could name others.
     only = ["-protocol_whitelist", "file", "-f", "mov"]
     frames = imageio_ffmpeg.read_frames(
-        str(path), pix_fmt="rgb24", input_params=only, output_params=["-fps_mode", "passthrough"]
+        str(path), pix_fmt="rgb24", input_params=only, output_params=[_every_frame(), "passthrough"]
     )
     try:
         meta = next(frames)

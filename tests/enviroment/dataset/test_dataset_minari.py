@@ -57,7 +57,7 @@ def test_minari_reads_what_was_recorded(minari, monkeypatch, tmp_path):
         np.testing.assert_array_equal(episode.rewards, batch["reward"])
         np.testing.assert_array_equal(episode.terminations, batch["terminated"])
         np.testing.assert_array_equal(episode.infos["value"], batch["value"])
-    with pytest.raises(UserError, match="already"):
+    with pytest.raises(UserError, match="A Minari dataset exists at"):
         export_minari(dataset, NAME)
 
 
