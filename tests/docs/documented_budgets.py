@@ -67,6 +67,7 @@ _ENVPOOL = ("envpool",)
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
     Budget("make demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
+    Budget("make gpu-check", not_run="needs a GPU, and takes minutes"),
     Budget("make test", "tests/enviroment/test_seed_range.py", says="passed"),
     # -- teachers
     Budget("python Train_Teacher/*.py --algo sac", _SAC_TEACHER, _TEACHER_RESULTS),

@@ -91,10 +91,10 @@ def test_what_warp_cannot_do_is_one_message(capsys, teacher, tmp_path):
 def test_two_ranks_have_their_own_worlds(teacher, tmp_path):
     """By gloo on a processor, as by NCCL where each rank has a card."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    flags = [*PPD, "--num_envs", "4", "--total_timesteps", "32", "--teacher", str(teacher)]
+    where = ["--teacher", str(teacher), "--output", str(tmp_path / "run")]
+    flags = [*PPD, "--num_envs", "4", "--total_timesteps", "32", *where]
     done = subprocess.run(
-        [*torchrun, "--nproc_per_node", "2", "Distillation/Pusher.py", *flags]
-        + ["--output", str(tmp_path / "run")],
+        [*torchrun, "--nproc_per_node", "2", "Distillation/Pusher.py", *flags],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         cwd=ROOT,
         capture_output=True,
