@@ -28,7 +28,7 @@ class Card:
     bandwidth: float = 3.35e12  # bytes of memory per s; the maker's
     python: float = 1e-3  # s per step of all worlds that Python takes; assumed
     world: float = 1e-6  # s per world and step for rewards, infos and the like; assumed
-    beginning: float = 1.5e-4  # s of the processor per initial state; measured, Zen 4
+    beginning: float = 6e-5  # s of the processor per initial state; measured, AMD Zen 4
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def _stepping(setting: Setting, n_worlds: int) -> None:
     first = time.perf_counter() - started
     n_steps = 5 if setting.quick else _STEPS
     plain, drawn = (step(n_steps, draws=draws) for draws in (False, True))
+    taken = before - free_bytes(device)
     setting.findings.row(
         what="stepping",
         worlds=n_worlds,
@@ -74,7 +75,7 @@ def _stepping(setting: Setting, n_worlds: int) -> None:
             "with frames": n_worlds * n_steps / drawn,
             "first step, s": first,
             "bytes per world, estimated": bytes_per_world(task, shared, draws=True),
-            "bytes per world, taken": (before - free_bytes(device)) / n_worlds,
+            **({"bytes per world, taken": taken / n_worlds} if setting.is_cuda else {}),
         },
     )
 
@@ -126,7 +127,10 @@ def _training(setting: Setting, n_worlds: int, batch_size: int) -> None:
 def check_skill(setting: Setting) -> None:
     """Run the command from the teacher to a skill of 0.95, and report its seconds."""
     folder = setting.work / "skill"
-    quick = ("--total_timesteps", "64", "--num_envs", "4", "--num_steps", "8", "--threads", "1")
+    quick = (
+        *("--total_timesteps", "32", "--num_envs", "4", "--num_steps", "8", "--threads", "1"),
+        *("--eval_episodes", "2"),
+    )
     full = (
         *("--total_timesteps", "4000000", "--num_envs", "1024", "--num_steps", str(_ROLLOUT)),
         *("--batch_size", "2048", "--num_epochs", "2", "--eval_every", "163840"),

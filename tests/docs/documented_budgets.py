@@ -68,6 +68,7 @@ _OTHERS = "needs packages of others; make test-envs tries its environment"
 BUDGETS = (
     Budget("make pusher", _STUDENT, _TO_RESULTS),
     Budget("make demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
+    Budget("make gpu-check", not_run="needs a GPU, and takes minutes"),
     Budget(
         "pip install *",
         not_run="asks the package index; install/release.py installs the wheel",
@@ -217,7 +218,6 @@ BUDGETS = (
     Budget("python -m Evaluation.demo", "--episodes 2", ("Results/Pusher/demo/demo.mp4",)),
     Budget("python -m Evaluation.table --format csv", says=",PPD,"),
     Budget("python -m Evaluation.table", says="| PPD |"),
-    Budget("make gpu-check", not_run="it needs a GPU"),
     Budget("python -m Evaluation.pack", not_run="it needs finished runs of a grid"),
     Budget("python -m Evaluation.plots", leaves=("{output}",)),
     Budget("python -m Evaluation.report", leaves=("{output}/index.html",)),

@@ -47,6 +47,12 @@ _SHORT_RUN = (
 )
 PROGRAMS = (
     Program(
+        "make_worlds",
+        shorter={"1024": "2", "64": "2", '"cuda"': '"cpu"'},
+        after="assert env.reset()['frame'].shape[0] == 2",
+        needs=("mujoco_warp",),
+    ),
+    Program(
         'method="PPD", mode="ImpaalaSmall", total_timesteps=350_000',
         shorter={"350_000": f"16, {_SHORT_RUN}"},
         after="assert student.groups == ('frame', 'proprio')",

@@ -55,7 +55,7 @@ def _trained(method, *, tensors):
 
 @pytest.mark.parametrize("squashed", [True, False])
 def test_actions_are_bounded_on_the_device_as_in_numpy(squashed):
-    space = spaces.Box(np.float32([-2, -0.4]), np.float32([1, 0.4]))
+    space = spaces.Box(np.array([-2, -0.4], np.float32), np.array([1, 0.4], np.float32))
     policy = StudentPolicy(
         spaces.Dict({"state": spaces.Box(-1, 1, (3,))}),
         space,

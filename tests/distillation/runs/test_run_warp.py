@@ -3,10 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from Algorithm.on_policy.loop import OnPolicyStudent
+from Common.places import ROOT
+from Common.runs.files import read_metrics
 from Distillation.command import main, main_suite
 from tests.support.refusal import refusal
 from tests.support.short_run import SHORT, failure, outcome, write_teacher
@@ -81,3 +85,22 @@ def test_what_warp_cannot_do_is_one_message(capsys, teacher, tmp_path):
     said = failure(capsys, *PPD, *output, "--simulator", "isaac")
     assert "isaac" in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_two_ranks_have_their_own_worlds(teacher, tmp_path):
+    """By gloo on a processor, as by NCCL where each rank has a card."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    where = ["--teacher", str(teacher), "--output", str(tmp_path / "run")]
+    flags = [*PPD, "--num_envs", "4", "--total_timesteps", "32", *where]
+    done = subprocess.run(
+        [*torchrun, "--nproc_per_node", "2", "Distillation/Pusher.py", *flags],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    assert read_metrics(tmp_path / "run")[-1]["time/env_steps"] == 32

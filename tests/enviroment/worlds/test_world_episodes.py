@@ -148,6 +148,28 @@ def test_arrays_are_the_tensors():
             np.testing.assert_array_equal(values, expected[group].numpy())
 
 
+def test_two_halves_are_the_whole():
+    """Two ranks with two worlds each: their seeds, staggering and observations."""
+    with contextlib.ExitStack() as stack:
+        whole, *halves = (make_worlds("Reacher", n, 5, sees=False, stagger=True) for n in (N, 2, 2))
+        for env in (whole, *halves):
+            stack.callback(env.close)
+        for rank, half in enumerate(halves):
+            half.take_rows(2 * rank, N)
+            half.seed(5)
+        _same_groups(whole.reset(), [half.reset() for half in halves])
+        for actions in torch.from_numpy(_actions(whole, 30)):
+            expected = whole.step(actions)
+            got = [half.step(part) for half, part in zip(halves, actions.split(2), strict=True)]
+            _same_groups(expected[0], [step[0] for step in got])
+            np.testing.assert_array_equal(expected[2], np.concatenate([step[2] for step in got]))
+
+
+def _same_groups(whole, halves):
+    for group, values in whole.items():
+        assert torch.equal(values, torch.cat([half[group] for half in halves]))
+
+
 def test_blind_worlds_draw_nothing():
     with contextlib.closing(make_worlds("Reacher", N, 5, blind=True)) as worlds:
         obs = worlds.reset()
