@@ -137,7 +137,7 @@ def test_it_is_evaluated_exported_and_shown(pusher: Callable[..., Path]) -> None
     rng = np.random.default_rng(0)
     obs = {
         "frame": rng.integers(0, 256, (3, 4, 16, 16), np.uint8),
-        "proprio": rng.normal(size=(3, 14)).astype(np.float32),
+        "proprio": rng.normal(size=(3, 17)).astype(np.float32),
     }
     expected = student.predict(obs, deterministic=True)[0]
     np.testing.assert_allclose(session.run(["action"], obs)[0], expected, rtol=0, atol=1e-5)
