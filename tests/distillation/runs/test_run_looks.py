@@ -27,46 +27,51 @@ from Models.bundle import read_bundle
 from tests.support.environments import own_envs
 from tests.support.refusal import refusal
 from tests.support.short_for import short_for
-from tests.support.short_run import failure, outcome
+from tests.support.short_run import SHORT, failure, outcome
 
 SIGHT = ("--mode", "ImpaalaSmall")
 RANGES = dataclasses.replace(LookRanges(), light=0.8, camera_turn=5.0)
 LOOKS = ("--randomise_looks", "--look_ranges", "light=0.8,camera_turn=5")
 
 
-def test_ppd_keeps_its_looks_and_is_evaluated_without(pusher: Callable[..., Path]) -> None:
-    folder = pusher("--PPD", *SIGHT, *LOOKS)
-    config = json.loads((folder / "config.json").read_text())["config"]
+@pytest.fixture(scope="module")
+def run(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of PPD with random looks. Not to be written to."""
+    return train(teacher, tmp_path_factory.mktemp("ppd") / "run")
+
+
+def train(teacher: Path, folder: Path, *more: str) -> Path:
+    where = ("--teacher", str(teacher), "--output", str(folder), "--wandb", "disabled")
+    flags = ("--PPD", *SIGHT, *LOOKS, *SHORT, "--total_timesteps", "80")
+    main("Pusher", [*where, *flags, *more])
+    return folder
+
+
+def test_ppd_keeps_its_looks_and_is_evaluated_without(run: Path) -> None:
+    config = json.loads((run / "config.json").read_text())["config"]
     assert config["looks"] == RANGES.as_json()
     assert config["student"]["randomise_looks"] is True
-    assert read_bundle(folder / "student", "student")[1]["looks"] == RANGES.as_json()
-    assert open_subject(folder).task.looks is None
+    assert read_bundle(run / "student", "student")[1]["looks"] == RANGES.as_json()
+    assert open_subject(run).task.looks is None
 
 
-@pytest.mark.parametrize("method", ["PPD", "Sdistillation"])
 def test_a_stopped_run_goes_on_to_the_bit(
-    method: str, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(name: str, *more: str) -> Path:
-        where = ("--teacher", str(teacher), "--output", str(tmp_path / name))
-        flags = (*where, *short_for(f"--{method}"), "--wandb", "disabled", "--total_timesteps")
-        main("Pusher", [f"--{method}", *SIGHT, *LOOKS, *flags, "160", *more])
-        return tmp_path / name
-
-    whole = run("whole")
-    calls, train = [], OnPolicyStudent.train
+    """The episodes run on: the looks of a restored one are those of its seed."""
+    calls, update = [], OnPolicyStudent.train
 
     def train_and_stop(model: OnPolicyStudent) -> None:
         calls.append(0)
         if len(calls) == 6:
             os.kill(os.getpid(), signal.SIGTERM)
-        train(model)
+        update(model)
 
     with monkeypatch.context() as patch:
         patch.setattr(OnPolicyStudent, "train", train_and_stop)
         with pytest.raises(SystemExit):
-            run("stopped")
-    assert outcome(run("stopped", "--resume")) == outcome(whole)
+            train(teacher, tmp_path / "stopped")
+    assert outcome(train(teacher, tmp_path / "stopped", "--resume")) == outcome(run)
 
 
 def test_three_phases_with_random_looks(pusher: Callable[..., Path], teacher: Path) -> None:
@@ -140,12 +145,9 @@ def test_frames_that_are_not_ours_are_refused(capsys: pytest.CaptureFixture[str]
     assert "--randomise_looks: the frames of Line-v0 are not drawn by a --camera" in told
 
 
-def test_a_grid_of_looks(
-    pusher: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, output = pusher("--PPD", *SIGHT, *LOOKS), tmp_path / "looks.png"
-    capsys.readouterr()
-    show_looks(LookFlags(str(folder), output=output))
+def test_a_grid_of_looks(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "looks.png"
+    show_looks(LookFlags(str(run), output=output))
     assert "light 0.8" in capsys.readouterr().out
     picture = cv2.imread(str(output))
     assert picture is not None and picture.shape == (3 * 148, 8 * 148, 3)
