@@ -28,7 +28,7 @@ ENV_GROUPS := $(patsubst install/environments/%.txt,%,$(wildcard install/environ
 
 .DEFAULT_GOAL := help
 .PHONY: help pusher demo test test-slow test-oldest test-envs soak check format bench bench-skill
-.PHONY: bench-peers gpu-check clean
+.PHONY: bench-peers results gpu-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, about
 
 bench-peers: $(PEERS)/.installed $(VENV)/.gl ## what others reach on the same frames, about 30 minutes
 	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
+
+results: $(VENV)/.gl ## every table and figure of the results: its command, its data, a check
+	$(RUN) -m Evaluation.evidence $(ARGS)
 
 gpu-check: $(VENV)/.dev $(VENV)/.gl ## check and measure on a GPU, 8 minutes: Results/GPU
 	$(RUN) -m benchmarks.gpu_check $(ARGS)

@@ -12,9 +12,9 @@ from typing import Any
 
 from Common.commands.progress import tracked
 from Common.errors import UserError
-from Common.files.bounded_read import file_sha256, read_object
+from Common.files.bounded_read import read_object
 from Common.files.typed_json import typed
-from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
+from Common.runs.files import CONFIG_FILE, metrics_file, read_metrics
 from Common.runs.run_folder import FIGURES_FILE, STUDENT
 from Evaluation.tool import print_note
 
@@ -190,12 +190,13 @@ def identity(run: Run) -> str:
     Without an undamaged student, a run is identified by its metrics and figures. Its place is not
     part of its settings.
     """
-    content: Any = run.figures
-    with contextlib.suppress(OSError):
-        content = [run.figures, file_sha256(run.folder / METRICS_FILE)]
+    content: Any = None
     with contextlib.suppress(UserError):
-        student = read_object(run.folder / STUDENT / STUDENT_FILE) or {}
-        content = student.get("sha256", content)
+        content = (read_object(run.folder / STUDENT / STUDENT_FILE) or {}).get("sha256")
+    if content is None:
+        content = [run.figures]
+        with contextlib.suppress(UserError):
+            content.append(run.metrics)
     settings = {name: group for name, group in run.config.items() if name != "run"}
     return json.dumps([settings, run.teacher_sha256, content], sort_keys=True)
 
@@ -203,7 +204,7 @@ def identity(run: Run) -> str:
 def _run_folders(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob(CONFIG_FILE)):
         # Teachers and datasets have a config.json too, but no method.
-        if (path.parent / METRICS_FILE).is_file() and _describes_student(path):
+        if metrics_file(path.parent) is not None and _describes_student(path):
             yield path.parent
 
 

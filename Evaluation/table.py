@@ -17,6 +17,7 @@ from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Evaluation.metrics import Metric, by_columns
 from Evaluation.runs import Run, find_runs
+from Evaluation.stats.estimates import estimate, iqm
 from Evaluation.tool import run_tool
 
 # Flags that may differ between runs of one experiment.
@@ -34,12 +35,17 @@ _FIGURE = re.compile(
 )
 
 
+Statistic = Literal["mean", "iqm"]
+
+
 @dataclass(frozen=True)
 class TableFlags:
     """Compare runs on evaluation seeds. Runs that differ only by run_index share a row."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
     format: Literal["markdown", "csv"] = "markdown"
+    # over runs: mean with lowest and highest, or interquartile mean with its 95% bootstrap interval
+    statistic: Statistic = "mean"
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,12 @@ def _experiment(run: Run) -> dict[str, Any]:
     return flags
 
 
-def table(runs: Sequence[Run]) -> list[dict[str, str]]:
+def table(runs: Sequence[Run], statistic: Statistic = "mean") -> list[dict[str, str]]:
     """Return a dictionary of cells per row.
 
-    Several runs are shown as their mean and, in brackets, the minimum and maximum. If only some
-    runs have a figure, the cell includes their number.
+    Several runs are shown as their mean and, in brackets, the minimum and maximum; or as their
+    interquartile mean and its interval over runs. If only some runs have a figure, the cell
+    includes their number.
     """
     cells = []
     for row in rows_of(runs):
@@ -121,16 +128,20 @@ def table(runs: Sequence[Run]) -> list[dict[str, str]]:
         line = {**names, "runs": f"{finished}" + (f" (+{cut} cut short)" if cut else "")}
         for metric in by_columns("table"):
             form = metric.table_form or metric.form
-            line[metric.heading] = _cell(row.values(metric), len(row.runs), form)
+            line[metric.heading] = _cell(row.values(metric), len(row.runs), form, statistic)
         cells.append(line)
     return cells
 
 
-def _cell(values: list[float], n_runs: int, form: str) -> str:
+def _cell(values: list[float], n_runs: int, form: str, statistic: Statistic) -> str:
     if not values:
         return "-"
-    text = f"{np.mean(values):{form}}"
-    low, high = min(values), max(values)
+    middle, low, high = float(np.mean(values)), min(values), max(values)
+    if statistic == "iqm" and len(values) > 1:
+        whole = estimate({"": values}, iqm)
+        assert whole.low is not None and whole.high is not None  # of several runs
+        middle, low, high = whole.value, whole.low, whole.high
+    text = f"{middle:{form}}"
     if len(values) > 1 and f"{low:{form}}" != f"{high:{form}}":
         text += f" ({low:{form}} to {high:{form}})"
     return text if len(values) == n_runs else f"{text}, {len(values)} of {n_runs} runs"
@@ -168,7 +179,7 @@ def _plain(text: str) -> str:
 
 def show_table(flags: TableFlags) -> None:
     """Print the table."""
-    cells = table(find_runs(flags.runs))
+    cells = table(find_runs(flags.runs), flags.statistic)
     print(as_csv(cells) if flags.format == "csv" else as_markdown(cells), end="")
 
 

@@ -186,6 +186,7 @@ def measure(settings: Settings, folder: Path, network: StudentConfig) -> None:
     """Measure the contenders alternately, after one round for warm-up."""
     n_steps = settings.steps * (settings.rounds + 1)
     config = CloningConfig(
+        loss_type="NLL",  # that of the rival
         gradient_steps=n_steps + 1,  # avoids the validation after the last step
         batch_size=settings.batch_size,
         held_out=0.0,

@@ -242,7 +242,7 @@ class TrainingFlags:
     random_shift: Annotated[int, STUDENT] = 0
     # augmentation: share of samples without frames or without proprioception
     modality_dropout: Annotated[float, STUDENT] = 0.0
-    run_index: Annotated[int, EVERY] = 0  # index of the seeds, 0 to 5
+    run_index: Annotated[int, EVERY] = 0  # index of the seeds, 0 to 255
 
 
 @dataclass(frozen=True)

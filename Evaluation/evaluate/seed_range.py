@@ -9,13 +9,15 @@ from Common.names import counted
 from Enviroment import seeds
 
 _TRAINING = {
-    "of datasets": seeds.DATASET,
-    "that students train on": seeds.TRAINING,
-    "that teachers train on": seeds.TEACHER_TRAINING,
+    seeds.DATASET: "of datasets",
+    seeds.TRAINING: "that students train on",
+    seeds.TEACHER_TRAINING: "that teachers train on",
+    seeds.MORE_TRAINING: "that students train on",
+    seeds.MORE_TEACHER_TRAINING: "that teachers train on",
 }
 _OTHERS = {
-    "for selecting students": seeds.VALIDATION,
-    "for evaluation only": seeds.EVALUATION,
+    seeds.VALIDATION: "for selecting students",
+    seeds.EVALUATION: "for evaluation only",
 }
 _NAMES = {"evaluation": seeds.EVALUATION, "validation": seeds.VALIDATION}
 
@@ -62,13 +64,13 @@ def describe_seeds(episodes: range) -> str:
 def _check_known(text: str, given: range, allow_training: bool) -> None:
     if not given:
         raise UserError(f"--seeds {text} is empty: STOP must be above FIRST.")
-    for what, block in _TRAINING.items():
+    for block, what in _TRAINING.items():
         if not allow_training and given.start < block.stop and block.start < given.stop:
             raise UserError(
                 f"--seeds {text} holds seeds {what} ({block.start}:{block.stop}), on which returns "
                 "do not measure generalisation. Add --allow_training_seeds to use them anyway."
             )
     blocks = {**_TRAINING, **_OTHERS}
-    if not any(given[0] in block and given[-1] in block for block in blocks.values()):
-        known = ", ".join(f"{b.start}:{b.stop} ({what})" for what, b in blocks.items())
+    if not any(given[0] in block and given[-1] in block for block in blocks):
+        known = ", ".join(f"{b.start}:{b.stop} ({what})" for b, what in blocks.items())
         raise UserError(f"--seeds {text} is not within one of the known ranges: {known}.")

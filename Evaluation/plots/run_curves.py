@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from Common.errors import UserError
-from Common.runs.files import METRICS_FILE, read_metrics
+from Common.runs.files import metrics_file, read_metrics
 from Common.runs.run_folder import CURVES_FILE
 from Evaluation.metrics import METRICS
 from Evaluation.plots.picture import write_picture
@@ -140,7 +140,7 @@ def draw_curves(run_dir: Path, panels: Sequence[Panel] = PANELS) -> Path:
     drawn = [panel for panel in panels if any(_matches(line, metrics) for line in panel.lines)]
     if not drawn:
         raise UserError(
-            f"{run_dir / METRICS_FILE} holds no metrics to draw yet. "
+            f"{metrics_file(run_dir)} holds no metrics to draw yet. "
             "A run writes its first metrics at the end of its first rollout."
         )
     places = _places(drawn)

@@ -197,7 +197,7 @@ class TeacherRun(Generic[Settings]):
 
     settings: Settings
     algo: Algo = "sac"
-    run_index: int = 0  # index of the seeds of networks and training episodes, 0 to 5
+    run_index: int = 0  # index of the seeds of networks and training episodes, 0 to 255
     device: str = "auto"  # auto, cpu, cuda or cuda:N; small networks are faster on the CPU
     threads: int = 1  # threads of torch; small networks are slower with more
     output: Path | None = None  # run folder; default: Results/<Task>/Teacher/<ALGO>_<run_index>

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from Algorithm.env_state import capture_env, restore_env
-from Common.errors import NoStateError
+from Common.errors import NoStateError, UserError
 from Enviroment import seeds
 from Enviroment.make import make_state_env
 from Enviroment.vector import StateVecEnv
@@ -33,6 +35,24 @@ def test_seeds_go_round_within_their_range() -> None:
     assert seeds.further(seeds.training(1).stop - 1, 1) == seeds.training(1).start
     assert seeds.further(seeds.EVALUATION.stop - 1, 1) == seeds.EVALUATION.start
     assert seeds.further(7, 5) == 12  # in no range
+
+
+def test_the_seeds_of_all_runs_are_apart() -> None:
+    runs = range(seeds.MAX_RUN_INDEX + 1)
+    of_runs = [of(run) for run in runs for of in (seeds.training, seeds.teacher_training)]
+    blocks = sorted(
+        [*of_runs, seeds.DATASET, seeds.MODEL, seeds.VALIDATION, seeds.EVALUATION],
+        key=lambda block: block.start,
+    )
+    assert all(a.stop <= b.start for a, b in itertools.pairwise(blocks))
+    assert blocks[-1].stop < 2**31
+    assert seeds.training(9) == range(38_000_000, 40_000_000)
+    assert seeds.training(10) == range(1_000_000_000, 1_002_000_000)
+    assert len({seeds.model(run) for run in runs}) == len(runs)
+    assert seeds.further(seeds.training(11).stop - 1, 2) == seeds.training(11).start + 1
+    for run in (-1, seeds.MAX_RUN_INDEX + 1):
+        with pytest.raises(UserError, match="outside 0 to 255"):
+            seeds.training(run)
 
 
 def test_episodes_that_staggering_shortens_are_not_reported() -> None:

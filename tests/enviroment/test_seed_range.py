@@ -35,6 +35,7 @@ def test_seeds_by_name_and_by_number(text, n, expected):
         ("79999999:80000001", None, "not within one of the known ranges"),
         ("20000000:20000010", None, "that students train on (20000000:40000000)"),
         ("10000000:10000010", None, "of datasets"),
+        ("1000000000:1000000010", None, "that students train on (1000000000:1500000000)"),
         ("69999999:70000001", None, "not within one of the known ranges"),
     ],
 )

@@ -196,7 +196,7 @@ BAD_FLAGS = {
     "--algo ppo --batch_size 1601": "multiple",
     "--num_envs 0": "--num_envs 0",
     "--eval_episodes 0": "--eval_episodes 0",
-    "--run_index 6": "--run_index 6",
+    "--run_index 256": "--run_index 256",
     "--learning_rate -1": "learning_rate",
     "--learning_rate inf": "learning_rate",
     "--algo ppo --n_steps 0": "--n_steps 0",

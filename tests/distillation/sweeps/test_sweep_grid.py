@@ -206,7 +206,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         methods: [PPD, Sdistillation, Sdistilation, C_data]
         lambda: [1, 5]
         modes: [State, Impala]
-        seeds: [0, 9]
+        seeds: [0, 256]
         teachers: /nowhere/ppo
         threads: 0
         retries: many
@@ -223,7 +223,7 @@ def test_all_mistakes_are_told_at_once(tmp_path):
         "--PPD_parameter: only with --PPD",
         "Give the methods that use them a block of their own under `grids`",
         "invalid choice 'Impala' for argument '--mode'",
-        "--run_index 9 is outside 0 to 5",
+        "--run_index 256 is outside 0 to 255",
         "There is no teacher at /nowhere/ppo",
         "threads: 0 is no integer",
         "retries: 'many' is no integer",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 
+import numpy as np
 import pytest
+from scipy.stats import trim_mean
 
 from Common.errors import UserError
 from Evaluation.runs import find_runs, read_run
@@ -28,6 +31,21 @@ def test_runs_that_differ_by_seed_alone_share_a_row(tmp_path):
     assert cells[0]["runs"] == "2"
     assert cells[0]["skill"] == "0.850 (0.800 to 0.900)"
     assert cells[0]["return"] == "-21.50 (-22.00 to -21.00)"
+    assert cells[1]["skill"] == "0.500"
+
+
+def test_interquartile_means_have_their_bootstrap_interval(tmp_path):
+    """Of four runs, the lowest and the highest are dropped; scipy's trim_mean is the reference."""
+    skills = [0.2, 0.7, 0.8, 0.9]
+    for index, skill in enumerate(skills):
+        write_run(tmp_path / str(index), figures(skill), run_index=index)
+    write_run(tmp_path / "alone", figures(0.5), method="Sdistillation")
+    cells = table(find_runs([tmp_path]), "iqm")
+    assert trim_mean(skills, 0.25) == pytest.approx(0.75)
+    draws = np.random.default_rng(1).choice(skills, (20_000, 4))
+    low, high = np.percentile(trim_mean(draws, 0.25, axis=1), [2.5, 97.5])
+    value, *ends = map(float, re.findall(r"[\d.]+", cells[0]["skill"]))
+    assert value == 0.75 and ends == pytest.approx([low, high], abs=0.03)
     assert cells[1]["skill"] == "0.500"
 
 
