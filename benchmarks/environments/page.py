@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments.rows import ROWS, Row
+from benchmarks.environments.rows import ROWS
 from benchmarks.environments.steps import STUDENT_STEPS, TEACHER_STEPS
 from Common.files.durable import write_file
 from Common.places import ROOT
@@ -45,16 +45,15 @@ def _environments(record: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for row in ROWS:
         about = f"learned: [{row.learned}]({_RESULTS}#{row.learned.lower()})" if row.learned else ""
-        cells = (row.name, _agent(row), row.sees, _reached(record[row.name]), about or row.note)
+        reached = _reached(record.get(row.name, {}))
+        cells = (row.name, _AGENTS[row.teacher], row.sees, reached, about or row.note)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _agent(row: Row) -> str:
-    return _AGENTS[row.teacher]
-
-
 def _reached(figures: Mapping[str, Any]) -> str:
+    if not figures:
+        return "not tried yet"
     if "failed" in figures:
         return f"fails: {figures['failed']}"
     return f"{figures['teacher_return']:.1f}, {figures['return']:.1f}"

@@ -36,7 +36,8 @@ def test_every_group_of_packages_has_a_file_and_a_row() -> None:
 
 def test_the_page_shows_the_rows_and_what_was_recorded() -> None:
     record = json.loads((ROOT / RECORD).read_text())
-    assert record.keys() == {row.name for row in ROWS}
+    assert record.keys() <= {row.name for row in ROWS}
+    assert not [name for name, figures in record.items() if "failed" in figures]
     text = (ROOT / PAGE).read_text()
     for mark, table in tables(record).items():
         assert f"<!-- {mark} -->\n{table}<!-- end -->" in text, (
