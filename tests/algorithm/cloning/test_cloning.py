@@ -191,6 +191,7 @@ def test_priorities_follow_the_losses() -> None:
     model, _ = cloning(replay=ReplayConfig(alpha=1.0), gradient_steps=1, loss_type="MSE")
     model.learn()
     # 16 of 180 samples have been seen; the others have the priority of the largest loss of those.
+    assert isinstance(model.replay, PrioritisedReplay)
     below = model.replay.probabilities() < model.replay.probabilities().max()
     assert below.sum() == 15
     assert 0.0 < model.replay.statistics()["priority_max"] < 10.0

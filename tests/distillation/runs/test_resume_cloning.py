@@ -19,7 +19,7 @@ from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.loop import SupervisedLearner
-from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
 from Common.errors import UserError
 from Common.runs.checkpoint import CheckpointStore
 from Common.runs.generators import capture_generators, restore_generators
@@ -96,6 +96,8 @@ def assert_same_end(ours: SupervisedLearner, theirs: SupervisedLearner) -> None:
         assert torch.equal(ours.policy.state_dict()[name], tensor), name
     assert ours.best_loss == theirs.best_loss
     assert (ours.gradient_steps, ours.env_steps) == (theirs.gradient_steps, theirs.env_steps)
+    assert isinstance(ours.replay, PrioritisedReplay)
+    assert isinstance(theirs.replay, PrioritisedReplay)
     np.testing.assert_array_equal(ours.replay.probabilities(), theirs.replay.probabilities())
 
 

@@ -103,4 +103,4 @@ def write_teacher(folder: Path) -> Path:
 
 
 if "Cue-v0" not in gym.registry:
-    gym.register("Cue-v0", entry_point=Cue, max_episode_steps=LENGTH)
+    gym.register("Cue-v0", entry_point=lambda **kwargs: Cue(**kwargs), max_episode_steps=LENGTH)

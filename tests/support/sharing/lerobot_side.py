@@ -31,7 +31,9 @@ def recorded() -> dict[str, np.ndarray]:
 
 def read(folder: str, out: str) -> None:
     """Read every step by LeRobot, and write its columns."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.datasets.lerobot_dataset import (  # pyright: ignore[reportMissingImports]
+        LeRobotDataset,
+    )
 
     dataset = LeRobotDataset("me/x", root=folder, video_backend="torchcodec")
     steps = [dataset[i] for i in range(len(dataset))]
@@ -46,13 +48,15 @@ def read(folder: str, out: str) -> None:
         fps=dataset.fps,
         n_episodes=dataset.num_episodes,
         stats_mean=dataset.meta.stats["action"]["mean"],
-        **columns,
+        **columns,  # pyright: ignore[reportArgumentType]
     )
 
 
 def write(folder: str, use_videos: bool) -> None:
     """Write a dataset by LeRobot."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.datasets.lerobot_dataset import (  # pyright: ignore[reportMissingImports]
+        LeRobotDataset,
+    )
 
     h, w = SIZE
     stored = "video" if use_videos else "image"
