@@ -14,7 +14,7 @@ from Algorithm.on_policy.distill import StudentDistill, TeacherDistill
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
-from Algorithm.on_policy.sequences import check_sequences
+from Algorithm.sequences import check_sequences
 from Common.errors import UserError
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack, unpack

@@ -163,7 +163,7 @@ GRU = ("--recurrent", "gru", "--mode", "ImpaalaSmall")
         (("--PPD", "--recurrent", "gru"), "the state leaves nothing to remember"),
         (("--C_data", "--recurrent", "gru"), "--recurrent: only with --PPD"),
         (("--PPD", *GRU, "--size", "same"), "leave out --recurrent"),
-        (("--PPD", *GRU, "--recurrent_units", "0"), "above 0"),
+        (("--PPD", *GRU, "--recurrent_units", "0"), "--recurrent_units 0 must be at least 1"),
         (("--PPD", *GRU, "--sequence_length", "0"), "--sequence_length 0 must be at least 1"),
         (("--PPD", *GRU, "--sequence_length", "24"), "--sequence_length 24 does not divide"),
         (("--PPD", *GRU, "--batch_size", "40"), "--batch_size 40 must be a multiple of the 16"),
