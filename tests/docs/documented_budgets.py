@@ -111,6 +111,10 @@ BUDGETS = (
     Budget("python -m Models.teacher inspect", says="SHA-256"),
     Budget("sha256sum", says="  "),
     # -- students
+    Budget(
+        "python Distillation/Custom.py tests.support.memory.cue_env:Cue-v0",
+        not_run="tests/distillation/runs/test_memory_task.py does, with the teacher that it needs",
+    ),
     Budget("python Distillation/Custom.py --look", leaves=("look.png",)),
     Budget(
         "python Distillation/Atari.py --PPD",

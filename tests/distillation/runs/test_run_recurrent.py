@@ -29,7 +29,7 @@ from Evaluation.sight.__main__ import SightFlags
 from Evaluation.sight.measure import measure_sight
 from tests.support.memory import cue_env
 from tests.support.refusal import refusal
-from tests.support.short_run import failure, outcome
+from tests.support.short_run import SHORT, failure, outcome, write_teacher
 
 ENV = ("--env_id", cue_env.ENV_ID, "--frames", "env", "--frame_size", "16x32", "--proprio", "0:1")
 QUIET = (
@@ -79,22 +79,26 @@ def test_ppd_writes_its_settings_and_its_name(ppd: Path) -> None:
     assert open_subject(ppd).student.config.is_recurrent
 
 
-def test_a_stopped_run_goes_on_to_the_bit(ppd: Path, teacher: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_goes_on_to_the_bit(tmp_path: Path) -> None:
+    """On Pusher, whose simulator can be saved; stopped within an episode."""
+    taught = ("--teacher", str(write_teacher(tmp_path / "teacher")), "--wandb", "disabled")
+    budget = ("--total_timesteps", "80", "--sequence_length", "4", *STUDENT)
+    flags = ["--PPD", *SHORT, *taught, *budget, "--num_epochs", "1"]
     train, calls = OnPolicyStudent.train, itertools.count(1)
 
     def train_and_stop(model: OnPolicyStudent) -> None:
-        if next(calls) == 3:  # within episodes of 30 steps, after 48
+        if next(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         train(model)
 
-    folder, flags = tmp_path / "run", (*QUIET, *ON_POLICY["PPD"])
+    main("Pusher", [*flags, "--output", str(tmp_path / "whole")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OnPolicyStudent, "train", train_and_stop)
         with pytest.raises(SystemExit) as ended:
-            run(folder, teacher, *flags)
+            main("Pusher", [*flags, "--output", str(tmp_path / "run")])
     assert ended.value.code == 143
-    run(folder, teacher, *flags, "--resume")
-    assert outcome(folder) == outcome(ppd)
+    main("Pusher", [*flags, "--output", str(tmp_path / "run"), "--resume"])
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 def test_cloning_and_dagger_from_it(teacher: Path, tmp_path: Path) -> None:

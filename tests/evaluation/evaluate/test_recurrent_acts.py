@@ -91,5 +91,6 @@ def test_saliency_is_the_gradient_at_what_is_remembered() -> None:
         down[:, channel, 5, 7] -= 2.0
         squares += ((mean(up) - mean(down)) / 4.0).square().sum(-1)
     found = saliency(policy, obs, memory=memory)[:, 5, 7]
-    np.testing.assert_allclose(found, squares.sqrt(), rtol=0.02)
-    assert not np.allclose(saliency(policy, obs, memory=-memory)[:, 5, 7], found, rtol=0.03)
+    np.testing.assert_allclose(found, squares.sqrt(), rtol=0.05)
+    other = saliency(policy, obs, memory=-3 * memory)[:, 5, 7]
+    assert np.abs(other / found - 1).max() > 0.06
