@@ -12,6 +12,7 @@ from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.samples.array_samples import ArraySamples
+from Algorithm.sequences import SEQUENCE_LENGTH, SEQUENCES
 from Common.device import resolve_device
 from Common.errors import UserError
 from Enviroment.custom import describe_custom
@@ -30,6 +31,7 @@ def clone(
     mode: str = StudentConfig.mode,
     pooling: int = StudentConfig.pooling,
     encoder: str | type[nn.Module] | None = None,
+    recurrent: str = StudentConfig.recurrent,
     config: CloningConfig | None = None,
     augmentation: AugmentationConfig | None = None,
     seed: int = 0,
@@ -48,7 +50,9 @@ def clone(
         mode: encoder of the frames: ImpaalaSmall, ImpaalaMid or ImpaalaBig.
         pooling: side of the encoder's grid; larger grids keep places better.
         encoder: an encoder of your own instead: a class, or `package:Class`, which is imported.
-        config: settings of learning, `CloningConfig(gradient_steps=...)`.
+        recurrent: `gru` for a student that remembers the episode.
+        config: settings of learning, `CloningConfig(gradient_steps=...)`; minibatches of a
+            recurrent student consist of sequences of `sequence_length` steps.
         augmentation: `AugmentationConfig(random_shift=...)`, in pixels; none by default.
         seed: seed of the network, the held-out episodes and the batches.
         device: `auto` (a GPU if there is one), `cpu`, `cuda` or `cuda:N`.
@@ -64,8 +68,17 @@ def clone(
         raise UserError(f"`output` {folder} holds a student: give `overwrite`, or another folder.")
     if encoder is not None:
         mode = given_encoder(encoder)
+    network = StudentConfig(
+        mode=mode,
+        family=samples.family,
+        pooling=pooling,
+        proprio_features=StudentConfig.proprio_features if samples.statistics()[0] else 0,
+        recurrent=recurrent,
+    )
+    if config is None and network.is_recurrent:
+        config = CloningConfig(batch_size=SEQUENCES * SEQUENCE_LENGTH)
     model = BehaviouralCloning(
-        _new_student(samples, mode, pooling, seed, resolve_device(device)),
+        _new_student(samples, network, seed, resolve_device(device)),
         samples,
         config,
         seed=seed,
@@ -89,16 +102,10 @@ def clone(
 
 
 def _new_student(
-    samples: ArraySamples, mode: str, pooling: int, seed: int, device: torch.device
+    samples: ArraySamples, config: StudentConfig, seed: int, device: torch.device
 ) -> StudentPolicy:
     set_random_seed(seed)
     mean, std = samples.statistics()
-    config = StudentConfig(
-        mode=mode,
-        family=samples.family,
-        pooling=pooling,
-        proprio_features=StudentConfig.proprio_features if mean else 0,
-    )
     return StudentPolicy(
         samples.observation_space,
         samples.action_space,

@@ -17,8 +17,7 @@ import numpy as np
 from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.replay import Draw, Epochs, PrioritisedReplay, ReplayConfig
 from Algorithm.cloning.samples.data import Samples, in_episodes
-from Algorithm.sequences import check_whole_sequences
-from Common.errors import UserError
+from Algorithm.sequences import check_uniform, check_whole_sequences
 from Models.student.policy import StudentPolicy
 
 
@@ -40,11 +39,7 @@ class EpisodeStreams:
     prioritised = False
 
     def __init__(self, data: Samples, length: int, config: ReplayConfig, seed: int) -> None:
-        if config.alpha:
-            raise UserError(
-                f"`alpha` {config.alpha}: recurrent students learn episodes from beginning to end, "
-                "so samples have no priorities. Leave it out."
-            )
+        check_uniform(config.alpha)
         self.config, self.length = config, length
         self.size = self.n_new = 0
         self._data, self._rng = in_episodes(data), np.random.default_rng(seed)

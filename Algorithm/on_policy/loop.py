@@ -35,8 +35,8 @@ from Algorithm.on_policy.sb3_arguments import (
     check_policy,
     tensorboard_folder,
 )
-from Algorithm.on_policy.sequences import check_sequences
 from Algorithm.on_policy.state import ResumableOnPolicy
+from Algorithm.sequences import check_sequences
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
 from Common.device import upload

@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from Algorithm.sequences import check_whole_sequences
 from Common.device import upload
-from Common.errors import UserError
 from Models.networks.recurrent import Past
 
 
@@ -61,25 +59,3 @@ class RolloutSequences:
         assert self._hidden is not None and self._starts is not None
         starts = self._starts[self.samples(sequences)].view(self.length, -1)
         return Past(self._hidden[sequences], starts)
-
-
-def check_sequences(length: int, n_steps: int, batch_size: int | None) -> int:
-    """Return the env steps per sequence: `length`, at most a rollout.
-
-    Args:
-        n_steps: env steps per rollout and environment.
-        batch_size: samples per minibatch; None: the whole rollout.
-
-    Raises:
-        UserError: sequences do not fill the rollout, or minibatches are not of whole sequences.
-    """
-    used = min(length, n_steps)
-    if n_steps % used:
-        divisors = [n for n in range(1, used) if n_steps % n == 0]
-        raise UserError(
-            f"`sequence_length` {length} does not divide the {n_steps} env steps of a rollout "
-            f"(`n_steps`). Give another one, such as {divisors[-1]}."
-        )
-    if batch_size is not None:
-        check_whole_sequences(batch_size, used)
-    return used

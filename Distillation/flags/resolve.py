@@ -13,7 +13,13 @@ from Algorithm.cloning.replay import ReplayConfig
 from Algorithm.method_registry import METHODS, Method, in_order
 from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
 from Algorithm.on_policy.lambda_schedule import LambdaSchedule
-from Algorithm.sequences import SEQUENCES
+from Algorithm.sequences import (
+    SEQUENCE_LENGTH,
+    SEQUENCES,
+    check_sequences,
+    check_uniform,
+    check_whole_sequences,
+)
 from Common.device_name import check_device
 from Common.errors import UserError
 from Distillation.flags.groups import (
@@ -50,6 +56,8 @@ class Flags:
         chosen = self._chosen
         if chosen is not None and chosen.family == "on_policy":
             self._check_rollouts()
+        if chosen is not None and self.student.recurrent != "none":
+            self._check_sequences(chosen)
         self.student.check_size()
         check_device(self.run.device)
         seeds.training(self.training.run_index)  # raises if the index has no seeds
@@ -64,7 +72,8 @@ class Flags:
         training, run, teaching = self.training, self.run, self.teaching
         counts = ("num_envs", "num_epochs", "batch_size", "total_timesteps", "num_steps")
         for group, names in (
-            (training, (*counts, "optimization_steps")),
+            (training, (*counts, "optimization_steps", "sequence_length")),
+            (self.student, ("recurrent_units",)),
             (self.cloning, ("num_data",)),
             (run, ("eval_every", "eval_episodes", "final_episodes", "threads")),
             (run, ("checkpoint_every", "keep")),
@@ -114,6 +123,26 @@ class Flags:
                 "Raise it, or lower --num_envs or --num_steps."
             )
         check_warmup(self.training.critic_warmup, self.rollout, self.total_timesteps)
+
+    def _check_sequences(self, chosen: Method) -> None:
+        """Check that minibatches of a recurrent student consist of sequences."""
+        length = self.training.sequence_length
+        if chosen.family == "on_policy":
+            config = self.on_policy()
+            check_sequences(length, config.n_steps, config.batch_size)
+        elif chosen.family == "cloning":
+            check_whole_sequences(self.clone().batch_size, length)
+            check_uniform(self.cloning.alpha)
+
+    def check_inherited_memory(self, flag: str) -> None:
+        """Raise UserError for a sequence length of a student that turns out not to be recurrent.
+
+        Args:
+            flag: the flag that names the student.
+        """
+        length = self.training.sequence_length
+        if self.student.recurrent == "none" and length != SEQUENCE_LENGTH:
+            raise UserError(f"{flag}: its student is not recurrent. Leave out --sequence_length.")
 
     @property
     def frame_size(self) -> tuple[int, int]:

@@ -47,7 +47,9 @@ class ClonedRun:
         cloned = self.config["cloning"]
         cloning = replace(given.cloning, **{name: cloned[name] for name in _KEPT_FLAGS})
         student = typed(StudentFlags, self.config["student"], "student")
-        return replace(given, student=student, cloning=cloning)
+        flags = replace(given, student=student, cloning=cloning)
+        flags.check_inherited_memory(f"--folder_Dagger {self.folder}")
+        return flags
 
     def check_inherited_flags(self, values: Mapping[str, Any], given: Collection[str]) -> None:
         """Check that the given flags agree with those that this run sets.

@@ -56,7 +56,9 @@ class InitialStudent:
             "recurrent": config.recurrent,
             "recurrent_units": config.recurrent_units,
         }
-        return replace(given, student=replace(given.student, **network))
+        flags = replace(given, student=replace(given.student, **network))
+        flags.check_inherited_memory(f"--init_from {self.given}")
+        return flags
 
     def check_task(self, task: str) -> None:
         """Check that the student is of the given task.

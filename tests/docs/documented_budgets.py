@@ -138,6 +138,10 @@ BUDGETS = (
     Budget("sha256sum", says="  "),
     # -- students
     Budget("python Distillation/Pusher.py --backbone", not_run="torchvision and its weights"),
+    Budget(
+        "python Distillation/Custom.py tests.support.memory.cue_env:Cue-v0",
+        not_run="tests/distillation/runs/test_memory_task.py does, with the teacher that it needs",
+    ),
     Budget("python Distillation/Custom.py --look", leaves=("look.png",)),
     Budget(
         "python Distillation/Atari.py --PPD",

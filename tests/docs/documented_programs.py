@@ -198,6 +198,34 @@ assert again.num_timesteps == 2, again.num_timesteps
 """,
     ),
     Program(
+        '["action", "next_memory"]',
+        before="""
+import json
+import numpy as np
+import onnxruntime
+from gymnasium import spaces
+from Models.student.config import StudentConfig
+from Models.student.deployed import to_onnx
+from Models.student.policy import StudentPolicy
+
+groups = {
+    "frame": spaces.Box(0, 255, (4, 16, 16), np.uint8),
+    "proprio": spaces.Box(-np.inf, np.inf, (3,), np.float32),
+}
+config = StudentConfig(recurrent="gru", recurrent_units=8)
+box = spaces.Box(-1, 1, (2,), np.float32)
+student = StudentPolicy(spaces.Dict(groups), box, lambda _: 0.0, config=config)
+session = onnxruntime.InferenceSession(to_onnx(student), providers=["CPUExecutionProvider"])
+about = {"memory": '{"shape": [8]}'}
+""",
+        after="""
+frames, joints = np.zeros((1, 4, 16, 16), np.uint8), np.ones((1, 3), np.float32)
+first, second = act(frames, joints), act(frames, joints)
+assert first.shape == (1, 2) and (first != second).any() and memory.any()
+""",
+        needs=("onnx", "onnxruntime"),
+    ),
+    Program(
         "onnxruntime.InferenceSession",
         after="""
 shapes = {name: group["shape"] for name, group in json.loads(about["inputs"]).items()}

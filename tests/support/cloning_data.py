@@ -45,6 +45,9 @@ class MemoryData:
     def read(self, indices: np.ndarray, columns: Collection[str]) -> dict[str, np.ndarray]:
         return {name: self.columns[name][indices] for name in columns}
 
+    def episode_numbers(self) -> np.ndarray:
+        return self.episodes
+
     def split(self, validation_fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The first episodes validate."""
         held_out = self.episodes < validation_fraction * (self.episodes[-1] + 1)
@@ -55,7 +58,9 @@ class MemoryData:
         return {"states": len(self), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def student(mode: str = "State", family: str = SquashedGaussian.family) -> StudentPolicy:
+def student(
+    mode: str = "State", family: str = SquashedGaussian.family, recurrent: str = "none"
+) -> StudentPolicy:
     """The same weights every time."""
     torch.manual_seed(0)
     box = spaces.Box(-np.inf, np.inf, (STATE_DIM,), np.float32)
@@ -67,7 +72,13 @@ def student(mode: str = "State", family: str = SquashedGaussian.family) -> Stude
     discrete = family == Categorical.family
     actions = spaces.Discrete(ACTION_DIM) if discrete else spaces.Box(-2, 2, (ACTION_DIM,))
     config = StudentConfig(
-        mode=mode, family=family, precision="float32", head=(32, 32), init_log_std=-0.5
+        mode=mode,
+        family=family,
+        precision="float32",
+        head=(32, 32),
+        init_log_std=-0.5,
+        recurrent=recurrent,
+        recurrent_units=8,
     )
     return StudentPolicy(spaces.Dict(groups), actions, lambda _: 1e-3, config=config)
 

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from Common.errors import UserError
 from Enviroment.make import make_env, make_state_env
 from Enviroment.tasks import TASKS
+from Evaluation.evaluate.acts import begin_episodes
 from Evaluation.evaluate.episodes import policy_act
 from Models.student.bundle import save_student
 from Models.student.config import StudentConfig
@@ -22,7 +23,9 @@ from vision_distillation import Student
 TASK = dataclasses.replace(TASKS["Reacher"], frame_size=(16, 16))
 
 
-def write_student(folder: Path, mode: str = "ImpaalaSmall", **notes: Any) -> Path:
+def write_student(
+    folder: Path, mode: str = "ImpaalaSmall", recurrent: str = "none", **notes: Any
+) -> Path:
     """A bundle of a student of Reacher with random weights."""
     box = spaces.Box(-np.inf, np.inf, (10,), np.float32)
     n_joints = len(TASK.proprio_indices)
@@ -31,16 +34,18 @@ def write_student(folder: Path, mode: str = "ImpaalaSmall", **notes: Any) -> Pat
         "proprio": spaces.Box(-np.inf, np.inf, (n_joints,), np.float32),
         "state": box,
     }
-    config = StudentConfig(mode=mode, precision="float32", head=(16,))
+    config = StudentConfig(mode=mode, precision="float32", head=(16,), recurrent=recurrent)
     policy = StudentPolicy(spaces.Dict(groups), spaces.Box(-1, 1, (2,)), lambda _: 0, config=config)
     save_student(policy, folder, {"task": "Reacher", **notes})
     return folder
 
 
-@pytest.mark.parametrize("n_robots", [1, 3])
-def test_actions_over_episodes_are_those_of_evaluations(tmp_path: Path, n_robots: int) -> None:
+@pytest.mark.parametrize(("n_robots", "recurrent"), [(1, "none"), (3, "none"), (3, "gru")])
+def test_actions_over_episodes_are_those_of_evaluations(
+    tmp_path: Path, n_robots: int, recurrent: str
+) -> None:
     """Over the end of an episode, after which one robot after the other begins anew."""
-    student = Student.load(write_student(tmp_path, frame_interval=3))
+    student = Student.load(write_student(tmp_path, recurrent=recurrent, frame_interval=3))
     assert student.task.frame_interval == 3
     env = make_env(student.task, n_robots, 0, stagger=True)
     act = policy_act(student.policy)
@@ -55,10 +60,21 @@ def test_actions_over_episodes_are_those_of_evaluations(tmp_path: Path, n_robots
         else:
             np.testing.assert_array_equal(student.act(frames, joints), expected)
         obs, _, dones, _ = env.step(expected)
+        begin_episodes(act, dones)
         student.reset(dones)
         ended += dones.sum()
     env.close()
     assert ended >= n_robots
+
+
+def test_a_recurrent_student_forgets_only_at_a_reset(tmp_path: Path) -> None:
+    student = Student.load(write_student(tmp_path, recurrent="gru"))
+    first, second = (student.act(FRAME, JOINTS) for _ in range(2))
+    assert not np.array_equal(first, second)
+    student.reset()
+    np.testing.assert_array_equal(student.act(FRAME, JOINTS), first)
+    student.reset([True])
+    np.testing.assert_array_equal(student.act(FRAME, JOINTS), first)
 
 
 def test_a_student_of_the_state_acts_on_states(tmp_path: Path) -> None:
