@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +32,13 @@ def recorded() -> dict[str, np.ndarray]:
 
 def read(folder: str, out: str) -> None:
     """Read every step by LeRobot, and write its columns."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.datasets.lerobot_dataset import (  # pyright: ignore[reportMissingImports]
+        LeRobotDataset,
+    )
 
     dataset = LeRobotDataset("me/x", root=folder, video_backend="torchcodec")
     steps = [dataset[i] for i in range(len(dataset))]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.stack([np.asarray(step[name]) for step in steps])
         for name in steps[0]
         if name != "task"
@@ -52,7 +55,9 @@ def read(folder: str, out: str) -> None:
 
 def write(folder: str, use_videos: bool) -> None:
     """Write a dataset by LeRobot."""
-    from lerobot.datasets.lerobot_dataset import LeRobotDataset
+    from lerobot.datasets.lerobot_dataset import (  # pyright: ignore[reportMissingImports]
+        LeRobotDataset,
+    )
 
     h, w = SIZE
     stored = "video" if use_videos else "image"
