@@ -126,8 +126,8 @@ def read_info(folder: Path) -> Info:
     data = read_object(path)
     if data is None:
         raise UserError(
-            f"{folder} is not a dataset of LeRobot: it has no {INFO}. Download one with `hf "
-            "download --repo-type dataset OWNER/NAME --local-dir DIR`."
+            f"{folder} is not a dataset of LeRobot: it has no {INFO}. Give the folder of one; `hf "
+            "download` gets it from the Hub."
         )
     version = data.get("codebase_version")
     if version != VERSION:

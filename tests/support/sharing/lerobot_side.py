@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def read(folder: str, out: str) -> None:
 
     dataset = LeRobotDataset("me/x", root=folder, video_backend="torchcodec")
     steps = [dataset[i] for i in range(len(dataset))]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.stack([np.asarray(step[name]) for step in steps])
         for name in steps[0]
         if name != "task"

@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif _LFS.fullmatch(self._path):
             self._lfs(json.loads(body)["objects"])
         elif found := _COMMIT.fullmatch(self._path):
-            self._commit(*found.groups(), body)  # pyright: ignore[reportCallIssue]
+            self._commit(found[1], found[2], body)
         else:
             self._fail(404, "", f"nothing at {self._path}")
 
