@@ -11,8 +11,10 @@ sampled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -135,6 +137,66 @@ def probability_of_improvement(
         return Estimate(probability)
     low, high = percentiles(resampled, level)
     return Estimate(probability, float(low), float(high))
+
+
+def difference(
+    x: np.ndarray, y: np.ndarray, *, level: float = _LEVEL, resamples: int = _RESAMPLES
+) -> Estimate:
+    """Return IQM(X) - IQM(Y), each `(runs,)`, with its percentile bootstrap interval over runs.
+
+    Runs are resampled within X and within Y. There is no interval if either has a single run.
+    """
+    value = float(iqm(x) - iqm(y))
+    if min(len(x), len(y)) < 2:
+        return Estimate(value)
+    rng = np.random.default_rng(0)
+    resampled = [iqm(s[rng.integers(len(s), size=(resamples, len(s)))]) for s in (x, y)]
+    low, high = percentiles(resampled[0] - resampled[1], level)
+    return Estimate(value, float(low), float(high))
+
+
+def performance_profile(
+    scores: Scores,
+    thresholds: Sequence[float] | np.ndarray,
+    *,
+    level: float = _LEVEL,
+    resamples: int = _RESAMPLES,
+) -> list[Estimate]:
+    """Return the share of runs that score above each threshold, with its pointwise interval.
+
+    This is the run-score distribution of arXiv 2108.13264, section 4.2. All thresholds use the same
+    resamples.
+
+    Raises:
+        UserError: as `estimate`.
+    """
+    return [
+        estimate(
+            scores,
+            lambda pooled, threshold=threshold: (pooled > threshold).mean(axis=-1),
+            level=level,
+            resamples=resamples,
+        )
+        for threshold in thresholds
+    ]
+
+
+def share_interval(share: float, n: int, level: float = _LEVEL) -> tuple[float, float]:
+    """Return the Wilson score interval of a share of n trials.
+
+    Unlike a bootstrap interval, it has a width where all trials or none succeed (Wilson 1927; Brown
+    et al. 2001, "Interval Estimation for a Binomial Proportion").
+
+    Raises:
+        ValueError: the share is outside [0, 1], or there are no trials.
+    """
+    if not 0 <= share <= 1 or n < 1:
+        raise ValueError(f"A share of {n} trials cannot be {share}.")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    scale = 1 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def _by_environment(scores: Scores) -> dict[str, np.ndarray]:

@@ -10,10 +10,13 @@ import pytest
 from Common.errors import UserError
 from Evaluation.stats.estimates import (
     Estimate,
+    difference,
     estimate,
     geometric_iqm,
     iqm,
+    performance_profile,
     probability_of_improvement,
+    share_interval,
 )
 
 RAGGED = {"a": [1.0, 2.0, 3.0], "b": [10.0], "c": [4.0, 5.0]}
@@ -68,6 +71,26 @@ def test_probability_of_improvement():
 
 
 # Intervals
+
+
+def test_a_difference_by_hand():
+    # Of three numbers none is dropped, so the interquartile mean is the mean: 0.92 - 0.52.
+    gap = difference(np.array([0.9, 0.92, 0.94]), np.array([0.5, 0.52, 0.54]))
+    assert gap.value == pytest.approx(0.4)
+    assert gap.low is not None
+    assert gap.high is not None
+    assert 0.36 <= gap.low < 0.4 < gap.high <= 0.44  # the ends: all drawn alike, 0.9 - 0.54
+    assert difference(np.array([0.9]), np.array([0.5, 0.6])).low is None
+
+
+def test_a_performance_profile_by_hand():
+    scores = {"a": [0.1, 0.5], "b": [0.5, 0.9]}
+    profile = performance_profile(scores, [0.0, 0.1, 0.5, 0.9], resamples=500)
+    # Scores equal to a threshold are not above it.
+    assert [share.value for share in profile] == [1.0, 0.75, 0.25, 0.0]
+    # All resamples are above 0. At 0.1, those of a have 0, 1 or 2 of 4 runs above, of b always 2.
+    assert [(share.low, share.high) for share in profile[:2]] == [(1.0, 1.0), (0.5, 1.0)]
+    assert performance_profile({"": [0.3]}, [0.2])[0] == Estimate(1.0)
 
 
 def test_the_interval_of_two_runs():
@@ -204,3 +227,16 @@ def test_the_interval_is_scipys():
     # The ends of 10,000 resamples vary by about 0.01 from seed to seed.
     assert ours.low == pytest.approx(theirs.low, abs=0.03)
     assert ours.high == pytest.approx(theirs.high, abs=0.03)
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (4, 10), (50, 50), (1, 1)])
+def test_the_interval_of_a_share_is_scipys(successes, n):
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.binomtest(successes, n).proportion_ci(0.95, "wilson")
+    assert share_interval(successes / n, n) == pytest.approx(tuple(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "n"), [(1.1, 10), (-0.1, 10), (math.nan, 10), (0.5, 0)])
+def test_shares_that_are_none(share, n):
+    with pytest.raises(ValueError, match="cannot be"):
+        share_interval(share, n)
