@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from Evaluation.runs import SECONDS, SKILL, Run
+from Evaluation.stats.estimates import share_interval
 
 # Prefixes of figures on training seeds, and of figures in the teacher's states.
 ID, TEACHER_STATES = "id_", "teacher_states_"
@@ -32,7 +33,9 @@ class Metric:
     axis: str = ""  # longer title for axes; default: `title`
 
     evaluated: str = ""  # key of evaluation.json, may be a pattern with `*`
+    source: Callable[[Run], Mapping[str, Any] | None] = lambda run: run.figures  # holds `evaluated`
     of_run: Callable[[Run], float | None] | None = None
+    is_share: bool = False  # of the episodes
     columns: tuple[Place, ...] = ()  # tables of runs with a column of it
     has_interval: bool = True  # whether the report shows an interval; not for costs
     more_is_better: bool = True
@@ -72,8 +75,18 @@ class Metric:
         """
         if self.of_run is not None:
             return self.of_run(run)
-        figures = run.figures or {}
+        figures = self.source(run) or {}
         return number(figures, self.evaluated_key(figures))
+
+    def interval_of(self, run: Run) -> tuple[float | None, float | None]:
+        """Return the ends of the 95% interval over a run's episodes; None if they are unknown."""
+        figures = self.source(run) or {}
+        key = self.evaluated_key(figures) or ""
+        low, high = (number(figures, key + end) for end in ENDS)
+        share, episodes = number(figures, key), number(figures, "episodes")
+        if low is None and self.is_share and share is not None and episodes:
+            return share_interval(share, round(episodes))
+        return low, high
 
 
 def number(figures: Any, key: str | None) -> float | None:
@@ -158,9 +171,19 @@ METRICS: dict[str, Metric] = {
             axis="share of successful episodes",
             evaluated="success",
             columns=_TABLES,
+            is_share=True,
             table_form=".2f",
             logged="eval/od_success",
             teacher="eval/teacher_success",
+        ),
+        Metric(
+            "sight",
+            "needs its frames",
+            ".2f",
+            axis="return lost with frames of another episode",
+            evaluated="drop",
+            source=lambda run: run.sight,
+            columns=("report",),
         ),
         Metric(
             "accuracy",

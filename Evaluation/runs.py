@@ -15,13 +15,14 @@ from Common.errors import UserError
 from Common.files.bounded_read import file_sha256, read_object
 from Common.files.typed_json import typed
 from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
-from Common.runs.run_folder import FIGURES_FILE, STUDENT
+from Common.runs.run_folder import DIAGNOSTICS, FIGURES_FILE, STUDENT
 from Evaluation.tool import print_note
 
 FEWEST_EPISODES = 5  # of an evaluation that is used to compare runs
 SKILL = "eval/od_skill"  # of the student, on validation seeds
 SECONDS = "time/seconds"
 STUDENT_FILE = "student.json"  # of a student's bundle
+OTHER_FRAMES = "frames of another episode"  # the variant that decides whether sight is used
 
 # Types of the values that are read; older versions lack some of them, or wrote null.
 _DESCRIBED: dict[str, Any] = {
@@ -80,6 +81,20 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The logging points."""
         return read_metrics(self.folder)
+
+    @cached_property
+    def sight(self) -> Mapping[str, Any]:
+        """The figures with frames of another episode, of `Evaluation.sight`; empty if not tested.
+
+        The file is recognised by its content. Damaged files are skipped; the report names them.
+        """
+        for path in sorted((self.folder / DIAGNOSTICS).glob("*.json")):
+            with contextlib.suppress(UserError):
+                variants = (read_object(path) or {}).get("variants")
+                figures = variants.get(OTHER_FRAMES) if isinstance(variants, dict) else None
+                if isinstance(figures, dict):
+                    return figures
+        return {}
 
     def last(self, metric: str) -> float | None:
         """Return the last logged value of a metric."""

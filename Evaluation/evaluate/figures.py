@@ -15,6 +15,7 @@ from Evaluation.evaluate.episodes import (
     Act,
     EpisodeStats,
     Measure,
+    mean_interval,
     ratio_interval,
     run_episodes,
     skill,
@@ -82,6 +83,9 @@ def has_skill(baselines: Mapping[str, np.ndarray]) -> bool:
 
 def _figures(stats: EpisodeStats, baselines: dict[str, np.ndarray]) -> dict[str, float]:
     figures = {"episodes": len(stats.seeds), "first_seed": int(stats.seeds[0]), **stats.summary()}
+    if stats.distances is not None:
+        ends = zip(ENDS, mean_interval(stats.distances), strict=True)
+        figures |= {stats.distance_name + end: value for end, value in ends}
     figures |= {f"{name}_return": float(returns.mean()) for name, returns in baselines.items()}
     if has_skill(baselines):
         returns = stats.returns, baselines["teacher"], baselines["blind"]

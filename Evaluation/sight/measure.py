@@ -32,20 +32,21 @@ from Evaluation.evaluate.perturbations import (
 from Evaluation.evaluate.seed_range import describe_seeds
 from Evaluation.evaluate.subject import Subject, open_frame_student
 from Evaluation.metrics import ENDS, METRICS
+from Evaluation.runs import OTHER_FRAMES
 from Evaluation.tool import write_json
 
 if TYPE_CHECKING:
     from Evaluation.sight.__main__ import SightFlags
 
 SIGHT_FILE = "sight.json"
-_AS_IT_IS, _SHUFFLED, _NO_PROPRIO = "as it is", "frames of another episode", "proprio zeroed"
+_AS_IT_IS, _NO_PROPRIO = "as it is", "proprio zeroed"
 _BLIND = "another, of proprioception alone"
 # Functions that make a new perturbation per evaluation, since some have state.
 VARIANTS: Mapping[str, Callable[[], Perturbation]] = {
     _AS_IT_IS: lambda: unperturbed,
     "frames zeroed": lambda: on_group(FRAME, np.zeros_like),
     "frames frozen at the first": FrozenFrames,
-    _SHUFFLED: lambda: on_group(FRAME, swap_environments),
+    OTHER_FRAMES: lambda: on_group(FRAME, swap_environments),
     _NO_PROPRIO: lambda: on_group(PROPRIO, np.zeros_like),
 }
 
@@ -134,7 +135,7 @@ def judge(variants: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
     their content is wrong. Zeroed frames are out of distribution, which can lower the return of a
     student that ignores content.
     """
-    other, as_it_is = variants[_SHUFFLED], variants[_AS_IT_IS]
+    other, as_it_is = variants[OTHER_FRAMES], variants[_AS_IT_IS]
     used = other["drop_low"] > 0
     fall = (
         f"with frames of another episode the return falls by {other['drop']:.2f} "

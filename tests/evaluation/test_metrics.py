@@ -24,6 +24,7 @@ NAMES = {
     "return": ("return", "return per episode"),
     "distance": ("distance (m)", "distance at the end [m]"),
     "success": ("success", "share of successful episodes"),
+    "sight": ("needs its frames", "return lost with frames of another episode"),
     "accuracy": ("action accuracy", "action accuracy"),
     "kl": ("KL(teacher || student) (nats)", "KL to the teacher [nats]"),
     "pg_loss": ("policy loss", "policy loss"),
@@ -96,7 +97,12 @@ def test_tables_of_runs_have_its_column(run):
     titles = [metric.heading for metric in COLUMNS]
     assert [title for title in titles if title in expected] == list(expected)
     further = {title for title in titles if title not in expected}
-    assert further == {"ratio to the teacher", "latency, median (ms)", "parameters"}
+    assert further == {
+        "ratio to the teacher",
+        "needs its frames",
+        "latency, median (ms)",
+        "parameters",
+    }
 
 
 def test_the_evaluations_table_has_its_name_interval_and_unit():
