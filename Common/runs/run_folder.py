@@ -23,6 +23,7 @@ from Common.runs.tensorboard_files import TENSORBOARD
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
+DARK = "_dark"  # ends the name of a picture for dark screens
 FIGURES_FILE = "evaluation.json"  # of the best student, on evaluation seeds
 # Files that a killed process may leave of a run that had not begun.
 _NOTHING = {LOCK_FILE, partial_path(Path(CONFIG_FILE)).name}

@@ -10,6 +10,8 @@ from matplotlib.text import Text
 
 from Common.files.durable import write_file
 
+DARK_COLOURS = ("#1c1e21", "#ececea")  # of ground and text, as in the report on dark screens
+
 
 def write_picture(figure: Figure, path: Path, dpi: int = 150) -> Path:
     """Write a figure atomically, in the format of the file's suffix.

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from Evaluation.plots.picture import write_picture
+from Common.runs.run_folder import DARK
+from Evaluation.plots.picture import DARK_COLOURS, write_picture
 
 _HEIGHT = 384  # approximate height of a video in pixels
 _MOMENTS = 6
@@ -40,15 +42,26 @@ class Pictures:
 
 
 def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
-    """Draw steps of an episode: the frame, the saliency as dark on white, and the overlay."""
+    """Draw steps of an episode: the frame, the saliency, and the overlay.
+
+    The saliency is dark on white; on dark screens, the report shows `<name>_dark.png`, where it is
+    light on black.
+    """
+    write_picture(_draw(pictures, title, "gray_r", "white", "black"), path, dpi=130)
+    dark = path.with_stem(path.stem + DARK)
+    write_picture(_draw(pictures, title, "gray", *DARK_COLOURS), dark, dpi=130)
+
+
+def _draw(pictures: Pictures, title: str, colours: str, ground: str, ink: str) -> Figure:
     moments = np.unique(np.linspace(0, len(pictures) - 1, _MOMENTS).astype(int))
     _, h, w, _ = pictures.frames.shape
     height = 3 * (_SIDE * min(1.0, h / w) + _GAP)  # several cameras make wide frames
-    figure = Figure(figsize=(_SIDE * len(moments), height), layout="constrained")
+    size = (_SIDE * len(moments), height)
+    figure = Figure(figsize=size, layout="constrained", facecolor=ground)
     grid = figure.subplots(3, len(moments), squeeze=False)
     for column, t in zip(grid.T, moments, strict=True):
         column[0].imshow(pictures.frames[t], interpolation="nearest")
-        column[1].imshow(pictures.saliency[t], cmap="gray_r", vmin=0, vmax=1)
+        column[1].imshow(pictures.saliency[t], cmap=colours, vmin=0, vmax=1)
         column[2].imshow(pictures.overlay(t), interpolation="nearest")
         column[0].set_title(f"step {t}", fontsize=9)
         for axes in column:
@@ -57,4 +70,6 @@ def draw_moments(pictures: Pictures, path: Path, title: str) -> None:
     for axes, label in zip(grid[:, 0], ("frame", "saliency", "overlay"), strict=True):
         axes.set_ylabel(label, fontsize=9)
     figure.suptitle(f"{title}: sensitivity of the action to each pixel", fontsize=10)
-    write_picture(figure, path, dpi=130)
+    for text in figure.findobj(Text):
+        text.set(color=ink)
+    return figure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -120,4 +121,9 @@ def test_a_videos_picture_is_the_frame_and_beside_it_the_coloured_one():
 def test_moments_are_drawn_of_short_episodes_too(tmp_path):
     frames = np.zeros((2, 16, 16, 3), np.uint8)
     draw_moments(Pictures(frames, np.zeros((2, 16, 16))), tmp_path / "moments.png", "Two steps")
-    assert (tmp_path / "moments.png").read_bytes().startswith(b"\x89PNG")
+    light, dark = (iio.imread(tmp_path / f"moments{end}.png")[..., :3] for end in ("", "_dark"))
+    assert light[0, 0].tolist() == [255, 255, 255]
+    assert dark[0, 0].tolist() == [28, 30, 33]  # the report's ground on dark screens
+    assert light.shape == dark.shape
+    assert light.min() < 40  # black text on white
+    assert dark.max() > 230  # light text on dark
