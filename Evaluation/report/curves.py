@@ -20,7 +20,8 @@ from Evaluation.plots.curves import (
 from Evaluation.report.rows import ReportRow
 from Evaluation.runs import Run
 
-_MAX_POINTS = 60  # per run
+_POINTS = (60, 500)  # bounds of the points per run
+_MAX_POINTS = 20_000  # of all runs, for each figure and axis
 _DIGITS = 5
 
 
@@ -30,24 +31,25 @@ def task_curves(rows: Sequence[ReportRow], problems: list[str]) -> dict[str, Any
     Adds a line to `problems` per run whose metrics cannot be read.
     """
     readable = [_readable(row, problems) for row in rows]
+    runs = [run for of_row in readable for run in of_row]
+    n_points = int(np.clip(_MAX_POINTS // max(1, len(runs)), *_POINTS))
     lines: dict[str, dict[str, dict[str, Any]]] = {}
     for key, metric in CURVES.items():
         for x in get_args(XAxis):
             drawn = {
                 row.id: line
-                for row, runs in zip(rows, readable, strict=True)
-                if (line := _line(runs, metric, x)) is not None
+                for row, of_row in zip(rows, readable, strict=True)
+                if (line := _line(of_row, metric, x, n_points)) is not None
             }
             if drawn:
                 lines.setdefault(key, {})[x] = drawn
-    runs = [run for of_row in readable for run in of_row]
     return {
         "metrics": {
             key: {
                 "title": METRICS[key].label,
                 "log": METRICS[key].log,
                 "lowest": _finite(METRICS[key].lowest),
-                "teacher": [_round(v) for v in teacher_levels(runs, METRICS[key])],
+                "teacher": [rounded(v) for v in teacher_levels(runs, METRICS[key])],
             }
             for key in lines
         },
@@ -75,29 +77,34 @@ def _readable(row: ReportRow, problems: list[str]) -> list[Run]:
     return runs
 
 
-def _line(runs: Sequence[Run], metric: Metric, x: XAxis) -> dict[str, Any] | None:
+def _line(runs: Sequence[Run], metric: Metric, x: XAxis, n_points: int) -> dict[str, Any] | None:
     curves = [curve for run in runs if (curve := read_curve(run, metric, x)) is not None]
     if not curves:
         return None
     mean = mean_curve(curves)
     ends = ("x", "mid", "low", "high")
     return {
-        "runs": [_points(curve) for curve in curves],
-        "mean": mean and {end: _rounded(getattr(mean, end)) for end in ends},
+        "runs": [_points(curve, n_points) for curve in curves],
+        "mean": mean and {end: _all_rounded(getattr(mean, end)) for end in ends},
     }
 
 
-def _points(curve: Curve) -> dict[str, Any]:
+def _points(curve: Curve, n_points: int) -> dict[str, Any]:
     last = len(curve.x) - 1
-    chosen = np.unique(np.linspace(0, last, _MAX_POINTS).round().astype(int))
-    return {"x": _rounded(curve.x[chosen]), "y": _rounded(curve.y[chosen]), "cut": curve.is_cut}
+    chosen = np.unique(np.linspace(0, last, n_points).round().astype(int))
+    return {
+        "x": _all_rounded(curve.x[chosen]),
+        "y": _all_rounded(curve.y[chosen]),
+        "cut": curve.is_cut,
+    }
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    return [_round(value) for value in values]
+def _all_rounded(values: np.ndarray) -> list[float]:
+    return [rounded(value) for value in values]
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """Return a number with as many digits as a picture shows."""
     return float(f"{value:.{_DIGITS}g}")
 
 

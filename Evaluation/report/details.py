@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import yaml
 
 from Evaluation.report.entries import Entry
 from Evaluation.report.rows import MEASURES
 
-_BULKY = ("config", "command", "versions", "teacher_sha256", "git_sha", "sha256", "actions")
+_BULKY = ("config", "command", "teacher_sha256", "git_sha", "sha256", "actions")
 
 
 @dataclass(frozen=True)
@@ -21,32 +21,27 @@ class Details:
     score: str
     is_cut: bool
     command: str
-    origin: Mapping[str, Any]
-    groups: Mapping[str, Mapping[str, Any]]  # settings and versions
+    settings: str
 
 
 def run_details(entry: Entry) -> Details:
     """Return the description of a run."""
     run, described = entry.run, entry.described
     scores = ((metric, metric.of(run)) for metric in MEASURES)
-    settings = described.get("config", {}) if entry.shipped else run.config
-    groups = {"student": settings} if entry.shipped else settings
-    groups = {name: group for name, group in groups.items() if isinstance(group, dict)}
-    groups |= {k: v for k, v in described.items() if isinstance(v, dict) and k not in _BULKY}
-    if isinstance(described.get("versions"), dict):
-        groups["versions"] = described["versions"]
+    origin = {
+        "folder": str(run.folder),
+        "student SHA-256": entry.student_sha256,
+        "teacher SHA-256": run.teacher_sha256,
+        "git": described.get("git_sha"),
+    }
+    settings = {"student": described.get("config")} if entry.shipped else dict(run.config)
+    others = {k: v for k, v in described.items() if isinstance(v, dict) and k not in _BULKY}
     return Details(
         name=run_name(entry),
         score=next((f"{m.title} {value:.3g}" for m, value in scores if value is not None), ""),
         is_cut=run.figures is None,
         command=run.command,
-        origin={
-            "folder": str(run.folder),
-            "student SHA-256": entry.student_sha256,
-            "teacher SHA-256": run.teacher_sha256,
-            "git": described.get("git_sha"),
-        },
-        groups=groups,
+        settings=text_of(origin | settings | others),
     )
 
 
@@ -61,9 +56,6 @@ def words(name: str) -> str:
 
 
 def text_of(value: Any) -> str:
-    """Return a JSON value as short text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict | list):
-        return json.dumps(value)
-    return "" if value is None else str(value)
+    """Return a JSON value as YAML, which is shorter to read; values that are null are omitted."""
+    known = {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+    return yaml.safe_dump(known, sort_keys=False, allow_unicode=True) if known else ""

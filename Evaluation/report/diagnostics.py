@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from Common.runs.run_folder import CURVES_FILE, DARK
 from Evaluation.report.details import run_name, words
 from Evaluation.report.entries import Entry
 from Evaluation.report.measured import Measurement, measured
@@ -25,6 +26,8 @@ class Card:
     picture: str | None = None  # path relative to the page
     lacks_picture: bool = False  # whether there is one that cannot be shown
     is_damaged: bool = False
+    is_drawn: bool = False  # whether the picture is a plot on white, to be inverted on dark screens
+    dark: str | None = None  # the picture for dark screens, if there is another
     is_video: bool = False
 
 
@@ -40,19 +43,26 @@ def diagnostics(rows: Sequence[ReportRow], media: Media) -> list[Card | Video]:
 
 def _of_entry(entry: Entry, row: str, title: str, media: Media) -> Iterator[Card | Video]:
     drawn = {path.stem: path for path in entry.pictures if path.suffix == ".png"}
+    dark_ones = {stem + DARK for stem in drawn}  # each is shown in place of another
     for path in entry.pictures:
         if path.suffix != ".png":
             yield _video(path, row, title, media)
-        elif path.stem not in entry.diagnostics:
+        elif path.stem not in entry.diagnostics and path.stem not in dark_ones:
             source = media.add(path)
-            yield Card(words(path.stem), title, row, None, source, source is None)
+            dark = drawn.get(path.stem + DARK)
+            yield Card(
+                *(words(path.stem), title, row, None, source, source is None),
+                is_drawn=path.name == CURVES_FILE,
+                dark=dark and media.add(dark),
+            )
     for name, value in entry.diagnostics.items():
         if isinstance(value, str):
             media.problems.append(f"Not shown: {value}")
         measurement = None if isinstance(value, str) else measured(value)
         source = media.add(drawn[name]) if name in drawn else None
         lacks = name in drawn and source is None
-        yield Card(words(name), title, row, measurement, source, lacks, isinstance(value, str))
+        damaged = isinstance(value, str)
+        yield Card(words(name), title, row, measurement, source, lacks, damaged, is_drawn=True)
 
 
 def _video(path: Path, row: str, title: str, media: Media) -> Card | Video:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from Common.errors import UserError
@@ -15,7 +15,18 @@ from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDE
 from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
+GALLERY = "gallery/gallery.json"  # in the folder of diagnostics
 _TEACHER = "teacher.json"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A filmed episode of a student."""
+
+    path: Path
+    kind: str  # worst or best, and of how many
+    outcome: str
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,7 @@ class Entry:
     student_sha256: str | None
     video: Path | None
     pictures: tuple[Path, ...]  # diagnostics, including .mp4, and curves of shipped students
+    episodes: tuple[Episode, ...]  # the worst and the best, filmed by `Evaluation.gallery`
     # By the file's name without suffix: its JSON, or the reason why it cannot be read.
     diagnostics: Mapping[str, dict[str, Any] | str]
 
@@ -145,6 +157,7 @@ def _read_run(path: Path) -> Entry | None:
         student_sha256=bundle.get("sha256"),
         video=_video(folder),
         pictures=_pictures(folder),
+        episodes=_episodes(folder),
         diagnostics=_diagnostics(folder),
     )
 
@@ -174,6 +187,7 @@ def _read_shipped(path: Path) -> Entry:
         student_sha256=described.get("sha256"),
         video=_video(folder),
         pictures=(*folder.glob(CURVES_FILE), *_pictures(folder)),
+        episodes=_episodes(folder),
         diagnostics=_diagnostics(folder),
     )
 
@@ -204,6 +218,19 @@ def _diagnostics(folder: Path) -> dict[str, dict[str, Any] | str]:
         value = _object(path, problems)
         found[path.stem] = value or next(iter(problems), f"{path} is empty.")
     return found
+
+
+def _episodes(folder: Path) -> tuple[Episode, ...]:
+    path = folder / DIAGNOSTICS / GALLERY
+    try:
+        return tuple(
+            Episode(
+                path.parent / PurePath(e["video"]).name, str(e["kind"]), e["outcome"], e["seed"]
+            )
+            for e in _object(path, []).get("episodes", ())
+        )
+    except (KeyError, TypeError):
+        return ()
 
 
 def _read_film(path: Path) -> Film | None:

@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from Evaluation.metrics import METRICS, Metric
 from Evaluation.names import RowName
-from Evaluation.report.rows import MEASURES, ReportRow, by_teacher, interval, typeset
+from Evaluation.report.rows import MEASURES, ReportRow, interval, typeset
 from Evaluation.runs import FEWEST_EPISODES
-from Evaluation.stats.estimates import (
-    Estimate,
-    iqm,
-    percentiles,
-    probability_of_improvement,
-)
+from Evaluation.stats.estimates import difference, probability_of_improvement
 
 Verdict = Literal["ahead", "not decided", "one run", "no rival"]
 
-_RESAMPLES = 10_000
+_SHOWN = ("skill", "ratio", "return", "success", "distance")  # figures of each method compared
 _FEW = 5  # with fewer runs per method, bootstrap intervals are known to be too narrow
 
 
@@ -46,27 +39,12 @@ def claims(rows: Sequence[ReportRow]) -> list[Claim]:
     seeing = [row for row in rows if row.compared and not row.blind]
     seeing = [row for row in seeing if not row.shipped] or seeing
     found = []
-    for teacher, of_teacher in by_teacher(seeing).items():
-        for size in dict.fromkeys(row.name.size for row in of_teacher if row.teacher == teacher):
-            own = [row for row in of_teacher if row.name.size == size]
-            left_out = [row for row in rows if row.finished and row not in seeing]
-            where = f"{size} students of {teacher_phrase(teacher)}"
-            found.append(_claim(where, own, left_out))
+    left_out = [row for row in rows if row.finished and row not in seeing]
+    for teacher, size in dict.fromkeys((r.group, r.name.size) for r in seeing if r.taught):
+        own = [row for row in seeing if (row.group, row.name.size) == (teacher, size)]
+        where = f"{size} students of {teacher_phrase(teacher)}"
+        found.append(_claim(where, own, left_out))
     return sorted((claim for claim in found if claim is not None), key=lambda c: -c.weight)
-
-
-def difference(x: np.ndarray, y: np.ndarray) -> Estimate:
-    """Return IQM(X) - IQM(Y), each `(runs,)`, with its 95% percentile bootstrap interval over runs.
-
-    Runs are resampled within X and within Y. There is no interval if either has a single run.
-    """
-    value = float(iqm(x) - iqm(y))
-    if min(len(x), len(y)) < 2:
-        return Estimate(value)
-    rng = np.random.default_rng(0)
-    resampled = [iqm(s[rng.integers(len(s), size=(_RESAMPLES, len(s)))]) for s in (x, y)]
-    low, high = percentiles(resampled[0] - resampled[1])
-    return Estimate(value, float(low), float(high))
 
 
 def teacher_phrase(teacher: str) -> str:
@@ -87,11 +65,10 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     weight = sum(len(row.compared) for row in rows)
     if not others:
         statement = f"{_full(first.name)} reaches {_score(first, measure)}."
-        return Claim(where, "no rival", statement, _alone(first, left_out), weight)
+        details = (_all_scores(first), *_alone(first, left_out))
+        return Claim(where, "no rival", statement, details, weight)
     second = others[0]
-    x, y = first.scores(measure), second.scores(measure)
-    gap = difference(x, y)
-    verdict, certainty = _certainty(first, second, gap, measure, x, y)
+    verdict, certainty = _certainty(first, second, measure)
     scores = [typeset(measure.written(row.values[measure.key].value)) for row in (first, second)]
     verb = "beats" if verdict == "ahead" else "leads"
     statement = (
@@ -101,17 +78,13 @@ def _claim(where: str, rows: Sequence[ReportRow], left_out: Sequence[ReportRow])
     if scores[0] == scores[1]:
         names = f"{first.name.method} and {second.name.method}"
         statement = f"{names} are level: {measure.title} {scores[0]}."
-    compared = (
-        f"{_full(first.name)}: {_score(first, measure)}. "
-        f"{_full(second.name)}: {_score(second, measure)}."
-    )
-    details = [compared, certainty, _costs(first, second)]
+    details = [_all_scores(first), _all_scores(second), certainty]
     if any(sum(row.name.method == m for row in rows) > 1 for m in best):
         details.append(
             "The comparison uses the best settings of each method, selected by these same "
             "figures, which favours methods that were run with more settings."
         )
-    return Claim(where, verdict, statement, tuple(d for d in details if d), weight)
+    return Claim(where, verdict, statement, tuple(details), weight)
 
 
 def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
@@ -127,15 +100,10 @@ def _alone(first: ReportRow, left_out: Sequence[ReportRow]) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _certainty(
-    first: ReportRow,
-    second: ReportRow,
-    gap: Estimate,
-    measure: Metric,
-    x: np.ndarray,
-    y: np.ndarray,
-) -> tuple[Verdict, str]:
+def _certainty(first: ReportRow, second: ReportRow, measure: Metric) -> tuple[Verdict, str]:
     names = first.name.method, second.name.method
+    x, y = first.scores(measure), second.scores(measure)
+    gap = difference(x, y)
     if gap.low is None or gap.high is None:
         single = [name for name, runs in zip(names, (x, y), strict=True) if len(runs) == 1]
         return "one run", (
@@ -148,7 +116,7 @@ def _certainty(
         f"The difference is {typeset(measure.written(gap.value))} (95% interval "
         f"{interval(gap, measure)}, over {len(x)} and {len(y)} runs). "
         f"A run of {names[0]} scores higher than one of {names[1]} with "
-        f"probability {chance.value:.2f}. "
+        f"probability {chance.value:.2f} ({chance.low:.2f} to {chance.high:.2f}). "
     )
     if gap.low <= 0:
         return "not decided", text + "The interval includes 0: not decided."
@@ -156,22 +124,19 @@ def _certainty(
     return "ahead", text + ("With so few runs, intervals are too narrow." if few else "")
 
 
-def _costs(first: ReportRow, second: ReportRow) -> str:
-    parts = []
-    for metric in (METRICS["env_steps"], METRICS["gradient_steps"]):
-        costs = [row.values.get(metric.key) for row in (first, second)]
-        if costs[0] is not None and costs[1] is not None:
-            against = " against ".join(metric.written(cost.value) for cost in costs if cost)
-            parts.append(f"{against} {metric.title}")
-    return f"Cost: {', '.join(parts)}." if parts else ""
-
-
 def _full(name: RowName) -> str:
     return f"{name.method} ({', '.join(name.settings)})" if name.settings else name.method
 
 
+def _all_scores(row: ReportRow) -> str:
+    """Return skill beside the absolute figures, each with its interval."""
+    metrics = (METRICS[key] for key in _SHOWN)
+    parts = [_score(row, metric) for metric in metrics if metric.key in row.values]
+    return f"{_full(row.name)}: {', '.join(parts)}; {row.over or 'one run'}."
+
+
 def _score(row: ReportRow, measure: Metric) -> str:
     value = row.values[measure.key]
-    text = f"{measure.title} {typeset(measure.written(value.value))}"
+    text = f"{measure.title} {typeset(measure.written(value.value))} {measure.unit}".strip()
     ends = interval(value, measure)
-    return f"{text} ({ends}, over {row.over})" if ends else text
+    return f"{text} ({ends})" if ends else text

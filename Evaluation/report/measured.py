@@ -1,14 +1,13 @@
 """Convert the JSON of diagnostics into tables of a report.
 
 Results of `Evaluation.sight`, `robustness` and `linear_probe` are recognised by their content,
-independent of file names. Of other JSON, plain values are shown as facts and the rest as JSON.
+independent of file names. The rest, and other JSON, is shown as it is.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from Evaluation.metrics import ENDS, METRICS, Metric, number
@@ -58,26 +57,24 @@ class Measurement:
     """The content of a file."""
 
     tables: Sequence[Table] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    numbers: str = ""  # JSON of the rest, shown on request
+    numbers: str = ""  # the rest, folded if there are tables
     pill: tuple[str, str] | None = None  # its kind and text
     verdict: str = ""
 
 
 def measured(value: Mapping[str, Any]) -> Measurement:
     """Return the content of a file, as tables if its kind is known."""
+    rest = dict(value)
     key = next((k for k, (is_known, _) in _KINDS.items() if is_known(value.get(k))), None)
     if key is None:
-        return _unknown(value)
-    rest = dict(value)
-    pill, verdict = None, ""
-    for name, (if_true, if_false) in _VERDICTS.items():
-        if isinstance(rest.get(name), bool):
-            pill = if_true if rest.pop(name) else if_false
-    if isinstance(rest.get("verdict"), str):
-        verdict = rest.pop("verdict")
-    _, tables = _KINDS[key]
-    return replace(_unknown(rest), tables=tables(value[key]), pill=pill, verdict=verdict)
+        return Measurement(numbers=text_of(rest))
+    pills = [
+        kinds[not rest.pop(name)]
+        for name, kinds in _VERDICTS.items()
+        if isinstance(rest.get(name), bool)
+    ]
+    verdict = rest.pop("verdict") if isinstance(rest.get("verdict"), str) else ""
+    return Measurement(_KINDS[key][1](value[key]), text_of(rest), next(iter(pills), None), verdict)
 
 
 # -- sight, robustness, the linear probe -----------------------------------------------------------
@@ -122,7 +119,7 @@ def _robustness(curves: Mapping[str, Any]) -> list[Table]:
     for name, curve in curves.items():
         known = curve if isinstance(curve, dict) else {}
         title, levels = words(name).capitalize(), known.get("levels")
-        caption = ", ".join(filter(None, (title, text_of(known.get("unit")))))
+        caption = ", ".join(filter(None, (title, str(known.get("unit") or ""))))
         rows = _levels(levels, known.get("none")) if isinstance(levels, list) else []
         tables.append(_table("Level", rows, caption))
     return tables
@@ -189,13 +186,3 @@ def _cell(estimate: Estimate | None, metric: Metric) -> Cell:
         return Cell("\u2013")
     ends = interval(estimate, metric).replace(" to ", " to\u00a0")
     return Cell(typeset(metric.written(estimate.value)), ends)
-
-
-# -- anything else ---------------------------------------------------------------------------------
-
-
-def _unknown(value: Mapping[str, Any]) -> Measurement:
-    """Return JSON of unknown kind: plain values as facts, the rest as JSON."""
-    facts = {k: v for k, v in value.items() if not isinstance(v, dict | list)}
-    rest = {k: v for k, v in value.items() if k not in facts}
-    return Measurement((), facts, json.dumps(rest, indent=1) if rest else "")

@@ -1,7 +1,8 @@
 """Render a report as HTML that needs no network.
 
-The page's content security policy allows only its own script and style, by their hashes, and only
-files of its own folder. The templates escape all text.
+The page's content security policy allows only its own scripts and style, by their hashes, and only
+files of its own folder. The templates escape all text. Plots are drawn by Plotly, whose script its
+Python package brings.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
 from Common.names import counted
+from Evaluation.metrics import Metric
+from Evaluation.report.comparison import columns, comparison
 from Evaluation.report.curves import task_curves
-from Evaluation.report.details import Details, run_details, text_of, words
+from Evaluation.report.details import Details, run_details
 from Evaluation.report.diagnostics import Card, diagnostics
 from Evaluation.report.entries import Film
-from Evaluation.report.headline import Claim, claims
+from Evaluation.report.headline import Claim, claims, teacher_phrase
 from Evaluation.report.media import Media
-from Evaluation.report.rows import ReportRow, interval, typeset
-from Evaluation.report.table import ResultsTable, results_tables
-from Evaluation.report.videos import Video, films, videos
+from Evaluation.report.rows import MEASURES, ReportRow, interval, slug, typeset
+from Evaluation.report.videos import Video, episodes, films, videos
 from Evaluation.runs import FEWEST_EPISODES
 
 MEDIA = "media"  # folder of pictures and videos
@@ -43,14 +46,11 @@ class Page:
     problems: list[str]
 
     @property
-    def tasks(self) -> list[str]:
-        return list(dict.fromkeys(row.task for row in self.rows))
-
-    @property
     def choices(self) -> dict[str, list[str]]:
         """Return the values of each filter with several values."""
         values = {
             "task": {row.task for row in self.rows},
+            "teacher": {row.group for row in self.rows},
             "method": {row.name.method for row in self.rows},
             "size": {row.name.size for row in self.rows},
         }
@@ -63,27 +63,39 @@ class Page:
         parts = [counted(len(self.rows), "experiment"), counted(len(runs), "run")]
         if cut:
             parts.append(f"{cut} of them cut short or in progress")
-        return f"{', '.join(parts)}; {', '.join(self.tasks)}"
+        return f"{', '.join(parts)}; {', '.join(dict.fromkeys(row.task for row in self.rows))}"
 
 
 @dataclass(frozen=True)
 class Section:
-    """The section of a task."""
+    """The experiments of a task with one teacher, within which they are compared."""
 
     id: str
     task: str
+    teacher: str
+    rows: Sequence[ReportRow]
     claims: Sequence[Claim]
-    tables: Sequence[ResultsTable]
-    curves: Mapping[str, Any]  # for the page's script
-    drawn_rows: Sequence[ReportRow]  # rows with a curve
+    data: Mapping[str, Any]  # of the plots, for the page's script
+    films: Sequence[Video]
     videos: Sequence[Video]
+    episodes: Sequence[Video]
     diagnostics: Sequence[Card | Video]
     runs: Sequence[tuple[ReportRow, Sequence[Details]]]
 
     @property
+    def columns(self) -> list[Metric]:
+        """The figures that at least one row has."""
+        return columns(self.rows)
+
+    @property
+    def main(self) -> Metric | None:
+        """The column by which rows are sorted."""
+        return next((column for column in self.columns if column in MEASURES), None)
+
+    @property
     def first_axis(self) -> str:
         """The axis on which most rows have several points; cloning has only one in env steps."""
-        by_axis = next(iter(self.curves["lines"].values()))
+        by_axis = next(iter(self.data["curves"]["lines"].values()))
 
         def drawn(axis: str) -> int:
             lines = by_axis[axis].values()
@@ -95,10 +107,20 @@ class Section:
 def render_page(page: Page, folder: Path) -> str:
     """Return the page's HTML, and copy its pictures and videos to `folder/media`."""
     media = Media(folder / MEDIA, page.problems)
-    sections = [_section(page, f"task-{i}", task, media) for i, task in enumerate(page.tasks, 1)]
-    style, script = _asset("page.css"), _asset("page.js")
+    groups: dict[tuple[str, str], list[ReportRow]] = {}
+    for row in page.rows:
+        groups.setdefault((row.task, row.group), []).append(row)
+    sections: list[Section] = []
+    for rows in groups.values():
+        is_first = all(section.task != rows[0].task for section in sections)
+        found = [film for film in page.films if is_first and film.task == rows[0].task]
+        id_ = f"{slug(rows[0].task)}-{len(sections) + 1}"
+        sections.append(_section(id_, rows, found, page.problems, media))
+    style, script, plotly = _asset("page.css"), _asset("page.js"), Markup(get_plotlyjs())
+    # Plotly makes its own style elements and attributes.
     policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        f"default-src 'none'; script-src '{_hash(plotly)}' '{_hash(script)}'; "
+        "style-src 'unsafe-inline'; "
         "img-src 'self' file: data:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
     )
     return (
@@ -110,11 +132,9 @@ def render_page(page: Page, folder: Path) -> str:
             policy=policy,
             style=style,
             script=script,
+            plotly=plotly,
             fewest_episodes=FEWEST_EPISODES,
-            data={
-                "rows": [_row_data(row) for row in page.rows],
-                "tasks": {section.id: section.curves for section in sections},
-            },
+            data={section.id: section.data for section in sections},
         )
     )
 
@@ -129,40 +149,28 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"words": words, "text": text_of, "typeset": typeset, "interval": interval}
+    made.filters |= {"typeset": typeset, "interval": interval}
+    made.filters["teacher"] = teacher_phrase
     made.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     return made
 
 
-def _section(page: Page, id_: str, task: str, media: Media) -> Section:
-    rows = [row for row in page.rows if row.task == task]
-    curves = task_curves(rows, page.problems)
-    drawn = {
-        row for by_axis in curves["lines"].values() for lines in by_axis.values() for row in lines
-    }
+def _section(
+    id_: str, rows: Sequence[ReportRow], found: Sequence[Film], problems: list[str], media: Media
+) -> Section:
     return Section(
         id=id_,
-        task=task,
+        task=rows[0].task,
+        teacher=rows[0].group,
+        rows=rows,
         claims=claims(rows),
-        tables=results_tables(rows, id_),
-        curves=curves,
-        drawn_rows=[row for row in rows if row.id in drawn],
-        videos=films([f for f in page.films if f.task == task], media) + videos(rows, media),
+        data={"id": id_, "curves": task_curves(rows, problems), **comparison(rows)},
+        films=films(found, media),
+        videos=videos(rows, media),
+        episodes=episodes(rows, media),
         diagnostics=diagnostics(rows, media),
         runs=[(row, [run_details(entry) for entry in row.entries]) for row in rows],
     )
-
-
-def _row_data(row: ReportRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "task": row.task,
-        "method": row.name.method,
-        "size": row.name.size,
-        "name": str(row.name),
-        "finished": bool(row.finished),
-        "look": row.look,
-    }
 
 
 def _asset(name: str) -> Markup:

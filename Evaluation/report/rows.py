@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Common.names import counted
 from Enviroment import seeds
-from Evaluation.metrics import ENDS, METRICS, Metric, by_columns, number
+from Evaluation.metrics import METRICS, Metric, by_columns, number
 from Evaluation.names import RowName, name_rows, size_name
 from Evaluation.report.entries import Entry, Found, TeacherBundle
 from Evaluation.runs import Run
@@ -22,6 +23,8 @@ from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.table import Row, rows_of
 
 _RESAMPLES = 2000
+_LONGEST_ID = 120  # letters
+_SIGHT = "sight"  # the figure that is tested of some runs, with an interval over episodes
 # Methods are compared by the first of these figures that all of them have.
 MEASURES = tuple(METRICS[key] for key in ("skill", "ratio", "return"))
 COLUMNS = by_columns("report")
@@ -43,7 +46,7 @@ def interval(value: Estimate, metric: Metric) -> str:
 class ReportRow:
     """One experiment: runs that differ by their seeds, or a shipped student."""
 
-    id: str
+    id: str  # of its name, so that links survive further runs
     task: str
     name: RowName
     entries: tuple[Entry, ...]
@@ -51,11 +54,22 @@ class ReportRow:
     over: str  # runs or episodes of the intervals
     teacher: str
     blind: bool
-    look: int  # index among the task's rows, for its colour, line and marker
+    group: str = ""  # the teacher that its skill refers to; only rows of one group are compared
+    look: int = 0  # index in its group, for its colour, line and marker
 
     @property
     def shipped(self) -> bool:
         return self.entries[0].shipped
+
+    @property
+    def sight_tests(self) -> int:
+        """The number of runs whose use of sight was tested."""
+        return sum(METRICS[_SIGHT].of(entry.run) is not None for entry in self.entries)
+
+    @property
+    def taught(self) -> bool:
+        """Whether it learned from the teacher of its group."""
+        return self.teacher == self.group
 
     @property
     def continues(self) -> bool:
@@ -103,30 +117,36 @@ def make_rows(found: Found) -> list[ReportRow]:
             )
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)
-    counts: Counter[str] = Counter()
+    looks: Counter[tuple[str, str]] = Counter()
+    ids: Counter[str] = Counter()
     placed = []
     for row in rows:
-        placed.append(replace(row, id=f"row-{len(placed) + 1}", look=counts[row.task]))
-        counts[row.task] += 1
+        group = _group(row, rows)
+        id_ = slug(f"{row.task} {group} {row.name}")
+        ids[id_] += 1
+        id_ = f"{id_}-{ids[id_]}" if ids[id_] > 1 else id_
+        placed.append(replace(row, id=id_, group=group, look=looks[row.task, group]))
+        looks[row.task, group] += 1
     return placed
 
 
-def by_teacher(rows: Sequence[ReportRow]) -> dict[str, list[ReportRow]]:
-    """Group a task's rows by the teacher that their skill refers to.
+def slug(text: str) -> str:
+    """Return a text as an identifier of the page and its addresses."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:_LONGEST_ID] or "row"
 
-    Skill is comparable only within a group. Methods without a teacher (PPO) are grouped with a
-    teacher of the same return, if there is one.
+
+def _group(row: ReportRow, rows: Sequence[ReportRow]) -> str:
+    """Return the teacher that a row's skill refers to, within which skill is comparable.
+
+    For methods without a teacher (PPO), it is one of the same return, if there is one.
     """
-    groups: dict[str, list[ReportRow]] = {}
-    for row in rows:
-        alike = (
-            other.teacher
-            for other in rows
-            if other.teacher != "none" and other.teacher_return == row.teacher_return is not None
-        )
-        teacher = next(alike, row.teacher) if row.teacher == "none" else row.teacher
-        groups.setdefault(teacher, []).append(row)
-    return groups
+    alike = (
+        other.teacher
+        for other in rows
+        if other.task == row.task and other.teacher != "none"
+        if other.teacher_return == row.teacher_return is not None
+    )
+    return next(alike, row.teacher) if row.teacher == "none" else row.teacher
 
 
 def _renamed(rows: Sequence[Row]) -> list[RowName]:
@@ -158,7 +178,6 @@ def _make(
         over=f"{len(finished)} runs" if len(finished) > 1 else alone,
         teacher=_teacher(first, teachers),
         blind=bool(first.run.config["student"].get("blind")),
-        look=0,
     )
 
 
@@ -168,10 +187,10 @@ def _value(column: Metric, runs: Sequence[Run]) -> Estimate | None:
         return None
     if len(numbers) > 1:
         return estimate({"": numbers}, resamples=_RESAMPLES)
-    if len(runs) > 1:
+    if len(runs) > 1 and column.key != _SIGHT:
         return Estimate(numbers[0])
-    figures = runs[0].figures
-    return Estimate(numbers[0], *(number(figures, column.evaluated + end) for end in ENDS))
+    alone = next(run for run in runs if _of(column, run) is not None)
+    return Estimate(numbers[0], *column.interval_of(alone))
 
 
 def _of(column: Metric, run: Run) -> float | None:

@@ -1,4 +1,4 @@
-"""Select the videos of a report: side by side, and one per experiment."""
+"""Select the videos of a report: side by side, one per experiment, worst and best episodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from Evaluation.report.details import run_name
 from Evaluation.report.entries import Entry, Film
 from Evaluation.report.media import Media
-from Evaluation.report.rows import MEASURES, ReportRow
+from Evaluation.report.rows import MEASURES, ReportRow, typeset
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,20 @@ def videos(rows: Sequence[ReportRow], media: Media) -> list[Video]:
             continue
         several = f", the median of {len(row.entries)} runs" if len(row.entries) > 1 else ""
         found.append(Video(source, str(row.name), run_name(entry) + several, row.id))
+    return found
+
+
+def episodes(rows: Sequence[ReportRow], media: Media) -> list[Video]:
+    """Return the worst and best episodes that `Evaluation.gallery` filmed, by row."""
+    found = []
+    for row in rows:
+        for entry in row.entries:
+            for episode in entry.episodes:
+                source = media.add(episode.path)
+                if source is not None:
+                    title = f"{episode.kind.capitalize()}: {typeset(episode.outcome)}"
+                    note = f"{row.name}: {run_name(entry)}, seed {episode.seed}"
+                    found.append(Video(source, title, note, row.id))
     return found
 
 

@@ -1,330 +1,365 @@
 "use strict";
+// The state of the page is in its named controls. The address holds those that differ from their
+// defaults, so that a link shows the same view.
 (() => {
+  const $ = (selector, root = document) => [...root.querySelectorAll(selector)];
   const data = JSON.parse(document.getElementById("data").textContent);
-  const rowOf = new Map(data.rows.map((row) => [row.id, row]));
-  const SVG = "http://www.w3.org/2000/svg";
-  const charts = [];
+  const rows = Object.values(data).flatMap((section) => section.rows);
+  const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star"];
+  const DASHES = ["solid", "7px,4px", "7px,3px,2px,3px", "2px,3px", "11px,3px,2px,3px,2px,3px"];
+  const MINUS = "\u2212";
 
-  // ---- filters
+  // ---- state
 
-  const form = document.getElementById("filters");
-  const boxes = form ? [...form.querySelectorAll("input[type=checkbox]")] : [];
-  let visible = new Set(rowOf.keys());
+  const fields = {};
+  for (const control of $("main [name]")) (fields[control.name] ??= []).push(control);
+  const read = (name) => {
+    const controls = fields[name] ?? [];
+    if (controls[0]?.type !== "checkbox") return controls.map((control) => control.value);
+    return controls.filter((control) => control.checked).map((control) => control.value);
+  };
+  const one = (name) => read(name)[0] ?? "";
+  const defaults = Object.fromEntries(Object.keys(fields).map((name) => [name, read(name)]));
+  const hidden = () => new Set(one("off").split(",").filter(Boolean));
+  let visible = new Set();
 
-  function filter() {
-    const kept = { task: null, method: null, size: null };
-    for (const box of boxes) {
-      if (!(box.name in kept)) continue;
-      kept[box.name] ??= new Set();
-      if (box.checked) kept[box.name].add(box.value);
+  function put(name, values) {
+    for (const control of fields[name] ?? []) {
+      if (control.type === "checkbox") control.checked = values.includes(control.value);
+      else control.value = values[0];
+      if (control.selectedIndex < 0) control.value = defaults[name][0]; // of an older page
     }
-    const finishedOnly = boxes.some((box) => box.name === "finished" && box.checked);
-    visible = new Set();
-    for (const row of data.rows) {
-      const fits = Object.entries(kept).every(([name, values]) => !values || values.has(row[name]));
-      if (fits && (row.finished || !finishedOnly)) visible.add(row.id);
-    }
-    for (const element of document.querySelectorAll("[data-row]")) {
-      element.hidden = !visible.has(element.dataset.row);
-    }
-    for (const section of document.querySelectorAll("section.task")) {
-      section.hidden = !data.rows.some((row) => row.task === section.dataset.task && visible.has(row.id));
-    }
-    for (const part of document.querySelectorAll("[data-part]")) {
-      part.hidden = !part.querySelector("[data-row]:not([hidden]), .film");
-    }
-    const shown = document.getElementById("shown");
-    if (shown) {
-      shown.textContent = visible.size
-        ? `${visible.size} of ${data.rows.length} experiments shown`
-        : "No experiments match these filters.";
-    }
-    charts.forEach((chart) => chart.draw());
   }
 
-  if (form) {
-    form.addEventListener("change", filter);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    document.getElementById("reset").addEventListener("click", () => {
-      for (const box of boxes) box.checked = box.name !== "finished";
-      filter();
-    });
+  function load() {
+    const said = new URLSearchParams(location.hash.slice(1));
+    for (const name in fields) put(name, said.has(name) ? said.getAll(name) : defaults[name]);
+    render();
+    const details = one("run") && document.getElementById(one("run"));
+    if (!details) return;
+    details.open = true;
+    details.scrollIntoView();
   }
 
-  // ---- sorting
-
-  const sorterOf = (table) => table.closest(".ranking").querySelector(".sorter");
-
-  function sort(table, column, descending) {
-    const key = (row) => {
-      const cell = row.cells[column];
-      if (cell.dataset.sort === undefined) return null;
-      return cell.dataset.kind === "text" ? cell.dataset.sort : Number(cell.dataset.sort);
-    };
-    const body = table.tBodies[0];
-    const rows = [...body.rows].sort((a, b) => {
-      const [x, y] = [key(a), key(b)];
-      if (x === null || y === null) return (x === null) - (y === null); // gaps are last
-      const order = typeof x === "string" ? x.localeCompare(y) : x - y;
-      return descending ? -order : order;
-    });
-    body.append(...rows);
-    [...table.tHead.rows[0].cells].forEach((head, i) => {
-      if (i === column) head.setAttribute("aria-sort", descending ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
-    });
-    sorterOf(table).querySelector("select").value = String(column);
+  function change(name, ...values) {
+    if (name) put(name, values);
+    const said = new URLSearchParams();
+    for (const key in fields) {
+      const now = read(key);
+      if (String(now) !== String(defaults[key])) (now.length ? now : [""]).forEach((value) => said.append(key, value));
+    }
+    history.replaceState(null, "", `#${said}`);
+    render();
   }
 
-  for (const table of document.querySelectorAll("table.results")) {
+  function render() {
+    const fits = (row, name) => !fields[name] || read(name).includes(row[name]);
+    const shown = rows.filter((row) => ["task", "teacher", "method", "size"].every((name) => fits(row, name)) && (row.finished || !one("finished")));
+    visible = new Set(shown.map((row) => row.id));
+    for (const element of $("[data-row]")) element.hidden = !visible.has(element.dataset.row);
+    for (const section of $("section.task")) section.hidden = !data[section.dataset.section].rows.some((row) => visible.has(row.id));
+    for (const part of $("[data-part]:not(.chart)")) part.hidden = !$("[data-row]:not([hidden]), .film", part).length;
+    const off = hidden();
+    for (const button of $("[data-toggle]")) button.setAttribute("aria-pressed", !off.has(button.dataset.toggle));
+    document.getElementById("shown").textContent = shown.length
+      ? `${shown.length} of ${rows.length} experiments shown`
+      : "No experiments match these filters.";
+    $("table.results").forEach(sort);
+    $("figure.chart").forEach(draw);
+  }
+
+  document.addEventListener("input", (event) => {
+    const figure = event.target.closest("figure.chart");
+    if (!event.target.name) return;
+    // Another figure or axis has another range.
+    if (figure && !event.target.name.endsWith(".smooth")) put(`${idOf(figure)}.${figure.dataset.kind}.zoom`, [""]);
+    change();
+  });
+  document.addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("reset", (event) => {
+    event.preventDefault();
+    for (const name in fields) put(name, defaults[name]);
+    change();
+  });
+  addEventListener("hashchange", load);
+
+  // ---- tables
+
+  const idOf = (element) => element.closest("section.task").dataset.section;
+
+  function sort(table) {
+    const [key, order] = one(`${idOf(table)}.sort`).split(" ");
     const heads = [...table.tHead.rows[0].cells];
-    const begin = (column) => heads[column].dataset.first === "descending";
-    heads.forEach((head, column) => {
-      head.querySelector("button").addEventListener("click", () => {
-        const now = head.getAttribute("aria-sort");
-        sort(table, column, now ? now === "ascending" : begin(column));
-      });
-    });
-    const sorter = sorterOf(table);
-    const select = sorter.querySelector("select");
-    select.addEventListener("change", () => sort(table, Number(select.value), begin(Number(select.value))));
-    sorter.querySelector("button").addEventListener("click", () => {
-      const column = Number(select.value);
-      sort(table, column, heads[column].getAttribute("aria-sort") !== "descending");
-    });
+    const column = heads.findIndex((head) => head.dataset.key === key);
+    if (column < 0) return;
+    const value = (row) => row.cells[column].dataset.kind ? row.cells[column].dataset.sort : Number(row.cells[column].dataset.sort ?? NaN);
+    const sign = order === "descending" ? -1 : 1;
+    const compare = (a, b) => typeof a === "string" ? sign * a.localeCompare(b) : isNaN(a) - isNaN(b) || sign * (a - b) || 0; // gaps last
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort((a, b) => compare(value(a), value(b))));
+    heads.forEach((head, i) => i === column ? head.setAttribute("aria-sort", order) : head.removeAttribute("aria-sort"));
   }
 
-  // ---- curves
+  // ---- plots
 
-  function element(name, attributes, parent) {
-    const made = document.createElementNS(SVG, name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    if (parent) parent.append(made);
+  const coarse = matchMedia("(pointer: coarse)").matches; // a finger scrolls the page; buttons zoom
+  const light = document.querySelector(".light");
+  let palette = document.documentElement;
+  const css = (name) => getComputedStyle(palette).getPropertyValue(name).trim();
+  const color = (row) => css(`--c${row.look % 7}`);
+  const look = (row, extra) => ({
+    legendgroup: row.id, name: row.name, mode: "lines+markers",
+    line: { color: color(row), dash: DASHES[row.look % 5], width: 2.4 },
+    marker: { color: color(row), symbol: SYMBOLS[row.look % 8], size: 7, maxdisplayed: 9 }, ...extra,
+  });
+  const silent = (row, extra) => ({ legendgroup: row.id, showlegend: false, hoverinfo: "skip", mode: "lines", ...extra });
+  const band = (row, x, low, high) => silent(row, {
+    x: [...x, ...[...x].reverse()], y: [...high, ...[...low].reverse()],
+    fill: "toself", fillcolor: `${color(row)}26`, line: { width: 0 },
+  });
+
+  const FEW = 12; // experiments with intervals and single runs; more would hide each other
+
+  /** The exponential moving average of TensorBoard, corrected for its start. */
+  function smoothed(values, weight) {
+    let sum = 0, norm = 0;
+    return values.map((value) => (sum = weight * sum + (1 - weight) * value) / (norm = weight * norm + 1 - weight));
+  }
+
+  const DRAW = {
+    curves(shown, section, option) {
+      const { metrics, axes, lines } = section.curves;
+      const metric = metrics[option("metric")];
+      const ofRow = lines[option("metric")]?.[option("axis")] ?? {};
+      const smooth = (values) => smoothed(values, Number(option("smooth")));
+      const traces = [], table = [["experiment", "run", axes[option("axis")], metric?.title, "low", "high"]];
+      const drawn = shown.filter((row) => ofRow[row.id]), few = drawn.length <= FEW;
+      for (const row of drawn) {
+        const { runs, mean } = ofRow[row.id];
+        const alone = mean ? null : runs.find((run) => !run.cut) ?? runs[0];
+        const thin = runs.filter((run) => run !== alone || run.cut);
+        if (few) traces.push(silent(row, {
+          x: thin.flatMap((run) => [...run.x, null]), y: thin.flatMap((run) => [...smooth(run.y), null]),
+          line: { color: color(row), width: 1 }, opacity: 0.45,
+        }));
+        const cut = runs.filter((run) => run.cut);
+        traces.push(silent(row, {
+          x: cut.map((run) => run.x.at(-1)), y: cut.map((run) => smooth(run.y).at(-1)),
+          mode: "markers", marker: { symbol: "x-thin", size: 9, line: { width: 2, color: color(row) } },
+        }));
+        if (mean) {
+          const [mid, low, high] = [mean.mid, mean.low, mean.high].map(smooth);
+          const arms = { array: high.map((v, i) => v - mid[i]), arrayminus: mid.map((v, i) => v - low[i]), symmetric: false };
+          traces.push(...few ? [band(row, mean.x, low, high)] : [], look(row, { x: mean.x, y: mid, ...(mid.length === 1 && { error_y: arms }) }));
+        } else traces.push(look(row, { x: alone.x, y: smooth(alone.y), ...(alone.cut && { mode: "lines", line: { color: color(row), width: 1 } }) }));
+        mean?.x.forEach((x, i) => table.push([row.name, "mean", x, mean.mid[i], mean.low[i], mean.high[i]]));
+        runs.forEach((run, n) => run.x.forEach((x, i) => table.push([row.name, run.cut ? `${n}, cut short` : n, x, run.y[i]])));
+      }
+      const xs = traces.flatMap((trace) => trace.x).filter((x) => x !== null);
+      for (const level of traces.length ? metric.teacher : []) traces.push({
+        x: [Math.min(...xs), Math.max(...xs)], y: [level, level], name: "teacher", mode: "lines", line: { color: css("--text"), dash: "dash", width: 1.3 },
+      });
+      const log = option("scale") ? option("scale") === "log" : metric?.log && traces.every((trace) => trace.y.every((y) => y === null || y > 0));
+      return { traces, table, height: 440, layout: {
+        xaxis: { title: { text: axes[option("axis")] }, type: option("logx") ? "log" : "linear" },
+        yaxis: { title: { text: metric?.title }, type: log ? "log" : "linear", autorangeoptions: metric?.lowest == null || log ? {} : { clipmin: metric.lowest } },
+      } };
+    },
+
+    scores(shown, section, option) {
+      const key = option("metric"), title = section.scores[key];
+      return forest(shown.filter((row) => row.values[key]).map((row) => [row, row.values[key]]), title?.label, title?.teacher);
+    },
+
+    improvement(shown, section, option) {
+      const against = section.improvement[option("of")] ?? {}, name = section.rows.find((row) => row.id === option("of"))?.name;
+      const made = forest(shown.filter((row) => against[row.id]).map((row) => [row, against[row.id]]), `P(${name} scores higher)`, 0.5);
+      made.layout.xaxis.range = [-0.03, 1.03];
+      return made;
+    },
+
+    profile(shown, section) {
+      const { x, lines } = section.profile;
+      const traces = [], table = [["experiment", section.measure, "share of runs above", "low", "high"]];
+      const drawn = shown.filter((row) => lines?.[row.id]);
+      for (const row of drawn) {
+        const { mid, low, high } = lines[row.id];
+        traces.push(...drawn.length <= FEW ? [band(row, x, low, high)] : [], look(row, { x, y: mid, mode: "lines" }));
+        x.forEach((at, i) => table.push([row.name, at, mid[i], low[i], high[i]]));
+      }
+      const yaxis = { title: { text: "share of runs above" }, range: [-0.03, 1.03] };
+      return { traces, table, height: 300, layout: { xaxis: { title: { text: section.measure } }, yaxis } };
+    },
+  };
+
+  /** A point with its interval for each row, one below the other. */
+  function forest(found, title, level) {
+    const letters = innerWidth < 600 ? 18 : 30;
+    const short = (name) => name.length > letters ? `${name.slice(0, letters - 1)}\u2026` : name;
+    const traces = found.map(([row, [value, low, high]]) => look(row, {
+      x: [value], y: [row.id], mode: "markers", marker: { color: color(row), symbol: SYMBOLS[row.look % 8], size: 10 },
+      error_x: { array: [(high ?? value) - value], arrayminus: [value - (low ?? value)], symmetric: false, color: color(row), thickness: 2, width: 4, visible: low !== null },
+      hovertemplate: `%{x:.4~g}${low === null ? "" : ` (${low} to ${high})`}; ${row.over || "1 run"}`.replaceAll("-", MINUS),
+    }));
+    const table = [["experiment", "over", title, "low", "high"], ...found.map(([row, ends]) => [row.name, row.over, ...ends])];
+    const shapes = level == null ? [] : [{ type: "line", yref: "paper", x0: level, x1: level, y0: 0, y1: 1, line: { color: css("--quiet"), dash: "dash", width: 1.3 } }];
+    return { traces, table, height: Math.max(300, 90 + 26 * found.length), layout: {
+      shapes, hovermode: "closest", xaxis: { title: { text: title } },
+      yaxis: { type: "category", autorange: "reversed", tickvals: found.map(([row]) => row.id), ticktext: found.map(([row]) => short(row.name)) },
+    } };
+  }
+
+  function make(figure) {
+    const section = data[idOf(figure)], kind = figure.dataset.kind, off = hidden();
+    const option = (key) => one(`${section.id}.${kind}.${key}`);
+    const made = DRAW[kind](section.rows.filter((row) => visible.has(row.id) && !off.has(row.id)), section, option);
+    const axis = { gridcolor: css("--line"), linecolor: css("--quiet"), zeroline: false, automargin: true, exponentformat: "SI" };
+    const [x0, x1, y0, y1] = option("zoom").split(" ").map(Number);
+    const range = (low, high) => option("zoom") && { range: [low, high], autorange: false };
+    made.layout = {
+      paper_bgcolor: css("--card"), plot_bgcolor: css("--card"), font: { color: css("--text"), size: 12, family: "system-ui, sans-serif" },
+      margin: { l: 56, r: 12, t: 8, b: 48 }, height: made.height, showlegend: false, hovermode: made.traces.filter((trace) => trace.name).length > FEW + 1 ? "closest" : "x unified",
+      hoverlabel: { bgcolor: css("--card"), bordercolor: css("--line"), font: { color: css("--text") } }, separators: ".,",
+      dragmode: coarse ? false : "zoom", modebar: { bgcolor: "#0000", color: css("--quiet"), activecolor: css("--text") },
+      ...made.layout, xaxis: { ...axis, ...made.layout.xaxis, ...range(x0, x1) }, yaxis: { ...axis, ...made.layout.yaxis, ...range(y0, y1) },
+    };
     return made;
   }
 
-  function niceTicks(low, high, count) {
-    const rough = (high - low) / count;
-    const power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-    const ticks = [];
-    for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) ticks.push(i * step);
-    return ticks;
+  function draw(figure) {
+    if (!figure.seen || figure.closest("[hidden]")) return;
+    const plot = figure.querySelector(".plot"), made = (figure.made = make(figure));
+    plot.hidden = !(figure.querySelector("[data-empty]").hidden = made.traces.length > 0);
+    figure.querySelector("[data-saves]").hidden = plot.hidden;
+    if (plot.hidden) return;
+    const buttons = ["lasso2d", "select2d", "autoScale2d", "toImage"];
+    Plotly.react(plot, made.traces, made.layout, { responsive: true, displaylogo: false, displayModeBar: coarse || "hover", modeBarButtonsToRemove: buttons });
+    if (plot.ready) return;
+    plot.ready = true;
+    plot.on("plotly_relayout", (event) => {
+      if (!Object.keys(event).some((key) => key.includes("axis."))) return;
+      const { xaxis, yaxis } = plot.layout;
+      const ends = event["xaxis.autorange"] ? [] : [...xaxis.range, ...yaxis.range].map((end) => +Number(end).toPrecision(6));
+      change(`${idOf(figure)}.${figure.dataset.kind}.zoom`, ends.join(" "));
+    });
+    plot.addEventListener("keydown", (event) => key(event, plot, figure));
   }
 
-  function logTicks(low, high) {
-    const ticks = [];
-    for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) {
-      for (const m of [1, 2, 5]) if (m * 10 ** p >= low && m * 10 ** p <= high) ticks.push(m * 10 ** p);
+  function key(event, plot, figure) {
+    const { traces, layout } = figure.made;
+    const xs = [...new Set(traces.flatMap((trace) => trace.hoverinfo ? [] : trace.x))].sort((a, b) => a - b);
+    const stops = layout.yaxis.type === "category" ? traces.map((_, i) => [{ curveNumber: i, pointNumber: 0 }]) : xs.map((xval) => ({ xval }));
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
+    if (!step && !factor && event.key !== "0") return;
+    event.preventDefault();
+    if (event.key === "0") return change(`${idOf(figure)}.${figure.dataset.kind}.zoom`, "");
+    if (factor) {
+      const [low, high] = plot._fullLayout.xaxis.range, middle = (low + high) / 2;
+      return Plotly.relayout(plot, { "xaxis.range": [0, 1].map((end) => middle + ((end ? high : low) - middle) * factor) });
     }
-    return ticks.length > 7 ? ticks.filter((t) => Number.isInteger(Math.round(Math.log10(t) * 1e6) / 1e6)) : ticks;
+    plot.at = Math.min(Math.max((plot.at ?? (step > 0 ? -1 : stops.length)) + step, 0), stops.length - 1);
+    Plotly.Fx.hover(plot, stops[plot.at], "xy");
+    const speak = () => (document.getElementById("spoken").textContent = $(".hoverlayer text", plot).map((text) => text.textContent).join("; "));
+    setTimeout(speak, 60); // Plotly draws at most every 50 ms, and tells nobody when called by a script
   }
 
-  function short(value) {
-    const size = Math.abs(value);
-    let text;
-    if (size >= 1e6) text = `${+(value / 1e6).toPrecision(3)}M`;
-    else if (size >= 1e4) text = `${+(value / 1e3).toPrecision(3)}k`;
-    else text = String(+value.toPrecision(3));
-    return text.replace("-", "\u2212");
+  /** Draw what comes into view; a page may have hundreds of plots. */
+  const watcher = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) if (isIntersecting && !target.seen) draw(target, (target.seen = true));
+  }, { rootMargin: "400px" });
+  $("figure.chart").forEach((figure) => watcher.observe(figure));
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", () => $("figure.chart").forEach((figure) => draw(figure, (figure.seen ||= query === "print"))));
   }
 
-  /** The value of a polyline at x; null outside it. */
-  function valueAt(xs, ys, x) {
-    if (x < xs[0] || x > xs[xs.length - 1]) return null;
-    let i = xs.findIndex((place) => place >= x);
-    if (xs[i] === x || i === 0) return ys[i];
-    return ys[i - 1] + ((ys[i] - ys[i - 1]) * (x - xs[i - 1])) / (xs[i] - xs[i - 1]);
+  // ---- downloads
+
+  function csv(table) {
+    const cell = (value) => {
+      let text = String(value ?? "");
+      if (/^[=+\-@\t\r]/.test(text) && isNaN(text)) text = `'${text}`; // no formula for a spreadsheet
+      return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return table.map((row) => row.map(cell).join(",") + "\n").join("");
   }
 
-  class Chart {
-    constructor(figure) {
-      this.curves = data.tasks[figure.dataset.curves];
-      this.svg = figure.querySelector(".chart");
-      this.readout = figure.querySelector(".readout");
-      this.metric = figure.querySelector("select[name=metric]");
-      this.axis = figure.querySelector("select[name=axis]");
-      this.at = null;
-      for (const select of [this.metric, this.axis]) {
-        select.addEventListener("change", () => this.draw());
-      }
-      this.svg.addEventListener("pointermove", (event) => this.point(event));
-      this.svg.addEventListener("pointerdown", (event) => this.point(event));
-      this.svg.addEventListener("pointerleave", () => this.leave());
-      this.svg.addEventListener("blur", () => this.leave());
-      this.svg.addEventListener("keydown", (event) => this.key(event));
-      new ResizeObserver(() => this.draw()).observe(this.svg.parentElement);
-    }
+  function save(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = `${name}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
 
-    draw() {
-      const lines = this.curves.lines[this.metric.value]?.[this.axis.value] ?? {};
-      this.lines = Object.entries(lines).filter(([id]) => visible.has(id));
-      this.svg.replaceChildren();
-      this.leave();
-      this.width = this.svg.clientWidth;
-      this.height = this.svg.clientHeight;
-      if (!this.width) return;
-      if (!this.lines.length) {
-        const text = element("text", { x: this.width / 2, y: this.height / 2, "text-anchor": "middle" }, this.svg);
-        text.textContent = "No values were logged.";
-        return;
-      }
-      this.scale();
-      this.drawAxes();
-      for (const [id, line] of this.lines) this.drawLine(rowOf.get(id), line);
+  function download(button) {
+    const figure = button.closest("figure.chart"), section = data[idOf(button)];
+    const name = `${section.id}-${figure ? figure.dataset.kind : "results"}`;
+    if (!figure) {
+      const keys = Object.keys(section.scores), ends = (key) => [section.scores[key].title, `${section.scores[key].title} low`, `${section.scores[key].title} high`];
+      const cells = (row) => [row.name, row.teacher, row.runs, row.over, ...keys.flatMap((key) => row.values[key] ?? ["", "", ""])];
+      return save(name, csv([["experiment", "teacher", "runs", "intervals over", ...keys.flatMap(ends)], ...section.rows.filter((row) => visible.has(row.id)).map(cells)]));
     }
+    if (button.dataset.save === "csv") return save(name, csv(make(figure).table));
+    palette = light; // for paper, whatever the screen
+    const made = make(figure), width = 1000, height = Math.max(made.height, 80 + 20 * made.traces.length);
+    palette = document.documentElement;
+    const layout = { ...made.layout, showlegend: made.layout.yaxis.type !== "category", width, height };
+    Plotly.downloadImage({ data: made.traces, layout }, { format: "svg", filename: name, width, height });
+  }
 
-    scale() {
-      const metric = this.curves.metrics[this.metric.value];
-      const parts = this.lines.flatMap(([, line]) => [...line.runs, ...(line.mean ? [line.mean] : [])]);
-      const xs = parts.flatMap((part) => part.x);
-      const ys = parts.flatMap((part) => part.y ?? [...part.low, ...part.high]).concat(metric.teacher);
-      this.log = metric.log && Math.min(...ys) > 0;
-      let [low, high] = [Math.min(...ys), Math.max(...ys)];
-      if (metric.lowest !== null) low = Math.max(low, Math.min(metric.lowest, high - 0.1));
-      const to = this.log ? Math.log10 : (v) => v;
-      const from = this.log ? (v) => 10 ** v : (v) => v;
-      const margin = (to(high) - to(low) || Math.abs(to(high)) || 1) * 0.05;
-      [this.low, this.high] = [from(to(low) - margin), from(to(high) + margin)];
-      [this.first, this.last] = [Math.min(...xs), Math.max(...xs)];
-      if (this.first === this.last) {
-        const around = Math.abs(this.first) * 0.1 || 1;
-        [this.first, this.last] = [this.first - around, this.last + around];
-      }
-      const [left, right, top, bottom] = [52, 14, 10, 42];
-      this.box = { left, top, right: this.width - right, bottom: this.height - bottom };
-      const share = (v) => (to(v) - to(this.low)) / (to(this.high) - to(this.low));
-      this.x = (v) => left + ((v - this.first) / (this.last - this.first)) * (this.box.right - left);
-      this.y = (v) => this.box.bottom - share(Math.max(v, this.low)) * (this.box.bottom - top);
-      this.stops = [...new Set(parts.flatMap((part) => part.x))].sort((a, b) => a - b);
-    }
-
-    drawAxes() {
-      const { left, right, top, bottom } = this.box;
-      const metric = this.curves.metrics[this.metric.value];
-      const write = (text, attributes) => (element("text", attributes, this.svg).textContent = text);
-      const ticks = this.log ? logTicks(this.low, this.high) : niceTicks(this.low, this.high, 6);
-      for (const tick of ticks) {
-        const y = this.y(tick);
-        element("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }, this.svg);
-        write(short(tick), { x: left - 6, y: y + 4, "text-anchor": "end" });
-      }
-      for (const tick of niceTicks(this.first, this.last, Math.max(2, this.width / 110))) {
-        write(short(tick), { x: this.x(tick), y: bottom + 17, "text-anchor": "middle" });
-      }
-      element("line", { class: "axis", x1: left, x2: right, y1: bottom, y2: bottom }, this.svg);
-      write(this.curves.axes[this.axis.value], { x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle" });
-      for (const level of metric.teacher) {
-        const y = this.y(level);
-        element("line", { class: "teacher", x1: left, x2: right, y1: y, y2: y }, this.svg);
-        write("teacher", { x: right, y: y - 5 < top + 8 ? y + 14 : y - 5, "text-anchor": "end" });
-      }
-    }
-
-    drawLine(row, line) {
-      const group = element("g", { class: `s${row.look % 7}` }, this.svg);
-      const path = (xs, ys) => xs.map((x, i) => `${i ? "L" : "M"}${this.x(x).toFixed(1)} ${this.y(ys[i]).toFixed(1)}`).join("");
-      const dash = `d${row.look % 5}`;
-      const marks = (part, ys) => {
-        const every = Math.max(1, Math.round(part.x.length / 8));
-        part.x.forEach((x, i) => {
-          if (i % every) return;
-          const at = { x: this.x(x) - 5, y: this.y(ys[i]) - 5, width: 10, height: 10 };
-          element("use", { href: `#m${row.look % 8}`, ...at }, group);
-        });
-      };
-      if (line.mean) {
-        const back = [...line.mean.x].reverse();
-        const band = path(line.mean.x, line.mean.high) + path(back, [...line.mean.low].reverse()).replace("M", "L");
-        element("path", { class: "band", d: `${band}Z` }, group);
-        if (line.mean.x.length === 1) {
-          element("path", { class: "mean", d: path([line.mean.x[0], line.mean.x[0]], [line.mean.low[0], line.mean.high[0]]) }, group);
-        }
-      }
-      for (const run of line.runs) {
-        const alone = !line.mean && !run.cut;
-        element("path", { class: alone ? `alone ${dash}` : "thin", d: path(run.x, run.y) }, group);
-        if (alone) marks(run, run.y);
-        if (run.cut) {
-          const [x, y] = [this.x(run.x.at(-1)), this.y(run.y.at(-1))];
-          element("path", { class: "cross", d: `M${x - 4} ${y - 4}l8 8m0-8l-8 8` }, group);
-        }
-      }
-      if (line.mean) {
-        element("path", { class: `mean ${dash}`, d: path(line.mean.x, line.mean.mid) }, group);
-        marks(line.mean, line.mean.mid);
-      }
-    }
-
-    point(event) {
-      if (!this.lines?.length || !this.stops) return;
-      const x = event.clientX - this.svg.getBoundingClientRect().left;
-      const near = (a, b) => (Math.abs(this.x(b) - x) < Math.abs(this.x(a) - x) ? b : a);
-      this.show(this.stops.reduce(near));
-    }
-
-    key(event) {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (event.key === "Escape") this.leave();
-      if (!step || !this.lines?.length) return;
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button, a"), off = hidden();
+    if (!button) return;
+    const { toggle } = button.dataset, head = button.closest("th[data-key]");
+    if (button.dataset.save) download(button);
+    if ("all" in button.dataset) {
+      const all = $("[data-toggle]", button.parentElement).map((other) => other.dataset.toggle);
+      const some = all.some((id) => !off.has(id));
+      change("off", [...all.filter(() => some), ...[...off].filter((id) => !all.includes(id))].join(","));
+    } else if (toggle) {
+      off.has(toggle) ? off.delete(toggle) : off.add(toggle);
+      change("off", [...off].join(","));
+    } else if (head) {
+      const now = head.getAttribute("aria-sort"), turned = now === "ascending" ? "descending" : "ascending";
+      change(`${idOf(head)}.sort`, `${head.dataset.key} ${now ? turned : head.dataset.first}`);
+    } else if (button.hash?.startsWith("#run=")) {
       event.preventDefault();
-      const last = this.stops.length - 1;
-      const now = this.at === null ? (step > 0 ? -1 : last + 1) : this.stops.indexOf(this.at);
-      this.show(this.stops[Math.min(Math.max(now + step, 0), last)]);
+      change("run", new URLSearchParams(button.hash.slice(1)).get("run"));
+      load();
     }
+  });
+  document.addEventListener("dblclick", (event) => {
+    const button = event.target.closest("[data-toggle]");
+    if (!button) return;
+    const others = $("[data-toggle]", button.parentElement).filter((other) => other !== button);
+    change("off", others.map((other) => other.dataset.toggle).join(","));
+  });
 
-    show(at) {
-      this.leave();
-      this.at = at;
-      const x = this.x(at);
-      this.cursor = element("line", { class: "cursor", x1: x, x2: x, y1: this.box.top, y2: this.box.bottom }, this.svg);
-      const found = [];
-      for (const [id, line] of this.lines) {
-        const part = line.mean ?? line.runs.find((run) => !run.cut) ?? line.runs[0];
-        const value = valueAt(part.x, part.mid ?? part.y, at);
-        if (value !== null) found.push([rowOf.get(id), value]);
+  // ---- videos that play together
+
+  for (const group of $(".together")) {
+    const [play, place, speed] = ["button", "input", "select"].map((name) => group.querySelector(`.bar ${name}`));
+    const films = () => $("video", group).filter((film) => film.getClientRects().length && film.duration);
+    const length = () => Math.max(0, ...films().map((film) => film.duration));
+    const now = () => Math.max(0, ...films().map((film) => film.currentTime));
+    const seek = (time) => films().forEach((film) => (film.currentTime = Math.min(time, film.duration)));
+    const set = (playing) => {
+      play.setAttribute("aria-pressed", playing);
+      play.textContent = playing ? "Pause" : "Play together";
+      if (playing) seek(now() >= length() - 0.05 ? 0 : now());
+      for (const film of films()) {
+        film.playbackRate = Number(speed.value);
+        if (playing) film.play();
+        else film.pause();
       }
-      found.sort((a, b) => b[1] - a[1]);
-      const paragraph = (name, value, look) => {
-        const p = document.createElement("p");
-        const [left, right] = [document.createElement("span"), document.createElement("span")];
-        if (look !== undefined) {
-          const mark = document.createElement("i");
-          mark.className = `s${look % 7}`;
-          mark.textContent = "\u25a0";
-          mark.setAttribute("aria-hidden", "true");
-          left.append(mark);
-        }
-        left.append(name);
-        right.textContent = value;
-        p.append(left, right);
-        return p;
-      };
-      const head = paragraph(this.curves.axes[this.axis.value], short(at));
-      this.readout.replaceChildren(head, ...found.slice(0, 10).map(([row, value]) => paragraph(row.name, short(value), row.look)));
-      this.readout.hidden = false;
-      const room = this.svg.parentElement.clientWidth - this.readout.offsetWidth;
-      const beside = x > this.width / 2 ? x - this.readout.offsetWidth - 12 : x + 12;
-      this.readout.style.left = `${Math.max(0, Math.min(beside, room))}px`;
-      this.readout.style.top = `${this.box.top}px`;
-    }
-
-    leave() {
-      this.at = null;
-      this.cursor?.remove();
-      this.readout.hidden = true;
+    };
+    play.addEventListener("click", () => set(play.getAttribute("aria-pressed") !== "true"));
+    speed.addEventListener("input", () => films().forEach((film) => (film.playbackRate = Number(speed.value))));
+    place.addEventListener("input", () => { set(false); seek(place.value * length()); });
+    for (const film of $("video", group)) {
+      film.addEventListener("timeupdate", () => { if (document.activeElement !== place) place.value = now() / length(); });
+      film.addEventListener("ended", () => { if (films().every((other) => other.ended)) set(false); });
     }
   }
 
-  for (const figure of document.querySelectorAll("figure[data-curves]")) charts.push(new Chart(figure));
-  filter();
-
-  // ---- links into closed details
-
-  function open() {
-    const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
-    if (target instanceof HTMLDetailsElement) target.open = true;
-  }
-  addEventListener("hashchange", open);
-  open();
+  load();
 })();

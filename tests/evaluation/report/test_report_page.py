@@ -2,125 +2,50 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from tests.support.report_runs import (
-    NASTY,
-    nasty_run,
-    write,
-    write_curve,
-    write_diagnostics,
-    write_runs,
-    write_video,
-)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """A report of two tasks, four methods' runs, with a video, diagnostics and hostile text."""
-    runs = tmp_path_factory.mktemp("site") / "runs"
-    write_runs(runs, "PPD", (0.90, 0.94))
-    write_runs(runs, "BC_phase", (0.50, 0.56, None))
-    write_runs(runs, "Sdistillation", (0.7,), mode="ImpaalaBig", env_steps=90)
-    write_runs(runs, "PPD", (None,), task="Reacher")
-    for i in (0, 1):
-        write_curve(runs / f"Pusher_PPD_ImpaalaSmall_{i}", (0.0, 0.5 + 0.1 * i, 0.9 + 0.04 * i))
-    write_curve(runs / "Pusher_BC_phase_ImpaalaSmall_2", (0.0, 0.25))
-    write_video(runs / "Pusher_PPD_ImpaalaSmall_0" / "videos" / "student.mp4")
-    nasty_run(runs / "nasty")
-    return write(runs) and runs.parent / "report" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def measured_site(tmp_path_factory):
-    """A report of one run with diagnostics, of which one is cut short."""
-    runs = tmp_path_factory.mktemp("measured") / "runs"
-    write_runs(runs, "PPD", (0.90,))
-    folder = write_diagnostics(runs / "Pusher_PPD_ImpaalaSmall_0" / "diagnostics")
-    (folder / "more.json").write_text('{"a": 1, "b"')
-    return write(runs) and runs.parent / "report" / "index.html"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is in the dev extra")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser, site):
-    """Opens the page; at the end nothing may have been said in the console or asked outside."""
-    contexts, said, asked = [], [], []
-
-    def outside(route):
-        asked.append(route.request.url)
-        route.abort()
-
-    def open_page(width=1280, fragment="", at=site, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.set_default_timeout(120_000)  # ms; a machine at work is slow
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.route(lambda url: not url.startswith((at.parent.as_uri(), "data:")), outside)
-        page.goto(at.as_uri() + fragment)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert asked == []
-
-
-def shown(page):
-    """The experiments of the first table, as shown, from above."""
-    rows = page.locator("section[data-task=Pusher] .results tbody tr:visible th a")
-    return rows.all_inner_texts()
+from tests.support.report.page import address, plot, shown, traces, until
+from tests.support.report.runs import NASTY
 
 
 def test_the_page_opens_without_errors_or_requests_and_hostile_text_is_text(opened):
     page = opened()
-    assert page.locator("h2").first.inner_text() == NASTY
+    assert page.locator("h2").first.inner_text().startswith(NASTY)
     assert page.evaluate("window.hacked") is None
     assert page.locator("img").count() == 0
     statement = page.locator("section[data-task=Pusher] .statement").first.inner_text()
     assert statement == "PPD beats BC: skill 0.920 against 0.530."
+    for kind in ("curves", "scores", "profile", "improvement"):
+        plot(page, kind)
     page.locator("summary").last.click()
-    assert page.evaluate("document.querySelectorAll('.chart path.mean').length") == 1
 
 
-def test_filters_filter_tables_curves_videos_and_details(opened):
+def test_filters_filter_everything_and_an_address_shows_the_same_view(opened):
     page = opened()
     assert shown(page) == ["PPD, Small", "student-distill, Big", "BC, Small"]
     assert page.locator("#shown").inner_text() == "5 of 5 experiments shown"
+    assert address(page) == {}
     page.get_by_label("PPD", exact=True).uncheck()
     assert shown(page) == ["student-distill, Big", "BC, Small"]
     assert page.locator("#shown").inner_text() == "3 of 5 experiments shown"
     assert page.locator("section[data-task=Reacher]").is_hidden()
     assert page.locator("video").first.is_hidden()
-    assert page.locator(".chart path.mean").count() == 0
+    assert traces(plot(page, "curves")).keys() == {"BC, Small", "teacher"}
     page.get_by_label("Big", exact=True).uncheck()
     assert shown(page) == ["BC, Small"]
+    again = opened(fragment=page.evaluate("location.hash"))
+    assert shown(again) == ["BC, Small"]
     for name in ("BC", "student-distill"):
         page.get_by_label(name, exact=True).uncheck()
-    page.locator("input[name=task]").first.uncheck()
+    page.locator("input[name=method]").first.uncheck()
+    assert address(page)["method"] == [""]
     assert "No experiments match" in page.locator("#shown").inner_text()
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Reset view").click()
+    assert address(page) == {}
     page.get_by_label("only experiments with a finished run").check()
     assert page.locator("#shown").inner_text() == "4 of 5 experiments shown"
     assert page.locator("section[data-task=Reacher]").is_hidden()
-    page.get_by_role("button", name="Show all").click()
+    page.get_by_role("button", name="Reset view").click()
     assert page.locator("#shown").inner_text() == "5 of 5 experiments shown"
     assert page.locator("video").first.is_visible()
 
@@ -146,34 +71,51 @@ def test_the_keyboard_alone_filters_sorts_reads_curves_and_opens_runs(opened):
     page.keyboard.press("Enter")
     assert table.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
     assert shown(page) == ["PPD, Small", "BC, Small", "student-distill, Big"]
+    assert address(page) == {"pusher-2.sort": ["env_steps descending"]}
 
-    page.locator(".chart:visible").last.focus()
-    chart = page.locator("figure.curves").filter(has=page.locator("path.mean"))
-    chart.locator(".chart").focus()
+    curves = plot(page, "curves")
+    traces(curves)
+    curves.locator(".plot").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    # Means over 2 runs at 1000 env steps: PPD 0.55; BC's run was cut short there, at 0.25.
-    values = chart.locator(".readout p").all_inner_texts()
-    lines = [" ".join(value.split()) for value in values]
-    assert lines == ["environment steps 1000", "\u25a0PPD, Small 0.55", "\u25a0BC, Small 0.25"]
-    page.keyboard.press("Escape")
-    assert chart.locator(".readout").is_hidden()
+    until(page, "document.getElementById('spoken').textContent.startsWith('1000')")
+    spoken = page.locator("#spoken").inner_text()
+    assert "PPD, Small : 0.55" in spoken
+    assert "BC, Small : 0.25" in spoken
+    page.keyboard.press("+")
+    width = "plot => plot._fullLayout.xaxis.range[1] - plot._fullLayout.xaxis.range[0]"
+    zoomed = curves.locator(".plot").evaluate(width)
+    page.keyboard.press("0")
+    assert curves.locator(".plot").evaluate(width) == pytest.approx(2 * zoomed, rel=1e-3)
+    legend = page.locator("section[data-task=Pusher] .legend").get_by_role("button", name="BC")
+    legend.focus()
+    page.keyboard.press("Enter")
+    assert legend.get_attribute("aria-pressed") == "false"
+    assert traces(curves).keys() == {"PPD, Small", "teacher"}
 
     table.get_by_role("link", name="PPD, Small").focus()
     page.keyboard.press("Enter")
-    page.locator("details.run:target[open]").wait_for()
+    page.locator("details.run[open]").wait_for()
+    assert address(page)["run"] == ["pusher-a-ppd-small"]
 
 
-def test_a_video_plays(opened):
+def test_videos_play_together_stop_together_and_are_sought_together(opened):
     page = opened()
-    player = page.locator("video").first
-    assert player.get_attribute("controls") is not None
-    assert player.get_attribute("preload") == "metadata"
-    player.evaluate("""video => new Promise((done, failed) => {
-        video.ontimeupdate = () => video.currentTime > 0.5 && done();
-        video.play().catch(failed);
-    })""")
-    assert player.evaluate("video => video.videoWidth") == 32
+    together = page.locator(".together", has=page.get_by_role("heading", name="Videos", exact=True))
+    films = together.locator("video")
+    assert films.count() == 2
+    assert films.first.get_attribute("preload") == "metadata"
+    until(page, "[...document.querySelectorAll('video')].every(v => v.duration)")
+    together.get_by_label("at").fill("0.5")
+    times = "films => films.map(film => film.currentTime)"
+    assert films.evaluate_all(times) == pytest.approx([1.0, 1.0], abs=0.05)  # of 40 pictures at 20
+    together.get_by_role("button", name="Play together").click()
+    until(page, "[...document.querySelectorAll('video')].every(v => v.currentTime > 1.2)")
+    together.get_by_role("button", name="Pause").click()
+    assert films.evaluate_all("films => films.every(film => film.paused)")
+    first, second = films.evaluate_all(times)
+    assert first == pytest.approx(second, abs=0.5)
+    assert films.first.evaluate("video => video.videoWidth") == 32
 
 
 @pytest.mark.parametrize("width", [1280, 375])
@@ -196,7 +138,8 @@ def test_diagnostics_are_tables_that_fit_and_a_picture_that_shows(opened, measur
     ]
     picture = cards.nth(2).locator("img")
     picture.scroll_into_view_if_needed()
-    page.wait_for_function("picture => picture.naturalWidth === 8", arg=picture.element_handle())
+    picture.evaluate("picture => picture.decode()")
+    assert picture.evaluate("picture => picture.naturalWidth") == 8
     hidden = "tables => tables.filter(e => e.scrollWidth > e.clientWidth).length"
     assert page.locator("figure .scroll").evaluate_all(hidden) == 0
     assert page.evaluate("document.documentElement.scrollWidth") == width
@@ -206,21 +149,27 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened):
     page = opened(width=375)
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     inside = """() => [...document.querySelectorAll('main *')].filter(e =>
-        e.getClientRects().length && !e.closest('.scroll, svg') &&
+        e.getClientRects().length && !e.closest('.scroll, .frame, .plot, .skip') &&
         e.getBoundingClientRect().right > 375.5).map(e => e.outerHTML.slice(0, 80))"""
     assert page.evaluate(inside) == []
-    sorter = page.locator("section[data-task=Pusher] .sorter")
-    sorter.locator("select").select_option(label="Env steps")
-    assert shown(page)[0] == "student-distill, Big"
-    sorter.get_by_role("button", name="Reverse order").click()
-    assert shown(page)[-1] == "student-distill, Big"
+    name = page.locator("section[data-task=Pusher] .results tbody th").first
+    page.locator("section[data-task=Pusher] .frame").evaluate("frame => frame.scrollBy(500, 0)")
+    assert 0 <= name.bounding_box()["x"] < 60  # names stay beside what has scrolled
+    width = "e => Math.round(e.getBoundingClientRect().right)"
+    assert plot(page, "curves").locator(".main-svg").first.evaluate(width) <= 375
 
 
 def test_the_page_is_dark_where_that_is_preferred_and_light_on_paper(opened):
     ground = "getComputedStyle(document.body).backgroundColor"
     page = opened(color_scheme="dark")
     assert page.evaluate(ground) == "rgb(20, 21, 23)"
+    curves = plot(page, "curves")
+    traces(curves)
+    paper = "plot => plot.layout.paper_bgcolor"
+    assert curves.locator(".plot").evaluate(paper) == "#1c1e21"
     page.emulate_media(media="print", color_scheme="dark")
+    pusher = "document.querySelector('[data-task=Pusher] .plot')"
+    until(page, f"{pusher}.layout.paper_bgcolor === '#ffffff'")
     assert page.evaluate(ground) == "rgb(255, 255, 255)"
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(28, 29, 31)"
     assert page.locator("#filters").is_hidden()
@@ -229,11 +178,16 @@ def test_the_page_is_dark_where_that_is_preferred_and_light_on_paper(opened):
 def test_every_control_has_a_name(opened):
     page = opened()
     nameless = """() => [...document.querySelectorAll('input, select, button, video, [tabindex]')]
+        .filter(e => e.type !== 'hidden')
         .filter(e => !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label')))
         .length"""
     assert page.evaluate(nameless) == 0
-    assert page.locator("table.results caption").count() == page.locator("table.results").count()
+    described = page.locator("table.results").evaluate_all(
+        "tables => tables.every(e => document.getElementById(e.getAttribute('aria-describedby')))"
+    )
+    assert described
 
 
 def test_a_link_to_a_run_opens_it(opened):
-    assert opened(fragment="#row-1").locator("#row-1").get_attribute("open") is not None
+    run = opened(fragment="#run=pusher-a-bc-small").locator("#pusher-a-bc-small")
+    assert run.get_attribute("open") is not None
