@@ -55,6 +55,7 @@ COMMANDS = {
     "saliency": Command("Evaluation.saliency", "show what a student looks at"),
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),
     "blind": Command("Evaluation.blind", "measure a blind student, the zero of skill"),
+    "gallery": Command("Evaluation.gallery", "film a student's worst and best episodes"),
     "side-by-side": Command("Evaluation.side_by_side", "film several students together"),
 }
 

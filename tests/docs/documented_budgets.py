@@ -184,6 +184,11 @@ BUDGETS = (
     Budget("python -m Evaluation.sight", _TOOL, ("**/diagnostics/sight.json",)),
     Budget("python -m Evaluation.robustness", _TOOL, ("**/robustness.json", "**/robustness.png")),
     Budget("python -m Evaluation.saliency", "--threads 1", ("**/saliency.mp4", "**/saliency.png")),
+    Budget(
+        "python -m Evaluation.gallery",
+        "--episodes 2 --worst 1 --best 1 --height 64",
+        ("**/gallery/gallery.json", "**/gallery/seed_*.mp4"),
+    ),
     Budget("python -m Evaluation.linear_probe --dataset", says="R^2"),
     Budget("python -m Evaluation.linear_probe --task", "--episodes 8", says="R^2"),
     Budget(

@@ -1,0 +1,1 @@
+"""Film a student's worst and best episodes: `python -m Evaluation.gallery`."""
