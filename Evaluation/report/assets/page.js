@@ -258,7 +258,8 @@
     }
     plot.at = Math.min(Math.max((plot.at ?? (step > 0 ? -1 : stops.length)) + step, 0), stops.length - 1);
     Plotly.Fx.hover(plot, stops[plot.at], "xy");
-    document.getElementById("spoken").textContent = $(".hoverlayer text", plot).map((text) => text.textContent).join("; ");
+    const speak = () => (document.getElementById("spoken").textContent = $(".hoverlayer text", plot).map((text) => text.textContent).join("; "));
+    setTimeout(speak, 60); // Plotly draws at most every 50 ms, and tells nobody when called by a script
   }
 
   /** Draw what comes into view; a page may have hundreds of plots. */

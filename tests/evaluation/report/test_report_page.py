@@ -78,8 +78,8 @@ def test_the_keyboard_alone_filters_sorts_reads_curves_and_opens_runs(opened):
     curves.locator(".plot").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
+    until(page, "document.getElementById('spoken').textContent.startsWith('1000')")
     spoken = page.locator("#spoken").inner_text()
-    assert "1000" in spoken
     assert "PPD, Small : 0.55" in spoken
     assert "BC, Small : 0.25" in spoken
     page.keyboard.press("+")
