@@ -18,14 +18,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the named command. An unknown one exits with code 2 and one message on stderr."""
     use_console_names()
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if name in ("-h", "--help"):
-        print(f"{NAME} COMMAND [flags]\n{NAME} --version\n\n{_listed()}\n")
-        print(f"The flags: {NAME} COMMAND --help")
-        return
-    if name == "--version":
-        print(f"{NAME} {version(NAME)}")
-        return
     with exit_with_message():
+        if name in ("-h", "--help"):
+            print(f"{NAME} COMMAND [flags]\n{NAME} --version\n\n{_listed()}\n")
+            print(f"The flags: {NAME} COMMAND --help")
+            return
+        if name == "--version":
+            print(f"{NAME} {version(NAME)}")
+            return
         if name not in COMMANDS:
             raise UserError(
                 f"There is no command {name!r}. Did you mean {nearest(name, COMMANDS)}?"
