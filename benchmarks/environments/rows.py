@@ -127,7 +127,7 @@ ROWS = (
         "`env.render()` in colour; the gripper",
         settings=("--env_kwargs", "render_width=96", "render_height=96"),
         frames=("--rgb", "--proprio", "observation"),
-        note="SAC and HER reach 95% after 15,000 env steps; PyBullet draws too slowly for a student.",
+        note="HER reaches 95% after 15,000 env steps; PyBullet draws too slowly for a student.",
     ),
     Row(
         *("gym-pusht", "pusht", "gym_pusht:gym_pusht/PushT-v0", "ppo"),
@@ -157,6 +157,6 @@ ROWS = (
         *("CartPole", "box2d", "CartPole-v1", "ppo"),
         "`env.render()`",
         frames=("--stack", "3", "--frame_interval", "1"),
-        note="A first student was stopped at a return of 48: at 32x48 pixels the pole is one pixel wide.",
+        note="A student of 32x48 pixels had a return of 48: its pole is one pixel wide.",
     ),
 )
