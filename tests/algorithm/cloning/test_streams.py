@@ -10,13 +10,13 @@ import pytest
 import torch
 from stable_baselines3.common.logger import Logger
 
-from Algorithm.cloning.aggregate import Aggregate
 from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.forward import Forward
 from Algorithm.cloning.loop import SupervisedLearner
 from Algorithm.cloning.replay import ReplayConfig
+from Algorithm.cloning.samples.aggregate import Aggregate
 from Algorithm.cloning.streams import EpisodeStreams, episodes_of
 from Algorithm.cloning.validation import to_validate
 from Common.errors import UserError

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 from Evaluation.evaluate.agreement import kl_to_teacher
 from Evaluation.evaluate.episodes import agreement, policy_act, run_episodes
@@ -15,6 +14,7 @@ from Evaluation.saliency.show import saliency
 from Models.distributions import DiagGaussian
 from Models.networks.recurrent import Past
 from tests.models.test_recurrent import at, episode, recurrent_student
+from tests.support.environments.fake_env import TASK, FakeVecEnv, length_of, return_of
 
 
 class Counter:
