@@ -67,7 +67,7 @@ def opened(browser, site):
 
     def open_page(width=1280, fragment="", at=site, **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        context.set_default_timeout(120_000)  # ms; a machine at work is slow
+        context.set_default_timeout(400_000)  # ms; a machine at work is slow
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
