@@ -223,7 +223,8 @@ def draw_panel(
     axes.tick_params(labelsize=8)
     axes.grid(alpha=0.25, linewidth=0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    if len(axes.get_legend_handles_labels()[0]) > 1:
+    # A single line is named too, if the title is of several.
+    if axes.get_legend_handles_labels()[0] and len(panel.lines) > 1:
         axes.legend(fontsize=8, frameon=False, loc="best")
 
 

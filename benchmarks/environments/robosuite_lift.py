@@ -28,6 +28,7 @@ class Lift(gym.Env):
             has_renderer=False,
             has_offscreen_renderer=render_mode is not None,
             use_camera_obs=False,
+            hard_reset=False,  # which would compile the model at every reset
             reward_shaping=True,
             horizon=HORIZON,
             ignore_done=True,  # the time limit is Gymnasium's
