@@ -313,17 +313,6 @@ watcher = Told()
         after="assert model.num_timesteps >= 50 and action.shape == (3,)",
     ),
     Program(
-        "make_worlds(",
-        shorter={
-            "1024": "2",
-            '64, seed=0, device="cuda"': '2, seed=0, device="cpu"',
-            "cuda": "cpu",
-        },
-        after="assert env.num_envs == 2 and isinstance(env.reset()['frame'], np.ndarray)",
-        before="import numpy as np",
-        needs=("mujoco_warp",),
-    ),
-    Program(
         "# their_robots.py",
         after='assert gym.spec("Reach-v0").max_episode_steps == 200',
     ),
