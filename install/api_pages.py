@@ -18,7 +18,7 @@ from types import ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "vision_distillation", "Enviroment", "Models", "Algorithm", "Evaluation", "Distillation",
-    "Train_Teacher", "Common",
+    "Train_Teacher", "Sharing", "Common",
 )  # fmt: skip
 
 
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     pdoc.render.configure(docformat="google", math=False, search=True, footer_text="")
     # A command does its work on import: its package documents it.
-    modules = [*flags.packages, *(f"!{name}.*__main__" for name in PACKAGES)]
+    modules = [f"!{name}.*__main__" for name in PACKAGES]
     for name in flags.packages:
-        _resolve(importlib.import_module(name))
+        modules += [name, *_resolve(importlib.import_module(name))]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pdoc.pdoc(*modules, output_directory=flags.output)
@@ -53,13 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def _resolve(package: ModuleType) -> None:
-    """Import what a package and those within it name in `__all__`, which pdoc does not do."""
+def _resolve(package: ModuleType) -> list[str]:
+    """Import what a package and those within it name in `__all__`, which pdoc does not do.
+
+    Returns:
+        the names of all modules within: pdoc leaves out those that `__all__` does not name.
+    """
     for name in getattr(package, "__all__", ()):
         setattr(package, name, getattr(package, name))
+    modules = []
     for found in pkgutil.iter_modules(getattr(package, "__path__", ()), f"{package.__name__}."):
+        if not found.name.endswith("__main__"):
+            modules.append(found.name)
         if found.ispkg:
-            _resolve(importlib.import_module(found.name))
+            modules += _resolve(importlib.import_module(found.name))
+    return modules
 
 
 if __name__ == "__main__":

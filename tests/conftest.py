@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from Common import program
+from Common.places import IN_CHECKOUT
 from Distillation.command import main
 from Evaluation.evaluate import latency
 from tests.support.evaluated_run import write_rated_teacher, write_short_run
@@ -29,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda") is not None:
             item.add_marker(pytest.mark.skip(reason="there is no GPU"))
+
+
+@pytest.fixture(autouse=True)
+def commands_are_those_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console command changes how messages name commands, for the whole process."""
+    monkeypatch.setattr(program, "_by_console", not IN_CHECKOUT)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -56,8 +57,9 @@ def typed_command(words: Sequence[str]) -> str:
     python, *rest = words
     assert python == "python"
     if by_console():
-        name, arguments = console_name(rest)
-        return shlex.join([*_console_program(), name, *arguments])
+        with contextlib.suppress(KeyError):  # of a script of the user's own
+            name, arguments = console_name(rest)
+            return shlex.join([*_console_program(), name, *arguments])
     on_path = shutil.which("python")
     if on_path is None or not _is_same(on_path, sys.executable):
         python = shown_path(sys.executable)

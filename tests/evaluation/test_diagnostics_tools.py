@@ -127,6 +127,7 @@ def test_saliency_leaves_a_video_and_a_picture(run: Path, capsys):
     assert sorted(path.name for path in (run / "diagnostics").iterdir()) == [
         "saliency.mp4",
         "saliency.png",
+        "saliency_dark.png",
     ]
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert b"ftyp" in video.read_bytes()[:16]

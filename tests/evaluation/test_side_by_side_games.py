@@ -67,7 +67,9 @@ class Always:
         self.action, self.asked = action, set()
         self.description = SimpleNamespace(task="CoinRun")
 
-    def predict(self, obs: Any, deterministic: bool = False) -> tuple[np.ndarray, None]:
+    def predict(
+        self, obs: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, None]:
         self.asked.add(deterministic)
         return np.array([self.action]), None
 
