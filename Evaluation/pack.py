@@ -54,14 +54,16 @@ def pack_runs(flags: PackFlags) -> None:
     flags.output.parent.mkdir(parents=True, exist_ok=True)
     with publishing(flags.output) as made:
         for run, folder in zip(runs, folders, strict=True):
-            _pack(run, made / folder.relative_to(root))
+            _pack(run, made / folder.relative_to(root), root)
     print_line(f"{counted(len(runs), 'run')} in {flags.output}")
 
 
-def _pack(run: Run, folder: Path) -> None:
+def _pack(run: Run, folder: Path, root: Path) -> None:
     folder.mkdir(parents=True)
     for name in (CONFIG_FILE, FIGURES_FILE):
-        write_file(folder / name, read_bounded(run.folder / name, MAX_JSON))
+        content = read_bounded(run.folder / name, MAX_JSON)
+        # Where the runs lay is of no use to others: paths begin at the common folder.
+        write_file(folder / name, content.replace(json.dumps(f"{root}/")[1:-1].encode(), b""))
     lines = "".join(json.dumps(point) + "\n" for point in run.metrics)
     # Without a time, so that the same run gives the same bytes.
     write_file(folder / PACKED_METRICS_FILE, gzip.compress(lines.encode(), mtime=0))

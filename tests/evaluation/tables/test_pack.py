@@ -23,6 +23,9 @@ def test_packed_runs_give_the_same_tables_and_curves(tmp_path):
     runs = [
         write_run(tmp_path / "runs" / name, FIGURES, run_index=i) for i, name in enumerate("ab")
     ]
+    described = json.loads((runs[0] / "config.json").read_text())
+    described["command"] = f"python Distillation/Hopper.py --output {runs[0]}"
+    (runs[0] / "config.json").write_text(json.dumps(described))
     with (runs[0] / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 2, "time/env_steps": 2000, "eval/od_skill": 0.4}) + "\n")
     (runs[0] / "student").mkdir()
@@ -33,6 +36,8 @@ def test_packed_runs_give_the_same_tables_and_curves(tmp_path):
     assert names == ["config.json", "evaluation.json", "metrics.jsonl.gz"]
     before, after = find_runs([tmp_path / "runs"]), find_runs([kept])
     assert table(after) == table(before)
+    assert after[0].command == "python Distillation/Hopper.py --output a"
+    assert str(tmp_path) not in (kept / "a" / "config.json").read_text()
     assert [run.metrics for run in after] == [run.metrics for run in before]
     curves = [read_curve(of[0], METRICS["skill"], "env_steps") for of in (before, after)]
     assert [(c.x.tolist(), c.y.tolist()) for c in curves if c] == [([2000.0], [0.4])] * 2
