@@ -64,8 +64,8 @@ def test_wrong_cameras_of_an_encoder_are_refused(channels: tuple[int, ...]) -> N
 
 
 def test_a_bundle_without_cameras_has_those_of_its_task() -> None:
-    """The shipped students are of before there was a choice: gray, 4 frames, every second step."""
-    bundle = next((RESULTS / "Pusher").rglob("student.json")).parent
+    """This student is of before there was a choice: gray, 4 frames, every second step."""
+    bundle = RESULTS / "Pusher" / "students" / "ppd_small"
     assert "camera_set" not in read_bundle(bundle, "student")[1]
     frames = open_subject(bundle).task.camera_set
     assert (frames.rgb, frames.depth, frames.stack, frames.interval) == (False, None, 4, 2)
