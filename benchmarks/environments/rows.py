@@ -69,7 +69,7 @@ ROWS = (
             *("--camera", "external_camera_0", "--rgb"),
             *("--proprio", "6:9,15:17"),
         ),
-        note="HER needs about a million env steps, hours on two cores.",
+        note="Not trained: a teacher is expected to need about a million env steps.",
     ),
     Row(
         *("AdroitHandDoor", "mujoco3", _ROBOTICS + "AdroitHandDoor-v1", "sac"),
@@ -78,7 +78,7 @@ ROWS = (
             *("--camera", "x=0,y=-0.2,z=0.25,distance=1,azimuth=90,elevation=-20"),
             *("--proprio", "0:27"),
         ),
-        note="Agents of its state need demonstrations or millions of env steps.",
+        note="Not trained: a teacher is expected to need demonstrations, or millions of env steps.",
     ),
     Row(
         *("PointMaze", "mujoco3", _ROBOTICS + "PointMaze_UMaze-v3", "sac"),
@@ -99,7 +99,7 @@ ROWS = (
         *("dm_control cheetah", "mujoco3", "shimmy:dm_control/cheetah-run-v0", "sac"),
         "`env.render()`; the angles of the joints",
         frames=("--proprio", "2:8"),
-        note="Agents of its state need about a million env steps.",
+        note="Not trained: a teacher is expected to need about a million env steps.",
     ),
     Row(
         *("Meta-World reach", "mujoco3", "metaworld:Meta-World/MT1", "sac"),
@@ -113,7 +113,7 @@ ROWS = (
         "a free camera in colour; the hand and its gripper",
         settings=("--env_kwargs", "env_name=push-v3"),
         frames=("--camera", _ABOVE_TABLE, "--rgb", "--proprio", "0:4"),
-        note="Agents of its state need about a million env steps.",
+        note="Not trained: a teacher is expected to need about a million env steps.",
     ),
     Row(
         *("robosuite Lift", "robosuite", "benchmarks.environments.robosuite_lift:Lift-v0", "sac"),
@@ -145,18 +145,18 @@ ROWS = (
     Row(
         *("CarRacing", "box2d", "CarRacing-v3", "pictures"),
         "the observation in colour",
-        note="Agents of its pictures need about a million env steps of pictures.",
+        note="Not trained: an agent of its pictures is expected to need about a million env steps.",
     ),
     Row(
         *("LunarLander", "box2d", "LunarLander-v3", "ppo"),
         "`env.render()` in colour",
         frames=("--rgb", "--stack", "3"),
-        note="Its teacher needs about a million env steps.",
+        note="Not trained: a teacher is expected to need about a million env steps.",
     ),
     Row(
         *("CartPole", "box2d", "CartPole-v1", "ppo"),
         "`env.render()`",
         frames=("--stack", "3", "--frame_interval", "1"),
-        note="A student of 32x48 pixels had a return of 48: its pole is one pixel wide.",
+        note="A student of 32x48 pixels had a return of 48; its pole is thin at that size.",
     ),
 )
