@@ -74,7 +74,7 @@ class Setting:
         if self.initial is not None:
             self.initial.give_weights(policy)
         if self.backbone is not None:
-            self.backbone.give_weights(policy)
+            self.backbone.give_weights(policy.encoder, policy.config.mode)
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def check_encoder(setting: Setting) -> None:
     with torch.random.fork_rng(devices=[]):
         student = _new_student(setting)
     if setting.backbone is not None:
-        unused = setting.backbone.give_weights(student)
+        unused = setting.backbone.give_weights(student.encoder, student.config.mode)
         shown = f"; unused: {', '.join(unused)}" if unused else ""
         distributed.print_line(
             f"backbone {setting.backbone.path}, SHA-256 {setting.backbone.sha256}{shown}"

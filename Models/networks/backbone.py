@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -21,9 +20,6 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_bounded
 from Models.bundle import MAX_WEIGHTS
 from Models.networks.own import EncoderError, OwnEncoder
-
-if TYPE_CHECKING:
-    from Models.student.policy import StudentPolicy
 
 BACKBONE = "encoder.module.backbone."  # prefix of its weights in the student's
 _CONVERT = (
@@ -40,8 +36,11 @@ class Backbone:
     sha256: str  # of the file
     tensors: Mapping[str, Tensor]
 
-    def give_weights(self, policy: StudentPolicy) -> list[str]:
-        """Copy the weights into the student's backbone.
+    def give_weights(self, encoder: nn.Module, mode: str) -> list[str]:
+        """Copy the weights into the backbone of a student's encoder.
+
+        Args:
+            mode: `package:Class` of the encoder, for messages.
 
         Returns:
             The names of weights in the file that the backbone does not have, such as those of a
@@ -50,20 +49,20 @@ class Backbone:
         Raises:
             UserError: the backbone has other weights, or the file lacks some.
         """
-        backbone = backbone_of(policy.encoder, policy.config.mode)
+        backbone = backbone_of(encoder, mode)
         expected = backbone.state_dict()
         missing = [name for name in expected if name not in self.tensors]
         if missing:
             raise UserError(
                 f"`backbone` {self.path} lacks {len(missing)} of the {len(expected)} weights of "
-                f"{policy.config.mode}'s `backbone`, such as {missing[0]}. The file has names such "
+                f"{mode}'s `backbone`, such as {missing[0]}. The file has names such "
                 f"as {next(iter(self.tensors), 'none')}."
             )
         for name, tensor in expected.items():
             if tensor.shape != self.tensors[name].shape:
                 raise UserError(
                     f"`backbone` {self.path}: {name} is {tuple(self.tensors[name].shape)}, but "
-                    f"{policy.config.mode} expects {tuple(tensor.shape)}."
+                    f"{mode} expects {tuple(tensor.shape)}."
                 )
         backbone.load_state_dict({name: self.tensors[name] for name in expected})
         return sorted(self.tensors.keys() - expected.keys())

@@ -76,7 +76,7 @@ def make_student(sha256: str, cls: type[nn.Module] = Pretrained) -> StudentPolic
 def pretrained(file: Path) -> StudentPolicy:
     backbone = read_backbone(file)
     student = make_student(backbone.sha256)
-    assert backbone.give_weights(student) == []
+    assert backbone.give_weights(student.encoder, student.config.mode) == []
     return student
 
 
@@ -156,7 +156,8 @@ def test_a_restored_training_goes_on_to_the_bit(file: Path) -> None:
 def test_weights_that_it_has_no_use_for_are_named(file: Path, weights: dict[str, Tensor]) -> None:
     safetensors.torch.save_file({**weights, "fc.bias": torch.zeros(2)}, file)
     backbone = read_backbone(file)
-    assert backbone.give_weights(make_student(backbone.sha256)) == ["fc.bias"]
+    student = make_student(backbone.sha256)
+    assert backbone.give_weights(student.encoder, student.config.mode) == ["fc.bias"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_other_weights_are_refused(
     safetensors.torch.save_file(weights, file)
     student = make_student("0" * 64)
     with pytest.raises(UserError, match=message):
-        read_backbone(file).give_weights(student)
+        read_backbone(file).give_weights(student.encoder, student.config.mode)
 
 
 def test_another_file_is_refused_by_its_hash(file: Path) -> None:
