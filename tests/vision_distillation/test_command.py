@@ -94,7 +94,10 @@ def test_the_wheel_works_from_any_folder(installed: Path, tmp_path: Path) -> Non
     site = Path(where.strip()).parent
     assert (site / "vision_distillation" / "py.typed").is_file()
     python = [installed / "python", "-c"]
-    own = "from vision_distillation import Student; Student.load('nothing')"
-    unknown = subprocess.run([*python, own], capture_output=True, text=True, check=False)
+    (tmp_path / "empty").mkdir()
+    own = "from vision_distillation import Student; Student.load('empty')"
+    unknown = subprocess.run(
+        [*python, own], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert "`vision-distillation pusher --PPD --output DIR`" in unknown.stderr
     assert not [path for path in (site / "Results").rglob("*") if path.suffix == ".jsonl"]
