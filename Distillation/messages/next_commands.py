@@ -14,13 +14,17 @@ from Distillation.flags.parse import default_values
 from Distillation.flags.resolve import Flags
 from Distillation.flags.uses import USES
 from Enviroment.task import Task
+from Enviroment.tasks import get_task
 
 _EPISODES = 100  # of the evaluation, as in published results
 _AFTER_CLONING = ("BC_phase", "Dagger_phase")  # a run of the first is continued by the second
 # Flags that a following run takes over, because they decide which teacher, machine or seeds it has.
 _TEACHER = ("teacher", "corrupt_teacher", "min_teacher_std")
 _MACHINE = ("run_index", "device", "threads", "workers", "wandb", "tensorboard", "video")
-_STUDENT = ("mode", "frame_size", "blind")
+_STUDENT = (
+    *("mode", "frame_size", "blind", "camera", "rgb", "depth", "depth_range"),
+    *("stack", "frame_interval"),
+)
 
 
 def next_commands(task: Task, flags: Flags, folder: Path, command: Sequence[str]) -> list[str]:
@@ -56,11 +60,13 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, Sequence[str
     script = f"Distillation/{task.script}".split()
     if task.custom:
         script = [script[0], *(word for name in own for word in (f"--{name}", *own[name]))]
-    values, defaults = flag_values(flags), default_values(task, (method,))
+    # The task of the run has the frames of its flags.
+    plain = task if task.custom else get_task(task.name)
+    values, defaults = flag_values(flags), default_values(plain, (method,))
     changed = {
         name: values[name]
         for name in (*kept, *_TEACHER, *_MACHINE)
-        if method in USES[name] and values[name] != defaults[name]
+        if method in USES[name] and values[name] != defaults[name] and name not in own
         if not (name == "mode" and flags.student.own_encoder)
     }
     return [

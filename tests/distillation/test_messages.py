@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -73,6 +74,10 @@ def as_documented(command: str) -> list[str]:
     ("flags", "last"),
     [
         ("--PPD --mode ImpaalaSmall --frame_size 48x48", "--PPD --init_from A --frame_size 48x48"),
+        (
+            "--PPD --mode ImpaalaSmall --frame_size 64x64 --rgb --depth --stack 2",
+            "--PPD --init_from A --frame_size 64x64",
+        ),
         ("--PPD --mode State --no_video", "--PPD --init_from A --no_video"),
         ("--PPD --mode ImpaalaMid --blind", "--PPD --init_from A --mode ImpaalaMid --blind"),
         (
@@ -89,7 +94,9 @@ def test_the_next_commands_are_read_as_meant(
     monkeypatch.chdir(ROOT)
     task = TASKS["Pusher"]
     given = parse(task, flags.split())
-    evaluate, report, training = next_commands(task, given, ROOT / "A", ["python", "x"])
+    h, w = map(int, given.student.frame_size.split("x"))
+    framed = replace(task, frame_size=(h, w))  # as a run has it
+    evaluate, report, training = next_commands(framed, given, ROOT / "A", ["python", "x"])
     assert shlex.split(evaluate)[1:] == ["-m", "Evaluation.evaluate", "A", "--episodes", "100"]
     assert shlex.split(report)[1:] == ["-m", "Evaluation.report", "A", "--output", "A/report"]
     _, script, *words = shlex.split(training)
