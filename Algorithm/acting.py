@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -15,7 +15,7 @@ from Models.sb3.policies import act
 from Models.student.policy import StudentPolicy
 
 
-def is_recurrent(policy: object) -> bool:
+def is_recurrent(policy: object) -> TypeGuard[StudentPolicy]:
     """Return whether the policy's actions depend on earlier observations of the episode."""
     return isinstance(policy, StudentPolicy) and policy.config.is_recurrent
 
@@ -29,7 +29,7 @@ class Actor:
     def __init__(self, policy: ActorCriticPolicy, n_envs: int) -> None:
         self._policy = policy
         self.hidden: Tensor | None = None  # (n_envs, units), before the next step
-        if isinstance(policy, StudentPolicy) and policy.config.is_recurrent:
+        if is_recurrent(policy):
             self.hidden = policy.memory.blank(n_envs)
 
     def __call__(self, obs: Any, starts: np.ndarray) -> tuple[Distribution, Tensor | None]:

@@ -89,9 +89,7 @@ class VisionEnv(gym.Env[DictObs, Any]):
     ) -> tuple[DictObs, dict[str, Any]]:
         """Begin an episode: its observation and an empty info. `options` have no effect."""
         super().reset(seed=seed)
-        first = seed
-        if first is None and not self._has_seed:
-            first = int(self.np_random.integers(_FIRST_SEEDS))
+        first = _first_seed(seed, self._has_seed, self.np_random)
         if first is not None:
             self._envs.seed(first)
             self._has_seed, self._begun = True, None
@@ -169,9 +167,7 @@ class VisionVectorEnv(VectorEnv[DictObs, np.ndarray, np.ndarray]):
         if seed is not None and not isinstance(seed, int | np.integer):
             raise UserError(f"`seed` {seed!r}: give one seed, of environment 0.")
         super().reset(seed=seed)
-        first = seed
-        if first is None and not self._has_seed:
-            first = int(self.np_random.integers(_FIRST_SEEDS))
+        first = _first_seed(seed, self._has_seed, self.np_random)
         if first is not None:
             self._envs.seed(first)
             self._has_seed = True
@@ -192,6 +188,11 @@ class VisionVectorEnv(VectorEnv[DictObs, np.ndarray, np.ndarray]):
     def close_extras(self, **kwargs: Any) -> None:
         """Free the simulations."""
         self._envs.close()
+
+
+def _first_seed(seed: int | None, has_seed: bool, rng: np.random.Generator) -> int | None:
+    """Return the seed from which episodes are counted; None: as before."""
+    return int(rng.integers(_FIRST_SEEDS)) if seed is None and not has_seed else seed
 
 
 def _only(obs: DictObs) -> DictObs:

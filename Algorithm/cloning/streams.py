@@ -47,12 +47,14 @@ class EpisodeStreams:
         self._episode = np.zeros(0, np.int64)  # of each stream; -1: none yet
         self._next = np.zeros(0, np.int64)  # next step in its episode
         self._indexed = 0  # samples in `_steps`
+        self._n_old = 0  # episodes in `_steps` that are not new
         self._steps: list[np.ndarray] = []  # samples of each episode
 
     def add(self, count: int, *, new: bool) -> None:
         """Add the next `count` samples, whole episodes (see `PrioritisedReplay.add`)."""
         self.size += count
         self.n_new = count if new else 0
+        self._indexed = 0
 
     def anneal(self, progress: float) -> None:
         """Do nothing: there are no priorities."""
@@ -78,7 +80,7 @@ class EpisodeStreams:
         n_streams = batch_size // self.length
         if len(self._episode) != n_streams:
             self._episode, self._next = np.full(n_streams, -1), np.zeros(n_streams, np.int64)
-        n_old = self._first_new()
+        n_old = self._n_old
         n_new = 0 if new_share is None else round(n_streams * new_share)
         apart = new_share is not None and 0 < n_old < len(self._steps)
         indices = np.empty((self.length, n_streams), np.int64)
@@ -114,11 +116,8 @@ class EpisodeStreams:
         """Find the episodes of samples that were added."""
         if self._indexed < self.size:
             self._steps = episodes_of(self._data.episode_numbers()[: self.size])
+            self._n_old = sum(int(steps[0] < self.size - self.n_new) for steps in self._steps)
             self._indexed = self.size
-
-    def _first_new(self) -> int:
-        """Return the number of old episodes."""
-        return sum(int(steps[0] < self.size - self.n_new) for steps in self._steps)
 
     def capture(self) -> dict[str, Any]:
         """Return the complete state for `Common.runs.packing`."""
@@ -133,7 +132,7 @@ class EpisodeStreams:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Restore a state of `capture` with the same data."""
-        self.size, self.n_new = state["size"], state["n_new"]
+        self.size, self.n_new, self._indexed = state["size"], state["n_new"], 0
         self._rng.bit_generator.state = state["generator"]
         for epochs, inner in zip(self._epochs, state["epochs"], strict=True):
             epochs.restore(inner)

@@ -12,7 +12,7 @@ from typing import Any
 
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256, read_bounded
-from Common.files.typed_json import typed
+from Common.files.typed_json import typed, typed_fields
 from Common.files.yaml_file import read_mapping
 
 EVIDENCE_FILE = Path("Results/evidence.yaml")
@@ -70,12 +70,7 @@ def read_items(root: Path) -> list[Item]:
             values = typed(dict[str, Any], given, f"item {number}")
             if unknown := values.keys() - names:
                 raise ValueError(f"item {number} has no key {', '.join(sorted(unknown))}")
-            item = Item(**values)
-            for f in dataclasses.fields(Item):
-                value = getattr(item, f.name)
-                expected = {"data": list[str], "redraws": bool}.get(f.name)
-                is_map = f.name in ("rows", "names", "means", "runs")
-                typed(expected or (dict[str, str] if is_map else str), value, f.name)
+            item = Item(**typed_fields(Item, values))
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}, item {number}: {error}.") from None
         items.append(item)

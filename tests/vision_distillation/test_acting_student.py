@@ -44,7 +44,7 @@ def write_student(
 def test_actions_over_episodes_are_those_of_evaluations(
     tmp_path: Path, n_robots: int, recurrent: str
 ) -> None:
-    """Over the end of an episode, after which one robot after the other begins anew."""
+    """Over the end of an episode, after which one robot after the other begins again."""
     student = Student.load(write_student(tmp_path, recurrent=recurrent, frame_interval=3))
     assert student.task.frame_interval == 3
     env = make_env(student.task, n_robots, 0, stagger=True)

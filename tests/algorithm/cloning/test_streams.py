@@ -1,4 +1,4 @@
-"""Streams of episodes by counting, hidden states that are carried on, resume to the bit."""
+"""Streams of episodes by counting, hidden states that are carried on, bit-for-bit resume."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_restored_streams_go_on() -> None:
 
 
 def test_the_episodes_of_collected_states_by_hand() -> None:
-    """2 environments, 3 steps; that of environment 1 begins anew at step 2. Before: MemoryData."""
+    """2 environments, 3 steps; that of environment 1 begins again at step 2. Before: MemoryData."""
     data = Aggregate(MemoryData(2), SquashedGaussian.family, 4, 2, None)
     labels = SquashedGaussian(torch.zeros(2, 2), torch.zeros(2, 2))
     for starts in ([True, True], [False, False], [False, True]):
