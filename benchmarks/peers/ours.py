@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.peers.setting import Arguments, Row, begin
+from benchmarks.peers.setting import Arguments, Budget, Row, begin
 from Common.files.bounded_read import read_json
 from Common.runs.run_folder import FIGURES_FILE
 from Evaluation.metrics import ID
@@ -67,7 +67,7 @@ def run(arguments: Arguments, name: str) -> Row:
         )
 
 
-def collect(arguments: Arguments) -> None:
+def collect(arguments: Budget) -> None:
     """Collect the dataset of all clones, if it is missing: as many env steps as the budget."""
     if arguments.dataset.is_dir():
         return

@@ -38,15 +38,21 @@ SEEN = (FRAME, PROPRIO)  # observation groups of a student of pixels
 
 
 @dataclass(frozen=True)
-class Arguments:
-    """Arguments of every peer's script."""
+class Budget:
+    """Arguments of every peer's script and of the comparison."""
 
     output: Path = Path("Results/Pusher/peers")  # folder of the rows, one JSON file each
     env_steps: int = ENV_STEPS
     episodes: int = EPISODES
     threads: int = 1  # of torch and of the environments
-    run_index: int = 0
     dataset: Path = Path("Results/Pusher/Dataset/peers")  # of the teacher, for cloning
+
+
+@dataclass(frozen=True)
+class Arguments(Budget):
+    """Arguments of a peer's script, which is one run."""
+
+    run_index: int = 0
 
 
 @dataclass(frozen=True)

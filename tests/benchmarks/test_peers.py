@@ -138,19 +138,22 @@ def test_rows_are_in_one_table(tmp_path: Path) -> None:
     first, *_, last = names = [name for names in PEERS.values() for name in names]
     done = Row("ours", "PPD", figures=FIGURES, env_steps=34_560, gradient_steps=4_320)
     done = dataclasses.replace(done, minutes=2.0, cpu_minutes=3.0)
-    done.write(tmp_path, first)
-    Row("theirs", "DAgger", note="cannot").write(tmp_path, last)
+    done.write(tmp_path / "0", first)
+    better = {**FIGURES, "return": -28.0, "skill": 0.8, "success": 0.35}
+    dataclasses.replace(done, figures=better, minutes=4.0).write(tmp_path / "1", first)
+    Row("theirs", "DAgger", note="cannot").write(tmp_path / "0", last)
     data = tmp_path / "earlier.json"
     earlier = {"peer": "earlier", "figures": None, "note": ""}
-    data.write_text(json.dumps({first: earlier, names[1]: earlier}))
+    data.write_text(json.dumps({first: {"0": earlier}, names[1]: {"0": earlier}}))
     rows = read_rows(tmp_path, data)
-    peers = [(name, row["peer"]) for name, row in rows.items()]
-    assert peers == [(first, "ours"), (names[1], "earlier"), (last, "theirs")]
+    peers = [(name, [row["peer"] for row in runs.values()]) for name, runs in rows.items()]
+    assert peers == [(first, ["ours", "ours"]), (names[1], ["earlier"]), (last, ["theirs"])]
     del rows[names[1]]
-    rows[first]["machine"] = {"processor": "some processor", "threads": "1"}
+    for row in rows[first].values():
+        row["machine"] = {"processor": "some processor", "threads": "1"}
     text = report(rows, CompareArguments())
-    line = "| ours | PPD | frames, joints | -30.00 | -31.00 to -29.00 | 25% | 0.500 | 34,560 |"
-    assert f"{line} 4,320 | 3.0 | 2.0 |" in text
+    line = "| ours | PPD | frames, joints | 2 | -29.00 | 30% | 0.650 | 0.500, 0.800 | 34,560 |"
+    assert f"{line} 4,320 | 3.0 | 3.0 |" in text
     assert "| theirs | DAgger | frames, joints | not run |" in text
     assert "- theirs, DAgger: cannot." in text
     assert "- imitation, DAgger, MultiInputPolicy: " in text  # also what no peer can do
