@@ -73,10 +73,8 @@ class Dressing:
         return model
 
     def _change_colours(self, scene: mujoco.MjvScene) -> None:
-        colours, added = (
-            [],
-            [],
-        )  # of each geom in the scene, which is no contact, tendon or the like
+        # Of each geom of the model in the scene, which also has contacts, tendons and the like.
+        colours, added = [], []
         for geom in scene.geoms[: scene.ngeom]:
             of_kind = self._colours.get(geom.objtype)
             if of_kind is not None:
