@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
 NAME = "vision-distillation"
 _LEAST = {".whl": 5, ".gz": 5}  # million bytes: the wheel holds the shipped bundles
-_DEMO = ("demo", "--episodes", "2", "--threads", "1")
+_DEMO = ("demo", "--episodes", "2")
 _FILM = "Results/Pusher/demo/demo.mp4"
 
 
