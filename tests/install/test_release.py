@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tyro
 
 from Common.places import ROOT
+from Evaluation.demo.__main__ import DemoFlags
 
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2030-01-31\n\n- It flies.\n"
 
@@ -117,6 +119,13 @@ def test_a_build_that_fails_is_told(release: ModuleType, repository: Path) -> No
     commit(repository)
     with pytest.raises(release.ReleaseError, match="failed"):
         release.build(repository, "1.2.0")
+
+
+def test_the_demo_of_the_trial_has_flags_that_the_demo_knows(release: ModuleType) -> None:
+    assert release._DEMO[0] == "demo"
+    flags = tyro.cli(DemoFlags, args=release._DEMO[1:])
+    assert flags.episodes == 2
+    assert flags.output is None  # so that the film lies where the trial looks for it
 
 
 def test_a_wheel_that_does_not_work_is_told(
