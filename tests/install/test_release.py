@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -119,6 +120,35 @@ def test_a_build_that_fails_is_told(release: ModuleType, repository: Path) -> No
     commit(repository)
     with pytest.raises(release.ReleaseError, match="failed"):
         release.build(repository, "1.2.0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"Results/Pusher/students/a/student.safetensors": False}, "lacks Results/Pusher/students"),
+        ({"vision_distillation/py.typed": False}, "lacks vision_distillation/py.typed"),
+        ({"tests/test_a.py": True}, "should not hold tests/test_a.py"),
+    ],
+)
+def test_the_contents_of_the_wheel_are_checked(
+    release: ModuleType, tmp_path: Path, changes: dict[str, bool], says: str
+) -> None:
+    bundles = (
+        "Results/Pusher/students/a/student.json",
+        "Results/Pusher/students/a/student.safetensors",
+    )
+    for name in bundles:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    licence = "vision_distillation-1.2.0.dist-info/licenses/LICENSE"
+    held = dict.fromkeys((*bundles, "vision_distillation/py.typed", licence), True) | changes
+    wheel = tmp_path / "vision_distillation-1.2.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        for name in (name for name, is_held in held.items() if is_held):
+            file.writestr(name, "")
+    with pytest.raises(release.ReleaseError, match=says) if says else contextlib.nullcontext():
+        release.check_contents(wheel, tmp_path)
 
 
 def test_the_demo_of_the_trial_has_flags_that_the_demo_knows(release: ModuleType) -> None:
