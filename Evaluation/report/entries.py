@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -17,16 +16,17 @@ from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
 GALLERY = "gallery/gallery.json"  # in the folder of diagnostics
+MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
-class Episode:
-    """A filmed episode of a student."""
+class Film:
+    """A side-by-side video, or a filmed episode of a student."""
 
     path: Path
-    kind: str  # worst or best, and of how many
-    outcome: str
-    seed: int
+    title: str
+    note: str
+    task: str = ""  # of a side-by-side video
 
 
 @dataclass(frozen=True)
@@ -69,28 +69,19 @@ class Entry:
         return found
 
     @property
-    def episodes(self) -> list[Episode]:
+    def episodes(self) -> list[Film]:
         """Return the worst and the best, filmed by `Evaluation.gallery`."""
         path = self.run.folder / DIAGNOSTICS / GALLERY
-        with contextlib.suppress(KeyError, TypeError):
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
             return [
-                Episode(
-                    path.parent / PurePath(e["video"]).name, f"{e['kind']}", e["outcome"], e["seed"]
+                Film(
+                    path.parent / PurePath(episode["video"]).name,
+                    f"{episode['kind'].capitalize()}: {episode['outcome'].replace('-', MINUS)}",
+                    f"seed {episode['seed']}",
                 )
-                for e in _known(path).get("episodes", ())
+                for episode in _known(path).get("episodes", ())
             ]
         return []
-
-
-@dataclass(frozen=True)
-class Film:
-    """A side-by-side video."""
-
-    path: Path
-    task: str
-    seed: int
-    players: str
-    command: str
 
 
 @dataclass(frozen=True)
@@ -99,11 +90,6 @@ class TeacherBundle:
 
     name: str  # of its folder
     returns: tuple[float, ...]  # on evaluation seeds
-
-    def has_return(self, value: float, n_episodes: int) -> bool:
-        """Return whether `value` is its mean return on the first `n_episodes` evaluation seeds."""
-        first = self.returns[:n_episodes]
-        return len(first) == n_episodes > 0 and math.isclose(sum(first) / n_episodes, value)
 
 
 @dataclass
@@ -210,10 +196,10 @@ def _read_film(path: Path) -> Film | None:
     described = _known(path)
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if described["kind"] == FILM:
-            names = "; ".join(f"{p['name']}: {p['return']:.1f}" for p in described["players"])
-            task, seed, command = (described[name] for name in ("task", "seed", "command"))
-            names = names.replace(": -", ": \u2212")
-            return Film(path.with_suffix(".mp4"), str(task), int(seed), names, str(command))
+            players = (f"{p['name']}: {p['return']:.1f}" for p in described["players"])
+            scores = "; ".join(players).replace(": -", f": {MINUS}")
+            title = f"Return on seed {described['seed']}. {scores}"
+            return Film(path.with_suffix(".mp4"), title, described["command"], described["task"])
     return None
 
 

@@ -121,8 +121,10 @@ def _robustness(curves: Mapping[str, Any]) -> list[Table]:
             level, value = number(at, "level"), number(at, "return")
             is_intact = level is not None and level == none
             title = Cell("?" if level is None else typeset(f"{level:g}"), "undisturbed" * is_intact)
-            same = is_intact or value is None or intact is None
-            rows.append((title, at, None if same else Estimate(value - intact)))
+            change = None
+            if not is_intact and value is not None and intact is not None:
+                change = Estimate(value - intact)
+            rows.append((title, at, change))
         unit = f", {known['unit']}" if known.get("unit") else ""
         tables.append(_table("Level", rows, words(name).capitalize() + unit))
     return tables

@@ -11,7 +11,7 @@ from Common.runs.run_folder import CURVES_FILE, DARK
 from Evaluation.report.entries import Entry, Film
 from Evaluation.report.measured import Measurement, measured, words
 from Evaluation.report.media import Media
-from Evaluation.report.rows import MEASURES, ReportRow, typeset
+from Evaluation.report.rows import MEASURES, ReportRow
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Shown:
 def films(found: Sequence[Film], media: Media) -> list[Shown]:
     """Return the side-by-side videos of a task."""
     return [
-        Shown(f"Return on seed {film.seed}. {film.players}", film.command, video=source)
+        Shown(film.title, film.note, video=source)
         for film in found
         if (source := media.add(film.path)) is not None
     ]
@@ -62,16 +62,11 @@ def _median_run(entries: Sequence[Entry]) -> Entry | None:
 def episodes(rows: Sequence[ReportRow], media: Media) -> list[Shown]:
     """Return the worst and best episodes that `Evaluation.gallery` filmed, by row."""
     return [
-        Shown(
-            f"{episode.kind.capitalize()}: {typeset(episode.outcome)}",
-            f"{row.name}: {entry.name}, seed {episode.seed}",
-            row.id,
-            source,
-        )
+        Shown(film.title, f"{row.name}: {entry.name}, {film.note}", row.id, source)
         for row in rows
         for entry in row.entries
-        for episode in entry.episodes
-        if (source := media.add(episode.path)) is not None
+        for film in entry.episodes
+        if (source := media.add(film.path)) is not None
     ]
 
 
