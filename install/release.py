@@ -55,7 +55,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         version = ready(root)
         pythons = found(flags.python, needs_all=flags.all)
-        print(f"{NAME} {version}: ready; Python {', '.join(pythons)}", flush=True)
+        left_out = ", ".join(name for name in VERSIONS if name not in pythons) or "none"
+        print(
+            f"{NAME} {version}: ready; Python {', '.join(pythons)}; left out: {left_out}",
+            flush=True,
+        )
         if flags.check:
             return 0
         wheel = build(root, version)
@@ -63,8 +67,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(f"Python {name} ...", flush=True)
             tried = try_wheel(wheel, program, root / "requirements.txt", version)
             print(f"Python {tried.python}: works\n{tried.said}", flush=True)
-        left_out = [name for name in VERSIONS if name not in pythons]
-        print(f"{wheel}\nNot tried: {', '.join(left_out) or 'none'}. To publish it:")
+        print(f"{wheel}\nNot tried: {left_out}. To publish it:")
         print(f"  git tag v{version} && git push origin v{version}")
     except ReleaseError as refused:
         print(refused, file=sys.stderr)

@@ -63,8 +63,10 @@ def test_what_is_ready_is_told(
     release: ModuleType, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    assert release.main(["--check"], repository) == 0
-    assert "1.2.0: ready" in capsys.readouterr().out
+    assert release.main(["--check", "--python", here], repository) == 0
+    others = ", ".join(name for name in release.VERSIONS if name != here)
+    said = f"vision-distillation 1.2.0: ready; Python {here}; left out: {others}\n"
+    assert capsys.readouterr().out == said
     assert release.found([here], needs_all=True)[here]
 
 
