@@ -30,9 +30,9 @@ def parse_name(name: str) -> Repository:
     """
     repo_id = name.removeprefix(DATASETS)
     try:
+        if repo_id.count("/") != 1:  # the library allows none
+            raise ValueError("it has no owner" if "/" not in repo_id else "it has several slashes")
         import_module("huggingface_hub.utils").validate_repo_id(repo_id)
-        if repo_id.count("/") != 1:
-            raise ValueError("it has no owner")
     except ValueError as error:  # of which its own exception is one
         reason = str(error).rstrip(".")
         raise UserError(

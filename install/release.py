@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = ("3.11", "3.12", "3.13")
 NAME = "vision-distillation"
-_LEAST = {".whl": 5, ".gz": 5}  # million bytes: the wheel holds the shipped bundles
-_DEMO = ("demo", "--episodes", "2", "--threads", "1")
+_SHIPPED = ("teachers/*/teacher", "students/*/student")  # bundles, below Results/<Task>
+_TYPED = "vision_distillation/py.typed"  # tells type checkers that the package has types
+_DEMO = ("demo", "--episodes", "2")
 _FILM = "Results/Pusher/demo/demo.mp4"
 
 
@@ -53,7 +55,11 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     try:
         version = ready(root)
         pythons = found(flags.python, needs_all=flags.all)
-        print(f"{NAME} {version}: ready; Python {', '.join(pythons)}", flush=True)
+        left_out = ", ".join(name for name in VERSIONS if name not in pythons) or "none"
+        print(
+            f"{NAME} {version}: ready; Python {', '.join(pythons)}; left out: {left_out}",
+            flush=True,
+        )
         if flags.check:
             return 0
         wheel = build(root, version)
@@ -61,8 +67,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
             print(f"Python {name} ...", flush=True)
             tried = try_wheel(wheel, program, root / "requirements.txt", version)
             print(f"Python {tried.python}: works\n{tried.said}", flush=True)
-        left_out = [name for name in VERSIONS if name not in pythons]
-        print(f"{wheel}\nNot tried: {', '.join(left_out) or 'none'}. To publish it:")
+        print(f"{wheel}\nNot tried: {left_out}. To publish it:")
         print(f"  git tag v{version} && git push origin v{version}")
     except ReleaseError as refused:
         print(refused, file=sys.stderr)
@@ -137,7 +142,7 @@ def build(root: Path, version: str) -> Path:
     """Build the wheel and the source archive of HEAD in `dist/`, and return the wheel.
 
     Raises:
-        ReleaseError: the build fails, or leaves out the shipped bundles.
+        ReleaseError: the build fails, or the wheel does not hold what it should.
     """
     dist = root / "dist"
     dist.mkdir(exist_ok=True)
@@ -148,11 +153,28 @@ def build(root: Path, version: str) -> Path:
         shutil.unpack_archive(archive, folder, filter="data")
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
         _run([*pip, "--wheel-dir", dist, source], Path(folder), os.environ)
-    wheel = dist / f"vision_distillation-{version}-py3-none-any.whl"
-    for file in (wheel, archive):
-        if not file.is_file() or file.stat().st_size < _LEAST[file.suffix] * 10**6:
-            raise ReleaseError(f"{file} is missing, or too small to hold the shipped bundles.")
+        wheel = dist / f"vision_distillation-{version}-py3-none-any.whl"
+        check_contents(wheel, source)
     return wheel
+
+
+def check_contents(wheel: Path, source: Path) -> None:
+    """Check that a wheel has the shipped bundles, the marker of types and the licence, no tests.
+
+    Raises:
+        ReleaseError: it has not, or there is no bundle in `source`.
+    """
+    names = set(zipfile.ZipFile(wheel).namelist())
+    files = [f"Results/*/{bundle}.{end}" for bundle in _SHIPPED for end in ("json", "safetensors")]
+    shipped = [path for file in files for path in source.glob(file)]
+    licence = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info/licenses/LICENSE"
+    needed = {*(path.relative_to(source).as_posix() for path in shipped), _TYPED, licence}
+    if missing := sorted(needed - names):
+        raise ReleaseError(f"{wheel} lacks {', '.join(missing)}.")
+    if not shipped:
+        raise ReleaseError(f"{source} has no bundle in Results.")
+    if strangers := sorted(name for name in names if name.startswith(("tests/", "benchmarks/"))):
+        raise ReleaseError(f"{wheel} should not hold {', '.join(strangers)}.")
 
 
 def try_wheel(wheel: Path, program: str, pins: Path, version: str) -> Tried:

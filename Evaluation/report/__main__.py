@@ -14,8 +14,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_bounded
 from Common.files.durable import publishing, remove, writing
 from Evaluation.report.entries import find_entries
-from Evaluation.report.page import MEDIA, Page, render_page
-from Evaluation.report.rows import make_rows
+from Evaluation.report.page import MEDIA, render_page
 from Evaluation.tool import print_note, run_tool
 
 PAGE = "index.html"
@@ -45,19 +44,13 @@ def write_report(flags: ReportFlags) -> None:
     """
     _check_free(flags.output)
     found = find_entries(flags.results)
-    page = Page(
-        flags.title,
-        command_line(["python", "-m", _MODULE, *sys.argv[1:]]),
-        make_rows(found),
-        found.films,
-        found.problems,
-    )
+    command = command_line(["python", "-m", _MODULE, *sys.argv[1:]])
     output = flags.output.absolute()
     with writing(f"--output {flags.output}"), publishing(output) as folder:
-        text = render_page(page, folder)
+        text = render_page(flags.title, command, found, folder)
         (folder / PAGE).write_text(text, encoding="utf-8")
         remove(output)  # the existing report, now that the new one is complete
-    for problem in dict.fromkeys(page.problems):
+    for problem in dict.fromkeys(found.problems):
         print_note(problem)
     print(f"page     {flags.output / PAGE}")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
@@ -16,17 +16,17 @@ from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
 GALLERY = "gallery/gallery.json"  # in the folder of diagnostics
-_TEACHER = "teacher.json"
+MINUS = "\u2212"
 
 
 @dataclass(frozen=True)
-class Episode:
-    """A filmed episode of a student."""
+class Film:
+    """A side-by-side video, or a filmed episode of a student."""
 
     path: Path
-    kind: str  # worst or best, and of how many
-    outcome: str
-    seed: int
+    title: str
+    note: str
+    task: str = ""  # of a side-by-side video
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,51 @@ class Entry:
     shipped: bool
     described: Mapping[str, Any]  # its config.json, or the bundle's description
     student_sha256: str | None
-    video: Path | None
-    pictures: tuple[Path, ...]  # diagnostics, including .mp4, and curves of shipped students
-    episodes: tuple[Episode, ...]  # the worst and the best, filmed by `Evaluation.gallery`
-    # By the file's name without suffix: its JSON, or the reason why it cannot be read.
-    diagnostics: Mapping[str, dict[str, Any] | str]
 
+    @property
+    def name(self) -> str:
+        """Return a name that distinguishes a run from the others of its row."""
+        return "shipped student" if self.shipped else f"run_index {self.run.run_index}"
 
-@dataclass(frozen=True)
-class Film:
-    """A side-by-side video."""
+    @property
+    def video(self) -> Path | None:
+        folder = self.run.folder
+        places = (folder / VIDEOS / "student.mp4", folder / "student.mp4")
+        others = sorted((folder / VIDEOS).glob("*.mp4"), reverse=True)  # by step, latest first
+        return next((path for path in (*places, *others) if path.is_file()), None)
 
-    path: Path
-    task: str
-    seed: int
-    players: str
-    command: str
+    @property
+    def pictures(self) -> list[Path]:
+        """Return the diagnostics, including .mp4, and the curves of shipped students."""
+        curves = self.run.folder.glob(CURVES_FILE) if self.shipped else ()
+        found = sorted((self.run.folder / DIAGNOSTICS).glob("*"))
+        return [*curves, *(path for path in found if path.suffix in (".png", ".mp4"))]
+
+    @property
+    def diagnostics(self) -> dict[str, dict[str, Any] | str]:
+        """Return JSON by the file's name without suffix, or the reason why it cannot be read."""
+        found: dict[str, dict[str, Any] | str] = {}
+        for path in sorted((self.run.folder / DIAGNOSTICS).glob("*.json")):
+            try:
+                found[path.stem] = read_object(path) or f"{path} is empty."
+            except UserError as error:
+                found[path.stem] = str(error)
+        return found
+
+    @property
+    def episodes(self) -> list[Film]:
+        """Return the worst and the best, filmed by `Evaluation.gallery`."""
+        path = self.run.folder / DIAGNOSTICS / GALLERY
+        with contextlib.suppress(KeyError, TypeError, AttributeError):
+            return [
+                Film(
+                    path.parent / PurePath(episode["video"]).name,
+                    f"{episode['kind'].capitalize()}: {episode['outcome'].replace('-', MINUS)}",
+                    f"seed {episode['seed']}",
+                )
+                for episode in _known(path).get("episodes", ())
+            ]
+        return []
 
 
 @dataclass(frozen=True)
@@ -61,11 +90,6 @@ class TeacherBundle:
 
     name: str  # of its folder
     returns: tuple[float, ...]  # on evaluation seeds
-
-    def has_return(self, value: float, n_episodes: int) -> bool:
-        """Return whether `value` is its mean return on the first `n_episodes` evaluation seeds."""
-        first = self.returns[:n_episodes]
-        return len(first) == n_episodes > 0 and math.isclose(sum(first) / n_episodes, value)
 
 
 @dataclass
@@ -84,19 +108,26 @@ def find_entries(folders: Sequence[Path]) -> Found:
     Raises:
         UserError: a folder does not exist, or there is neither a run nor a student in any.
     """
-    found = Found()
-    for path in _named(folders, CONFIG_FILE):
-        _collect(found, _read_run, path)
-    _leave_out_copies(found)
-    for path in _named(folders, STUDENT_FILE):
-        if not any((parent / CONFIG_FILE).is_file() for parent in list(path.parents)[:3]):
-            _collect(found, _read_shipped, path)
+    found, by_identity = Found(), dict[str, Entry]()
+    paths = [*_named(folders, CONFIG_FILE), *_named(folders, STUDENT_FILE)]
+    for path in paths:
+        try:
+            entry = _read_run(path) if path.name == CONFIG_FILE else _read_shipped(path)
+        except (UserError, OSError) as error:
+            found.problems.append(f"Omitted: {error}")
+            continue
+        if entry is None:
+            continue
+        first = entry if entry.shipped else by_identity.setdefault(identity(entry.run), entry)
+        if first is entry:
+            found.entries.append(entry)
+        else:
+            found.problems.append(f"Omitted: {entry.run.folder} is a copy of {first.run.folder}.")
     for path in _named(folders, "*.json"):
-        if path.with_suffix(".mp4").is_file():
-            film = _read_film(path)
-            found.films += [] if film is None else [film]
-    for path in _named(folders, _TEACHER):
-        described = _object(path, [])
+        if path.with_suffix(".mp4").is_file() and (film := _read_film(path)):
+            found.films.append(film)
+    for path in _named(folders, "teacher.json"):
+        described = _known(path)
         if isinstance(described.get("sha256"), str):
             found.teachers.setdefault(described["sha256"], _read_teacher(path.parent, described))
     if not found.entries:
@@ -104,15 +135,6 @@ def find_entries(folders: Sequence[Path]) -> Found:
         why = "".join(f"\n  {problem}" for problem in found.problems)
         raise UserError(f"Neither a student's run nor a student's bundle found in {names}.{why}")
     return found
-
-
-def _leave_out_copies(found: Found) -> None:
-    kept: dict[str, Entry] = {}
-    for entry in found.entries:
-        first = kept.setdefault(identity(entry.run), entry)
-        if first is not entry:
-            found.problems.append(f"Omitted: {entry.run.folder} is a copy of {first.run.folder}.")
-    found.entries = list(kept.values())
 
 
 def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
@@ -126,46 +148,25 @@ def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
                 yield path
 
 
-def _collect(found: Found, read: Callable[[Path], Entry | None], path: Path) -> None:
-    try:
-        entry = read(path)
-    except (UserError, OSError) as error:
-        found.problems.append(f"Omitted: {error}")
-        return
-    if entry is not None:
-        found.entries.append(entry)
-
-
 def _read_run(path: Path) -> Entry | None:
     """Read the run of a `config.json`; return None if it is of a teacher or a dataset."""
-    folder = path.parent
-    described = _object(path)
+    folder, described = path.parent, read_object(path) or {}
     config = described.get("config")
     if not isinstance(config, dict) or "method" not in config:
         return None
     run = read_run(folder)
     if not isinstance(run.method, str) or "training" not in run.config:
         raise UserError(f"{folder} was written by an older version.")
-    problems: list[str] = []
-    bundle = _object(folder / STUDENT / STUDENT_FILE, problems) or _object(
-        folder / STUDENT_FILE, problems
-    )
-    return Entry(
-        run=run,
-        shipped=False,
-        described=described,
-        student_sha256=bundle.get("sha256"),
-        video=_video(folder),
-        pictures=_pictures(folder),
-        episodes=_episodes(folder),
-        diagnostics=_diagnostics(folder),
-    )
+    bundle = _known(folder / STUDENT / STUDENT_FILE) or _known(folder / STUDENT_FILE)
+    return Entry(run, False, described, bundle.get("sha256"))
 
 
-def _read_shipped(path: Path) -> Entry:
-    folder, described = path.parent, _object(path)
-    config, method = described.get("config"), described.get("method")
-    teacher = described.get("teacher")
+def _read_shipped(path: Path) -> Entry | None:
+    """Read a student's bundle; return None if it is that of a run."""
+    if any((parent / CONFIG_FILE).is_file() for parent in list(path.parents)[:3]):
+        return None
+    folder, described = path.parent, read_object(path) or {}
+    config, method, teacher = (described.get(name) for name in ("config", "method", "teacher"))
     if not isinstance(config, dict) or not isinstance(described.get("task"), str):
         raise UserError(f"{path} does not describe a student of a task.")
     run = Run(
@@ -178,18 +179,9 @@ def _read_shipped(path: Path) -> Entry:
         },
         teacher.get("sha256") if isinstance(teacher, dict) else None,
         "",
-        _object(folder / FIGURES_FILE) or None,
+        read_object(folder / FIGURES_FILE) or None,
     )
-    return Entry(
-        run=run,
-        shipped=True,
-        described=described,
-        student_sha256=described.get("sha256"),
-        video=_video(folder),
-        pictures=(*folder.glob(CURVES_FILE), *_pictures(folder)),
-        episodes=_episodes(folder),
-        diagnostics=_diagnostics(folder),
-    )
+    return Entry(run, True, described, described.get("sha256"))
 
 
 def _read_teacher(folder: Path, described: Mapping[str, Any]) -> TeacherBundle:
@@ -200,61 +192,19 @@ def _read_teacher(folder: Path, described: Mapping[str, Any]) -> TeacherBundle:
     return TeacherBundle(folder.name, returns)
 
 
-def _video(folder: Path) -> Path | None:
-    places = (folder / VIDEOS / "student.mp4", folder / "student.mp4")
-    others = sorted((folder / VIDEOS).glob("*.mp4"), reverse=True)  # by step, latest first
-    return next((path for path in (*places, *others) if path.is_file()), None)
-
-
-def _pictures(folder: Path) -> tuple[Path, ...]:
-    found = (folder / DIAGNOSTICS).glob("*")
-    return tuple(sorted(path for path in found if path.suffix in (".png", ".mp4")))
-
-
-def _diagnostics(folder: Path) -> dict[str, dict[str, Any] | str]:
-    found: dict[str, dict[str, Any] | str] = {}
-    for path in sorted((folder / DIAGNOSTICS).glob("*.json")):
-        problems: list[str] = []
-        value = _object(path, problems)
-        found[path.stem] = value or next(iter(problems), f"{path} is empty.")
-    return found
-
-
-def _episodes(folder: Path) -> tuple[Episode, ...]:
-    path = folder / DIAGNOSTICS / GALLERY
-    try:
-        return tuple(
-            Episode(
-                path.parent / PurePath(e["video"]).name, str(e["kind"]), e["outcome"], e["seed"]
-            )
-            for e in _object(path, []).get("episodes", ())
-        )
-    except (KeyError, TypeError):
-        return ()
-
-
 def _read_film(path: Path) -> Film | None:
-    described = _object(path, [])
-    if described.get("kind") != FILM:
-        return None
-    try:
-        names = "; ".join(f"{p['name']}: {p['return']:.1f}" for p in described["players"])
-        names = names.replace(": -", ": \u2212")
-        task, seed, command = (described[name] for name in ("task", "seed", "command"))
-        return Film(path.with_suffix(".mp4"), str(task), int(seed), names, str(command))
-    except (KeyError, TypeError, ValueError):
-        return None
+    described = _known(path)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if described["kind"] == FILM:
+            players = (f"{p['name']}: {p['return']:.1f}" for p in described["players"])
+            scores = "; ".join(players).replace(": -", f": {MINUS}")
+            title = f"Return on seed {described['seed']}. {scores}"
+            return Film(path.with_suffix(".mp4"), title, described["command"], described["task"])
+    return None
 
 
-def _object(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
-    """Return the JSON object of a file; an empty one if there is no file.
-
-    A damaged file raises UserError or, if `problems` is given, is added to it.
-    """
-    try:
+def _known(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file; an empty one if there is no file, or it is damaged."""
+    with contextlib.suppress(UserError):
         return read_object(path) or {}
-    except UserError as error:
-        if problems is None:
-            raise
-        problems.append(str(error))
-        return {}
+    return {}

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import yaml
+
 from Evaluation.metrics import ENDS, METRICS, Metric, number
-from Evaluation.report.details import text_of, words
 from Evaluation.report.rows import interval, typeset
 from Evaluation.stats.estimates import Estimate
 
@@ -27,28 +28,19 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """A text, and an interval shown below it."""
+    """A text, and what is shown below it: an interval or a note."""
 
-    text: str
-    interval: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The measurements of a variant. A cell that is None is cut short or damaged."""
-
-    name: str
-    cells: tuple[Cell | None, ...]
-    note: str = ""
+    text: str = "\u2013"
+    below: str = ""
     is_damaged: bool = False
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; without rows, it is cut short or damaged."""
+    """A table, whose rows begin with their names; without rows, it is cut short or damaged."""
 
     titles: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[Sequence[Cell]]
     caption: str = ""
 
 
@@ -77,70 +69,65 @@ def measured(value: Mapping[str, Any]) -> Measurement:
     return Measurement(_KINDS[key][1](value[key]), text_of(rest), next(iter(pills), None), verdict)
 
 
+def words(name: str) -> str:
+    """Return a key with spaces instead of underscores."""
+    return name.replace("_", " ")
+
+
+def text_of(value: Mapping[str, Any]) -> str:
+    """Return a JSON object as YAML, which is shorter to read; values that are null are omitted."""
+    known = {key: inner for key, inner in value.items() if inner is not None}
+    return yaml.safe_dump(known, sort_keys=False, allow_unicode=True) if known else ""
+
+
 # -- sight, robustness, the linear probe -----------------------------------------------------------
 
 
 def _has(name: str) -> Callable[[Any], bool]:
     """Return a predicate: whether a value is an object of objects, one of which has this key."""
-
-    def has(value: Any) -> bool:
-        if not isinstance(value, dict):
-            return False
-        return any(isinstance(inner, dict) and name in inner for inner in value.values())
-
-    return has
+    return lambda value: (
+        isinstance(value, dict)
+        and any(isinstance(inner, dict) and name in inner for inner in value.values())
+    )
 
 
 def _is_r2(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(place.isdecimal() for place in value)
 
 
+_Variant = tuple[Cell, Any, Estimate | None]  # name, figures, change of the return
+
+
 def _sight(variants: Mapping[str, Any]) -> list[Table]:
     """Return a table with a row per variant; changes are paired by seed."""
-    return [
-        _table(
-            "The student",
-            [(name, figures, _fall(figures), "") for name, figures in variants.items()],
-        )
-    ]
-
-
-def _fall(figures: Any) -> Estimate | None:
-    """Return the change of the return, which is `drop` with the opposite sign."""
-    drop, low, high = (number(figures, f"drop{end}") for end in ("", *ENDS))
-    if drop is None:
-        return None
-    return Estimate(-drop, None if high is None else -high, None if low is None else -low)
+    rows: list[_Variant] = []
+    for name, figures in variants.items():
+        drop, low, high = (number(figures, f"drop{end}") for end in ("", *ENDS))
+        ends = (None if end is None else -end for end in (high, low))
+        rows.append((Cell(name), figures, None if drop is None else Estimate(-drop, *ends)))
+    return [_table("The student", rows)]
 
 
 def _robustness(curves: Mapping[str, Any]) -> list[Table]:
-    """Return a table per disturbance."""
+    """Return a table per disturbance: a row per level, with the change from the undisturbed one."""
     tables = []
     for name, curve in curves.items():
         known = curve if isinstance(curve, dict) else {}
-        title, levels = words(name).capitalize(), known.get("levels")
-        caption = ", ".join(filter(None, (title, str(known.get("unit") or ""))))
-        rows = _levels(levels, known.get("none")) if isinstance(levels, list) else []
-        tables.append(_table("Level", rows, caption))
+        levels, none = known.get("levels"), known.get("none")
+        levels = levels if isinstance(levels, list) else []
+        intact = next((number(at, "return") for at in levels if number(at, "level") == none), None)
+        rows: list[_Variant] = []
+        for at in levels:
+            level, value = number(at, "level"), number(at, "return")
+            is_intact = level is not None and level == none
+            title = Cell("?" if level is None else typeset(f"{level:g}"), "undisturbed" * is_intact)
+            change = None
+            if not is_intact and value is not None and intact is not None:
+                change = Estimate(value - intact)
+            rows.append((title, at, change))
+        unit = f", {known['unit']}" if known.get("unit") else ""
+        tables.append(_table("Level", rows, words(name).capitalize() + unit))
     return tables
-
-
-_Variant = tuple[str, Any, Estimate | None, str]  # name, figures, change of the return, note
-
-
-def _levels(levels: Sequence[Any], none: Any) -> list[_Variant]:
-    """Return a row per level, with the change of the return from the undisturbed level."""
-    returns = [number(at, "return") for at in levels if number(at, "level") == none]
-    rows, intact = [], returns[0] if returns else None
-    for at in levels:
-        level, value = number(at, "level"), number(at, "return")
-        is_intact = level is not None and level == none
-        name = "?" if level is None else typeset(f"{level:g}")
-        change = None
-        if not is_intact and value is not None and intact is not None:
-            change = Estimate(value - intact)
-        rows.append((name, at, change, "undisturbed" if is_intact else ""))
-    return rows
 
 
 def _probe(r2: Mapping[str, Any]) -> list[Table]:
@@ -148,8 +135,8 @@ def _probe(r2: Mapping[str, Any]) -> list[Table]:
     rows = []
     for place, raw in r2.items():
         value = number(r2, place)
-        cell = None if value is None else Cell(typeset(f"{value:.3f}"))
-        rows.append(Row(f"state[{place}]", (Cell("constant") if raw is None else cell,)))
+        text = "constant" if raw is None else "" if value is None else typeset(f"{value:.3f}")
+        rows.append((Cell(f"state[{place}]"), Cell(text, is_damaged=not text)))
     return [Table(("Outside proprioception", "R\u00b2, held out"), rows)]
 
 
@@ -165,13 +152,14 @@ def _table(first: str, variants: Sequence[_Variant], caption: str = "") -> Table
     value, *others = (
         metric
         for metric in _FIGURES
-        if metric is _FIGURES[0] or any(_estimate(figures, metric) for _, figures, _, _ in variants)
+        if metric is _FIGURES[0] or any(_estimate(figures, metric) for _, figures, _ in variants)
     )
     rows = []
-    for name, figures, change, note in variants:
-        cells = [_cell(_estimate(figures, value), value), _cell(change, _CHANGE)]
+    for name, figures, change in variants:
+        returned = _estimate(figures, value)
+        cells = [_cell(returned, value), _cell(change, _CHANGE)]
         cells += [_cell(_estimate(figures, metric), metric) for metric in others]
-        rows.append(Row(name, tuple(cells), note, is_damaged=_estimate(figures, value) is None))
+        rows.append((replace(name, is_damaged=returned is None), *cells))
     titles = [metric.title.capitalize() for metric in (value, _CHANGE, *others)]
     return Table((first, *titles), rows, caption)
 
@@ -183,6 +171,6 @@ def _estimate(figures: Any, metric: Metric) -> Estimate | None:
 
 def _cell(estimate: Estimate | None, metric: Metric) -> Cell:
     if estimate is None:
-        return Cell("\u2013")
+        return Cell()
     ends = interval(estimate, metric).replace(" to ", " to\u00a0")
     return Cell(typeset(metric.written(estimate.value)), ends)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,122 +19,52 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from Common.names import counted
-from Evaluation.metrics import Metric
-from Evaluation.report.comparison import columns, comparison
-from Evaluation.report.curves import task_curves
-from Evaluation.report.details import Details, run_details
-from Evaluation.report.diagnostics import Card, diagnostics
-from Evaluation.report.entries import Film
-from Evaluation.report.headline import Claim, claims, teacher_phrase
+from Evaluation.report.entries import Entry, Found
+from Evaluation.report.headline import claims, teacher_phrase
+from Evaluation.report.measured import text_of
 from Evaluation.report.media import Media
-from Evaluation.report.rows import MEASURES, ReportRow, interval, slug, typeset
-from Evaluation.report.videos import Video, episodes, films, videos
+from Evaluation.report.plots import columns, plots
+from Evaluation.report.rows import MEASURES, ReportRow, interval, make_rows, slug, typeset
+from Evaluation.report.shown import diagnostics, episodes, films, videos
 from Evaluation.runs import FEWEST_EPISODES
 
 MEDIA = "media"  # folder of pictures and videos
+_BULKY = ("config", "command", "teacher_sha256", "git_sha", "sha256", "actions")
 
 
-@dataclass(frozen=True)
-class Page:
-    """The content of the page."""
+def render_page(title: str, command: str, found: Found, folder: Path) -> str:
+    """Return the page's HTML, and copy its pictures and videos to `folder/media`.
 
-    title: str
-    command: str
-    rows: Sequence[ReportRow]
-    films: Sequence[Film]
-    problems: list[str]
-
-    @property
-    def choices(self) -> dict[str, list[str]]:
-        """Return the values of each filter with several values."""
-        values = {
-            "task": {row.task for row in self.rows},
-            "teacher": {row.group for row in self.rows},
-            "method": {row.name.method for row in self.rows},
-            "size": {row.name.size for row in self.rows},
-        }
-        return {name: sorted(options) for name, options in values.items() if len(options) > 1}
-
-    @property
-    def summary(self) -> str:
-        runs = [entry for row in self.rows for entry in row.entries]
-        cut = sum(entry.run.figures is None for entry in runs)
-        parts = [counted(len(self.rows), "experiment"), counted(len(runs), "run")]
-        if cut:
-            parts.append(f"{cut} of them cut short or in progress")
-        return f"{', '.join(parts)}; {', '.join(dict.fromkeys(row.task for row in self.rows))}"
-
-
-@dataclass(frozen=True)
-class Section:
-    """The experiments of a task with one teacher, within which they are compared."""
-
-    id: str
-    task: str
-    teacher: str
-    rows: Sequence[ReportRow]
-    claims: Sequence[Claim]
-    data: Mapping[str, Any]  # of the plots, for the page's script
-    films: Sequence[Video]
-    videos: Sequence[Video]
-    episodes: Sequence[Video]
-    diagnostics: Sequence[Card | Video]
-    runs: Sequence[tuple[ReportRow, Sequence[Details]]]
-
-    @property
-    def columns(self) -> list[Metric]:
-        """The figures that at least one row has."""
-        return columns(self.rows)
-
-    @property
-    def main(self) -> Metric | None:
-        """The column by which rows are sorted."""
-        return next((column for column in self.columns if column in MEASURES), None)
-
-    @property
-    def first_axis(self) -> str:
-        """The axis on which most rows have several points; cloning has only one in env steps."""
-        by_axis = next(iter(self.data["curves"]["lines"].values()))
-
-        def drawn(axis: str) -> int:
-            lines = by_axis[axis].values()
-            return sum(any(len(run["x"]) > 1 for run in line["runs"]) for line in lines)
-
-        return max(by_axis, key=drawn)
-
-
-def render_page(page: Page, folder: Path) -> str:
-    """Return the page's HTML, and copy its pictures and videos to `folder/media`."""
-    media = Media(folder / MEDIA, page.problems)
+    Adds a line to the problems of `found` for everything that could not be shown.
+    """
+    rows, media = make_rows(found), Media(folder / MEDIA, found.problems)
     groups: dict[tuple[str, str], list[ReportRow]] = {}
-    for row in page.rows:
+    for row in rows:
         groups.setdefault((row.task, row.group), []).append(row)
-    sections: list[Section] = []
-    for rows in groups.values():
-        is_first = all(section.task != rows[0].task for section in sections)
-        found = [film for film in page.films if is_first and film.task == rows[0].task]
-        id_ = f"{slug(rows[0].task)}-{len(sections) + 1}"
-        sections.append(_section(id_, rows, found, page.problems, media))
-    style, script, plotly = _asset("page.css"), _asset("page.js"), Markup(get_plotlyjs())
+    sections: list[dict[str, Any]] = []
+    for of_group in groups.values():
+        sections.append(_section(of_group, sections, found, media))
+    scripts = {"plotly": Markup(get_plotlyjs()), "script": _asset("page.js")}
+    allowed = " ".join(f"'{_hash(script)}'" for script in scripts.values())
     # Plotly makes its own style elements and attributes.
     policy = (
-        f"default-src 'none'; script-src '{_hash(plotly)}' '{_hash(script)}'; "
-        "style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
         "img-src 'self' file: data:; media-src 'self' file:; base-uri 'none'; form-action 'none'"
     )
-    return (
-        environment()
-        .get_template("page.html")
-        .render(
-            page=page,
-            sections=sections,
-            policy=policy,
-            style=style,
-            script=script,
-            plotly=plotly,
-            fewest_episodes=FEWEST_EPISODES,
-            data={section.id: section.data for section in sections},
-        )
+    template = environment().get_template("page.html")
+    return template.render(
+        title=title,
+        command=command,
+        rows=rows,
+        summary=_summary(rows),
+        choices=_choices(rows),
+        sections=sections,
+        problems=list(dict.fromkeys(found.problems)),
+        policy=policy,
+        style=_asset("page.css"),
+        fewest_episodes=FEWEST_EPISODES,
+        data={section["id"]: section["data"] for section in sections},
+        **scripts,
     )
 
 
@@ -149,28 +78,72 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.filters |= {"typeset": typeset, "interval": interval}
-    made.filters["teacher"] = teacher_phrase
+    made.filters |= {"typeset": typeset, "interval": interval, "teacher": teacher_phrase}
+    made.filters |= {"score": _score, "settings": _settings}
     made.filters["capital"] = lambda text: text[:1].upper() + text[1:]
     return made
 
 
 def _section(
-    id_: str, rows: Sequence[ReportRow], found: Sequence[Film], problems: list[str], media: Media
-) -> Section:
-    return Section(
-        id=id_,
-        task=rows[0].task,
-        teacher=rows[0].group,
-        rows=rows,
-        claims=claims(rows),
-        data={"id": id_, "curves": task_curves(rows, problems), **comparison(rows)},
-        films=films(found, media),
-        videos=videos(rows, media),
-        episodes=episodes(rows, media),
-        diagnostics=diagnostics(rows, media),
-        runs=[(row, [run_details(entry) for entry in row.entries]) for row in rows],
-    )
+    rows: Sequence[ReportRow], before: Sequence[dict[str, Any]], found: Found, media: Media
+) -> dict[str, Any]:
+    """Return the experiments of a task with one teacher, within which they are compared."""
+    task, shown = rows[0].task, columns(rows)
+    is_first = all(section["task"] != task for section in before)
+    id_ = f"{slug(task)}-{len(before) + 1}"
+    return {
+        "id": id_,
+        "task": task,
+        "teacher": rows[0].group,
+        "rows": rows,
+        "columns": shown,
+        "main": next((column for column in shown if column in MEASURES), None),  # sorts the rows
+        "claims": claims(rows),
+        "data": {"id": id_, **plots(rows, found.problems)},  # for the page's script
+        "films": films([f for f in found.films if is_first and f.task == task], media),
+        "videos": videos(rows, media),
+        "episodes": episodes(rows, media),
+        "diagnostics": diagnostics(rows, media),
+    }
+
+
+def _choices(rows: Sequence[ReportRow]) -> dict[str, list[str]]:
+    """Return the values of each filter with several values."""
+    values = {
+        "task": {row.task for row in rows},
+        "teacher": {row.group for row in rows},
+        "method": {row.name.method for row in rows},
+        "size": {row.name.size for row in rows},
+    }
+    return {name: sorted(options) for name, options in values.items() if len(options) > 1}
+
+
+def _summary(rows: Sequence[ReportRow]) -> str:
+    runs = [entry.run for row in rows for entry in row.entries]
+    cut = sum(run.figures is None for run in runs)
+    parts = [counted(len(rows), "experiment"), counted(len(runs), "run")]
+    if cut:
+        parts.append(f"{cut} of them cut short or in progress")
+    return f"{', '.join(parts)}; {', '.join(dict.fromkeys(row.task for row in rows))}"
+
+
+def _score(entry: Entry) -> str:
+    scores = ((metric, metric.of(entry.run)) for metric in MEASURES)
+    return next((f"{m.title} {value:.3g}" for m, value in scores if value is not None), "")
+
+
+def _settings(entry: Entry) -> str:
+    """Return a run's hashes, configuration and versions."""
+    run, described = entry.run, entry.described
+    origin = {
+        "folder": str(run.folder),
+        "student SHA-256": entry.student_sha256,
+        "teacher SHA-256": run.teacher_sha256,
+        "git": described.get("git_sha"),
+    }
+    settings = {"student": described.get("config")} if entry.shipped else run.config
+    others = {k: v for k, v in described.items() if isinstance(v, dict) and k not in _BULKY}
+    return text_of({**origin, **settings, **others})
 
 
 def _asset(name: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,10 +15,10 @@ import numpy as np
 from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Common.names import counted
-from Enviroment import seeds
+from Enviroment.seeds import EVALUATION
 from Evaluation.metrics import METRICS, Metric, by_columns, number
 from Evaluation.names import RowName, name_rows, size_name
-from Evaluation.report.entries import Entry, Found, TeacherBundle
+from Evaluation.report.entries import MINUS, Entry, Found, TeacherBundle
 from Evaluation.runs import Run
 from Evaluation.stats.estimates import Estimate, estimate
 from Evaluation.table import Row, rows_of
@@ -32,7 +33,7 @@ COLUMNS = by_columns("report")
 
 def typeset(number: str) -> str:
     """Return a number with a minus sign instead of a hyphen."""
-    return number.replace("-", "\u2212")
+    return number.replace("-", MINUS)
 
 
 def interval(value: Estimate, metric: Metric) -> str:
@@ -111,15 +112,11 @@ def make_rows(found: Found) -> list[ReportRow]:
             rows.append(_make(entries, name, found.teachers))
     for entry in found.entries:
         if entry.shipped:
-            run = entry.run
-            name = RowName(
-                method_title(run.method), size_name(run.config["student"]), (run.folder.name,)
-            )
+            run, method = entry.run, method_title(entry.run.method)
+            name = RowName(method, size_name(run.config["student"]), (run.folder.name,))
             rows.append(_make((entry,), name, found.teachers))
     rows.sort(key=_order)
-    looks: Counter[tuple[str, str]] = Counter()
-    ids: Counter[str] = Counter()
-    placed = []
+    looks, ids, placed = Counter[tuple[str, str]](), Counter[str](), list[ReportRow]()
     for row in rows:
         group = _group(row, rows)
         id_ = slug(f"{row.task} {group} {row.name}")
@@ -182,15 +179,13 @@ def _make(
 
 
 def _value(column: Metric, runs: Sequence[Run]) -> Estimate | None:
-    numbers = [value for run in runs if (value := _of(column, run)) is not None]
-    if not numbers:
-        return None
-    if len(numbers) > 1:
-        return estimate({"": numbers}, resamples=_RESAMPLES)
-    if len(runs) > 1 and column.key != _SIGHT:
-        return Estimate(numbers[0])
-    alone = next(run for run in runs if _of(column, run) is not None)
-    return Estimate(numbers[0], *column.interval_of(alone))
+    scored = [(value, run) for run in runs if (value := _of(column, run)) is not None]
+    if len(scored) > 1:
+        return estimate({"": [value for value, _ in scored]}, resamples=_RESAMPLES)
+    has_ends = len(runs) == 1 or column.key == _SIGHT
+    return next(
+        (Estimate(v, *(column.interval_of(run) if has_ends else ())) for v, run in scored), None
+    )
 
 
 def _of(column: Metric, run: Run) -> float | None:
@@ -223,13 +218,13 @@ def _teacher(entry: Entry, teachers: Mapping[str, TeacherBundle]) -> str:
 def _same_return(run: Run, teachers: Mapping[str, TeacherBundle]) -> str | None:
     """Return the hash of the teacher with the return on the same seeds in the run's figures."""
     value, episodes = number(run.figures, "teacher_return"), number(run.figures, "episodes")
-    if (
-        value is None
-        or episodes is None
-        or number(run.figures, "first_seed") != seeds.EVALUATION.start
-    ):
+    if value is None or not episodes or number(run.figures, "first_seed") != EVALUATION.start:
         return None
-    return next((s for s, t in teachers.items() if t.has_return(value, round(episodes))), None)
+    for sha256, teacher in teachers.items():
+        first = teacher.returns[: round(episodes)]
+        if len(first) == episodes and math.isclose(sum(first) / episodes, value):
+            return sha256
+    return None
 
 
 def _order(row: ReportRow) -> tuple[Any, ...]:

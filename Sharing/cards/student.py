@@ -137,17 +137,14 @@ def _call(subject: Subject) -> str:
 def _made(subject: Subject, method: str) -> dict[str, str]:
     description, run = subject.description, subject.run
     trained = description.get("training", {})
-    steps = {
-        name.replace("_", " "): f"{number({**description, **trained}, name):,.0f}"
-        for name in ("steps", "env_steps", "gradient_steps")
-        if number({**description, **trained}, name)
-    }
+    counts = METHODS[method].counts if method in METHODS else "steps"
+    steps = number(trained, "steps")
     teacher = description.get("teacher", {}).get("sha256")
     return {
         "method": METHODS[method].title if method in METHODS else method or "unknown",
         "encoder": str(description["config"].get("mode", "")),
         "parameters": f"{description['parameters']:,}",
-        **steps,
+        **({} if steps is None else {counts: f"{steps:,.0f}"}),
         **({} if run is None else {"number of the run, which seeds it": str(run.run_index)}),
         **({} if teacher is None else {"teacher (SHA-256 of its weights)": teacher}),
     }

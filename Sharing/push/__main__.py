@@ -20,7 +20,8 @@ class PushFlags:
     """
 
     path: Annotated[Path, tyro.conf.Positional]  # a run folder, a bundle, or a dataset
-    name: Annotated[str, tyro.conf.Positional]  # OWNER/NAME; created if it is missing
+    # on the Hub; created if it is missing
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
     license: str = "mit"  # on the card, by its name on the Hub, such as apache-2.0
     private: bool = False  # a new repository is private
     message: str = ""  # title of the commit

@@ -138,7 +138,7 @@ def _kind_of(path: Path) -> Kind:
         return "dataset"
     raise UserError(
         f"{path} holds no student ({STUDENT}.json), no teacher ({TEACHER}.json) and no dataset "
-        f"({MANIFEST})."
+        f"({MANIFEST}). Give the folder of one."
     )
 
 

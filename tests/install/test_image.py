@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
+import sys
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -65,6 +69,60 @@ def test_the_context_has_every_package() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert len(packages) == 9
     assert {f"!{name}" for name in packages} <= set(ignored)
+
+
+def test_it_has_the_python_and_the_libraries_of_the_other_ways_to_install() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    tested = re.search(
+        r"tested together on Python (\S+)\.", (ROOT / "requirements.txt").read_text()
+    )
+    assert tested is not None
+    assert ("ARG", f"PYTHON={tested[1]}") in instructions()
+    assert f"Programming Language :: Python :: {tested[1]}" in project["classifiers"]
+    assert ("FROM", "python:${PYTHON}-slim-bookworm") in instructions()
+    packages = re.search(r'^packages="(.*)"$', (ROOT / "install/gl.sh").read_text(), re.MULTILINE)
+    assert packages is not None
+    (fetched,) = [words for name, words in instructions() if name == "RUN" and "apt-get" in words]
+    assert f"--no-install-recommends {packages[1]} " in fetched
+
+
+def context(folder: Path) -> Path:
+    """What the daemon would be sent: .dockerignore leaves out all but what it names."""
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    for pattern in (line[1:] for line in lines if line[0] == "!"):
+        for path in ROOT.glob(pattern):
+            target = folder / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(path, target)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_context_builds_the_wheel_of_the_checkout(tmp_path: Path) -> None:
+    """With the setuptools that is here, since tests do without a network."""
+    pytest.importorskip("setuptools", minversion="77")
+    made = []
+    for name, source in (("context", context(tmp_path / "context")), ("whole", checkout(tmp_path))):
+        pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*pip, "-w", tmp_path / name, source], check=True, capture_output=True)
+        (wheel,) = (tmp_path / name).glob("*.whl")
+        with zipfile.ZipFile(wheel) as file:
+            made.append({entry: file.read(entry) for entry in file.namelist()})
+    assert made[0] == made[1]
+
+
+def checkout(folder: Path) -> Path:
+    """A copy of the files that git knows."""
+    known = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z"]
+    listed = subprocess.run(known, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (folder / "all" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / "all" / name)
+    return folder / "all"
 
 
 def test_its_steps_call_the_script_and_the_console_command() -> None:

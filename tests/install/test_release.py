@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tyro
 
 from Common.places import ROOT
+from Evaluation.demo.__main__ import DemoFlags
 
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2030-01-31\n\n- It flies.\n"
 
@@ -60,8 +63,10 @@ def test_what_is_ready_is_told(
     release: ModuleType, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    assert release.main(["--check"], repository) == 0
-    assert "1.2.0: ready" in capsys.readouterr().out
+    assert release.main(["--check", "--python", here], repository) == 0
+    others = ", ".join(name for name in release.VERSIONS if name != here)
+    said = f"vision-distillation 1.2.0: ready; Python {here}; left out: {others}\n"
+    assert capsys.readouterr().out == said
     assert release.found([here], needs_all=True)[here]
 
 
@@ -117,6 +122,42 @@ def test_a_build_that_fails_is_told(release: ModuleType, repository: Path) -> No
     commit(repository)
     with pytest.raises(release.ReleaseError, match="failed"):
         release.build(repository, "1.2.0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, ""),
+        ({"Results/Pusher/students/a/student.safetensors": False}, "lacks Results/Pusher/students"),
+        ({"vision_distillation/py.typed": False}, "lacks vision_distillation/py.typed"),
+        ({"tests/test_a.py": True}, "should not hold tests/test_a.py"),
+    ],
+)
+def test_the_contents_of_the_wheel_are_checked(
+    release: ModuleType, tmp_path: Path, changes: dict[str, bool], says: str
+) -> None:
+    bundles = (
+        "Results/Pusher/students/a/student.json",
+        "Results/Pusher/students/a/student.safetensors",
+    )
+    for name in bundles:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    licence = "vision_distillation-1.2.0.dist-info/licenses/LICENSE"
+    held = dict.fromkeys((*bundles, "vision_distillation/py.typed", licence), True) | changes
+    wheel = tmp_path / "vision_distillation-1.2.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as file:
+        for name in (name for name, is_held in held.items() if is_held):
+            file.writestr(name, "")
+    with pytest.raises(release.ReleaseError, match=says) if says else contextlib.nullcontext():
+        release.check_contents(wheel, tmp_path)
+
+
+def test_the_demo_of_the_trial_has_flags_that_the_demo_knows(release: ModuleType) -> None:
+    assert release._DEMO[0] == "demo"
+    flags = tyro.cli(DemoFlags, args=release._DEMO[1:])
+    assert flags.episodes == 2
+    assert flags.output is None  # so that the film lies where the trial looks for it
 
 
 def test_a_wheel_that_does_not_work_is_told(

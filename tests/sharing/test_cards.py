@@ -76,6 +76,7 @@ def test_the_students_text(student: Path) -> None:
     text = (student / "README.md").read_text()
     sight = json.loads((STUDENT / "diagnostics" / "sight.json").read_text())
     assert sight["verdict"] in text
+    assert "\n| env steps | 228,096 |\n" in text  # as its bundle says, of a method that acts
     assert 'src="https://huggingface.co/me/ppd-pusher/resolve/main/replay.mp4"' in text
     assert json.loads((STUDENT / "student.json").read_text())["sha256"] in text
     for section in ("Results", "Does it need its frames?", "How it was made", "Limits", "Use"):

@@ -126,8 +126,9 @@ def test_without_a_token_nothing_is_pushed(hub: StandIn, tmp_path: Path, monkeyp
 @pytest.mark.parametrize("name", ["pusher", "me/a/b", "me/a b", "../..", "me/a--b", "spaces/me/a"])
 def test_a_wrong_name_is_refused(hub: StandIn, tmp_path: Path, name: str) -> None:
     for call in (lambda: pull(name, tmp_path / "x"), lambda: push(STUDENT, name)):
-        with pytest.raises(UserError, match=r"is not a name on the Hub: .*OWNER/NAME"):
+        with pytest.raises(UserError, match=r"is not a name on the Hub: .*OWNER/NAME") as refused:
             call()
+        assert "repo_type" not in str(refused.value)  # an argument that neither command has
     assert not hub.asked
 
 

@@ -72,7 +72,7 @@
     const figure = event.target.closest("figure.chart");
     if (!event.target.name) return;
     // Another figure or axis has another range.
-    if (figure && !event.target.name.endsWith(".smooth")) put(`${idOf(figure)}.${figure.dataset.kind}.zoom`, [""]);
+    if (figure && !event.target.name.endsWith(".smooth")) put(zoomOf(figure), [""]);
     change();
   });
   document.addEventListener("submit", (event) => event.preventDefault());
@@ -86,6 +86,7 @@
   // ---- tables
 
   const idOf = (element) => element.closest("section.task").dataset.section;
+  const zoomOf = (figure) => `${idOf(figure)}.${figure.dataset.kind}.zoom`;
 
   function sort(table) {
     const [key, order] = one(`${idOf(table)}.sort`).split(" ");
@@ -239,7 +240,7 @@
       if (!Object.keys(event).some((key) => key.includes("axis."))) return;
       const { xaxis, yaxis } = plot.layout;
       const ends = event["xaxis.autorange"] ? [] : [...xaxis.range, ...yaxis.range].map((end) => +Number(end).toPrecision(6));
-      change(`${idOf(figure)}.${figure.dataset.kind}.zoom`, ends.join(" "));
+      change(zoomOf(figure), ends.join(" "));
     });
     plot.addEventListener("keydown", (event) => key(event, plot, figure));
   }
@@ -251,7 +252,7 @@
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], factor = { "+": 0.5, "=": 0.5, "-": 2 }[event.key];
     if (!step && !factor && event.key !== "0") return;
     event.preventDefault();
-    if (event.key === "0") return change(`${idOf(figure)}.${figure.dataset.kind}.zoom`, "");
+    if (event.key === "0") return change(zoomOf(figure), "");
     if (factor) {
       const [low, high] = plot._fullLayout.xaxis.range, middle = (low + high) / 2;
       return Plotly.relayout(plot, { "xaxis.range": [0, 1].map((end) => middle + ((end ? high : low) - middle) * factor) });
@@ -306,18 +307,17 @@
     Plotly.downloadImage({ data: made.traces, layout }, { format: "svg", filename: name, width, height });
   }
 
+  const toggles = (button) => $("[data-toggle]", button.parentElement).map((other) => other.dataset.toggle);
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button, a"), off = hidden();
     if (!button) return;
     const { toggle } = button.dataset, head = button.closest("th[data-key]");
     if (button.dataset.save) download(button);
     if ("all" in button.dataset) {
-      const all = $("[data-toggle]", button.parentElement).map((other) => other.dataset.toggle);
-      const some = all.some((id) => !off.has(id));
+      const all = toggles(button), some = all.some((id) => !off.has(id));
       change("off", [...all.filter(() => some), ...[...off].filter((id) => !all.includes(id))].join(","));
     } else if (toggle) {
-      off.has(toggle) ? off.delete(toggle) : off.add(toggle);
-      change("off", [...off].join(","));
+      change("off", (off.delete(toggle) ? [...off] : [...off, toggle]).join(","));
     } else if (head) {
       const now = head.getAttribute("aria-sort"), turned = now === "ascending" ? "descending" : "ascending";
       change(`${idOf(head)}.sort`, `${head.dataset.key} ${now ? turned : head.dataset.first}`);
@@ -329,9 +329,7 @@
   });
   document.addEventListener("dblclick", (event) => {
     const button = event.target.closest("[data-toggle]");
-    if (!button) return;
-    const others = $("[data-toggle]", button.parentElement).filter((other) => other !== button);
-    change("off", others.map((other) => other.dataset.toggle).join(","));
+    if (button) change("off", toggles(button).filter((id) => id !== button.dataset.toggle).join(","));
   });
 
   // ---- videos that play together
