@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -81,6 +83,14 @@ def precision_on(device: torch.device, precision: str) -> str:
     what = "This GPU" if device.type == "cuda" else "This processor"
     print_once(f"Note: {what} lacks bfloat16: a network trained in bfloat16 runs in float32.")
     return "float32"
+
+
+def processor_name() -> str:
+    """Return the name of the processor, which Linux has in a file."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 @contextlib.contextmanager

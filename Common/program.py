@@ -58,6 +58,7 @@ COMMANDS = {
     "saliency": Command("Evaluation.saliency", "show what a student looks at"),
     "linear-probe": Command("Evaluation.linear_probe", "measure what proprioception gives away"),
     "blind": Command("Evaluation.blind", "measure a blind student, the zero of skill"),
+    "imitability": Command("Distillation.imitability", "measure how well a teacher can be cloned"),
     "side-by-side": Command("Evaluation.side_by_side", "film several students together"),
     "gallery": Command("Evaluation.gallery", "film the worst and the best episodes of a student"),
     "push": Command("Sharing.push", "push a student, teacher or dataset to the Hugging Face Hub"),

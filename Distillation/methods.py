@@ -28,6 +28,11 @@ from Common.runs.run_folder import CHECKPOINTS, STUDENT
 from Distillation.flags.resolve import Flags
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import InitialStudent
+from Distillation.starting.teacher_critic import (
+    give_critic,
+    keep_reward_scale,
+    with_critic_of,
+)
 from Distillation.starting.teacher_data import find_dataset
 from Distillation.starting.teaching import TeacherSetup
 from Enviroment import seeds
@@ -70,9 +75,11 @@ class Setting:
         return {**self.teacher_setup.corruption_record, **begun}
 
     def give_weights(self, policy: StudentPolicy) -> None:
-        """Copy the weights of initial student and backbone into a new student."""
+        """Copy the weights of initial student, teacher's critic and backbone into a student."""
         if self.initial is not None:
             self.initial.give_weights(policy)
+        if self.flags.training.teacher_critic:
+            give_critic(self.teacher, policy)
         if self.backbone is not None:
             self.backbone.give_weights(policy.encoder, policy.config.mode)
 
@@ -157,6 +164,8 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
     # A critic that regresses to the teacher's values learns them in unnormalised rewards.
     own_rewards = not method.learns_rewards and setting.teacher.description.value_kind is not None
     env = VecNormalize(inner, norm_obs=False, norm_reward=not own_rewards, gamma=training.gamma)
+    if training.teacher_critic:
+        keep_reward_scale(env, setting.teacher.description)
     shared: dict[str, Any] = {
         "policy": StudentPolicy,
         "env": env,
@@ -309,7 +318,10 @@ def check_encoder(setting: Setting) -> None:
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
     space, joints = setting.eval_env.observation_space, setting.task.proprio_indices
     assert isinstance(space, spaces.Dict)  # `make_student_env` creates no other
-    arguments: dict[str, Any] = {"config": _student_config(setting)}
+    config = _student_config(setting)
+    if setting.flags.training.teacher_critic:
+        config = with_critic_of(setting.teacher.description, config)
+    arguments: dict[str, Any] = {"config": config}
     if STATE in space.spaces:  # not in games
         mean, std = (statistic.cpu().numpy() for statistic in setting.teacher.normaliser())
         for name, statistic in (("group_mean", mean), ("group_std", std)):

@@ -282,6 +282,8 @@ class TrainingFlags:
     clip_range: Annotated[float, EPOCHS] = 0.2  # clipping range of the probability ratio
     ent_coef: Annotated[float, ROLLOUTS] = PPDConfig.ent_coef  # weight of the entropy bonus
     critic_warmup: Annotated[int, ROLLOUTS] = 0  # env steps that train only the critic
+    # begin the critic, which has to observe the state, as the teacher's; rewards keep its scale
+    teacher_critic: Annotated[bool, LAMBDA] = False
     # recurrent students: env steps through which gradients flow
     sequence_length: Annotated[int, STUDENT] = SEQUENCE_LENGTH
     # augmentation: maximum random shift of frames in pixels

@@ -50,6 +50,11 @@ _CONDITIONS = (
         "only with --lambda_schedule linear or skill",
     ),
     _Condition(
+        ("teacher_critic",),
+        lambda flags: flags.student.critic_on_state or flags.student.mode == "State",
+        "only for a critic that observes the state, as the teacher's does (add --critic_on_state)",
+    ),
+    _Condition(
         ("mode_alpha",),
         lambda flags: flags.cloning.alpha != 0,
         "only with --alpha above 0",

@@ -125,8 +125,7 @@ class InitialStudent:
             UserError: the networks differ.
         """
         weights = self.policy.state_dict()
-        same_critic = policy.config.critic_on_state == self.policy.config.critic_on_state
-        if not (same_critic and self.has_critic):
+        if not (_have_same_critic(policy.config, self.policy.config) and self.has_critic):
             kept = {name: w for name, w in weights.items() if not name.startswith("critic")}
             weights = {**policy.state_dict(), **kept}
         try:
@@ -135,6 +134,11 @@ class InitialStudent:
             raise UserError(
                 f"--init_from {self.given}: the weights do not fit this run's student: {error}"
             ) from error
+
+
+def _have_same_critic(ours: StudentConfig, theirs: StudentConfig) -> bool:
+    names = ("critic_on_state", "critic_head", "critic_activation")
+    return all(getattr(ours, name) == getattr(theirs, name) for name in names)
 
 
 def read_initial_student(given: Path) -> InitialStudent:

@@ -44,6 +44,7 @@ class StudentConfig:
     backbone_sha256: str = ""
     recurrent: str = "none"  # "gru": heads see a memory of the episode besides the features
     recurrent_units: int = 128  # of that memory
+    critic_activation: str | None = None  # None: as `activation`
 
     def __post_init__(self) -> None:
         if self.mode not in MODES and not is_own(self.mode):
@@ -59,6 +60,7 @@ class StudentConfig:
         if not abs(self.init_log_std) <= _MAX_LOG_STD:
             raise UserError(f"`init_log_std` {self.init_log_std} is out of range.")
         check_activation(self.activation)
+        check_activation(self.critic_activation or self.activation)
         self._check_sizes()
         self._check_memory()
 

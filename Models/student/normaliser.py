@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-_OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
+OBS_CLIP = 10.0  # standard deviations, as SB3's VecNormalize
 
 
 class FrozenNormaliser(nn.Module):
@@ -24,4 +24,4 @@ class FrozenNormaliser(nn.Module):
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32))
 
     def forward(self, x: Tensor) -> Tensor:
-        return ((x.float() - self.mean) / self.std).clamp(-_OBS_CLIP, _OBS_CLIP)
+        return ((x.float() - self.mean) / self.std).clamp(-OBS_CLIP, OBS_CLIP)

@@ -114,7 +114,8 @@ class StudentPolicy(ActorCriticPolicy):
             critic_dim = size(self.state_space)
             self.critic_normaliser = self._normaliser(STATE, critic_dim)
         hidden = config.head if config.critic_head is None else config.critic_head
-        self.critic = mlp(critic_dim, hidden, 1, config.activation, last_gain=1.0)
+        activation = config.critic_activation or config.activation
+        self.critic = mlp(critic_dim, hidden, 1, activation, last_gain=1.0)
         self.make_optimizer(lr_schedule(1))  # pyright: ignore[reportCallIssue]
 
     def _build_encoder(self, sizes: dict[str, int]) -> int:

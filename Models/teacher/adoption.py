@@ -30,7 +30,7 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     if d.task in ("", task.name):
         return teacher
     print(f"This teacher was trained on {d.task}; here it acts in {task.name}.", file=sys.stderr)
-    d = dataclasses.replace(d, task=task.name, baselines={}, successes={})
+    d = dataclasses.replace(d, task=task.name, baselines={}, successes={}, imitability=None)
     tensors = teacher.state_dict()
     return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)
 

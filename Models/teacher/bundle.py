@@ -12,7 +12,7 @@ from torch import Tensor
 
 from Common.errors import UserError
 from Models.bundle import bundle_folder, read_bundle, write_bundle
-from Models.teacher.description import Baselines, TeacherDescription
+from Models.teacher.description import Baselines, Imitability, TeacherDescription
 
 
 def save_teacher(
@@ -59,6 +59,14 @@ def record_baseline(
     data = {**data, "baselines": baselines, "summary": _summary(baselines)}
     known = {p: v for p, v in data.get("successes", {}).items() if p != policy}
     data["successes"] = known | ({policy: dict(successes)} if successes else {})
+    write_bundle(folder, "teacher", tensors, data)
+
+
+def record_imitability(folder: Path | str, imitability: Imitability) -> None:
+    """Add or replace the imitability in a teacher's bundle. Its weights do not change."""
+    folder = bundle_folder(folder, "teacher")
+    tensors, data = read_bundle(folder, "teacher")
+    data["imitability"] = dataclasses.asdict(imitability)
     write_bundle(folder, "teacher", tensors, data)
 
 

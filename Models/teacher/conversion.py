@@ -139,4 +139,6 @@ def describe(teacher: Teacher) -> str:
             )
             if successes := d.successes.get(policy, {}).get(name):
                 lines[f"{policy}, {name}"] += f", success {sum(successes) / len(successes):.0%}"
+    if d.imitability is not None:
+        lines["imitability"] = d.imitability
     return "\n".join(f"{name:22} {value}" for name, value in lines.items())

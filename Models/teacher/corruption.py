@@ -45,5 +45,6 @@ def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
         corruption_seed=seed,
         baselines=baselines,
         successes=successes,
+        imitability=None,
     )
     return Teacher(description, tensors, teacher.min_std, teacher.extractors)

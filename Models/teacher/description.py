@@ -16,6 +16,7 @@ from stable_baselines3.common.preprocessing import is_image_space
 
 from Common.errors import UserError
 from Common.files.typed_json import typed_fields
+from Common.names import counted
 from Enviroment.observations import FRAME, STATE
 from Models.distributions import (
     FAMILIES,
@@ -37,7 +38,7 @@ _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
 _NEUTRAL = frozenset(
     {
         *("task", "algo", "command", "versions", "baselines", "successes"),
-        *("state_parts", "flat_dim"),
+        *("imitability", "state_parts", "flat_dim"),
     }
 )
 _MAX_BOUND = float(np.finfo(np.float32).max)
@@ -124,6 +125,37 @@ class StatePart:
 
 
 @dataclass(frozen=True)
+class Imitability:
+    """How good a student gets by a small, fixed budget of behavioural cloning."""
+
+    student: str  # mode of its network
+    env_steps: int  # of the teacher, cloned
+    gradient_steps: int
+    batch_size: int
+    episodes: int  # that the student played, on the first evaluation seeds
+    processor: str  # others round otherwise
+    mean_return: float
+    skill: float | None = None  # None: the bundle has no return of a blind student
+    ratio: float | None = None  # to the teacher's return; None: one of them is not above 0
+    success: float | None = None  # share of the episodes; None: the environment does not tell
+
+    def __str__(self) -> str:
+        figures = [f"return {self.mean_return:.2f}"]
+        figures += [
+            f"{name} {value:.3f}"
+            for name, value in (("skill", self.skill), ("ratio", self.ratio))
+            if value is not None
+        ]
+        if self.success is not None:
+            figures.append(f"success {self.success:.0%}")
+        return (
+            f"{', '.join(figures)} ({self.student}: {self.env_steps:,} env steps, "
+            f"{self.gradient_steps:,} gradient steps of {self.batch_size}; "
+            f"{counted(self.episodes, 'unseen seed')}; {self.processor})"
+        )
+
+
+@dataclass(frozen=True)
 class TeacherDescription:
     """Everything about a teacher except its tensors, as stored in `teacher.json`."""
 
@@ -165,6 +197,7 @@ class TeacherDescription:
     features_extractor: str = ""  # a user's own class, which a bundle cannot hold
     # As `baselines`, 1.0 where the episode succeeded; empty if the environment does not tell.
     successes: Baselines = field(default_factory=dict)
+    imitability: Imitability | None = None  # None: not measured
     # Of each group, if the teacher reads the flattened state of its environment (see `adoption`).
     state_parts: tuple[StatePart, ...] = ()
     flat_dim: int = 0  # size of that state

@@ -45,6 +45,7 @@ def teacher_card(teacher: Teacher, notes: Mapping[str, Any], request: CardReques
             else f"{description.observation_space}",
             "actions": str(description.action_space),
             "results": _table(teacher),
+            "imitability": str(description.imitability or ""),
             "seeds": "" if first is None else f"{first} to {first + len(returns) - 1}",
             "command": description.command if description.command != "none" else "",
             "versions": ", ".join(f"{name} {v}" for name, v in description.versions.items()),

@@ -135,6 +135,10 @@ BUDGETS = (
         leaves=_in("{output}", ("teacher.safetensors", "teacher.json")),
     ),
     Budget("python -m Models.teacher inspect", says="SHA-256"),
+    Budget(
+        "python -m Distillation.imitability",
+        not_run="its budget is fixed; tests/distillation/test_imitability.py makes it smaller",
+    ),
     Budget("sha256sum", says="  "),
     # -- students
     Budget("python Distillation/Pusher.py --backbone", not_run="torchvision and its weights"),

@@ -119,6 +119,8 @@ def test_the_teachers_results(teacher: Path) -> None:
     (result, *_) = card.data.eval_results or []
     assert result.metric_value == f"{np.mean(returns):.2f} +/- {np.std(returns):.2f}"
     assert result.metric_args["episodes"] == len(returns) == 100
+    cloned = json.loads((TEACHER / "teacher.json").read_text())["imitability"]
+    assert f"gives: return {cloned['mean_return']:.2f}, skill {cloned['skill']:.3f}" in card.text
     assert "python Train_Teacher/Pusher.py --algo ppo --eval_every 256000" in card.text
 
 

@@ -36,6 +36,7 @@ from tests.support.tiny_teacher import tiny_teacher
 LONGER = ("--total_timesteps", "160", "--eval_every", "100", "--checkpoint_every", "1000")
 METHODS = {
     "PPD": ("--PPD", "--mode", "ImpaalaSmall", "--num_steps", "8", "--random_shift", "1"),
+    "PPD, critic": ("--PPD", "--num_steps", "8", "--teacher_critic", "--gamma", "0.99"),
     "PPO": ("--PPO", "--num_steps", "8", "--critic_warmup", "64"),
     "Sdistillation": ("--Sdistillation", "--mode", "ImpaalaSmall", "--critic_on_state"),
     "Tdistillation": ("--Tdistillation", "--num_steps", "5"),
@@ -97,7 +98,7 @@ def whole(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 @pytest.mark.parametrize(
     ("method", "updates"),
-    [("PPD", 5), ("PPO", 5), ("Sdistillation", 12), ("Tdistillation", 10)],
+    [("PPD", 5), ("PPD, critic", 5), ("PPO", 5), ("Sdistillation", 12), ("Tdistillation", 10)],
 )
 def test_a_stopped_run_goes_on_to_the_bit(
     method: str, updates: int, runner: Runner, whole: Callable[[str], tuple]

@@ -60,6 +60,7 @@ READS = {
     ("Common/files/bounded_read.py", "json.loads"): "the one reader",
     ("Enviroment/simulation/processes.py", "read_text"): "of /proc",
     ("Models/networks/fast_linear.py", "read_text"): "of /proc",
+    ("Common/device.py", "read_text"): "of /proc",
     ("Enviroment/worlds/memory.py", "read_text"): "of /proc",
     ("Evaluation/report/page.py", "read_text"): "of this package's own files",
     ("Evaluation/export/student_file.py", "json.loads"): "of what this process has just written",

@@ -1,0 +1,1 @@
+"""Measure how well a teacher can be imitated: `python -m Distillation.imitability`."""
