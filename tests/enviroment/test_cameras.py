@@ -120,9 +120,11 @@ def test_colour_and_depth_are_those_of_gymnasium(arm: Arm, camera: str) -> None:
 
 
 def test_depth_of_an_orthographic_camera_is_that_of_the_geometry() -> None:
+    newer = hasattr(mujoco, "mjtProjection")  # MuJoCo 3.3 has a flag instead of a projection
+    projection = 'projection="orthographic"' if newer else 'orthographic="true"'
     model = mujoco.MjModel.from_xml_string(
         '<mujoco><statistic extent="1"/><worldbody>'
-        '<camera name="eye" pos="0 0 2" projection="orthographic" fovy="1"/>'
+        f'<camera name="eye" pos="0 0 2" {projection} fovy="1"/>'
         '<geom type="box" size="1 1 .25"/></worldbody></mujoco>'
     )
     env: Any = type("Env", (), {"model": model, "data": mujoco.MjData(model)})()
