@@ -25,6 +25,7 @@ from Enviroment.drawing.camera_text import (
     parse_cameras,
     parse_depth_range,
 )
+from Enviroment.drawing.looks import LookRanges
 from Enviroment.env_settings import FRAMES, parse_wrappers
 from Enviroment.make import check_renders
 from Enviroment.simulation.making import make_environment
@@ -272,7 +273,7 @@ def describe_looks(task: Task) -> dict[str, Any]:
     They are no part of a task's own description, because evaluations of a student show the
     environment as it is.
     """
-    return {} if task.looks is None else {LOOKS: task.looks.as_json()}
+    return {LOOKS: task.looks.as_json()} if isinstance(task.looks, LookRanges) else {}
 
 
 def task_of(description: Mapping[str, Any]) -> Task:

@@ -12,7 +12,7 @@ import numpy as np
 
 from Common.errors import UserError
 from Enviroment.cameras import AnyCamera, Camera, Cameras, CameraSet, DepthRange, as_tuple
-from Enviroment.drawing.looks import LookRanges
+from Enviroment.drawing.looks import EpisodeLooks
 
 __all__ = ["SUITE_SCRIPTS", "Camera", "Distance", "Simulator", "Suite", "Task"]
 
@@ -77,7 +77,7 @@ class Task:
     env_kwargs: dict[str, Any] = field(default_factory=dict, hash=False)  # JSON; of gymnasium.make
     max_episode_steps: int | None = None  # env steps; None: as registered
     wrappers: tuple[str, ...] = ()  # package:Class of gymnasium.Wrapper, innermost first
-    looks: LookRanges | None = None  # of each episode's random looks; None: the environment's own
+    looks: EpisodeLooks | None = None  # of each episode; None: the environment's own
     # The task comes from a file, so making its environment imports no package for it.
     described: bool = field(default=False, compare=False, repr=False)
     # Id and wrappers that the command line names too, which allows the import of their packages.

@@ -16,7 +16,7 @@ import numpy as np
 
 from Enviroment.cameras import AnyCamera, Camera
 from Enviroment.drawing.dressing import Dressing
-from Enviroment.drawing.looks import LookRanges, Looks
+from Enviroment.drawing.looks import EpisodeLooks, Looks
 from Enviroment.drawing.renderer import Renderer, find_body, find_camera
 from Enviroment.drawing.uploaded import Glance, UploadedModel
 
@@ -39,17 +39,17 @@ class EnvView:
     Args:
         env: an environment with a `model` and `data` of MuJoCo.
         renderer: the renderer of this thread.
-        looks: ranges of random looks; None: the environment's own.
+        looks: those of the episodes; None: the environment's own.
 
     Raises:
         UserError: the model lacks a camera, or the body that a camera tracks, or the machine has
             no usable OpenGL.
     """
 
-    def __init__(self, env: gym.Env, renderer: Renderer, looks: LookRanges | None = None) -> None:
+    def __init__(self, env: gym.Env, renderer: Renderer, looks: EpisodeLooks | None = None) -> None:
         self._env: Any = env.unwrapped
         self._renderer = renderer
-        self._ranges = looks
+        self._of_episodes = looks
         self._looks: Looks | None = None  # of the episode
         self._callback: Callable[[], object] | None = getattr(self._env, "_render_callback", None)
         self._option = _visual_options(self._env)
@@ -62,8 +62,8 @@ class EnvView:
 
         Until the first call, an environment has its own looks.
         """
-        if self._ranges is not None:
-            self._looks = Looks(self._ranges, seed)
+        if self._of_episodes is not None:
+            self._looks = self._of_episodes.of_episode(seed)
             self._dressing = self._dressed()
         self.expect_changes()
 

@@ -45,6 +45,10 @@ class LookRanges:
                     f"`look_ranges` {field.name}={value:g}: give 0 to {most:g}, {unit(field.name)}."
                 )
 
+    def of_episode(self, seed: int) -> Looks:
+        """Return the looks of the episode with this seed."""
+        return Looks(self, seed)
+
     def scaled(self, share: float) -> Self:
         """Return a share of all ranges, which gives the same looks but weaker.
 
@@ -125,6 +129,7 @@ class Looks:
 
     ranges: LookRanges
     seed: int  # of the episode
+    turn: float = 0.0  # degrees by which all cameras are turned to the right, besides
 
     def light(self) -> tuple[float, float]:
         """Return the factor of all lights, and that of their ambient part."""
@@ -150,7 +155,7 @@ class Looks:
         """Return the change of a camera, by its index in an observation."""
         r, u = self.ranges, self._uniform(1000 + index, 6)
         return CameraChange(
-            turn=(r.camera_turn * u[0], r.camera_turn * u[1]),
+            turn=(self.turn + r.camera_turn * u[0], r.camera_turn * u[1]),
             roll=r.camera_roll * u[2],
             orbit=(r.camera_orbit * u[3], r.camera_orbit * u[4]),
             zoom=_factor(u[5], r.camera_zoom),
@@ -160,6 +165,20 @@ class Looks:
         """Return numbers from -1 to 1. Each aspect has its own, whatever the others need."""
         sequence = np.random.SeedSequence(self.seed, spawn_key=(_LOOKS, what))
         return np.random.default_rng(sequence).uniform(-1, 1, size)
+
+
+@dataclass(frozen=True)
+class TurnedCameras:
+    """The looks of the environment in every episode, from cameras that are turned to the right."""
+
+    degrees: float  # below 0: to the left
+
+    def of_episode(self, seed: int) -> Looks:
+        """Return the looks of the episode with this seed."""
+        return Looks(LookRanges().scaled(0.0), seed, self.degrees)
+
+
+EpisodeLooks = LookRanges | TurnedCameras
 
 
 def _factor(u: float, range_: float) -> float:

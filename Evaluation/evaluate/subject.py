@@ -21,7 +21,7 @@ from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Enviroment import seeds
 from Enviroment.custom import task_of, with_package
-from Enviroment.drawing.looks import LookRanges
+from Enviroment.drawing.looks import EpisodeLooks
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task
@@ -111,13 +111,13 @@ class Subject:
         return policy_act(self.student, deterministic=deterministic)
 
     def make_env(
-        self, n_episodes: int, *, blind: bool = False, looks: LookRanges | None = None
+        self, n_episodes: int, *, blind: bool = False, looks: EpisodeLooks | None = None
     ) -> VecEnv:
         """Make environments for evaluation; the caller closes them.
 
         Args:
             blind: zero the frames.
-            looks: ranges of random looks; None: those of the environment.
+            looks: of each episode; None: those of the environment.
 
         Raises:
             UserError: the observations have other shapes than in training.

@@ -67,7 +67,7 @@ def looks_grid(task: Task) -> np.ndarray:
 
 def describe_grid(task: Task, path: Path) -> str:
     """Return a sentence on the grid of a task."""
-    assert task.looks is not None
+    assert isinstance(task.looks, LookRanges)
     ranges = ", ".join(f"{name} {value:g}" for name, value in task.looks.as_json().items())
     return (
         f"{path}: first frames of {task.name}, the first one plain, then with random looks, within "
@@ -94,11 +94,12 @@ def _task_and_ranges(flags: LookFlags) -> tuple[Task, LookRanges | None]:
     if (folder / MANIFEST).is_file():
         path = folder / MANIFEST
         task = described_task(path, Manifest.read(folder).recipe.task)
-        return with_package(task, flags.env_id, flags.wrapper), task.looks
+        looks = task.looks if isinstance(task.looks, LookRanges) else None
+        return with_package(task, flags.env_id, flags.wrapper), looks
     subject = open_subject(folder, flags.env_id, flags.wrapper)
     subject.check_frames()
-    looks: Any = subject.description.get("looks")  # was checked on loading
-    return subject.task, None if looks is None else LookRanges.from_json(looks)
+    trained: Any = subject.description.get("looks")  # was checked on loading
+    return subject.task, None if trained is None else LookRanges.from_json(trained)
 
 
 def _is_name(source: str) -> bool:

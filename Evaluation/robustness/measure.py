@@ -1,7 +1,7 @@
 """`python -m Evaluation.robustness RUN`: measure a student's robustness to perturbations.
 
-Applies brightness, camera shift, random looks, dropped frames and sensor noise, separately and at
-increasing levels, to the same episodes.
+Applies brightness, camera shift and turn, random looks, dropped frames and sensor noise, separately
+and at increasing levels, to the same episodes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from Common.commands.progress import tracked
 from Common.device import torch_threads
 from Enviroment import seeds
-from Enviroment.drawing.looks import LookRanges
+from Enviroment.drawing.looks import EpisodeLooks, LookRanges, TurnedCameras
 from Enviroment.observations import FRAME, PROPRIO, colour_channels
 from Evaluation.evaluate.episodes import EpisodeStats, run_episodes, skill
 from Evaluation.evaluate.figures import has_skill
@@ -55,8 +55,8 @@ class Disturbance:
     none: float  # the level without effect
     levels: tuple[float, ...]  # ascending, including `none`
     make: Callable[[Subject, float], Perturbation]  # called once per evaluation
-    # Ranges of looks at a level, for environments that are drawn differently; None: as they are.
-    looks: Callable[[float], LookRanges] | None = None
+    # Looks at a level, for environments that are drawn differently; None: as they are.
+    looks: Callable[[float], EpisodeLooks] | None = None
 
     def fits(self, subject: Subject) -> bool:
         """Return whether a student can be disturbed so."""
@@ -92,6 +92,11 @@ DISTURBANCES = (
     Disturbance(
         *("camera_shift", "pixels to the right", FRAME, 0.0),
         *((-8.0, -4.0, -2.0, 0.0, 2.0, 4.0, 8.0), _camera_shift),
+    ),
+    Disturbance(
+        *("camera_turn", "degrees to the right", FRAME, 0.0, (-4.0, -2.0, 0.0, 2.0, 4.0)),
+        make=lambda subject, degrees: unperturbed,
+        looks=TurnedCameras,
     ),
     Disturbance(
         *("random_looks", "share of the default ranges", FRAME, 0.0, (0.0, 0.5, 1.0)),

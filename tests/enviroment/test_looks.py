@@ -16,10 +16,16 @@ import numpy as np
 import pytest
 
 from Common.errors import UserError
-from Enviroment.custom import describe_custom
+from Enviroment.custom import describe_custom, describe_looks
 from Enviroment.drawing.dressing import Dressing, rotation
 from Enviroment.drawing.env_view import EnvView
-from Enviroment.drawing.looks import CameraChange, LookRanges, Looks, parse_look_ranges
+from Enviroment.drawing.looks import (
+    CameraChange,
+    LookRanges,
+    Looks,
+    TurnedCameras,
+    parse_look_ranges,
+)
 from Enviroment.drawing.renderer import Renderer
 from Enviroment.make import make_env
 from Enviroment.simulation.making import make_simulation
@@ -199,6 +205,10 @@ def test_cameras_by_hand() -> None:
         turned.forward, [right * side, up * side, -math.cos(whole)], atol=1e-6
     )
     np.testing.assert_allclose(turned.pos, [0, 0, 2], atol=1e-6)
+    by_hand = TurnedCameras(30.0).of_episode(seed=1)
+    np.testing.assert_allclose(
+        scene_of(model, by_hand).camera[0].forward, [0.5, 0, -math.cos(math.pi / 6)], atol=1e-6
+    )
     rolled, change = camera(1, camera_roll=10)
     roll = math.radians(change.roll)
     np.testing.assert_allclose(rolled.up, [math.sin(roll), math.cos(roll), 0], atol=1e-6)
@@ -352,6 +362,12 @@ def test_only_frames_of_a_camera_can_have_random_looks() -> None:
     ):
         with pytest.raises(UserError, match=f"`randomise_looks`: .* {why}"):
             dataclasses.replace(task, looks=LookRanges())
+
+
+def test_turned_cameras_are_of_evaluations_alone() -> None:
+    turned = dataclasses.replace(PLAIN, looks=TurnedCameras(2.0))
+    assert describe_looks(turned) == {}
+    assert describe_looks(RANDOM) == {"looks": LookRanges().as_json()}
 
 
 def test_descriptions_of_older_versions_still_match() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from Common.errors import UserError
 from Distillation.command import main
-from Enviroment.drawing.looks import LookRanges
+from Enviroment.drawing.looks import LookRanges, TurnedCameras
 from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.episodes import EpisodeStats
 from Evaluation.evaluate.measure import evaluate
@@ -87,16 +87,17 @@ def test_robustness_draws_each_curve_and_plays_the_undisturbed_once(run: Path, m
     real = robustness.run_episodes
     monkeypatch.setattr(robustness, "run_episodes", lambda *a: plays.append(a) or real(*a))
     result = measure_robustness(RobustnessFlags(run, episodes=1))
-    assert len(plays) == 1 + 5
+    assert len(plays) == 1 + 6
     assert written(run / "diagnostics", "robustness.json") == result
     assert (run / "diagnostics" / "robustness.png").read_bytes().startswith(b"\x89PNG")
     assert list(result["curves"]) == [
-        *("brightness", "camera_shift", "random_looks", "dropped_frames", "proprio_noise")
+        *("brightness", "camera_shift", "camera_turn", "random_looks"),
+        *("dropped_frames", "proprio_noise"),
     ]
     undisturbed = {c["levels"][0]["return"] for c in result["curves"].values()}
     disturbed = {c["levels"][1]["return"] for c in result["curves"].values()}
     assert len(undisturbed) == 1
-    assert len(disturbed | undisturbed) == 6
+    assert len(disturbed | undisturbed) == 7
     assert (result["teacher_return"], result["blind_return"]) == (-20.0, -100.0)
 
 
@@ -117,7 +118,7 @@ def test_a_disturbance_of_no_strength_changes_no_observation(run: Path):
             np.testing.assert_array_equal(perturbed[group], values)
         changed = d.make(subject, d.levels[-1])(obs, np.ones(2, bool))
         if d.looks is not None:  # which the renderer changes
-            assert d.looks(d.none) == LookRanges().scaled(0)
+            assert d.looks(d.none) in (LookRanges().scaled(0), TurnedCameras(0.0))
         elif d.name != "dropped_frames":  # an episode's first frame always arrives
             assert not np.array_equal(changed[d.group], obs[d.group])
 
