@@ -122,6 +122,8 @@ $(OLDEST)/.installed: install/oldest.txt pyproject.toml
 
 # Decoding videos needs the libraries of FFmpeg, such as those of Debian's package `ffmpeg`.
 $(LEROBOT)/.installed: install/lerobot.txt
+	@command -v ffmpeg >/dev/null || { \
+		echo "LeRobot decodes videos with FFmpeg. As root: apt-get install ffmpeg" >&2; exit 1; }
 	@python=$$(install/python.sh "$(PYTHON)") && "$$python" -m venv --clear $(LEROBOT)
 	$(LEROBOT)/bin/python $(PIP) -r install/lerobot.txt
 	$(LEROBOT)/bin/python $(PIP) --no-deps lerobot==0.4.4
