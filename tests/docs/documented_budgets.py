@@ -91,7 +91,7 @@ BUDGETS = (
     ),
     Budget(
         "python Distillation/Custom.py InvertedPendulum-v5 --Dagger_phase",
-        f"{_ROUNDS} --frame_size 16x16 --num_envs 2",
+        f"{_ROUNDS} --frame_size 16x16 --num_envs 2 --num_data 300 --optimization_steps 4",
         _TO_OUTPUT,
     ),
     # -- teachers
