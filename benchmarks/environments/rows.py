@@ -149,9 +149,9 @@ ROWS = (
     ),
     Row(
         *("LunarLander", "box2d", "LunarLander-v3", "ppo"),
-        "`env.render()` in colour",
-        frames=("--rgb", "--stack", "3"),
-        note="Not trained: a teacher is expected to need about a million env steps.",
+        "`env.render()` in colour; its velocities, its angle and the contacts of its legs",
+        frames=("--rgb", "--stack", "1", "--proprio", "2:8"),
+        learned="LunarLander",
     ),
     Row(
         *("CartPole", "box2d", "CartPole-v1", "ppo"),

@@ -84,6 +84,7 @@ BUDGETS = (
     # -- environments that people bring
     Budget("python *Custom.py gymnasium_robotics:*", not_run=_OTHERS),
     Budget("python *Custom.py minigrid:*", not_run=_OTHERS),
+    Budget("python *Custom.py LunarLander-v3", not_run=_OTHERS),
     Budget(
         "python Train_Teacher/Custom.py InvertedPendulum-v5",
         _PPO_TEACHER,
@@ -91,7 +92,7 @@ BUDGETS = (
     ),
     Budget(
         "python Distillation/Custom.py InvertedPendulum-v5 --Dagger_phase",
-        f"{_ROUNDS} --frame_size 16x16 --num_envs 2",
+        f"{_ROUNDS} --frame_size 16x16 --num_envs 2 --num_data 300 --optimization_steps 4",
         _TO_OUTPUT,
     ),
     # -- teachers
