@@ -101,7 +101,9 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         sees = flags.student.mode != "State" or flags.method.chosen.family == "collection"
         if flags.training.simulator == "warp":
             check_task(task, draws=sees and not flags.student.blind)
-        for note in environment_notes(task, sees=sees):
+        has_rounds = flags.method.chosen.takes("rounds")
+        steps = flags.cloning.round_env_steps // flags.training.num_envs
+        for note in environment_notes(task, sees=sees, round_steps=steps if has_rounds else None):
             distributed.print_line(note)
         torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
         keep_freed_memory()

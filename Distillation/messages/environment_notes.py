@@ -1,4 +1,4 @@
-"""Notes on a user's own environment before a run: source and speed of frames, time limit."""
+"""Notes on an environment before a run: source and speed of frames, length of episodes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,30 @@ from Enviroment.task import Task
 _SECONDS = 0.4  # of each measurement
 
 
-def environment_notes(task: Task, *, sees: bool) -> list[str]:
-    """Return notes on a task outside the registry; none if there is nothing to say.
+def environment_notes(task: Task, *, sees: bool, round_steps: int | None = None) -> list[str]:
+    """Return notes on the environment of a task; none if there is nothing to say.
 
     Args:
         sees: whether frames are used.
+        round_steps: env steps of a DAgger round in each environment; None: there are no rounds.
     """
-    if not task.custom:
+    if task.is_game or not (task.custom or round_steps):
         return []
     notes = []
     with contextlib.closing(make_simulation(task, renders=sees and task.frames == "env")) as env:
+        limit = limit_of(env)
+        if round_steps and limit and round_steps < limit:
+            notes.append(
+                f"Note: a DAgger round takes {round_steps} env steps in each environment, and "
+                f"begins with a reset, but episodes of {task.name} have up to {limit}: the student "
+                "learns nothing of the rest. For whole episodes raise --round_env_steps to "
+                f"{limit} times --num_envs, or lower --num_envs."
+            )
+        if not task.custom:
+            return notes
         if sees and task.frames == "env":
             notes.append(_on_frames(task, env))
-        if limit_of(env) is None:
+        if limit is None:
             notes.append(
                 f"Note: {task.source} has no time limit of Gymnasium, so it must end its episodes "
                 "itself. If it does not, give --max_episode_steps."

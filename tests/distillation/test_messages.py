@@ -15,6 +15,7 @@ from Common.places import ROOT
 from Common.runs.files import read_metrics
 from Distillation.command import main
 from Distillation.flags.parse import parse
+from Distillation.messages.environment_notes import environment_notes
 from Distillation.messages.next_commands import next_commands
 from Enviroment.custom import custom_task
 from Enviroment.tasks import TASKS
@@ -308,3 +309,16 @@ def test_too_few_known_seeds_name_the_flag(
     flags = ("--teacher", str(rated_teacher), "--output", str(tmp_path / "run"))
     flags += ("--until_skill", "0.9", "--eval_episodes", "34")
     assert "set --eval_episodes to at most 33" in failure(capsys, "--PPD", *flags)
+
+
+def test_rounds_shorter_than_episodes_are_noted() -> None:
+    """The defaults of DAgger, 3,600 env steps in 18 environments, against limits of Gymnasium."""
+    assert environment_notes(TASKS["Pusher"], sees=False, round_steps=200) == []  # episodes of 100
+    assert environment_notes(TASKS["Hopper"], sees=False) == []
+    assert environment_notes(TASKS["Hopper"], sees=False, round_steps=1000) == []
+    (note,) = environment_notes(TASKS["Hopper"], sees=False, round_steps=200)
+    assert "a DAgger round takes 200 env steps in each environment" in note
+    assert "episodes of Hopper have up to 1000" in note
+    own = custom_task("InvertedPendulum-v5")
+    (note,) = environment_notes(own, sees=False, round_steps=200)
+    assert "raise --round_env_steps to 1000 times --num_envs" in note
