@@ -192,7 +192,7 @@ def test_of_a_task_of_the_registry_its_own_name_is_offered(tmp_path, capsys):
     PPO("MlpPolicy", make_vec_env("Hopper-v5", 1), device="cpu").save(tmp_path / "agent.zip")
     convert(tmp_path, task="Hopper-v3")
     note = capsys.readouterr().err
-    assert "moved to the gymnasium-robotics project" in note
+    assert "Hopper-v3 cannot be made. Its error (with gymnasium" in note  # which differs by version
     assert "Hopper-v5 has the same spaces. For a teacher of it, give --task Hopper" in note
 
 
