@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from Common.errors import UserError
 from Models.networks.keypoints import KeypointEncoder, soft_argmax
@@ -53,6 +54,20 @@ def test_features_are_two_per_keypoint_within_the_picture() -> None:
     assert features.shape == (3, encoder.features_dim) == (3, 12)
     assert features.dtype == torch.float32
     assert features.abs().max() <= 1
+
+
+def test_features_below_zero_have_a_gradient() -> None:
+    """A ReLU before the maps would leave none, and the student would stay blind."""
+    torch.manual_seed(0)
+    encoder = KeypointEncoder(1, (8,), 3, "float32")
+    last = [module for module in encoder.sequences.modules() if isinstance(module, nn.Conv2d)][-1]
+    with torch.no_grad():
+        assert last.bias is not None
+        last.bias -= 1e3
+    encoder(torch.randint(0, 256, (2, 1, 16, 16), dtype=torch.uint8)).sum().backward()
+    first = next(encoder.sequences.parameters())
+    assert first.grad is not None
+    assert first.grad.abs().max() > 0
 
 
 def make_student(**config: object) -> StudentPolicy:
