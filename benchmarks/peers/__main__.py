@@ -159,12 +159,15 @@ def report(named: Mapping[str, Mapping[str, Any]], arguments: CompareArguments) 
 
 
 def _machines(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return the names of the measured rows by the description of their machine."""
+    """Return the names of the measured rows by the description of their machine.
+
+    Its load average, which differs from run to run, is left to the JSON file.
+    """
     machines: dict[str, list[str]] = {}
     for name, runs in rows.items():
         for row in runs.values():
-            text = "; ".join(f"{title} {fact}" for title, fact in row["machine"].items())
-            names = machines.setdefault(text, [])
+            facts = (f"{k} {v}" for k, v in row["machine"].items() if k != "load average")
+            names = machines.setdefault("; ".join(facts), [])
             if row["figures"] and f"`{name}`" not in names:
                 names.append(f"`{name}`")
     return {text: names for text, names in machines.items() if names}

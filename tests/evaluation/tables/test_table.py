@@ -87,6 +87,19 @@ def test_flags_that_differ_are_named_and_the_others_are_not(tmp_path):
     assert "gamma" not in cells[0]
 
 
+def test_runs_of_older_versions_had_what_new_flags_leave_unchanged(tmp_path):
+    write_run(tmp_path / "old", figures(0.5), run_index=0)
+    new = write_run(tmp_path / "new", figures(0.7), run_index=1)
+    config = json.loads((new / "config.json").read_text())
+    config["config"]["student"] |= {"keypoints": 0, "randomise_looks": False, "recurrent": "none"}
+    (new / "config.json").write_text(json.dumps(config))
+    (line,) = table(find_runs([tmp_path]))
+    assert line["runs"] == "2"
+    config["config"]["student"]["keypoints"] = 32
+    (new / "config.json").write_text(json.dumps(config))
+    assert [line["keypoints"] for line in table(find_runs([tmp_path]))] == ["0", "32"]
+
+
 def test_the_same_noise_on_a_teacher_with_other_seeds_is_one_experiment(tmp_path):
     write_run(tmp_path / "a", figures(0.8), corrupt=0.05, run_index=0)
     write_run(tmp_path / "b", figures(0.9), corrupt=0.05, run_index=1)
