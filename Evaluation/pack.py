@@ -60,13 +60,24 @@ def pack_runs(flags: PackFlags) -> None:
 
 def _pack(run: Run, folder: Path, root: Path) -> None:
     folder.mkdir(parents=True)
+    # Where the runs lay is of no use to others: paths begin at the common folder.
+    places = {f"{root}/": ""}
+    written_to = str((run.config.get("run") or {}).get("output"))
+    if Path(written_to).is_absolute():  # elsewhere, if the run was moved since
+        places = {written_to: run.folder.resolve().relative_to(root).as_posix(), **places}
     for name in (CONFIG_FILE, FIGURES_FILE):
         content = read_bounded(run.folder / name, MAX_JSON)
-        # Where the runs lay is of no use to others: paths begin at the common folder.
-        write_file(folder / name, content.replace(json.dumps(f"{root}/")[1:-1].encode(), b""))
+        for place, of_others in places.items():
+            content = content.replace(_quoted(place), _quoted(of_others))
+        write_file(folder / name, content)
     lines = "".join(json.dumps(point) + "\n" for point in run.metrics)
     # Without a time, so that the same run gives the same bytes.
     write_file(folder / PACKED_METRICS_FILE, gzip.compress(lines.encode(), mtime=0))
+
+
+def _quoted(text: str) -> bytes:
+    """Return the text as it stands between the quotes of a JSON file."""
+    return json.dumps(text)[1:-1].encode()
 
 
 def main() -> None:

@@ -55,6 +55,18 @@ def test_the_same_run_gives_the_same_bytes(tmp_path):
     assert contents[0] == contents[1]
 
 
+def test_a_moved_run_keeps_no_path_of_its_machine(tmp_path):
+    runs = [write_run(tmp_path / "new" / name, FIGURES, run_index=i) for i, name in enumerate("ab")]
+    described = json.loads((runs[0] / "config.json").read_text())
+    described["config"]["run"] = {"output": "/home/someone/old/a"}
+    described["command"] = "python Distillation/Pusher.py --PPD --output /home/someone/old/a"
+    (runs[0] / "config.json").write_text(json.dumps(described))
+    pack_runs(PackFlags((tmp_path / "new",), tmp_path / "kept"))
+    packed = json.loads((tmp_path / "kept" / "a" / "config.json").read_text())
+    assert packed["config"]["run"] == {"output": "a"}
+    assert packed["command"] == "python Distillation/Pusher.py --PPD --output a"
+
+
 def test_unfinished_runs_and_existing_folders_are_refused(tmp_path):
     run = write_run(tmp_path / "cut", None)
     with pytest.raises(UserError, match=r"Without a final evaluation: .*cut\. Finish"):
