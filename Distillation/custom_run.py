@@ -73,8 +73,8 @@ def _look(task: Task, path: Path, rest: Sequence[str]) -> None:
     if "mode" in typed(rest) and flags.student.mode == "State":
         raise UserError("--look shows frames, and --mode State has none: leave out one of them.")
     # After parsing, because it imports torch.
-    from Distillation.camera_preview import write_preview
     from Distillation.flags.frames import framed
+    from Distillation.starting.camera_preview import write_preview
 
     write_preview(framed(task, flags), path, blind=flags.student.blind)
 

@@ -22,7 +22,6 @@ from Enviroment.observations import FRAME
 from Enviroment.task import Task
 from Models.networks.impala_extractor import ImpalaExtractor
 from Models.networks.layers import activation_class
-from Train_Teacher.goals import make_goal_env
 from Train_Teacher.settings.config import (
     PPOTeacherConfig,
     SACTeacherConfig,
@@ -30,6 +29,7 @@ from Train_Teacher.settings.config import (
     TeacherConfig,
     TQCTeacherConfig,
 )
+from Train_Teacher.settings.goals import make_goal_env
 from Train_Teacher.settings.policy_gradient import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations

@@ -31,9 +31,9 @@ from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
 from Train_Teacher.finish import finish
-from Train_Teacher.goals import check_goals
 from Train_Teacher.messages import banner, ending, next_commands
 from Train_Teacher.settings.config import SACTeacherConfig, TeacherRun
+from Train_Teacher.settings.goals import check_goals
 
 _EVALUATION_ENVS = 10
 # in rollouts (PPO), episodes (SAC, TQC), and updates of one episode each (others)

@@ -15,7 +15,7 @@ _SECONDS = 0.4  # of each measurement
 
 
 def environment_notes(task: Task, *, sees: bool, round_steps: int | None = None) -> list[str]:
-    """Return notes on the environment of a task; none if there is nothing to say.
+    """Return notes on the environment of a task, or an empty list.
 
     Args:
         sees: whether frames are used.

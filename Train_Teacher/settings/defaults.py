@@ -84,7 +84,7 @@ def _settings(task: Task, algo: Algo) -> TeacherConfig:
         raise UserError(f"{why}, which {task.name} requires. Use --algo ppo.")
     if algo in _OFF_POLICY and task.custom:
         # Only here, because it imports SB3, and flags are parsed without it.
-        from Train_Teacher.goals import goal_groups
+        from Train_Teacher.settings.goals import goal_groups
 
         config = _OFF_POLICY[algo]
         has_goals = goal_groups(task) is not None

@@ -21,9 +21,9 @@ import tyro
 from torch.distributed.run import get_args_parser
 
 from Common.program import COMMANDS, NAME
-from Distillation import camera_preview
 from Distillation import run as distillation
 from Distillation.flags.resolve import Flags
+from Distillation.starting import camera_preview
 from Enviroment import custom
 from Enviroment.tasks import get_task
 from tests.docs.documented_commands import ROOT

@@ -19,8 +19,8 @@ import pytest
 
 import Distillation
 from Common.errors import UserError
-from Distillation.camera_preview import write_preview
 from Distillation.custom_run import main_custom
+from Distillation.starting.camera_preview import write_preview
 from Enviroment.custom import (
     custom_task,
     describe_custom,
