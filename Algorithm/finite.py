@@ -55,15 +55,17 @@ class StepGuard:
             return
         with torch.no_grad():
             if self._optimizer is None:
-                zero = torch.zeros((), device=loss.device)
-                self._spoiled, self._loss_spoiled, self._good_steps = zero, zero, zero
+                self._spoiled, self._loss_spoiled, self._good_steps = (
+                    torch.zeros((), device=loss.device) for _ in range(3)
+                )
                 self._optimizer, self._first = optimizer, step
             fine = self._spoiled == 0
             spoils = ~(loss + grad_norm).isfinite()
             loss_spoils = fine & ~loss.isfinite()
-            self._loss_spoiled = torch.where(loss_spoils, 1.0, self._loss_spoiled)
-            self._spoiled = torch.where(spoils, 1.0, self._spoiled)
-            self._good_steps = self._good_steps + (1.0 - self._spoiled)
+            # In place, because a CUDA graph of the step repeats this on the same memory.
+            self._loss_spoiled.copy_(torch.where(loss_spoils, 1.0, self._loss_spoiled))
+            self._spoiled.copy_(torch.where(spoils, 1.0, self._spoiled))
+            self._good_steps += 1.0 - self._spoiled
         self._context = context
         # As torch's GradScaler does: a fused optimizer skips the step if this is not 0.
         optimizer.found_inf = self._spoiled  # pyright: ignore[reportAttributeAccessIssue]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from abc import ABC, abstractmethod
-from collections import defaultdict
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,19 +13,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.vec_env import VecEnv
-from torch import Tensor
 
 from Algorithm import distributed
 from Algorithm.acting import Actor
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
-from Algorithm.finite import StepGuard, check_teacher
-from Algorithm.meter import to_numbers
+from Algorithm.finite import check_teacher
 from Algorithm.on_policy.config import OnPolicyConfig, check_warmup
 from Algorithm.on_policy.critic_warmup import critic_parameters
 from Algorithm.on_policy.joint_statistics import join_statistics, moments
-from Algorithm.on_policy.losses import Losses
-from Algorithm.on_policy.rollout import Minibatch, StudentRolloutBuffer
+from Algorithm.on_policy.rollout import StudentRolloutBuffer
 from Algorithm.on_policy.rollout_log import log_clock, log_critic, log_episodes, log_student
 from Algorithm.on_policy.sb3_arguments import (
     ACTION_SPACES,
@@ -35,7 +30,7 @@ from Algorithm.on_policy.sb3_arguments import (
     check_policy,
     tensorboard_folder,
 )
-from Algorithm.on_policy.state import ResumableOnPolicy
+from Algorithm.on_policy.update import OnPolicyUpdate
 from Algorithm.sequences import check_sequences
 from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
@@ -46,7 +41,6 @@ from Models.distributions import Distribution
 from Models.networks.fast_linear import speed_up
 from Models.sb3.policies import (
     check_families,
-    distribution_and_value,
     efficient,
     has_separate_critic,
     within_bounds,
@@ -57,7 +51,7 @@ from Models.student.policy import StudentPolicy, computed_on
 from Models.teacher.policy import Teacher
 
 
-class OnPolicyStudent(ResumableOnPolicy, ABC):
+class OnPolicyStudent(OnPolicyUpdate):
     """SB3's on-policy algorithm with a frozen teacher, for resumable training of a student.
 
     A subclass implements `minibatch_losses`. This class implements acting, truncation, labelling of
@@ -143,15 +137,6 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self.critic_warmup = config.critic_warmup
         self.gradient_steps = 0
 
-    @abstractmethod
-    def minibatch_losses(self, student: Distribution, values: Tensor, batch: Minibatch) -> Losses:
-        """Return the losses of one minibatch from the student's forward pass.
-
-        Args:
-            student: the student's distributions, with gradient.
-            values: the critic's estimates `(B,)`, with gradient.
-        """
-
     @property
     def needs_teacher(self) -> bool:
         """Whether training needs a teacher, because without one it would be another algorithm."""
@@ -164,10 +149,6 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
             obs: the teacher's observations.
         """
         return student
-
-    def ends_update(self, losses: Losses) -> bool:
-        """Return whether the update ends before this minibatch's gradient step. Default: False."""
-        return False
 
     @property
     def return_key(self) -> str:
@@ -196,7 +177,7 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         self._critic_parameters = critic_parameters(self.policy) if self.critic_warmup else []
         self._augmenter = Augmenter(self.augmentation, self.policy)
         self._accuracy = ActionAccuracy(self.action_space)
-        self._guard = StepGuard("A smaller learning rate or lambda may help.")
+        self._prepare_updates()
         if self.teacher is not None:
             self._take_teacher(self.teacher)
 
@@ -217,10 +198,6 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         """
         is_live = isinstance(teacher_model, BaseAlgorithm)
         self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
-
-    def _excluded_save_params(self) -> list[str]:
-        rebuilt = ["teacher", "_actor", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
-        return [*super()._excluded_save_params(), *rebuilt, "on_boundary", "stop_training"]
 
     # -- the loop ---------------------------------------------------------------------------------
 
@@ -331,61 +308,6 @@ class OnPolicyStudent(ResumableOnPolicy, ABC):
         if self.uses_teacher_values:
             buffer.teacher_values = self.teacher.value(obs)
         log_student(self.logger, student, teacher, self._accuracy)
-
-    def train(self) -> None:
-        """Train for several epochs of minibatches on the rollout."""
-        started = time.perf_counter()
-        self.policy.set_training_mode(True)
-        self._update_learning_rate(self.policy.optimizer)
-        if self.critic_warmup:
-            self.logger.record("train/critic_warmup", int(self.critic_warms_up))
-        logged: dict[str, list[Tensor]] = defaultdict(list)
-        for _ in range(self.n_epochs):
-            goes_on = self._epoch(logged)
-            self._n_updates += 1
-            if not goes_on:
-                break
-        self._guard.settle()
-        averages = to_numbers({name: torch.stack(v).double().mean() for name, v in logged.items()})
-        for name, value in distributed.means(averages).items():
-            self.logger.record(f"train/{name}", value)
-        self._update_seconds = time.perf_counter() - started
-
-    def _epoch(self, logged: dict[str, list[Tensor]]) -> bool:
-        """Train on every minibatch once. Return False if the update ends early."""
-        for batch in self.rollout_buffer.minibatches(self.batch_size):
-            obs = self._augmenter(batch.obs)
-            student, values = distribution_and_value(self.policy, obs, batch.past)
-            losses = self.minibatch_losses(student, values, batch)
-            if self.ends_update(losses):
-                return False
-            if not logged:
-                log_ratio = student.log_prob(batch.raw_actions) - batch.old_log_prob
-                logged["ratio_first"].append(log_ratio.detach().exp().mean())
-            grad_norm = self._gradient_step(losses)
-            for name, value in {**losses.terms, "grad_norm": grad_norm}.items():
-                # Kept on the device until the end of the update: reading it would synchronise.
-                logged[name].append(value.detach())
-        return True
-
-    @property
-    def critic_warms_up(self) -> bool:
-        """Whether only the critic is trained on this rollout."""
-        return self.num_timesteps <= self.critic_warmup
-
-    def _gradient_step(self, losses: Losses) -> Tensor:
-        """Take a checked optimizer step, and return the norm of the gradient."""
-        loss = losses.critic if self.critic_warms_up else losses.total
-        self.policy.optimizer.zero_grad()
-        # No gradient instead of zero gradients, with which Adam's moments would still move weights.
-        loss.backward(inputs=self._critic_parameters if self.critic_warms_up else None)
-        loss = distributed.average_gradients(self.policy.parameters(), loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        when = self.gradient_steps, f"environment step {self.num_timesteps}"
-        self._guard.check(self.policy.optimizer, loss, norm, *when)
-        self.policy.optimizer.step()
-        self.gradient_steps += 1
-        return norm
 
     def dump_logs(self, iteration: int = 0) -> None:
         """Log metrics of the rollout, the update and the time."""

@@ -165,6 +165,10 @@ class PPD(OnPolicyStudent):
             }
         return Losses(total, terms, critic)
 
+    @property
+    def may_end_early(self) -> bool:
+        return self.target_kl is not None
+
     def ends_update(self, losses: Losses) -> bool:
         if self.target_kl is None:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -289,6 +290,11 @@ class StudentRolloutBuffer(RolloutBuffer):
                 past=past,
                 **{name: vector[index] for name, vector in samples.vectors.items()},
             )
+
+    def n_minibatches(self, batch_size: int | None) -> int:
+        """Return the number of minibatches of samples that `minibatches` yields."""
+        total = self.buffer_size * self.n_envs
+        return math.ceil(total / (batch_size or total))
 
     def _draw(self, batch_size: int) -> Iterator[tuple[Tensor, Past | None]]:
         """Yield the samples of each minibatch, and their past if they are sequences."""

@@ -48,6 +48,11 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         """Env steps, by which checkpoints are numbered."""
         return self.num_timesteps
 
+    def _excluded_save_params(self) -> list[str]:
+        rebuilt = ["teacher", "_actor", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]
+        rebuilt += ["_graph", "on_boundary", "stop_training"]
+        return [*super()._excluded_save_params(), *rebuilt]
+
     def capture(self) -> dict[str, Any]:
         """Return the complete state of the training, except random generators.
 

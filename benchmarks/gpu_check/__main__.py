@@ -57,6 +57,7 @@ PARTS = {
     "worlds": Part("Worlds of mujoco-warp", 120, worlds.check),
     "skill": Part("From the teacher to a skill of 0.95", 90, worlds.check_skill),
     "loop": Part("Waits and transfers of an update", 60, loop.check),
+    "graphs": Part("Gradient steps as a CUDA graph", 45, loop.check_graphs),
     "bf16": Part("bfloat16", 45, equality.check_bf16),
     "commands": Part("Command lines", 150, commands.check),
     "speed": Part("Env steps per second and memory", 150, speed.check),

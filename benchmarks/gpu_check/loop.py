@@ -98,6 +98,39 @@ def copies_of(run: Callable[[], object]) -> dict[str, float]:
     return {**counts, "seconds": seconds, "busy": busy / 1e6 / seconds}
 
 
+def check_graphs(setting: Setting) -> None:
+    """Time updates of PPD whose gradient steps are a CUDA graph, and the same one by one."""
+    env = setting.env()
+    try:
+        for batch_size in (8,) if setting.quick else (32, 128, 512):
+            row: dict[str, Any] = {"samples": batch_size}
+            for name, captures in (("one by one, ms", False), ("as a graph, ms", True)):
+                model = setting.model(
+                    env,
+                    setting.device,
+                    precision="auto" if setting.is_cuda else "float32",
+                    batch_size=batch_size,
+                )
+                recorded(model)
+                model._graph._enabled = captures and setting.is_cuda
+                model.learn(model.n_steps * env.num_envs)
+                before = model.gradient_steps
+                seconds = [_timed(setting, model.train) for _ in range(3)]
+                n_steps = (model.gradient_steps - before) // 3
+                row[name] = 1e3 * sorted(seconds)[1] / n_steps
+            setting.findings.row(**row, **{"steps of an update": n_steps})
+    finally:
+        env.close()
+
+
+def _timed(setting: Setting, run: Callable[[], object]) -> float:
+    wait(setting.device)
+    started = time.perf_counter()
+    run()
+    wait(setting.device)
+    return time.perf_counter() - started
+
+
 def check_step_times(setting: Setting) -> None:
     """Measure milliseconds per minibatch of PPD by network, batch size and variant."""
     with torch.device("cpu"):

@@ -11,7 +11,7 @@ import torch
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.on_policy.ppd import PPDConfig
-from benchmarks.gpu_check.commands import finished, pusher
+from benchmarks.gpu_check.commands import finished
 from benchmarks.gpu_check.cost_model import Work, predictions
 from benchmarks.gpu_check.setting import MODES, Setting, recorded, wait
 from Common.runs.files import read_metrics
@@ -132,15 +132,15 @@ def check_skill(setting: Setting) -> None:
         *("--eval_episodes", "2"),
     )
     full = (
-        *("--total_timesteps", "4000000", "--num_envs", "1024", "--num_steps", str(_ROLLOUT)),
-        *("--batch_size", "2048", "--num_epochs", "2", "--eval_every", "163840"),
+        *("--total_timesteps", "2000000", "--num_envs", "256", "--num_steps", str(_ROLLOUT)),
+        *("--batch_size", "128", "--eval_every", "32768"),
     )
     flags = (
         *("--PPD", "--mode", MODES[0], "--simulator", "warp", "--device", str(setting.device)),
         *("--until_skill", str(_SKILL), "--final_episodes", "20", "--no_video"),
         *("--wandb", "disabled", *(quick if setting.quick else full)),
     )
-    command = [sys.executable, *pusher(setting, folder), *flags]
+    command = [sys.executable, "Distillation/Pusher.py", "--output", str(folder), *flags]
     started = time.perf_counter()
     try:
         done = finished(setting, command, setting.seconds - 10)

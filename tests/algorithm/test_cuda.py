@@ -154,6 +154,47 @@ def test_minibatches_wait_for_nothing() -> None:
     assert waits_of(model.train) == few
 
 
+def test_a_graph_takes_the_steps_of_single_launches() -> None:
+    states, curves = [], []
+    for captures in (True, False):
+        model = model_on(CUDA, batch_size=8)  # 12 minibatches in each of 2 epochs
+        model._graph._enabled = captures
+        with patch.object(DiagGaussian, "sample", known_noise()):
+            np.random.seed(0)
+            model.learn(3 * 24 * 4)
+        assert (model._graph._graph is not None) == captures
+        assert model.gradient_steps == 3 * 24
+        states.append(model.policy.state_dict())
+        (recorder,) = model.logger.output_formats
+        assert isinstance(recorder, Recorder)
+        curves.append(recorder.points)
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], rtol=2e-3, atol=2e-4)
+    for ours, theirs in zip(*curves, strict=True):
+        for name in (n for n in ours if n.startswith("train/")):
+            assert theirs[name] == pytest.approx(ours[name], rel=5e-3, abs=5e-3), name
+
+
+def test_a_graph_leaves_the_weights_at_a_step_that_is_not_finite() -> None:
+    weights = []
+    for captures in (True, False):
+        model = model_on(CUDA, batch_size=8, n_epochs=1)
+        model._graph._enabled = captures
+        with patch.object(DiagGaussian, "sample", known_noise()):
+            np.random.seed(0)
+            model.learn(24 * 4)
+            model.rollout_buffer.advantages[5, 2] = np.inf
+            model.rollout_buffer._samples = None
+            with pytest.raises(
+                UserError, match=r"loss is not finite at gradient step \d+ "
+            ) as error:
+                model.train()
+        weights.append((str(error.value), model.policy.state_dict()))
+    assert weights[0][0] == weights[1][0]
+    for name, tensor in weights[0][1].items():
+        torch.testing.assert_close(tensor, weights[1][1][name], rtol=2e-3, atol=2e-4)
+
+
 def test_gradient_steps_of_cloning_wait_for_nothing() -> None:
     config = CloningConfig(
         batch_size=16, gradient_steps=40, log_every=1000, validate_every=1000, held_out=0.0

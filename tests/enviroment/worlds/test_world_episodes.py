@@ -25,11 +25,11 @@ def _actions(env, n_steps, scale=1.0):
     return rng.uniform(-scale, scale, (n_steps, N, *env.action_space.shape)).astype(np.float32)
 
 
-def test_episodes_are_those_of_make_env():
+def test_episodes_are_those_of_make_env(device):
     """Reacher: staggered first episodes, whole ones of 50 steps, and all that infos say of them."""
     with contextlib.ExitStack() as stack:
         ours = make_env("Reacher", N, 11, workers="serial", stagger=True)
-        worlds = make_worlds("Reacher", N, 11, stagger=True)
+        worlds = make_worlds("Reacher", N, 11, device, stagger=True)
         for env in (ours, worlds):
             stack.callback(env.close)
         assert worlds.observation_space == ours.observation_space
@@ -67,15 +67,15 @@ def _same_observation(mine, theirs):
         assert isinstance(values, torch.Tensor)
         if group == "frame":
             assert values.dtype == torch.uint8
-            assert np.abs(values.numpy().astype(int) - theirs[group]).mean() < 3.5
+            assert np.abs(values.cpu().numpy().astype(int) - theirs[group]).mean() < 3.5
         else:
-            np.testing.assert_allclose(values.numpy(), theirs[group], atol=5e-5)
+            np.testing.assert_allclose(values.cpu().numpy(), theirs[group], atol=5e-5)
 
 
-def test_hopper_falls_as_in_gymnasium():
+def test_hopper_falls_as_in_gymnasium(device):
     with contextlib.ExitStack() as stack:
         ours = make_state_env("Hopper", N, 3, grouped=True)
-        worlds = make_worlds("Hopper", N, 3, sees=False)
+        worlds = make_worlds("Hopper", N, 3, device, sees=False)
         for env in (ours, worlds):
             stack.callback(env.close)
         assert worlds.observation_space == ours.observation_space
@@ -84,7 +84,9 @@ def test_hopper_falls_as_in_gymnasium():
         for actions in _actions(ours, 60):
             theirs, mine = ours.step(actions), worlds.step(torch.from_numpy(actions))
             np.testing.assert_array_equal(mine[2], theirs[2])
-            np.testing.assert_allclose(mine[0]["state"].numpy(), theirs[0]["state"], atol=2e-3)
+            np.testing.assert_allclose(
+                mine[0]["state"].cpu().numpy(), theirs[0]["state"], atol=2e-3
+            )
             for info in [mine[3][i] for i in np.flatnonzero(mine[2])]:
                 assert not info["TimeLimit.truncated"]
                 ends += 1
@@ -115,10 +117,10 @@ def test_a_restored_state_continues_to_the_bit():
                 other.restore_state(saved)
 
 
-def test_a_diverged_world_looks_as_if_it_had_stood_still():
-    with contextlib.closing(make_worlds("Reacher", N, 7, max_divergences=1)) as worlds:
+def test_a_diverged_world_looks_as_if_it_had_stood_still(device):
+    with contextlib.closing(make_worlds("Reacher", N, 7, device, max_divergences=1)) as worlds:
         worlds.reset()
-        still = torch.zeros(N, 2)
+        still = torch.zeros(N, 2, device=device)
         first = [worlds.step(still) for _ in range(3)]
         before = first[-1][0]
         worlds._simulation.arrays["qvel"][2] = float("nan")
@@ -137,15 +139,15 @@ def test_a_diverged_world_looks_as_if_it_had_stood_still():
             worlds.step(still)
 
 
-def test_arrays_are_the_tensors():
+def test_arrays_are_the_tensors(device):
     with contextlib.ExitStack() as stack:
-        tensors, arrays = (make_worlds("Reacher", N, 5, tensors=t) for t in (True, False))
+        tensors, arrays = (make_worlds("Reacher", N, 5, device, tensors=t) for t in (True, False))
         for env in (tensors, arrays):
             stack.callback(env.close)
         obs, expected = arrays.reset(), tensors.reset()
         for group, values in obs.items():
             assert isinstance(values, np.ndarray)
-            np.testing.assert_array_equal(values, expected[group].numpy())
+            np.testing.assert_array_equal(values, expected[group].cpu().numpy())
 
 
 def test_two_halves_are_the_whole():
@@ -178,8 +180,8 @@ def test_blind_worlds_draw_nothing():
         assert worlds._simulation._render is None
 
 
-def test_bad_actions_are_refused():
-    with contextlib.closing(make_worlds("Reacher", N, 5, sees=False)) as worlds:
+def test_bad_actions_are_refused(device):
+    with contextlib.closing(make_worlds("Reacher", N, 5, device, sees=False)) as worlds:
         worlds.reset()
         with pytest.raises(ValueError, match="shape"):
             worlds.step(torch.zeros(N, 3))
@@ -198,14 +200,14 @@ def test_bad_actions_are_refused():
         pytest.param("HalfCheetah", "ppo", 20, marks=pytest.mark.slow),
     ],
 )
-def test_returns_of_a_shipped_teacher_are_those_in_gymnasium(name, algo, n_episodes):
+def test_returns_of_a_shipped_teacher_are_those_in_gymnasium(name, algo, n_episodes, device):
     """The same seeds begin the same episodes, so the interval is that of the differences."""
     task = get_task(name)
     teacher = Teacher.load(TEACHERS / name / "teachers" / algo)
     act = policy_act(teacher)
     with contextlib.ExitStack() as stack:
         ours = make_state_env(task, 8, 0, grouped=False)
-        worlds = make_worlds(task, 8, 0, sees=False, tensors=False)
+        worlds = make_worlds(task, 8, 0, device, sees=False, tensors=False)
         for env in (ours, worlds):
             stack.callback(env.close)
         theirs = run_episodes(act, ours, task, 100, n_episodes)

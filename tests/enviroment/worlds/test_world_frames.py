@@ -25,7 +25,7 @@ N_STATES = 20
 
 
 @pytest.mark.parametrize("name", ["Pusher", "Reacher"])
-def test_frames_differ_from_ours_by_three_gray_levels_on_average(name):
+def test_frames_differ_from_ours_by_three_gray_levels_on_average(name, device):
     task = get_task(name)
     rng = np.random.default_rng(0)
     with contextlib.closing(make_env(task, N_STATES, seed=5, workers="serial")) as env:
@@ -34,7 +34,7 @@ def test_frames_differ_from_ours_by_three_gray_levels_on_average(name):
         for _ in range(12):
             obs, *_ = env.step(rng.uniform(-1, 1, (N_STATES, *env.action_space.shape)))
         datas = env.get_attr("data")
-        drawn = _drawn(task, datas)
+        drawn = _drawn(task, datas, device)
         ours = obs["frame"][:, -1]
     each = np.abs(drawn[:, 0].astype(int) - ours).mean((1, 2))
     assert each.mean() < 3.3
@@ -43,18 +43,19 @@ def test_frames_differ_from_ours_by_three_gray_levels_on_average(name):
     assert np.abs(drawn[1:, 0].astype(int) - ours[:-1]).mean() > each.mean() + 0.5
 
 
-def _drawn(task, datas):
+def _drawn(task, datas, device):
     """Draw Gymnasium's current states by the worlds."""
     shared = read_model(task, draws=True)
-    worlds = Simulation(shared, len(datas), torch.device("cpu"), task.frame_size)
+    worlds = Simulation(shared, len(datas), device, task.frame_size)
     for world, theirs in enumerate(datas):
         data = mujoco.MjData(shared.model)
         data.qpos[:], data.qvel[:] = theirs.qpos, theirs.qvel
         mujoco.mj_forward(shared.model, data)
         data.geom_xpos[:], data.geom_xmat[:] = theirs.geom_xpos, theirs.geom_xmat
-        state = {k: torch.as_tensor(v)[None] for k, v in state_of(shared.model, data).items()}
-        worlds.write(torch.tensor([world]), state)
-    return worlds.draw().numpy()
+        arrays = state_of(shared.model, data).items()
+        state = {k: torch.as_tensor(v, device=device)[None] for k, v in arrays}
+        worlds.write(torch.tensor([world], device=device), state)
+    return worlds.draw().cpu().numpy()
 
 
 def test_colours_are_unpacked_as_opencv_converts_them():

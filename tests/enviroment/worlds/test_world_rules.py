@@ -24,10 +24,10 @@ N_WORLDS = 4
 
 
 @pytest.mark.parametrize("name", ["Pusher", "Reacher", "Hopper", "HalfCheetah"])
-def test_steps_equal_those_of_gymnasium_from_the_same_states(name):
+def test_steps_equal_those_of_gymnasium_from_the_same_states(name, device):
     task = get_task(name)
     shared, rules = read_model(task, draws=False), rules_of(task)
-    worlds = Simulation(shared, N_WORLDS, torch.device("cpu"))
+    worlds = Simulation(shared, N_WORLDS, device)
     rng, n_ended = np.random.default_rng(0), 0
     with contextlib.ExitStack() as stack:
         envs = [gym.make(task.env_id) for _ in range(N_WORLDS)]
@@ -43,21 +43,22 @@ def test_steps_equal_those_of_gymnasium_from_the_same_states(name):
                 5 * _effect_of_rounding(env, action) if name == "HalfCheetah" else 0.0
                 for env, action in zip(envs, actions, strict=True)
             ]
-            worlds.step(torch.from_numpy(actions))
+            worlds.step(torch.from_numpy(actions).to(device))
             theirs: list[Any] = [
                 env.step(action) for env, action in zip(envs, actions, strict=True)
             ]
             states, rewards, ended = (np.stack([step[i] for step in theirs]) for i in range(3))
-            ours = rules.state(worlds.moment).numpy()
+            ours = rules.state(worlds.moment).cpu().numpy()
             # Fast joints (10 rad/s and more) have larger rounding errors in float32.
             error = np.abs((ours - states) / np.maximum(1, np.abs(states))).max(1)
             assert (error < np.maximum(1e-5, slack)).all()
-            mine = rules.reward(worlds.moment, torch.from_numpy(actions), before).numpy()
+            given = torch.from_numpy(actions).to(device)
+            mine = rules.reward(worlds.moment, given, before).cpu().numpy()
             assert np.abs(mine - rewards).max() < 1e-5
             if rules.terminated is None:
                 assert not ended.any()
             else:
-                np.testing.assert_array_equal(rules.terminated(worlds.moment).numpy(), ended)
+                np.testing.assert_array_equal(rules.terminated(worlds.moment).cpu().numpy(), ended)
                 n_ended += ended.sum()
     assert n_ended or name != "Hopper"  # some world has fallen by then
 
@@ -70,8 +71,9 @@ def _copy_states(envs, model, worlds):
         data.qpos[:], data.qvel[:] = theirs.qpos, theirs.qvel
         data.qacc_warmstart[:] = theirs.qacc_warmstart
         mujoco.mj_forward(model, data)
-        state = {k: torch.as_tensor(v)[None] for k, v in state_of(model, data).items()}
-        worlds.write(torch.tensor([world]), state)
+        arrays = state_of(model, data).items()
+        state = {k: torch.as_tensor(v, device=worlds.device)[None] for k, v in arrays}
+        worlds.write(torch.tensor([world], device=worlds.device), state)
 
 
 def _effect_of_rounding(env, action):
