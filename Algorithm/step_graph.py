@@ -24,9 +24,9 @@ Figures = dict[str, Tensor]  # scalars by name
 class StepGraph:
     """Takes gradient steps one after another, as a graph from the second step of an update on.
 
-    A graph repeats the kernels of the step that it captured, with the numbers of the settings of
-    that moment, so each update captures another one. A batch with other shapes than the captured
-    one, such as a smaller last minibatch, is computed without the graph.
+    A graph repeats the kernels of the step that it captured, with the numbers of that moment (only
+    tensors may change), so each update captures another one. A batch with other shapes than the
+    captured one, such as a smaller last minibatch, is computed without the graph.
 
     Args:
         step: takes a gradient step on a batch and returns its figures. It must not wait for the
@@ -38,7 +38,7 @@ class StepGraph:
     def __init__(
         self, step: Callable[[Any], Figures], optimizer: torch.optim.Optimizer, *, enabled: bool
     ) -> None:
-        self._step, self._optimizer, self._enabled = step, optimizer, enabled
+        self._step, self._optimizer, self.enabled = step, optimizer, enabled
         self._stream = torch.cuda.Stream() if enabled else None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._captured = False  # in this update
@@ -55,7 +55,7 @@ class StepGraph:
     def __call__(self, batch: Any) -> Figures:
         """Take a gradient step; return its figures."""
         self._left -= 1
-        if not self._enabled:
+        if not self.enabled:
             return self._step(batch)
         if not self._captured and self._left >= _SMALLEST_UPDATE:
             self._capture(batch)
@@ -87,7 +87,7 @@ class StepGraph:
                 finally:
                     graph.capture_end()
         except RuntimeError as error:
-            self._enabled = False
+            self.enabled = False
             cause = error.__context__ or error  # the end of a failed capture raises too
             print_once(
                 "Note: gradient steps run without CUDA graphs, so more slowly, because a step "

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.common.utils import LinearSchedule, set_random_seed
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm import distributed
 from Algorithm.cloning.bc import BehaviouralCloning
@@ -23,6 +23,7 @@ from Algorithm.cloning.samples.recorded_labels import RecordedLabels
 from Algorithm.distributed import share_of
 from Algorithm.on_policy.config import OnPolicyConfig
 from Algorithm.on_policy.loop import OnPolicyStudent
+from Algorithm.reward_normaliser import RewardNormaliser
 from Common.device import fastest_precision
 from Common.runs.run_folder import CHECKPOINTS, STUDENT
 from Distillation.flags.resolve import Flags
@@ -163,7 +164,7 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
         inner.take_rows(rows.start, training.num_envs)  # pyright: ignore[reportAttributeAccessIssue]
     # A critic that regresses to the teacher's values learns them in unnormalised rewards.
     own_rewards = not method.learns_rewards and setting.teacher.description.value_kind is not None
-    env = VecNormalize(inner, norm_obs=False, norm_reward=not own_rewards, gamma=training.gamma)
+    env = RewardNormaliser(inner, norm_reward=not own_rewards, gamma=training.gamma)
     if training.teacher_critic:
         keep_reward_scale(env, setting.teacher.description)
     shared: dict[str, Any] = {

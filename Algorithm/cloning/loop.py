@@ -21,7 +21,6 @@ from stable_baselines3.common.vec_env import VecEnv
 from Algorithm.augmentation import Augmenter
 from Algorithm.augmentation_config import AugmentationConfig
 from Algorithm.cloning.config import CloningConfig, Decay, Phase
-from Algorithm.cloning.forward import Forward
 from Algorithm.cloning.learner_file import (
     GENERATORS,
     MADE_WITH,
@@ -30,17 +29,13 @@ from Algorithm.cloning.learner_file import (
     write_learner,
 )
 from Algorithm.cloning.losses import (
-    batch_figures,
     check_families,
-    cloning_losses,
-    minimised,
-    priority_loss,
 )
 from Algorithm.cloning.replay import Draw, ReplayConfig
 from Algorithm.cloning.samples.data import BatchReader, CloningBatch, Prefetcher, Samples
+from Algorithm.cloning.step import CloningStep, Labelled
 from Algorithm.cloning.streams import make_replay
 from Algorithm.cloning.validation import validation_figures
-from Algorithm.finite import StepGuard
 from Algorithm.meter import Meter
 from Common.device import upload
 from Common.runs.generators import capture_generators
@@ -99,12 +94,14 @@ class SupervisedLearner:
         self.accuracy = ActionAccuracy(policy.action_space)
         self.augmenter = Augmenter(augmentation or AugmentationConfig(), policy)
         self.replay = make_replay(policy, data, capacity, config, replay, seed)
-        self._forward = Forward(policy, config.batch_size // config.sequence_length)
         if len(data):
             self.replay.add(len(data), new=False)
         trained = policy.trained_parameters()
         self.optimizer = torch.optim.AdamW(
             trained, config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+        self._step = CloningStep(
+            policy, self.optimizer, config, self.accuracy, prioritised=self.replay.prioritised
         )
         self.gradient_steps = 0
         self.env_steps = self._given = len(data) + (0 if held_out is None else len(held_out))
@@ -117,8 +114,6 @@ class SupervisedLearner:
         self.checkpoints: Path | None = None
         self._pending: Draw | None = None  # drawn, but not trained on
         self._meter = Meter()
-        advice = "A smaller learning rate may help; also check the dataset's values."
-        self._guard = StepGuard(advice)
 
     # -- the interface of SB3's callbacks ---------------------------------------------------------
 
@@ -221,26 +216,14 @@ class SupervisedLearner:
         self.policy.set_training_mode(True)
         obs = self.augmenter(batch.obs)
         assert isinstance(obs, dict)  # like those of the batch
-        student = self._forward(obs, draw.starts)
-        losses = cloning_losses(student, batch.teacher)
-        per_sample = minimised(losses, student, batch.teacher, self.config)
-        if draw.weights is not None:
-            per_sample = per_sample * upload(draw.weights, self.device)
-        loss = per_sample.mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
-        self._guard.check(self.optimizer, loss, norm, self.gradient_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
+        weights = None if draw.weights is None else upload(draw.weights, self.device)
+        labelled = Labelled(obs, batch.teacher, weights, draw.starts)
+        figures = self._step(labelled, learning_rate, self.gradient_steps)
         self.gradient_steps += 1
         if self.replay.prioritised:
-            self._guard.settle()
-            errors = priority_loss(self.config.loss_type, student, batch.teacher)
-            self.replay.update(draw.indices, errors.cpu().numpy())
-        figures = batch_figures(losses, student, batch.teacher, self.accuracy)
-        self._meter.add({"loss": loss, "grad_norm": norm, **figures})
+            self._step.settle()
+            self.replay.update(draw.indices, self._step.errors.cpu().numpy())
+        self._meter.add(figures)
         self._learning_rate = learning_rate
 
     # -- validation and logging -------------------------------------------------------------------
@@ -256,7 +239,7 @@ class SupervisedLearner:
         validates = at_end or step % config.validate_every == 0
         if not (validates or step % config.log_every == 0):
             return
-        self._guard.settle()
+        self._step.settle()
         record = self.logger.record
         for name, value in self._meter.means().items():
             record(f"train/{name}", value)
@@ -328,13 +311,13 @@ class SupervisedLearner:
         Raises:
             UserError: a loss or gradient since the last logging point was not finite.
         """
-        self._guard.settle()
+        self._step.settle()
         return {
             MADE_WITH: self.made_with(),
             "policy": trained_state(self.policy),
             "optimizer": self.optimizer.state_dict(),
             "replay": self.replay.capture(),
-            "memory": self._forward.capture(),
+            "memory": self._step.forward.capture(),
             # The prefetched batch: it is drawn already, and will be read again.
             "pending": None if self._pending is None else vars(self._pending),
             "meter": self._meter.capture(),
@@ -355,7 +338,7 @@ class SupervisedLearner:
         load_trained_state(self.policy, state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.replay.restore(state["replay"])
-        self._forward.restore(state.get("memory", {}))  # missing in older states
+        self._step.forward.restore(state.get("memory", {}))  # missing in older states
         self._pending = None if state["pending"] is None else Draw(**state["pending"])
         self._meter.restore(state["meter"])
         self.gradient_steps, self.env_steps = state["gradient_steps"], state["env_steps"]

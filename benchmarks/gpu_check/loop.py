@@ -112,7 +112,7 @@ def check_graphs(setting: Setting) -> None:
                     batch_size=batch_size,
                 )
                 recorded(model)
-                model._graph._enabled = captures and setting.is_cuda
+                model._graph.enabled = captures and setting.is_cuda
                 model.learn(model.n_steps * env.num_envs)
                 before = model.gradient_steps
                 seconds = [_timed(setting, model.train) for _ in range(3)]

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.logger import KVWriter, Logger
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv
 
 from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD, PPDConfig
+from Algorithm.reward_normaliser import RewardNormaliser
 from benchmarks.gpu_check.outcome import Findings
 from Enviroment.make import make_env
 from Enviroment.tasks import Task, get_task
@@ -54,7 +55,7 @@ class Setting:
         """Make environments as the command line does; the caller closes them."""
         n_envs = n_envs or self.n_envs
         env = make_env(self.task(), n_envs, 0, stagger=True)
-        return VecNormalize(env, norm_obs=False, gamma=PPDConfig.gamma)
+        return RewardNormaliser(env, norm_reward=True, gamma=PPDConfig.gamma)
 
     def teacher(self, device: torch.device) -> Teacher:
         """Return the shipped teacher."""

@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import torch
 
+from Algorithm.on_policy.ppd import PPDConfig
 from benchmarks.gpu_check.setting import MODES, N_CORES, Setting, recorded, wait
 from Enviroment.drawing.gl import renderer_name
 from Enviroment.make import make_env
@@ -24,7 +25,7 @@ def check(setting: Setting) -> None:
         env = setting.env(n_envs)
         try:
             setting.findings.row(**_stepping(setting, env))
-            for mode in MODES[:1] if setting.quick else MODES:
+            for mode in MODES[:1] if setting.quick or n_envs > _ENVS[0] else MODES:
                 what = f"{mode}, {n_envs} environments"
                 setting.findings.attempt(
                     what, lambda mode=mode, env=env: _training(setting, env, mode)
@@ -75,7 +76,7 @@ def _training(
     setting: Setting,
     env: Any,
     mode: str,
-    batch_size: int = 256,
+    batch_size: int | None = PPDConfig.batch_size,
     device: torch.device | None = None,
 ) -> None:
     """Time rollouts after one for warm-up."""

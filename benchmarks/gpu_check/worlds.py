@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import torch
-from stable_baselines3.common.vec_env import VecNormalize
 
 from Algorithm.on_policy.ppd import PPDConfig
+from Algorithm.reward_normaliser import RewardNormaliser
 from benchmarks.gpu_check.commands import finished
 from benchmarks.gpu_check.cost_model import Work, predictions
 from benchmarks.gpu_check.setting import MODES, Setting, recorded, wait
@@ -84,7 +84,7 @@ def _training(setting: Setting, n_worlds: int, batch_size: int) -> None:
     """Time rollouts and updates of PPD after one for warm-up."""
     device = setting.device
     worlds = make_worlds(setting.task(), n_worlds, 0, device, stagger=True, rollout=_ROLLOUT)
-    env = VecNormalize(worlds, norm_obs=False, gamma=PPDConfig.gamma)
+    env = RewardNormaliser(worlds, norm_reward=True, gamma=PPDConfig.gamma)
     try:
         precision = "auto" if setting.is_cuda else "float32"
         model = setting.model(

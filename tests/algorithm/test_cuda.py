@@ -158,7 +158,7 @@ def test_a_graph_takes_the_steps_of_single_launches() -> None:
     states, curves = [], []
     for captures in (True, False):
         model = model_on(CUDA, batch_size=8)  # 12 minibatches in each of 2 epochs
-        model._graph._enabled = captures
+        model._graph.enabled = captures
         with patch.object(DiagGaussian, "sample", known_noise()):
             np.random.seed(0)
             model.learn(3 * 24 * 4)
@@ -179,7 +179,7 @@ def test_a_graph_leaves_the_weights_at_a_step_that_is_not_finite() -> None:
     weights = []
     for captures in (True, False):
         model = model_on(CUDA, batch_size=8, n_epochs=1)
-        model._graph._enabled = captures
+        model._graph.enabled = captures
         with patch.object(DiagGaussian, "sample", known_noise()):
             np.random.seed(0)
             model.learn(24 * 4)
@@ -217,6 +217,23 @@ def test_cloning_equals_the_processors() -> None:
         model.learn()
         curves.append(recorder.curve("train/loss") + recorder.curve("val/loss"))
     np.testing.assert_allclose(*curves, rtol=1e-3, atol=1e-3)
+
+
+def test_a_graph_clones_as_single_launches() -> None:
+    config = CloningConfig(batch_size=16, gradient_steps=90, log_every=30, validate_every=90)
+    states, curves = [], []
+    for captures in (True, False):
+        recorder, policy = Recorder(), student("ImpaalaSmall").to(CUDA)
+        model = BehaviouralCloning(policy, MemoryData(), config)
+        model._step._graph.enabled = captures
+        model.set_logger(Logger(None, [recorder]))
+        model.learn()
+        assert (model._step._graph._graph is not None) == captures
+        states.append(policy.state_dict())
+        curves.append(recorder.curve("train/loss") + recorder.curve("train/learning_rate"))
+    np.testing.assert_allclose(*curves, rtol=5e-3, atol=5e-3)
+    for name, tensor in states[0].items():
+        torch.testing.assert_close(tensor, states[1][name], rtol=2e-2, atol=2e-3)
 
 
 def test_a_step_that_is_not_finite_leaves_the_weights() -> None:

@@ -198,7 +198,7 @@ def test_a_stopped_training_goes_on_to_the_bit(make: Any, work: int, tmp_path: P
     for name, tensor in whole.policy.state_dict().items():
         assert torch.equal(rest.policy.state_dict()[name], tensor), name
     assert logged(before, after) == logged(expected)
-    hidden = [learner._forward.hidden for learner in (rest, whole)]
+    hidden = [learner._step.forward.hidden for learner in (rest, whole)]
     assert hidden[0] is not None and hidden[1] is not None
     assert torch.equal(hidden[0], hidden[1]) and (hidden[0] != 0).any()
 

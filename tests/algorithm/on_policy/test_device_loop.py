@@ -10,14 +10,13 @@ from gymnasium import spaces
 
 from Algorithm.on_policy.distill import TeacherDistill
 from Algorithm.on_policy.ppd import PPD
+from Algorithm.reward_normaliser import RewardNormaliser
 from Enviroment.tasks import get_task
 from Models.sb3.policies import within_bounds, within_bounds_on_device
 from Models.student.policy import StudentConfig, StudentPolicy
 from Models.teacher.policy import Teacher
 
 pytest.importorskip("mujoco_warp")
-
-from stable_baselines3.common.vec_env import VecNormalize
 
 from Enviroment.worlds.make import make_worlds
 
@@ -37,7 +36,7 @@ def _trained(method, *, tensors):
     with contextlib.closing(make_worlds(TASK, 4, 3, tensors=tensors, stagger=True)) as worlds:
         model = method(
             StudentPolicy,
-            VecNormalize(worlds, norm_obs=False),
+            RewardNormaliser(worlds, norm_reward=True, gamma=0.99),
             Teacher.load(TEACHER),
             policy_kwargs={
                 "config": StudentConfig(mode="ImpaalaSmall", family="squashed_gaussian")
