@@ -24,24 +24,31 @@ Figures = dict[str, Tensor]  # scalars by name
 class StepGraph:
     """Takes gradient steps one after another, as a graph from the second step of an update on.
 
+    The first one is taken without a graph: it makes what all others use again, such as the moments
+    of the optimizer, which a graph would make again in every step.
+
     A graph repeats the kernels of the step that it captured, with the numbers of that moment (only
     tensors may change), so each update captures another one. A batch with other shapes than the
     captured one, such as a smaller last minibatch, is computed without the graph.
 
     Args:
-        step: takes a gradient step on a batch and returns its figures. It must not wait for the
-            GPU.
+        step: takes a gradient step on a batch and returns its figures; its second argument says
+            whether it is the first of an update. Others must not wait for the GPU.
         optimizer: the optimizer of that step.
         enabled: whether graphs are used at all.
     """
 
     def __init__(
-        self, step: Callable[[Any], Figures], optimizer: torch.optim.Optimizer, *, enabled: bool
+        self,
+        step: Callable[[Any, bool], Figures],
+        optimizer: torch.optim.Optimizer,
+        *,
+        enabled: bool,
     ) -> None:
         self._step, self._optimizer, self.enabled = step, optimizer, enabled
         self._stream = torch.cuda.Stream() if enabled else None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._captured = False  # in this update
+        self._is_first, self._captured = True, False  # in this update
         self._left = 0  # gradient steps of this update
         self._inputs: list[Tensor] = []  # of the graph
         self._names: list[str] = []
@@ -49,19 +56,20 @@ class StepGraph:
 
     def begin_update(self, n_steps: int) -> None:
         """Begin an update of at most `n_steps` gradient steps."""
-        self._captured, self._left = False, n_steps
+        self._is_first, self._captured, self._left = True, False, n_steps
         self._inputs = []
 
     def __call__(self, batch: Any) -> Figures:
         """Take a gradient step; return its figures."""
         self._left -= 1
-        if not self.enabled:
-            return self._step(batch)
+        is_first, self._is_first = self._is_first, False
+        if is_first or not self.enabled:
+            return self._step(batch, is_first)
         if not self._captured and self._left >= _SMALLEST_UPDATE:
             self._capture(batch)
         given = tensors_of(batch)
         if not self._captured or not _alike(given, self._inputs):
-            return self._step(batch)
+            return self._step(batch, False)
         for static, tensor in zip(self._inputs, given, strict=True):
             static.copy_(tensor)
         assert self._graph is not None
@@ -81,7 +89,7 @@ class StepGraph:
                 # Other threads, which prefetch or draw, may use the GPU meanwhile.
                 graph.capture_begin(*pool, capture_error_mode="thread_local")
                 try:
-                    figures = self._step(static)
+                    figures = self._step(static, False)
                     self._names = list(figures)
                     self._outputs = torch.stack([f.detach().float() for f in figures.values()])
                 finally:

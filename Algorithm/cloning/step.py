@@ -85,7 +85,7 @@ class CloningStep:
         self._guard.settle()
         self._graph.begin_update(self._config.log_every)
 
-    def _take(self, batch: Labelled) -> dict[str, Tensor]:
+    def _take(self, batch: Labelled, is_first: bool) -> dict[str, Tensor]:
         student = self.forward(batch.obs, batch.starts)
         losses = cloning_losses(student, batch.teacher)
         per_sample = minimised(losses, student, batch.teacher, self._config)

@@ -86,7 +86,7 @@ class OnPolicyUpdate(ResumableOnPolicy, ABC):
         """Train on every minibatch once. Return False if the update ends early."""
         for batch in self.rollout_buffer.minibatches(self.batch_size):
             batch = dataclasses.replace(batch, obs=self._augmenter(batch.obs))
-            figures = self._graph(batch) if logged else self._train_on(batch, is_first=True)
+            figures = self._graph(batch)
             if self._ends:
                 return False
             self.gradient_steps += 1
@@ -95,7 +95,7 @@ class OnPolicyUpdate(ResumableOnPolicy, ABC):
                 logged[name].append(value)
         return True
 
-    def _train_on(self, batch: Minibatch, *, is_first: bool = False) -> dict[str, Tensor]:
+    def _train_on(self, batch: Minibatch, is_first: bool) -> dict[str, Tensor]:
         """Take a gradient step, unless the update ends before it; return the step's figures."""
         student, values = distribution_and_value(self.policy, batch.obs, batch.past)
         losses = self.minibatch_losses(student, values, batch)
