@@ -36,7 +36,7 @@ def bytes_per_world(
     h, w = task.frame_size
     frame = frame_channels(task) * h * w  # bytes
     if draws:
-        each += 4 * len(shared.cameras) * h * w  # packed colours
+        each += 2 * 4 * len(shared.cameras) * h * w  # packed colours, and their luma as int32
         each += (task.history + 2) * frame  # the last frames, and the first of the next episode
     if sees:
         each += (_STACKS * task.stack + task.history + rollout) * frame

@@ -74,7 +74,7 @@ def _stepping(setting: Setting, n_worlds: int) -> None:
             "env steps per s": n_worlds * n_steps / plain,
             "with frames": n_worlds * n_steps / drawn,
             "first step, s": first,
-            "bytes per world, estimated": bytes_per_world(task, shared, draws=True),
+            "bytes per world, estimated": bytes_per_world(task, shared, draws=True, sees=False),
             **({"bytes per world, taken": taken / n_worlds} if setting.is_cuda else {}),
         },
     )

@@ -49,7 +49,7 @@ def test_examples_run(name: str, tmp_path: Path) -> None:
 
 def run(name: str, call: str, folder: Path) -> str:
     """What an example prints, outside of the repository."""
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / "examples")))
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "examples"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", f"import {name}\n{name}.{call}"],
         cwd=folder,
