@@ -11,9 +11,9 @@ from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
 from Common.places import RESULTS
 from Enviroment.task import Task
-from Models.teacher.__main__ import Convert
 from Models.teacher.bundle import save_teacher
 from Models.teacher.conversion import convert
+from Models.teacher.flags import Convert
 from Models.teacher.policy import Teacher
 
 _DIGITS = 12  # of a hash in a folder's name

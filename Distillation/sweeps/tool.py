@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -25,10 +25,8 @@ from Common.program import as_typed
 from Distillation.resume import is_finished
 from Distillation.sweeps.board import Board
 from Distillation.sweeps.checks import check_grid, script_of
+from Distillation.sweeps.flags import SweepFlags
 from Distillation.sweeps.grid import Grid, PlannedRun, read_grid
-
-if TYPE_CHECKING:
-    from Distillation.sweeps.command import SweepFlags
 
 _FILE_WIDTH = 160  # characters
 _EXIT_FAILED = 1  # a run failed

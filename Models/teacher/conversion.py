@@ -10,7 +10,6 @@ import dataclasses
 import importlib.metadata
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
@@ -25,10 +24,8 @@ from Models.teacher import hub
 from Models.teacher.corruption import corrupt
 from Models.teacher.description import TeacherDescription
 from Models.teacher.fit import check_task
+from Models.teacher.flags import Convert
 from Models.teacher.policy import Teacher, save_teacher
-
-if TYPE_CHECKING:
-    from Models.teacher.__main__ import Convert
 
 _PACKAGES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
