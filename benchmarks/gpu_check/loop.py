@@ -216,7 +216,7 @@ def _searching(setting: Setting, env: Any, mode: str, batch_size: int) -> float:
 def _padded(setting: Setting, env: Any, mode: str, batch_size: int) -> float:
     """Measure a first convolution with 8 channels of input, 4 of them 0, which fit matrix units."""
     model, batch = _prepared(setting, env, mode, batch_size, "bfloat16")
-    first = model.policy.encoder.sequences[0][0]  # pyright: ignore[reportIndexIssue, reportAttributeAccessIssue]
+    first: Any = model.policy.encoder.sequences[0][0]  # pyright: ignore[reportIndexIssue, reportAttributeAccessIssue]
 
     def eight(x: Tensor) -> Tensor:
         return F.pad(x, (0, 0, 0, 0, 0, 8 - x.shape[1]))
