@@ -8,6 +8,7 @@ rate, one curve and one report, and the run resumes in any phase like every othe
 
 from __future__ import annotations
 
+from Common.names import counted
 from Distillation.flags.resolve import Flags
 
 DATA = "data"  # folder of the collected dataset in the run folder
@@ -38,7 +39,7 @@ def plan(flags: Flags, noise: float) -> str:
             f"{clone.loss_type}"
         ),
         "Dagger_phase": (
-            f"DAgger in {dagger.rounds} rounds of {dagger.env_steps:,} env steps and "
+            f"DAgger in {counted(dagger.rounds, 'round')} of {dagger.env_steps:,} env steps and "
             f"{dagger.gradient_steps:,} gradient steps"
         ),
     }

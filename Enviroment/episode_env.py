@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from gymnasium import spaces
@@ -13,7 +13,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from Common.errors import UserError
 from Enviroment import seeds
+from Enviroment.simulation.part import describe_environment
 from Enviroment.success import IS_SUCCESS
 from Enviroment.task import Task
 
@@ -120,7 +122,12 @@ class EpisodeVecEnv(VecEnv):
 
         Args:
             rewards, terminated, truncated: (n_envs,), results of the step.
+
+        Raises:
+            UserError: a reward is NaN or infinite.
         """
+        if not np.isfinite(rewards).all():  # every later return and weight would be NaN
+            self._refuse_reward(int(np.flatnonzero(~np.isfinite(rewards))[0]), rewards)
         self._returns += rewards
         self._lengths += 1
         dones = terminated | truncated
@@ -129,6 +136,14 @@ class EpisodeVecEnv(VecEnv):
             timed_out = bool(truncated[index] and not terminated[index])
             infos[index] = self._end_episode(index, timed_out)
         return self._observation(), rewards.astype(np.float32), dones, infos
+
+    def _refuse_reward(self, index: int, rewards: np.ndarray) -> NoReturn:
+        seed = seeds.further(int(self._episode_seeds[index]), -self._total_rows)
+        raise UserError(
+            f"{describe_environment(self.task, index)} gave the reward {rewards[index]} in step "
+            f"{self._lengths[index] + 1} of the episode with seed {seed}. Rewards must be finite "
+            "numbers: correct the environment or its wrapper."
+        )
 
     def _end_episode(self, index: int, timed_out: bool) -> dict[str, Any]:
         """Return the info of a finished episode, and begin the next one."""

@@ -164,7 +164,11 @@ def _waiting(folder: Path, kind: Kind) -> Path:
 def _read(path: Path, kind: Kind, limit: int) -> bytes:
     try:
         return read_bounded(path, limit)
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:  # such as the zip file of an agent
+        raise UserError(
+            f"{path.parent} is a file, but a {kind} is a folder with {path.name}. {_REMEDY[kind]}"
+        ) from None
+    except FileNotFoundError:
         raise UserError(f"There is no {kind} at {path}. {_REMEDY[kind]}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from error

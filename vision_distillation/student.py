@@ -156,6 +156,8 @@ class Student:
         begins = self._begins.copy() if self._begins.any() else None
         if FRAME in batch:
             batch[FRAME] = self._stacked(batch[FRAME])
+        else:  # nothing to remember, but `reset` takes one entry per robot
+            self._begins = np.zeros(len(batch[STATE]), bool)
         actions, self._state = self.policy.predict(batch, self._state, begins, deterministic)
         return actions[0] if single[0] else actions
 

@@ -67,11 +67,8 @@ def _of_zip(path: Path, task: Task, vecnormalize: Path | None, parent: Path) -> 
     digest = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
     folder = parent / _name(path.stem, digest)
     if not folder.exists():
-        name = task.env_id if task.custom else task.name
-        convert(
-            Convert(str(path), name, folder, vecnormalize=vecnormalize),
-            "vision_distillation.distil",
-        )
+        flags = Convert(str(path), task.name, folder, vecnormalize=vecnormalize)
+        convert(flags, "vision_distillation.distil", task)
     return folder
 
 

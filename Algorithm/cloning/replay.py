@@ -78,6 +78,18 @@ def dynamic_alpha(
     return min(alpha, math.log(oversampling) / math.log(new_priority / old_priority))
 
 
+def new_of_batch(count: int, new_share: float | None) -> int | None:
+    """Return how many of `count` samples or streams are new; None: as sampled.
+
+    A batch that is too small for a share has none: rounded to 0, the new samples would never be
+    learned from, and rounded to all, the old ones would not.
+    """
+    if new_share is None:
+        return None
+    n_new = round(count * new_share)
+    return None if 0 < new_share < 1 and n_new in (0, count) else n_new
+
+
 class PrioritisedReplay:
     """Draws indices with P(i) = p_i^alpha / sum_k p_k^alpha, stratified.
 
@@ -150,12 +162,12 @@ class PrioritisedReplay:
         Args:
             new_share: share of new samples in the batch; None: as sampled. Weights correct for
                 priorities within old and new, not for this share. It has no effect if all samples
-                are old or all are new.
+                are old or all are new, or if the batch is too small for it.
         """
         if self.size == 0:
             raise ValueError("The replay is empty.")
-        n_new = 0 if new_share is None else round(batch_size * new_share)
-        if new_share is None or 0 in (self.n_old, self.n_new):
+        n_new = new_of_batch(batch_size, new_share)
+        if n_new is None or 0 in (self.n_old, self.n_new):
             parts = [(0, self.size, batch_size)]
         else:
             parts = [(0, self.n_old, batch_size - n_new), (self.n_old, self.size, n_new)]

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from Algorithm.cloning.config import CloningConfig
-from Algorithm.cloning.replay import Draw, Epochs, PrioritisedReplay, ReplayConfig
+from Algorithm.cloning.replay import (
+    Draw,
+    Epochs,
+    PrioritisedReplay,
+    ReplayConfig,
+    new_of_batch,
+)
 from Algorithm.cloning.samples.data import Samples, in_episodes
 from Algorithm.sequences import check_uniform, check_whole_sequences
 from Models.student.policy import StudentPolicy
@@ -71,7 +77,8 @@ class EpisodeStreams:
 
         Args:
             batch_size: samples; a multiple of `length`.
-            new_share: share of streams of new samples; None: streams play all samples.
+            new_share: share of streams of new samples; None, or too few streams for it: each plays
+                all samples.
 
         Returns:
             indices time-major `(length * streams,)`, and where episodes begin.
@@ -81,12 +88,12 @@ class EpisodeStreams:
         if len(self._episode) != n_streams:
             self._episode, self._next = np.full(n_streams, -1), np.zeros(n_streams, np.int64)
         n_old = self._n_old
-        n_new = 0 if new_share is None else round(n_streams * new_share)
-        apart = new_share is not None and 0 < n_old < len(self._steps)
+        n_new = new_of_batch(n_streams, new_share)
+        apart = n_new is not None and 0 < n_old < len(self._steps)
         indices = np.empty((self.length, n_streams), np.int64)
         starts = np.zeros((self.length, n_streams), bool)
         for stream in range(n_streams):
-            is_new = apart and stream >= n_streams - n_new
+            is_new = apart and n_new is not None and stream >= n_streams - n_new
             first, stop = (n_old, len(self._steps)) if is_new else (0, n_old if apart else None)
             self._play(stream, is_new, first, stop, indices[:, stream], starts[:, stream])
         return Draw(indices.reshape(-1), None, starts)

@@ -76,7 +76,9 @@ class PPDConfig(OnPolicyConfig):
         super().__post_init__()
         self._check_positive("clip_range", "clip_range_vf", "target_kl")
         if not callable(self.distill_lambda) and not self.distill_lambda >= 0:
-            raise UserError(f"`distill_lambda` {self.distill_lambda} cannot be below 0.")
+            raise UserError(
+                f"`distill_lambda` {self.distill_lambda} must be a number and not below 0."
+            )
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ class PPD(OnPolicyStudent):
         if kl_mode is not None:
             check_kl_direction(kl_mode, "kl_mode")
         now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
-        if now is not None and now < 0:
-            raise UserError(f"`distill_lambda` {now} cannot be below 0.")
+        if now is not None and not now >= 0:
+            raise UserError(f"`distill_lambda` {now} must be a number and not below 0.")
         super().set_teacher(teacher_model)
         self.kl_direction = kl_mode or self.kl_direction
         if callable(distill_lambda):
@@ -111,15 +111,16 @@ class PPD(OnPolicyStudent):
         """Return the current lambda.
 
         Raises:
-            UserError: the schedule returns a number below 0.
+            UserError: the schedule returns a number below 0, or none.
         """
         if self._lambda_of_steps is not None:
             value = float(self._lambda_of_steps(self.num_timesteps))
         else:
-            # The last rollout may end beyond the budget, outside of a schedule's domain.
-            value = self.distill_lambda(max(self._current_progress_remaining, 0.0))
-        if value < 0:
-            raise UserError(f"lambda is {value} after {self.num_timesteps} env steps, below 0.")
+            value = self.distill_lambda(self._current_progress_remaining)
+        if not value >= 0:  # NaN too, with which training would silently be PPO
+            raise UserError(
+                f"lambda is {value} after {self.num_timesteps} env steps. It must be at least 0."
+            )
         return value
 
     def train(self) -> None:

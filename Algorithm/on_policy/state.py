@@ -103,6 +103,15 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
         self._actor.restore(state.get("actor", {}))  # older states are not of recurrent students
         self._resumed = {name: state[name] for name in ("elapsed", "logged")}
 
+    def _update_current_progress_remaining(self, num_timesteps: int, total_timesteps: int) -> None:
+        """As SB3, but never below 0: the last rollout may end beyond the budget.
+
+        A schedule such as `lambda remaining: 1e-3 * remaining` would be below 0 there, and the last
+        update would increase the loss.
+        """
+        super()._update_current_progress_remaining(num_timesteps, total_timesteps)
+        self._current_progress_remaining = max(self._current_progress_remaining, 0.0)
+
     def _setup_learn(
         self,
         total_timesteps: int,

@@ -167,7 +167,9 @@ class PolicyGradient(BaseAlgorithm, ABC):
                 break
             collected = time.perf_counter()
             iteration += 1
-            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            # The last episodes may end beyond the budget, outside of a schedule's domain.
+            steps = min(self.num_timesteps, total_timesteps)
+            self._update_current_progress_remaining(steps, total_timesteps)
             self.train(episodes)
             at_end = self.num_timesteps >= total_timesteps
             if log_interval and (at_end or iteration % log_interval == 0):

@@ -60,13 +60,15 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, Sequence[str
     script = f"Distillation/{task.script}".split()
     if task.custom:
         script = [script[0], *(word for name in own for word in (f"--{name}", *own[name]))]
-    # The task of the run has the frames of its flags.
+    # The task of the run has the frames of its flags, so of an own one the default size is unknown.
     plain = task if task.custom else get_task(task.name)
+    named = ("frame_size",) if task.custom and flags.student.mode != "State" else ()
     values, defaults = flag_values(flags), default_values(plain, (method,))
     changed = {
         name: values[name]
         for name in (*kept, *_TEACHER, *_MACHINE)
-        if method in USES[name] and values[name] != defaults[name] and name not in own
+        if method in USES[name] and name not in own
+        if name in named or values[name] != defaults[name]
         if not (name == "mode" and flags.student.own_encoder)
     }
     return [

@@ -281,5 +281,6 @@ def resolve_dataset(task: Task, dataset: str | int | Path) -> Path:
         command, output = "--num_data N", f" --output {folder}"
     raise UserError(
         f"`dataset` {dataset}: there is no dataset at {folder}. Collect it with `python "
-        f"Distillation/{script_of(task)} --C_data {command}{output}`."
+        f"Distillation/{script_of(task)} --C_data {command}{output}` and this run's flags of the "
+        "environment, the frames and the teacher."
     )

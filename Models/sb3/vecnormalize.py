@@ -78,6 +78,11 @@ def read_vecnormalize(path: Path, state_dim: int, trust: Trust = NO_TRUST) -> No
         content = read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.") from None
+    if content.startswith(b"PK"):
+        raise UserError(
+            f"{path} is a zip file, such as that of an agent, not a file of `VecNormalize.save`. "
+            "Give that one as `vecnormalize`."
+        )
     try:
         record = read_inert(content, _ALLOWED)
     except RefusedPickleError as error:

@@ -30,13 +30,16 @@ from Models.teacher.policy import Teacher, save_teacher
 _PACKAGES = ("torch", "stable-baselines3", "sb3-contrib", "gymnasium", "numpy")
 
 
-def convert(flags: Convert, command: str) -> None:
+def convert(flags: Convert, command: str, task: Task | None = None) -> None:
     """Convert an agent and write the bundle.
+
+    Args:
+        task: the task, whose environment may have arguments and wrappers; None: that of the flags.
 
     Raises:
         UserError: the input is invalid. Nothing is written.
     """
-    task = _task(flags)
+    task = task or _task(flags)
     if (flags.output / "teacher.json").exists():
         raise UserError(f"{flags.output} holds a teacher already. Choose another `output`.")
     archive, vecnormalize = Path(flags.archive), flags.vecnormalize

@@ -7,7 +7,7 @@ from pathlib import Path
 from Common.errors import UserError
 from Common.places import RESULTS, SHIPPED
 from Common.runs.run_folder import TEACHER
-from Enviroment.tasks import TASKS
+from Enviroment.tasks import TASKS, script_of
 
 # Best first: students of PPO's teachers end higher than those of SAC's (Results/Pusher).
 _ALGORITHMS = ("ppo", "sac")
@@ -38,7 +38,10 @@ def default_teacher(task_name: str) -> Path:
             return path
     folder = RESULTS / task_name / "teachers"
     task = TASKS.get(task_name)
-    how = "Give the bundle of one (`teacher`)."
+    how = (
+        f"Train one with `python Train_Teacher/{script_of(task_name)}`, or convert an agent of "
+        "SB3 with `python -m Models.teacher convert`, and give its bundle (`teacher`)."
+    )
     if task is not None:
         run = RESULTS.relative_to(RESULTS.parent) / task_name / "Teacher" / "PPO_0"
         how = (

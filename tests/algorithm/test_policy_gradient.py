@@ -114,6 +114,15 @@ def returns_by_definition(episodes: Episodes, gamma: float) -> np.ndarray:
     return np.array(returns)
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_rate_that_falls_to_zero_is_not_below_it_beyond_the_budget(algorithm: Any) -> None:
+    """Two episodes of 6 steps for a budget of 8: the second ends at -1/2 of what remains."""
+    model = make(algorithm, walk(6), learning_rate=lambda remaining: 1e-3 * remaining)
+    model.learn(8)
+    assert model.num_timesteps == 12
+    assert model.policy.optimizer.param_groups[0]["lr"] == 0.0
+
+
 @pytest.mark.parametrize(
     ("settings", "weigh"),
     [

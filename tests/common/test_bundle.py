@@ -84,6 +84,13 @@ def test_a_missing_folder_is_a_clear_error(tmp_path):
         read_bundle(tmp_path / "nowhere", "student")
 
 
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    agent = tmp_path / "agent.zip"
+    agent.write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"agent\.zip is a file, but a teacher is a folder with .*"):
+        read_bundle(agent, "teacher")
+
+
 def test_one_flipped_bit_in_the_weights_is_refused(bundle):
     path = bundle / "teacher.safetensors"
     content = bytearray(path.read_bytes())

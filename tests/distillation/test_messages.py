@@ -120,12 +120,14 @@ def test_the_next_commands_of_a_task_of_ones_own_define_it(
 ) -> None:
     monkeypatch.chdir(ROOT)
     task = custom_task("Walker2d-v5", "torso", "0:8")
-    flags = parse(task, ["--PPD", "--mode", "ImpaalaSmall", "--teacher", "T"])
+    given = ["--PPD", "--mode", "ImpaalaSmall", "--frame_size", "32x32", "--teacher", "T"]
+    flags = parse(task, given)
     typed = ["python", "Distillation/Custom.py", "--env_id", "Walker2d-v5", "--camera", "torso"]
-    typed += ["--proprio=0:8", "--PPD", "--mode", "ImpaalaSmall", "--teacher", "T"]
-    _, _, training = next_commands(task, flags, ROOT / "A", typed)
+    typed += ["--proprio=0:8", *given]
+    framed = replace(task, frame_size=(32, 32))  # as a run has it
+    _, _, training = next_commands(framed, flags, ROOT / "A", typed)
     expected = "Distillation/Custom.py --env_id Walker2d-v5 --camera torso --proprio 0:8 --PPD "
-    expected += "--init_from A --mode ImpaalaSmall --teacher T --output A_more"
+    expected += "--init_from A --mode ImpaalaSmall --frame_size 32x32 --teacher T --output A_more"
     assert as_documented(training)[1:] == expected.split()
     assert complaint(as_documented(training)) == ""
 

@@ -84,6 +84,8 @@ def test_a_student_of_the_state_acts_on_states(tmp_path: Path) -> None:
     env.close()
     expected = policy_act(student.policy)(obs)
     np.testing.assert_array_equal(student.act(state=obs["state"]), expected)
+    student.reset([True, False])  # as a loop does, whatever the student observes
+    np.testing.assert_array_equal(student.act(state=obs["state"]), expected)
 
 
 def test_samples_differ_and_modes_do_not(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import TimeAwareObservation
 from stable_baselines3 import PPO
 
 from Common.errors import UserError
@@ -78,6 +80,17 @@ def test_an_own_environment_is_taken_by_its_id(tmp_path: Path) -> None:
     assert student.task.custom
     assert student.act(np.zeros((16, 16), np.uint8), np.zeros(7)).shape == (7,)
     assert evaluate(student, 1)["episodes"] == 1
+
+
+def test_a_zip_file_teaches_in_an_environment_with_wrappers(tmp_path: Path) -> None:
+    """The wrapper changes the observations, so the agent fits the wrapped environment only."""
+    plain = gym.make("Pusher-v5")
+    model = PPO("MlpPolicy", TimeAwareObservation(plain), n_steps=16, batch_size=16, device="cpu")
+    model.save(tmp_path / "agent.zip")
+    own = {"env_id": "Pusher-v5", "wrapper": "gymnasium.wrappers:TimeAwareObservation"}
+    teacher = tmp_path / "agent.zip"
+    student = distil(**own, teacher=teacher, mode="State", output=tmp_path / "run", **QUICK)
+    assert student.act(state=np.zeros(24)).shape == (7,)
 
 
 @pytest.mark.parametrize(

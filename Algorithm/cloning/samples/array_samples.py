@@ -22,6 +22,7 @@ from Enviroment.tasks import Task
 from Models.families import CATEGORICAL, SQUASHED_GAUSSIAN
 
 _MARGIN = 0.1  # of the range of recorded actions, on both sides of it
+_PART = 256  # steps that are hashed at once
 _CONSTANT = 1e-6  # smaller standard deviations, relative to the largest value, are rounding
 
 
@@ -178,7 +179,9 @@ class ArraySamples:
         digest = hashlib.sha256(repr(self.task).encode())
         proprio = [] if self._proprio is None else [self._proprio]
         for array in (self._frames, self._first, *proprio, *self._labels.values()):
-            digest.update(np.ascontiguousarray(array).data)
+            # In parts: of memory-mapped frames in another order of axes, each is a copy.
+            for first in range(0, len(array), _PART):
+                digest.update(np.ascontiguousarray(array[first : first + _PART]).data)
         return {"states": len(self), "sha256": digest.hexdigest()}
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,23 @@ def test_statistics_leave_constant_joints_alone() -> None:
     mean, std = ArraySamples(**recording(proprio=proprio)).statistics()
     assert mean["proprio"] == [5.5, 7.0]
     assert std["proprio"] == [pytest.approx(math.sqrt((12**2 - 1) / 12)), 1.0]
+
+
+def test_the_identity_of_large_recordings_is_hashed_in_parts() -> None:
+    """Colour frames change their order of axes: at once, that would be a copy of all of them."""
+    shape = (2_000, 16, 16, 3)
+    frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    samples = ArraySamples(frames, None, np.arange(2_000) % 2, np.ones(2_000, bool))
+    tracemalloc.start()
+    digest = samples.identity()["sha256"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < frames.nbytes / 2
+    whole = hashlib.sha256(repr(samples.task).encode())
+    whole.update(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
+    whole.update(np.arange(2_000))  # each episode begins at its own step
+    whole.update(10 * np.eye(2, dtype=np.float32)[np.arange(2_000) % 2])  # logits of the labels
+    assert digest == whole.hexdigest()
 
 
 def test_the_identity_depends_on_frames_labels_and_episodes() -> None:

@@ -202,6 +202,13 @@ def test_half_old_half_new() -> None:
         assert (sampled.draw(12, new_share=1.0).indices >= 20).all()
 
 
+def test_a_batch_too_small_for_a_share_is_of_all_samples() -> None:
+    for alpha in (0.0, 0.6):
+        sampled = replay(n_old=5, n_new=5, alpha=alpha)
+        drawn = {int(sampled.draw(1, new_share=0.5).indices[0]) for _ in range(200)}
+        assert drawn == set(range(10))
+
+
 def test_weights_do_not_undo_the_composition() -> None:
     # Equal priorities within each half: all weights are 1, however the halves differ in size.
     sampled = replay(n_old=20, n_new=4, alpha=0.6)

@@ -57,6 +57,12 @@ class Unequal:
         return self.numbers
 
 
+class Rounds(Unequal):
+    """The last 4 samples are of the latest round."""
+
+    numbers = np.array([0, 1, 0, 1, 0, 1, 2, 2, 3, 2])
+
+
 def streams(data: Any, length: int = 4, n_new: int = 0) -> EpisodeStreams:
     made = EpisodeStreams(data, length, ReplayConfig(), seed=0)
     made.add(len(data) - n_new, new=False)
@@ -94,9 +100,6 @@ def test_each_stream_plays_episodes_from_beginning_to_end() -> None:
 
 
 def test_new_episodes_have_streams_of_their_own() -> None:
-    class Rounds(Unequal):
-        numbers = np.array([0, 1, 0, 1, 0, 1, 2, 2, 3, 2])  # the last 4 are of the latest round
-
     made = streams(Rounds(), n_new=4)
     old = set()
     for _ in range(3):
@@ -106,6 +109,14 @@ def test_new_episodes_have_streams_of_their_own() -> None:
     assert old == {0, 1, 2, 3, 4, 5}
     only_old = streams(Unequal()).draw(16, new_share=0.5)
     assert len(only_old.indices) == 16
+
+
+def test_a_single_stream_plays_new_episodes_too() -> None:
+    """Half a stream is none: rounded to 0, the latest round would never be learned from."""
+    made, played = streams(Rounds(), n_new=4), set()
+    for _ in range(3):  # 12 steps are at least all 10 samples of one epoch
+        played |= set(made.draw(4, new_share=0.5).indices.tolist())
+    assert played == set(range(10))
 
 
 def test_restored_streams_go_on() -> None:

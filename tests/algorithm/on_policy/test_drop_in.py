@@ -147,8 +147,17 @@ def test_lambda_may_be_a_function_of_env_steps(teacher: PPO) -> None:
     student.learn(32)
     assert student.current_lambda() == 2.0  # after 32 env steps
     assert student.kl_direction == "reverse"
-    with pytest.raises(UserError, match="below 0"):
+    with pytest.raises(UserError, match="at least 0"):
         student.learn(32 * 8)
+
+
+def test_a_lambda_that_is_no_number_is_no_silent_ppo(teacher: PPO) -> None:
+    student = pendulum(ProximalPolicyDistillation)
+    with pytest.raises(UserError, match="`distill_lambda` nan"):
+        student.set_teacher(teacher, distill_lambda=float("nan"))
+    student.set_teacher(teacher, distill_lambda=lambda steps: float("nan") if steps else 1.0)
+    with pytest.raises(UserError, match="lambda is nan after 32 env steps"):
+        student.learn(32)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,21 @@ def test_lambda_follows_its_schedule() -> None:
     assert [p["train/lambda"] for p in points] == pytest.approx([3.0, 2.0, 1.0, 0.0])
 
 
+def test_a_rate_that_falls_to_zero_is_not_below_it_beyond_the_budget() -> None:
+    """40 of 48 env steps: with a rate below 0, the last update would raise the loss."""
+    seen: list[float] = []
+
+    def rate(remaining: float) -> float:
+        seen.append(remaining)
+        return 1e-3 * remaining
+
+    model = pusher_ppd(tiny_teacher(), learning_rate=rate, clip_range=lambda left: 0.1 + 0.1 * left)
+    model.learn(40)
+    assert model.num_timesteps == 48
+    assert seen[-1] == model.policy.optimizer.param_groups[0]["lr"] == 0.0
+    model.env.close()  # pyright: ignore[reportOptionalMemberAccess]
+
+
 def test_teacher_is_asked_once_a_rollout(monkeypatch: pytest.MonkeyPatch) -> None:
     teacher = tiny_teacher()
     calls = []
@@ -309,7 +324,7 @@ def test_teacher_of_another_task_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"distill_lambda": -1.0}, "cannot be below 0"),
+        ({"distill_lambda": -1.0}, "not below 0"),
         ({"kl_direction": "sideways"}, "not forward or reverse"),
         ({"n_steps": 0}, "at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` 0.0"),

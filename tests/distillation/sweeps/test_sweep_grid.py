@@ -270,7 +270,7 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
         ("resources: 2", "resources: give"),
         ("grids: [{methods: BC_phase, flags: {dataset: /nowhere}}]", "no dataset at /nowhere"),
         ("flags: {collect_missing: true}", "collect it first"),
-        ("grids: [{methods: BC_phase, flags: {dataset: 99}}]", "--C_data --num_data 99`. (Pusher"),
+        ("grids: [{methods: BC_phase, flags: {dataset: 99}}]", "--C_data --num_data 99` and"),
         ("grids: [{tasks: Hopper}]", "holds a teacher of Pusher"),
         ("flags: {blind: 3}", "--blind is a switch: give true or false, not 3"),
         ("flags: {device: off}", "--device is no switch"),

@@ -181,7 +181,7 @@ def test_any_teacher_may_act_in_a_users_own_task(capsys: pytest.CaptureFixture[s
         (("--env_id", "CartPole-v1", "--camera", "pole"), "not a MuJoCo environment"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "tors"), "Did you mean torso"),
         (("--env_id", "their_robots:Mine-v0", "--PPD", "--mode", "ImpaalaSmall"), "--camera"),
-        (("--env_id", "their_robots:Mine-v0", "--PPD"), "Give the bundle of one (--teacher)"),
+        (("--env_id", "their_robots:Mine-v0", "--PPD"), "give its bundle (--teacher)"),
         (("--env_id", "their_robots:Mine-v0", "--camera", "torso", "--look", "no/a.png"), "--look"),
     ],
 )

@@ -340,6 +340,17 @@ def test_an_environment_that_truncates_itself_is_taken() -> None:
     assert all(info["TimeLimit.truncated"] and info["episode"]["l"] == LENGTH for info in infos)
 
 
+@pytest.mark.parametrize("kind", ["serial", "thread"])
+def test_a_reward_that_is_no_number_is_an_error(kind: Any) -> None:
+    """Training would go on, and end with a teacher or student of NaN or of step 0."""
+    task = line(wrappers=["tests.support.environments.own_envs:Broken"])
+    with contextlib.closing(make_state_env(task, 2, 5, workers=kind)) as env:
+        env.reset()
+        expected = r"Environment 0 of task Line-v0 .* reward nan in step 1 .* with seed 5\. Rewards"
+        with pytest.raises(UserError, match=expected):
+            env.step(np.zeros(2, int))
+
+
 def test_an_episode_that_nothing_ends_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("Enviroment.make.LONGEST_EPISODE", 8)
     with contextlib.closing(make_state_env(custom_task("Endless-v0"), 1, 0)) as env:

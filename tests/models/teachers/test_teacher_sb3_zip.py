@@ -333,6 +333,13 @@ def test_statistics_of_another_agent_are_refused(saved, tmp_path):
         read_sb3_zip(saved[0], tmp_path / "other.pkl")
 
 
+def test_an_agent_in_place_of_its_statistics_is_called_a_zip_file(saved):
+    """Not a pickle to trust: the two files were given in the wrong order."""
+    path, *_ = saved
+    with pytest.raises(UserError, match=r"is a zip file.*Give that one as `vecnormalize`"):
+        read_sb3_zip(path, path)
+
+
 def test_a_payload_is_refused_by_name(tmp_path):
     (tmp_path / "v.pkl").write_bytes(pickle.dumps(Payload(tmp_path / "ran")))
     with pytest.raises(UserError, match=r"posix\.mkdir|os\.mkdir|nt\.mkdir"):

@@ -127,6 +127,13 @@ class Half(gym.RewardWrapper):
         return float(reward) / 2
 
 
+class Broken(gym.RewardWrapper):
+    """Give a reward that is no number, as after a division of 0 by 0."""
+
+    def reward(self, reward: Any) -> float:
+        return float("nan")
+
+
 class Talk(gym.Wrapper):
     """Change the actions to something that no student has."""
 
