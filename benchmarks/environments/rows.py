@@ -117,8 +117,8 @@ ROWS = (
     ),
     Row(
         *("robosuite Lift", "robosuite", "benchmarks.environments.robosuite_lift:Lift-v0", "sac"),
-        "`env.render()` in colour; the joints and the gripper",
-        frames=("--frames", "env", "--rgb", "--proprio", "robot"),
+        "two cameras in colour, one of which is on the hand; the joints and the gripper",
+        frames=("--camera", "agentview,robot0_eye_in_hand", "--rgb", "--proprio", "robot"),
         note="It has no Gymnasium id of its own: "
         "[robosuite_lift.py](../benchmarks/environments/robosuite_lift.py) registers one.",
     ),
