@@ -1,16 +1,17 @@
 """Save an agent of Stable-Baselines3 that imitates a script, which lifts the cube of robosuite.
 
-Usage: python -m benchmarks.environments.lift_agent FOLDER [ROUNDS] [EPISODES]
+Usage: python -m benchmarks.environments.lift_agent FOLDER
 
-A teacher from rewards alone needs some hundred thousand env steps, of which robosuite makes about
-sixty a second on a core. The script sees the state, as the agent does, and the agent learns its
-actions by DAgger: the agent acts, and the script tells what it would have done.
+The script and the agent see the state. The script acts with noise, and the agent learns what it
+would have done without. A teacher from rewards alone needs far more env steps, and robosuite makes
+about sixty a second on a core.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 ENV_ID = "benchmarks.environments.robosuite_lift:Lift-v0"
 STEPS = 40  # of an episode; the script needs 24 to lift the cube
-ROUNDS, EPISODES = 3, 40  # of DAgger, and in each round
+EPISODES = 40  # of the script, and as many of the agent
 _NOISE = 0.3  # standard deviation on the script's own actions, in half widths of their bounds
 _LOG_STD = -2.3  # of the agent's actions, about 0.1
 _GRIPPER, _FINGERS = slice(35, 38), slice(46, 48)  # of the robot's 50 measurements
@@ -55,8 +56,8 @@ def script(cube: np.ndarray, robot: np.ndarray) -> np.ndarray:
     return np.clip(action, -1, 1).astype(np.float32)
 
 
-def main(folder: Path, rounds: int = ROUNDS, episodes: int = EPISODES) -> None:
-    """Write `folder/agent.zip`, and print how often the agent lifts the cube in each round."""
+def main(folder: Path) -> None:
+    """Write `folder/agent.zip`, and print how often the script and the agent lift the cube."""
     from stable_baselines3 import PPO
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -64,37 +65,41 @@ def main(folder: Path, rounds: int = ROUNDS, episodes: int = EPISODES) -> None:
     shape = {"net_arch": [256, 256], "log_std_init": _LOG_STD}
     with contextlib.closing(gym.make(ENV_ID, max_episode_steps=STEPS)) as env:
         agent = PPO("MultiInputPolicy", env, policy_kwargs=shape, seed=0, device="cpu")
-        data = _Data([], [])
-        for number in range(rounds + 1):
-            lifted = _collect(env, agent if number else None, data, episodes, number * episodes)
-            who = "the agent" if number else "the script, with noise,"
-            print(f"Round {number}: {who} lifts in {lifted} of {episodes} episodes.", flush=True)
-            imitate(agent, np.stack(data.states), np.stack(data.actions))
-            agent.save(folder / "agent.zip")
+        shown = _play(env, None, first_seed=0)
+        print(
+            f"The script, with noise, lifts in {shown.lifted} of {EPISODES} episodes.", flush=True
+        )
+        imitate(agent, np.stack(shown.states), np.stack(shown.actions))
+        agent.save(folder / "agent.zip")
+        played = _play(env, agent, first_seed=EPISODES)
+        print(f"The agent lifts in {played.lifted} of {EPISODES} other episodes.")
 
 
-class _Data:
-    def __init__(self, states: list[np.ndarray], actions: list[np.ndarray]) -> None:
-        self.states, self.actions = states, actions
+@dataclass(frozen=True)
+class _Episodes:
+    states: list[np.ndarray]
+    actions: list[np.ndarray]  # of the script
+    lifted: int  # episodes at whose end the cube is up
 
 
-def _collect(env: gym.Env, agent: PPO | None, data: _Data, episodes: int, seed: int) -> int:
-    """Add the states of episodes, with the script's actions. Return in how many it was lifted."""
-    random, lifted = np.random.default_rng(seed), 0
-    for episode in range(episodes):
-        seen, _ = env.reset(seed=seed + episode)
+def _play(env: gym.Env, agent: PPO | None, first_seed: int) -> _Episodes:
+    """Play episodes of the agent; without one, of the script with noise on its actions."""
+    random = np.random.default_rng(first_seed)
+    states, actions, lifted = [], [], 0
+    for seed in range(first_seed, first_seed + EPISODES):
+        seen, _ = env.reset(seed=seed)
         info = {}
         for _ in range(STEPS):
             wanted = script(seen["cube"], seen["robot"])
-            data.states.append(np.concatenate([seen["cube"], seen["robot"]]))
-            data.actions.append(wanted)
+            states.append(np.concatenate([seen["cube"], seen["robot"]]))
+            actions.append(wanted)
             if agent is None:
                 action = wanted + _NOISE * random.standard_normal(7)
             else:
                 action, _ = agent.predict(seen, deterministic=True)
             seen, _, _, _, info = env.step(np.clip(action, -1, 1).astype(np.float32))
         lifted += info["is_success"]
-    return lifted
+    return _Episodes(states, actions, lifted)
 
 
 def imitate(agent: PPO, states: np.ndarray, actions: np.ndarray) -> None:
@@ -119,9 +124,9 @@ def imitate(agent: PPO, states: np.ndarray, actions: np.ndarray) -> None:
         schedule.step()
     with torch.no_grad():  # the first layer takes states as they are
         first = next(layer for layer in hidden.modules() if isinstance(layer, torch.nn.Linear))
-        first.weight /= scale
-        first.bias -= first.weight @ mean
+        first.weight.div_(scale)
+        first.bias.sub_(first.weight @ mean)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]))
