@@ -33,11 +33,22 @@ class Lift(gym.Env):
             horizon=HORIZON,
             ignore_done=True,  # the time limit is Gymnasium's
         )
+        self._hide_collision_shapes()
         low, high = self._task.action_spec
         self.action_space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32))
         parts = {name: part.shape for name, part in self._groups().items()}
         boxes = [(name, gym.spaces.Box(-np.inf, np.inf, shape)) for name, shape in parts.items()]
         self.observation_space = gym.spaces.Dict(boxes)
+
+    @property
+    def model(self) -> Any:
+        """Return MuJoCo's own model. With it, cameras of the toolkit draw this environment."""
+        return self._task.sim.model._model
+
+    @property
+    def data(self) -> Any:
+        """Return MuJoCo's own data."""
+        return self._task.sim.data._data
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -52,11 +63,17 @@ class Lift(gym.Env):
         return self._groups(), float(reward), False, False, info
 
     def render(self) -> np.ndarray:
+        # robosuite draws in the context that is current, which may be that of another environment.
+        self._task.sim._render_context_offscreen.gl_ctx.make_current()
         picture = self._task.sim.render(width=256, height=256, camera_name=self._camera)
         return picture[::-1]  # MuJoCo's first row is the lowest
 
     def close(self) -> None:
         self._task.close()
+
+    def _hide_collision_shapes(self) -> None:
+        """Make the shapes of collisions transparent, which robosuite's own renderer leaves out."""
+        self.model.geom_rgba[self.model.geom_group == 0, 3] = 0
 
     def _groups(self) -> dict[str, np.ndarray]:
         seen = self._task._get_observations(force_update=True)

@@ -117,10 +117,11 @@ ROWS = (
     ),
     Row(
         *("robosuite Lift", "robosuite", "benchmarks.environments.robosuite_lift:Lift-v0", "sac"),
-        "`env.render()` in colour; the joints and the gripper",
-        frames=("--frames", "env", "--rgb", "--proprio", "robot"),
-        note="It has no Gymnasium id of its own: "
-        "[robosuite_lift.py](../benchmarks/environments/robosuite_lift.py) registers one.",
+        "two cameras in colour, one of which is on the hand; the joints and the gripper",
+        frames=("--camera", "agentview,robot0_eye_in_hand", "--rgb", "--proprio", "robot"),
+        note="An agent that imitates a script lifts the cube in 39 of 40 episodes after 1,600 env "
+        "steps; its student was not trained to the end "
+        "([lift_agent.py](../benchmarks/environments/lift_agent.py)).",
     ),
     Row(
         *("panda-gym reach", "bullet", "panda_gym:PandaReach-v3", "sac"),
