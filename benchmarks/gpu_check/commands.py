@@ -34,8 +34,10 @@ def run_tests(setting: Setting) -> None:
     if not setting.is_cuda:
         raise SkippedError("the tests need a GPU")
     # Not the whole folder, since a fresh machine may lack packages that other tests import.
-    files = [str(p) for p in Path("tests").rglob("test_*.py") if "mark.cuda" in p.read_text()]
-    flags = ["-m", "cuda and not slow", "-q", "-p", "no:cacheprovider", "-rfE", *sorted(files)]
+    marked = [p for p in Path("tests").rglob("*.py") if "mark.cuda" in p.read_text()]
+    # A fixture of a conftest.py marks tests of its folder.
+    paths = sorted({str(p.parent if p.name == "conftest.py" else p) for p in marked})
+    flags = ["-m", "cuda and not slow", "-q", "-p", "no:cacheprovider", "-rfE", *paths]
     done = finished(setting, [sys.executable, "-m", "pytest", *flags], setting.seconds)
     setting.findings.fact("pytest", done.stdout.strip().splitlines()[-1])
     setting.findings.expect(done.returncode == 0, done.stdout[-4000:])
