@@ -10,7 +10,6 @@ about sixty a second on a core.
 from __future__ import annotations
 
 import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import gymnasium as gym
 import numpy as np
 import torch
+import tyro
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -30,6 +30,13 @@ _LOG_STD = -2.3  # of the agent's actions, about 0.1
 _GRIPPER, _FINGERS = slice(35, 38), slice(46, 48)  # of the robot's 50 measurements
 _NEAR, _ABOVE, _HELD, _HIGH = 0.02, 0.08, 0.06, 0.95  # m
 _GAIN, _GRADIENT_STEPS, _BATCH = 20.0, 2000, 256
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of the command."""
+
+    folder: tyro.conf.Positional[Path]  # of agent.zip
 
 
 def script(cube: np.ndarray, robot: np.ndarray) -> np.ndarray:
@@ -129,4 +136,4 @@ def imitate(agent: PPO, states: np.ndarray, actions: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(tyro.cli(Arguments, description=__doc__).folder)

@@ -84,6 +84,8 @@ BUDGETS = (
     # -- environments that people bring
     Budget("python *Custom.py gymnasium_robotics:*", not_run=_OTHERS),
     Budget("python *Custom.py minigrid:*", not_run=_OTHERS),
+    Budget("python *Custom.py benchmarks.environments.robosuite_lift:*", not_run=_OTHERS),
+    Budget("python -m benchmarks.environments.lift_agent", not_run=_OTHERS),
     Budget("python *Custom.py LunarLander-v3", not_run=_OTHERS),
     Budget(
         "python Train_Teacher/Custom.py InvertedPendulum-v5",
