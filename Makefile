@@ -21,7 +21,7 @@ PIP_INSTALL_FLAGS ?= $(if $(PIP_FIND_LINKS)$(GPU),,--extra-index-url $(CPU_INDEX
 PIP = -m pip install --disable-pip-version-check $(PIP_INSTALL_FLAGS)
 INSTALL = $(RUN) $(PIP)
 # What depends on the versions of others: simulators, drawing, SB3's agents, a run of each method.
-OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher \
+OLDEST_TESTS := tests/enviroment tests/models tests/train_teacher tests/common/test_tracking.py \
 	tests/distillation/runs/test_run.py tests/distillation/runs/test_run_cloning.py
 
 # Packages of environments that people bring, in groups that one virtual environment can hold.
