@@ -101,9 +101,10 @@ def test_the_identity_of_large_recordings_is_hashed_in_parts() -> None:
     tracemalloc.stop()
     assert peak < frames.nbytes / 2
     whole = hashlib.sha256(repr(samples.task).encode())
-    whole.update(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))
-    whole.update(np.arange(2_000))  # each episode begins at its own step
-    whole.update(10 * np.eye(2, dtype=np.float32)[np.arange(2_000) % 2])  # logits of the labels
+    whole.update(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)).tobytes())
+    whole.update(np.arange(2_000).tobytes())  # each episode begins at its own step
+    logits = 10 * np.eye(2, dtype=np.float32)[np.arange(2_000) % 2]  # of the labels
+    whole.update(logits.tobytes())
     assert digest == whole.hexdigest()
 
 

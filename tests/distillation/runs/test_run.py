@@ -220,7 +220,10 @@ def test_help_groups_flags_with_their_defaults() -> None:
         (("--PPD", "--total_timesteps", "100"), "below one rollout of 18 environments x 64"),
         (("--PPD", "--frame_size", "64"), "is invalid"),
         (("--PPD", "--frame_size", "8x8"), "between 16 and 1024"),
-        (("--PPD", "--PPD_parameter", "-1"), "--PPD_parameter -1.0 must be a number and not below 0"),
+        (
+            ("--PPD", "--PPD_parameter", "-1"),
+            "--PPD_parameter -1.0 must be a number and not below 0",
+        ),
         (("--PPD", "--run_index", "256"), "outside 0 to 255"),
         (("--PPD", "--blind"), "--mode State has none"),
         (("--PPD", "--num_envs", "0"), "--num_envs 0 must be at least 1"),
