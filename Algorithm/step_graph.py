@@ -48,16 +48,14 @@ class StepGraph:
         self._step, self._optimizer, self.enabled = step, optimizer, enabled
         self._stream = torch.cuda.Stream() if enabled else None
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._is_first, self._captured = True, False  # in this update
-        self._left = 0  # gradient steps of this update
-        self._inputs: list[Tensor] = []  # of the graph
+        self._is_first, self._left = True, 0  # gradient steps of this update
+        self._inputs: list[Tensor] = []  # of this update's graph; empty until it is captured
         self._names: list[str] = []
         self._outputs = torch.zeros(())  # of the graph, (figures,)
 
     def begin_update(self, n_steps: int) -> None:
         """Begin an update of at most `n_steps` gradient steps."""
-        self._is_first, self._captured, self._left = True, False, n_steps
-        self._inputs = []
+        self._is_first, self._left, self._inputs = True, n_steps, []
 
     def __call__(self, batch: Any) -> Figures:
         """Take a gradient step; return its figures."""
@@ -65,10 +63,10 @@ class StepGraph:
         is_first, self._is_first = self._is_first, False
         if is_first or not self.enabled:
             return self._step(batch, is_first)
-        if not self._captured and self._left >= _SMALLEST_UPDATE:
+        if not self._inputs and self._left >= _SMALLEST_UPDATE:
             self._capture(batch)
         given = tensors_of(batch)
-        if not self._captured or not _alike(given, self._inputs):
+        if not _alike(given, self._inputs):
             return self._step(batch, False)
         for static, tensor in zip(self._inputs, given, strict=True):
             static.copy_(tensor)
@@ -103,7 +101,7 @@ class StepGraph:
             )
             return
         current.wait_stream(stream)
-        self._graph, self._inputs, self._captured = graph, tensors_of(static), True
+        self._graph, self._inputs = graph, tensors_of(static)
 
 
 def tensors_of(batch: Any) -> list[Tensor]:

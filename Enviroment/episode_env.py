@@ -137,12 +137,16 @@ class EpisodeVecEnv(VecEnv):
             infos[index] = self._end_episode(index, timed_out)
         return self._observation(), rewards.astype(np.float32), dones, infos
 
+    def running_seed(self, index: int) -> int:
+        """Return the seed of the running episode; `_episode_seeds` has that of the next one."""
+        return seeds.further(int(self._episode_seeds[index]), -self._total_rows)
+
     def _refuse_reward(self, index: int, rewards: np.ndarray) -> NoReturn:
-        seed = seeds.further(int(self._episode_seeds[index]), -self._total_rows)
         raise UserError(
             f"{describe_environment(self.task, index)} gave the reward {rewards[index]} in step "
-            f"{self._lengths[index] + 1} of the episode with seed {seed}. Rewards must be finite "
-            "numbers: correct the environment or its wrapper."
+            f"{self._lengths[index] + 1} of the episode with seed "
+            f"{self.running_seed(index)}. Rewards must be finite numbers: correct the environment or "
+            "its wrapper."
         )
 
     def _end_episode(self, index: int, timed_out: bool) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from Common.errors import UserError
-from Enviroment import seeds
 from Enviroment.drawing.still_pictures import StillPictures
 from Enviroment.episode_env import DictObs, EpisodeVecEnv, Transition
 from Enviroment.observations import (
@@ -211,7 +210,7 @@ class SeededVecEnv(EpisodeVecEnv):
                 f"{describe_environment(self.task, worst)}: the simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
-                f"{seeds.further(int(exchange.seeds[worst]), -self._total_rows)}. MuJoCo found "
+                f"{self.running_seed(worst)}. MuJoCo found "
                 "positions, velocities or accelerations that are not finite or too large. Smaller "
                 "actions or a shorter time step of the model may help, or, if such episodes are "
                 "rare, a larger max_divergences."

@@ -28,9 +28,7 @@ from Algorithm.cloning.learner_file import (
     check_made_alike,
     write_learner,
 )
-from Algorithm.cloning.losses import (
-    check_families,
-)
+from Algorithm.cloning.losses import check_families
 from Algorithm.cloning.replay import Draw, ReplayConfig
 from Algorithm.cloning.samples.data import BatchReader, CloningBatch, Prefetcher, Samples
 from Algorithm.cloning.step import CloningStep, Labelled

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from Common.device import upload
 from Common.errors import UserError
-from Enviroment import seeds
 from Enviroment.episode_env import EpisodeVecEnv, Transition
 from Enviroment.observations import FRAME, PROPRIO, STATE, observation_space, state_space
 from Enviroment.simulation.part import describe_environment
@@ -160,12 +159,11 @@ class WorldsVecEnv(EpisodeVecEnv):
             self._stack.repeat_last(index)
         worst = int(worlds[self.divergences[worlds].argmax()])
         if self.divergences[worst] > self._max_divergences:
-            seed = seeds.further(int(self._episode_seeds[worst]), -self._total_rows)
             raise UserError(
                 f"{describe_environment(self.task, worst)}: the simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step {self._lengths[worst] + 1}"
-                f" of the episode with seed {seed}: positions or velocities are not finite or too "
-                "large. Smaller actions may help, or a larger max_divergences."
+                f" of the episode with seed {self.running_seed(worst)}: positions or velocities "
+                "are not finite or too large. Smaller actions may help, or a larger max_divergences."
             )
 
     # -- episodes ---------------------------------------------------------------------------------

@@ -173,17 +173,13 @@ def _prepared(
 def _milliseconds(setting: Setting, step: Callable[[], object]) -> float:
     """Return the median milliseconds per step of five times ten steps."""
     n_steps = 2 if setting.quick else 10
-    for _ in range(n_steps):
-        step()
-    times = []
-    for _ in range(5):
-        wait(setting.device)
-        started = time.perf_counter()
+
+    def steps() -> None:
         for _ in range(n_steps):
             step()
-        wait(setting.device)
-        times.append((time.perf_counter() - started) / n_steps)
-    return 1e3 * sorted(times)[2]
+
+    steps()
+    return 1e3 * sorted(_timed(setting, steps) for _ in range(5))[2] / n_steps
 
 
 def _step(model: OnPolicyStudent, batch: Minibatch) -> Tensor:

@@ -43,7 +43,8 @@ def test_steps_equal_those_of_gymnasium_from_the_same_states(name, device):
                 5 * _effect_of_rounding(env, action) if name == "HalfCheetah" else 0.0
                 for env, action in zip(envs, actions, strict=True)
             ]
-            worlds.step(torch.from_numpy(actions).to(device))
+            given = torch.from_numpy(actions).to(device)
+            worlds.step(given)
             theirs: list[Any] = [
                 env.step(action) for env, action in zip(envs, actions, strict=True)
             ]
@@ -52,7 +53,6 @@ def test_steps_equal_those_of_gymnasium_from_the_same_states(name, device):
             # Fast joints (10 rad/s and more) have larger rounding errors in float32.
             error = np.abs((ours - states) / np.maximum(1, np.abs(states))).max(1)
             assert (error < np.maximum(1e-5, slack)).all()
-            given = torch.from_numpy(actions).to(device)
             mine = rules.reward(worlds.moment, given, before).cpu().numpy()
             assert np.abs(mine - rewards).max() < 1e-5
             terminated = rules.terminated
