@@ -145,8 +145,8 @@ class EpisodeVecEnv(VecEnv):
         raise UserError(
             f"{describe_environment(self.task, index)} gave the reward {rewards[index]} in step "
             f"{self._lengths[index] + 1} of the episode with seed "
-            f"{self.running_seed(index)}. Rewards must be finite numbers: correct the environment or "
-            "its wrapper."
+            f"{self.running_seed(index)}. Rewards must be finite numbers: correct the environment "
+            "or its wrapper."
         )
 
     def _end_episode(self, index: int, timed_out: bool) -> dict[str, Any]:

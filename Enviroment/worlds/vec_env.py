@@ -163,7 +163,8 @@ class WorldsVecEnv(EpisodeVecEnv):
                 f"{describe_environment(self.task, worst)}: the simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step {self._lengths[worst] + 1}"
                 f" of the episode with seed {self.running_seed(worst)}: positions or velocities "
-                "are not finite or too large. Smaller actions may help, or a larger max_divergences."
+                "are not finite or too large. Smaller actions may help, or a larger "
+                "max_divergences."
             )
 
     # -- episodes ---------------------------------------------------------------------------------
