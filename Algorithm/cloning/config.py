@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from Algorithm.sequences import SEQUENCE_LENGTH
+from Common.checks import check_at_least, check_not_negative, check_positive, check_shares
 from Common.errors import UserError
 
 BETA_NLL = "BetaNLL"
@@ -37,31 +38,20 @@ class CloningConfig:
             raise UserError(
                 f"`loss_type` {self.loss_type!r} is not one of {', '.join(LOSS_TYPES)}."
             )
-        for name in (
-            "batch_size",
-            "validation_samples",
-            "validate_every",
-            "log_every",
-            "sequence_length",
-        ):
-            if getattr(self, name) < 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be at least 1.")
+        check_at_least(self, batch_size=1, validation_samples=1, sequence_length=1)
+        check_at_least(self, validate_every=1, log_every=1)
+        check_positive(self, "learning_rate", "max_grad_norm")
+        check_not_negative(self, "weight_decay")
+        check_shares(self, "nll_beta")
         if self.gradient_steps < 0:
             raise UserError(
                 f"`CloningConfig.gradient_steps` {self.gradient_steps} must not be below 0."
             )
-        if not 0 <= self.final_learning_rate <= self.learning_rate < math.inf:
+        if not 0 <= self.final_learning_rate <= self.learning_rate:
             raise UserError(
-                f"`learning_rate` {self.learning_rate} must be finite and must decrease, to a "
-                f"final {self.final_learning_rate} of at least 0."
+                f"`learning_rate` {self.learning_rate} must decrease, to a final "
+                f"{self.final_learning_rate} of at least 0."
             )
-        if not self.learning_rate > 0 or not self.max_grad_norm > 0 or not self.weight_decay >= 0:
-            raise UserError(
-                f"`learning_rate` {self.learning_rate} and `max_grad_norm` {self.max_grad_norm} "
-                f"must be above 0, `weight_decay` {self.weight_decay} at least 0."
-            )
-        if not 0 <= self.nll_beta <= 1:
-            raise UserError(f"`nll_beta` {self.nll_beta} must be between 0 and 1.")
         if not 0 <= self.held_out < 1:
             raise UserError(f"`held_out` {self.held_out} must be a share of the episodes below 1.")
 
@@ -110,19 +100,16 @@ class DaggerConfig:
         for name in ("rounds", "env_steps", "gradient_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"`DaggerConfig.{name}` {getattr(self, name)} must be at least 1.")
-        if not self.learning_rate > 0:
-            raise UserError(f"`DaggerConfig.learning_rate` {self.learning_rate} must be above 0.")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(
+                f"`DaggerConfig.learning_rate` {self.learning_rate} must be finite and above 0."
+            )
         if not 0 <= self.warmup < 1:
             raise UserError(f"`warmup` {self.warmup} must be a share of the steps below 1.")
-        if self.new_share is not None and not 0 <= self.new_share <= 1:
-            raise UserError(f"`new_share` {self.new_share} must be between 0 and 1.")
         if self.beta_schedule not in BETA_SCHEDULES:
             names = ", ".join(BETA_SCHEDULES)
             raise UserError(f"`beta_schedule` {self.beta_schedule!r} is not one of {names}.")
-        if not 0 <= self.beta <= 1 or not 0 <= self.beta_decay <= 1:
-            raise UserError(
-                f"`beta` {self.beta} and `beta_decay` {self.beta_decay} are shares, 0 to 1."
-            )
+        check_shares(self, "new_share", "beta", "beta_decay")
 
     def beta_in(self, number: int) -> float:
         """Return the share of steps in round `number` (from 1) in which the teacher acts.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from Algorithm.sequences import SEQUENCE_LENGTH
+from Common.checks import check_at_least, check_not_negative, check_positive, check_shares
 from Common.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,25 +39,10 @@ class OnPolicyConfig:
 
     def __post_init__(self) -> None:
         check_kl_direction(self.kl_direction)
-        self._check_positive("learning_rate", "max_grad_norm")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"`{name}` {getattr(self, name)} must be in [0, 1].")
-        for name in ("ent_coef", "vf_coef"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"`{name}` {getattr(self, name)} must be finite and at least 0.")
-        for name in ("n_steps", "batch_size", "n_epochs", "sequence_length"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"`{name}` {value} must be at least 1.")
-
-    def _check_positive(self, *names: str) -> None:
-        """Raise UserError for numbers, not schedules, that are not finite and above 0."""
-        for name in names:
-            value = getattr(self, name)
-            if value is None or callable(value):
-                continue
-            if not 0 < value < math.inf:
-                raise UserError(f"`{name}` {value} must be finite and above 0.")
+        check_positive(self, "learning_rate", "max_grad_norm")
+        check_shares(self, "gamma", "gae_lambda")
+        check_not_negative(self, "ent_coef", "vf_coef")
+        check_at_least(self, n_steps=1, batch_size=1, n_epochs=1, sequence_length=1)
 
 
 @dataclass(frozen=True)
@@ -74,11 +60,8 @@ class PPDConfig(OnPolicyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_positive("clip_range", "clip_range_vf", "target_kl")
-        if not callable(self.distill_lambda) and not self.distill_lambda >= 0:
-            raise UserError(
-                f"`distill_lambda` {self.distill_lambda} must be a number and not below 0."
-            )
+        check_positive(self, "clip_range", "clip_range_vf", "target_kl")
+        check_not_negative(self, "distill_lambda")
 
 
 @dataclass(frozen=True)

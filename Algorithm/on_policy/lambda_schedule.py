@@ -37,9 +37,7 @@ class LambdaSchedule:
             raise UserError(f"`LambdaSchedule.kind` {self.kind!r} is not one of {names}.")
         for name, weight in (("first", self.first), ("final", self.final)):
             if not 0 <= weight < math.inf:
-                raise UserError(
-                    f"`LambdaSchedule.{name}` {weight} must be a number and not below 0."
-                )
+                raise UserError(f"`LambdaSchedule.{name}` {weight} must be finite and at least 0.")
         if self.kind == "skill" and self.final > self.first:
             raise UserError(
                 "`LambdaSchedule.kind` skill lowers lambda as skill rises, but "

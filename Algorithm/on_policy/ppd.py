@@ -6,6 +6,7 @@ the same code is PPO.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,8 +83,8 @@ class PPD(OnPolicyStudent):
         if kl_mode is not None:
             check_kl_direction(kl_mode, "kl_mode")
         now = distill_lambda(self.num_timesteps) if callable(distill_lambda) else distill_lambda
-        if now is not None and not now >= 0:
-            raise UserError(f"`distill_lambda` {now} must be a number and not below 0.")
+        if now is not None and not 0 <= now < math.inf:
+            raise UserError(f"`distill_lambda` {now} must be finite and at least 0.")
         super().set_teacher(teacher_model)
         self.kl_direction = kl_mode or self.kl_direction
         if callable(distill_lambda):

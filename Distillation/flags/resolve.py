@@ -91,7 +91,7 @@ class Flags:
         ):
             for name in names:
                 if (value := getattr(group, name)) is not None and not 0 <= value < math.inf:
-                    raise UserError(f"--{name} {value} must be a number and not below 0.")
+                    raise UserError(f"--{name} {value} must be finite and at least 0.")
 
     def _check_together(self) -> None:
         """Check that flags do not contradict each other."""

@@ -42,6 +42,7 @@ def test_beta_schedules_by_hand() -> None:
         ({"env_steps": 0}, "`DaggerConfig.env_steps` 0"),
         ({"gradient_steps": 0}, "`DaggerConfig.gradient_steps` 0"),
         ({"learning_rate": 0.0}, "`DaggerConfig.learning_rate` 0.0"),
+        ({"learning_rate": float("inf")}, "`DaggerConfig.learning_rate` inf must be finite"),
         ({"warmup": 1.0}, "`warmup` 1.0"),
         ({"new_share": 1.5}, "`new_share` 1.5"),
         ({"beta_schedule": "cubic"}, "'cubic' is not one of zero, constant"),

@@ -62,7 +62,7 @@ def test_skill_that_falls_brings_lambda_back() -> None:
     [
         ((-1.0, 0.5), "first` -1.0"),
         ((5.0, -0.1), "final` -0.1"),
-        ((float("nan"), 0.5), "not below 0"),
+        ((float("nan"), 0.5), "first` nan must be finite"),
         ((5.0, float("inf")), "final` inf"),
         ((0.2, 0.5, "skill"), "final` 0.5 is above `LambdaSchedule.first` 0.2"),
         ((5.0, 0.5, "cosine"), "constant, linear, skill"),

@@ -324,7 +324,8 @@ def test_teacher_of_another_task_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"distill_lambda": -1.0}, "not below 0"),
+        ({"distill_lambda": -1.0}, "`distill_lambda` -1.0 must be finite and at least 0"),
+        ({"distill_lambda": float("inf")}, "`distill_lambda` inf"),
         ({"kl_direction": "sideways"}, "not forward or reverse"),
         ({"n_steps": 0}, "at least 1"),
         ({"learning_rate": 0.0}, "`learning_rate` 0.0"),

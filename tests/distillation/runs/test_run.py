@@ -222,7 +222,7 @@ def test_help_groups_flags_with_their_defaults() -> None:
         (("--PPD", "--frame_size", "8x8"), "between 16 and 1024"),
         (
             ("--PPD", "--PPD_parameter", "-1"),
-            "--PPD_parameter -1.0 must be a number and not below 0",
+            "--PPD_parameter -1.0 must be finite and at least 0",
         ),
         (("--PPD", "--run_index", "256"), "outside 0 to 255"),
         (("--PPD", "--blind"), "--mode State has none"),
