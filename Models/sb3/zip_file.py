@@ -35,6 +35,7 @@ from Models.sb3.trust import NO_TRUST, NeedsTrustError, Trust
 from Models.sb3.vecnormalize import Normaliser, read_vecnormalize
 
 _MAX_BYTES = 512 * 2**20  # of a file, or of an unpacked member of a zip
+_PICKLE = b"\x80"  # the first byte of pickles since protocol 2
 _MAX_DATA = 32 * 2**20  # of the settings, which hold pickles of a few arrays at most
 _POLICY_MODULES = frozenset(
     {f"stable_baselines3.{name}.policies" for name in ("common", "sac", "td3", "dqn")}
@@ -120,6 +121,11 @@ def _read_file(path: Path) -> bytes:
 
 def _read_members(path: Path, content: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return the JSON object of `data`, and the policy's state dict."""
+    if content.startswith(_PICKLE):
+        raise UserError(
+            f"{path} is a pickle, such as of `VecNormalize.save`, not a zip of SB3. Give the zip "
+            "of the agent, and the file of `VecNormalize.save` as `vecnormalize`."
+        )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = archive.namelist()

@@ -270,6 +270,12 @@ def test_a_file_that_is_no_zip_is_a_clear_error(tmp_path, content):
         read_sb3_zip(tmp_path / "agent.zip", None)
 
 
+def test_the_statistics_in_place_of_the_agent(saved):
+    _, vecnormalize, _ = saved
+    with pytest.raises(UserError, match=r"is a pickle.*Give the zip of the agent.*`vecnormalize`"):
+        read_sb3_zip(vecnormalize, None)
+
+
 def test_missing_files_are_clear_errors(saved, tmp_path):
     with pytest.raises(UserError, match="no SB3 agent"):
         read_sb3_zip(tmp_path / "none.zip", None)
