@@ -29,9 +29,9 @@ def environment_notes(task: Task, *, sees: bool, round_steps: int | None = None)
         if round_steps and limit and round_steps < limit:
             notes.append(
                 f"Note: a DAgger round takes {round_steps} env steps in each environment, and "
-                f"begins with a reset, but episodes of {task.name} have up to {limit}: the student "
-                "learns nothing of the rest. For whole episodes raise --round_env_steps to "
-                f"{limit} times --num_envs, or lower --num_envs."
+                f"begins with a reset, but episodes of {task.name} have up to {limit}. If later "
+                f"steps differ from the first {round_steps}, raise --round_env_steps, up to "
+                f"{limit} times --num_envs."
             )
         if not task.custom:
             return notes

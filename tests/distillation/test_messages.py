@@ -323,4 +323,4 @@ def test_rounds_shorter_than_episodes_are_noted() -> None:
     assert "episodes of Hopper have up to 1000" in note
     own = custom_task("InvertedPendulum-v5")
     (note,) = environment_notes(own, sees=False, round_steps=200)
-    assert "raise --round_env_steps to 1000 times --num_envs" in note
+    assert "raise --round_env_steps, up to 1000 times --num_envs" in note
