@@ -205,8 +205,9 @@ def write_contact_sheet(dataset: TeacherDataset, path: Path | str) -> None:
 def _describe_actions(actions: np.ndarray) -> str:
     """Return mean and standard deviation of continuous actions, or the share of each index."""
     if actions.dtype.kind == "i":
-        counts = np.bincount(actions)
-        return f"share of each from 0 on {_row(counts / counts.sum())}"
+        columns = actions.reshape(len(actions), -1).T  # (dimensions, steps)
+        shares = [_row(np.bincount(column) / len(column)) for column in columns]
+        return f"share of each from 0 on {', '.join(shares)}"
     mean, std = actions.mean(axis=0, dtype=np.float64), actions.std(axis=0, dtype=np.float64)
     return f"mean {_row(mean)}, std {_row(std)}"
 

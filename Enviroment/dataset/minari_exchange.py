@@ -173,7 +173,10 @@ def import_minari(
         raise UserError(f"The Minari dataset at {path} holds no steps.")
     lengths = [int(episode["total_steps"]) for episode in metadata]
     recipe = _recipe(storage.metadata.get(_RECIPE), source, task, lengths)
-    write_episodes(folder, recipe, task, path, _episodes(storage, task, range(len(lengths))))
+    # Minari keeps actions of MultiBinary as bytes, so their own type does not tell.
+    kind = np.float32 if isinstance(dataset.action_space, spaces.Box) else np.int64
+    episodes = _episodes(storage, task, kind, range(len(lengths)))
+    write_episodes(folder, recipe, task, path, episodes)
     return folder
 
 
@@ -219,13 +222,15 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
     return foreign_recipe(source, task, lengths)
 
 
-def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
+def _episodes(
+    storage: Any, task: Task, action_type: type[np.generic], indices: range
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield each episode as the columns of `TeacherDataset`."""
     for index in indices:
         try:
             (data,) = storage.get_episodes([index])
             (metadata,) = storage.get_episode_metadata([index])  # the only place of the seed
-            episode = _episode(data, metadata.get("seed"), task)
+            episode = _episode(data, metadata.get("seed"), task, action_type)
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"Episode {index} of {storage.data_path} does not fit {task.name}: {error}"
@@ -233,11 +238,12 @@ def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np
         yield episode
 
 
-def _episode(data: Mapping[str, Any], seed: int | None, task: Task) -> dict[str, np.ndarray]:
+def _episode(
+    data: Mapping[str, Any], seed: int | None, task: Task, action_type: type[np.generic]
+) -> dict[str, np.ndarray]:
     seen = {FRAME: np.asarray(data["observations"][FRAME])} if task.has_frames else {}
     if task.has_state:
         seen[STATE] = np.asarray(data["observations"][STATE], np.float32)
-    action_type = np.int64 if task.is_game else np.float32
     actions = np.asarray(data["actions"], action_type)
     infos = data.get("infos") or {}
     labels = {

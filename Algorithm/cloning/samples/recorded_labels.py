@@ -55,6 +55,11 @@ class RecordedLabels:
         """
         if isinstance(self.space, spaces.Discrete):
             n = int(self.space.n)
+            if actions.dtype.kind not in "iu":
+                raise UserError(
+                    f"Recorded actions are {actions.dtype}, not indices of {self.space}. Import or "
+                    "record them again, as integers."
+                )
             if actions.min() < 0 or actions.max() >= n:
                 raise UserError(f"Recorded actions are {actions.min()} to {actions.max()}, of {n}.")
             logits = _LABEL_LOGIT * np.eye(n, dtype=np.float32)[actions]  # (B, n)

@@ -219,7 +219,8 @@ class _Plan:
 
     def _labels(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         actions = data[layout.ACTION]
-        is_index = actions.ndim == 1 and actions.dtype.kind in "iu"
+        # Integers of several dimensions are indices in our own exports; others may be of a Box.
+        is_index = actions.dtype.kind in "iu" and (self.is_ours or actions.ndim == 1)
         kind = np.int64 if is_index else np.float32
         if not is_index and actions.ndim == 1:
             actions = actions[:, None]  # (T,) -> (T, 1)

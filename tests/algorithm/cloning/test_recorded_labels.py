@@ -53,6 +53,8 @@ def test_what_cannot_be_a_label() -> None:
             RecordedLabels(family, space)
     with pytest.raises(UserError, match="Recorded actions are 0 to 5, of 3"):
         parameters(CATEGORICAL, spaces.Discrete(3), np.array([0, 5]))
+    with pytest.raises(UserError, match=r"Recorded actions are float32, not indices of Discrete"):
+        parameters(CATEGORICAL, spaces.Discrete(3), np.zeros(2, np.float32))
     with pytest.raises(UserError, match=r"Recorded actions \(3,\) are not \(2,\)"):
         parameters(GAUSSIAN, BOX, np.zeros((1, 3), np.float32))
 

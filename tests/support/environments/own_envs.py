@@ -47,7 +47,6 @@ class Line(gym.Env):
     Args:
         actions, observations: keys of `ACTIONS` and `OBSERVATIONS`.
         own_limit: whether the environment truncates its episodes itself.
-        pictures: "rgb_array", or "none" for an environment that shows nothing.
         scale: factor of the reward.
     """
 
