@@ -12,6 +12,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message, print_line
 from Common.commands.progress import progress_shown
+from Common.commands.signals import StopSignals
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
 from Common.lazy import import_name
@@ -26,14 +27,14 @@ FlagsT = TypeVar("FlagsT", bound="DataclassInstance")
 def run_tool(flags_type: type[FlagsT], module: str, do: str | Callable[[FlagsT], object]) -> None:
     """Run the command `python -m <module>`, with progress on stderr.
 
-    Invalid input ends it with exit code 2 and one message on stderr.
+    Invalid input ends it with exit code 2 and one message on stderr, a signal with its code.
 
     Args:
         do: a function of the flags; or its "module:name", which is imported after the flags are
             parsed, so that `--help` and a typo do not wait for torch.
     """
     flags = {field.name: field.name for field in fields(flags_type)}
-    with exit_with_message(), progress_shown(), fields_as_flags(flags):
+    with exit_with_message(), progress_shown(), fields_as_flags(flags), StopSignals():
         parsed = tyro.cli(flags_type, prog=as_typed(f"python -m {module}"), use_underscores=True)
         (import_name(do) if isinstance(do, str) else do)(parsed)
 

@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from Common.commands.progress import Progress, tracked
 from Common.errors import UserError
+from Common.files.durable import partial_path
 from Enviroment.drawing.env_render import RenderedView, rendered
 from Enviroment.drawing.env_view import EnvView
 from Enviroment.drawing.renderer import Quality, Renderer
@@ -96,7 +97,6 @@ def write_video(
 
     Returns: `path`, or None.
     """
-    unfinished = path.with_suffix(".unfinished.mp4")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         size = video_width(task, height), height
@@ -106,11 +106,8 @@ def write_video(
             shown: Iterator[np.ndarray] = tracked(pictures, n_pictures, "pictures", path.name)
             if title:
                 shown = captioned(shown, [title, played.outcome(task)])
-            encode(shown, size, video_fps(task), unfinished)
-        os.replace(unfinished, path)
+            encode(shown, size, video_fps(task), path)
     except Exception as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
         _warn(path, error)
         return None
     return path
@@ -325,20 +322,28 @@ def video_width(task: Task, height: int) -> int:
 
 
 def encode(pictures: Iterator[np.ndarray], size: tuple[int, int], fps: float, path: Path) -> None:
-    """Write pictures `(H, W, 3)` as H.264 for browsers; `size` is (W, H), both even."""
+    """Write pictures `(H, W, 3)` as H.264 for browsers; `size` is (W, H), both even.
+
+    The file has another name until it is complete, so that an interrupted one is never shown.
+    """
+    unfinished = partial_path(path)
     encoder = imageio_ffmpeg.write_frames(
-        str(path),
+        str(unfinished),
         size,
         fps=fps,  # pyright: ignore[reportArgumentType]  floats are valid
         codec="libx264",
         quality=6,  # x264's CRF 20
         macro_block_size=2,  # 16, the default, would stretch most sizes
         ffmpeg_log_level="error",
-        output_params=["-movflags", "+faststart"],
+        output_params=["-movflags", "+faststart", "-f", "mp4"],
     )
-    encoder.send(None)
     try:
-        for picture in pictures:
-            encoder.send(picture)
+        encoder.send(None)
+        try:
+            for picture in pictures:
+                encoder.send(picture)
+        finally:
+            encoder.close()
+        os.replace(unfinished, path)
     finally:
-        encoder.close()
+        unfinished.unlink(missing_ok=True)

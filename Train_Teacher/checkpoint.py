@@ -119,9 +119,9 @@ def restore(checkpoint: Checkpoint, agent: BaseAlgorithm, progress: Progress) ->
             _restore_replay(agent, checkpoint.unpacked(_REPLAY))
     agent.num_timesteps = progress.steps
     agent._n_updates = progress.updates
+    agent._episode_num = progress.finished_episodes  # SB3's SAC logs its own count
     if isinstance(agent, PolicyGradient):
         agent.gradient_steps = progress.updates
-        agent._episode_num = progress.finished_episodes
 
 
 def save_best(folder: Path, task: str, agent: BaseAlgorithm, mean_return: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +40,13 @@ def measure_imitability(flags: ImitabilityFlags) -> Imitability:
     """Clone a teacher with a fixed budget, and write the student's figures into its bundle.
 
     Raises:
-        UserError: there is no teacher, or it is not one of a task of the toolkit.
+        UserError: there is no teacher, its folder cannot be written, or it is not one of a task of
+            the toolkit.
     """
     folder = bundle_folder(flags.teacher, "teacher")
     name = Teacher.load(folder).description.task
+    if not os.access(folder, os.W_OK):  # before minutes of work
+        raise UserError(f"{folder} cannot be written. Copy the teacher, and measure the copy.")
     if name not in TASKS:
         raise UserError(
             f"{folder} is a teacher of {name or 'an environment without a name'}, which is no task "
@@ -61,8 +65,8 @@ def measure_imitability(flags: ImitabilityFlags) -> Imitability:
         ratio=figures.get("ratio"),
         success=figures.get("success"),
     )
-    record_imitability(folder, imitability)
     print(f"Imitability of {folder}: {imitability}")
+    record_imitability(folder, imitability)
     return imitability
 
 

@@ -23,7 +23,7 @@ from Common.files.bounded_read import parse_json, read_object
 from Common.names import counted
 from Common.runs.files import METRICS_FILE, read_metrics
 from Common.runs.run_folder import FIGURES_FILE
-from Evaluation.metrics import METRICS
+from Evaluation.metrics import METRICS, number
 
 State = Literal["waiting", "running", "again", "done", "done before", "failed", "stopped"]
 _STYLES = {"running": "cyan", "done": "green", "done before": "green", "failed": "red bold"}
@@ -164,14 +164,14 @@ def _figures(folder: Path) -> tuple[str, str, str]:
         figures = read_object(folder / FIGURES_FILE) or {}
     except UserError:  # a damaged file costs its figures only
         figures = {}
-    value, teacher = figures.get("return"), figures.get("teacher_return")
+    value, teacher, skill = (number(figures, key) for key in ("return", "teacher_return", "skill"))
     if value is None:
         return "", "", ""
     ratio = ""
     if teacher is not None and teacher > 0 and value >= 0:
         ratio = METRICS["ratio"].written(value / teacher)
-    skill = METRICS["skill"].written(figures["skill"]) if "skill" in figures else ""
-    return METRICS["return"].written(value), ratio, skill
+    skill_text = "" if skill is None else METRICS["skill"].written(skill)
+    return METRICS["return"].written(value), ratio, skill_text
 
 
 def _trained_seconds(line: _Line) -> float:

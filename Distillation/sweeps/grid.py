@@ -44,6 +44,10 @@ _NOT_A_FLAG = {
     "collect_missing": "Parallel runs would all collect it: collect it first, with --C_data.",
     **dict.fromkeys(METHODS, "List methods under `methods`."),
 }
+_DISTINGUISH = (
+    "give one of the blocks a `name`, or name the values of an axis that look alike: "
+    "`{name: value}`."
+)
 _MAX_RUNS = 10_000  # per grid
 _SEED_FIELD = "{teacher_seed}"
 
@@ -226,8 +230,9 @@ class _Block:
             if flag in known:
                 self._problems.append(f"axes: {flag} has a key of its own, which is also given.")
             elif self._is_flag(flag, "axes"):
-                values = [_canonical(flag, value) for value in _values(given)]
-                axes[flag] = [(v, f"{flag}{_plain(v)}") for v in values]
+                named = given if isinstance(given, dict) else {}
+                pairs = named.items() or ((value, value) for value in _values(given))
+                axes[flag] = [(_canonical(flag, v), f"{flag}{_plain(word)}") for word, v in pairs]
                 if not axes[flag]:
                     self._problems.append(f"axes: {flag} has no values.")
         return axes
@@ -317,6 +322,7 @@ def _settings(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     for name, default in known.items():
         value = settings[name] = resources.get(name, default)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        number = number and math.isfinite(value)
         # Ray supports fractions of a single CPU or GPU, and only whole ones above that.
         if not number or not value >= 0 or (value > 1 and value != int(value)):
             problems.append(f"resources: {name}: {value!r} is neither in [0, 1] nor an integer.")
@@ -330,8 +336,7 @@ def _duplicates(runs: Iterable[PlannedRun]) -> list[str]:
         if seen.setdefault(run.name, run) is not run:
             same = seen[run.name].settings == run.settings
             problems.append(
-                f"{run.name} appears twice: "
-                + ("list each value once." if same else "give one of the blocks a `name`.")
+                f"{run.name} appears twice: " + ("list each value once." if same else _DISTINGUISH)
             )
     return problems
 

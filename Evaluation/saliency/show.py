@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 SALIENCY_VIDEO, SALIENCY_PICTURE = "saliency.mp4", "saliency.png"
 _BATCH = 16  # observations, limits memory for long episodes
 _BRIGHTEST = 99.5  # percentile of an episode's gradients shown in full colour
-_GAME_FPS = 30  # for tasks without a speed
 
 
 def show_saliency(flags: SaliencyFlags) -> tuple[Path, Path]:
@@ -185,14 +184,8 @@ def _scaled(gradients: np.ndarray) -> np.ndarray:
 
 
 def _write_video(pictures: Pictures, task: Task, path: Path) -> None:
-    fps = _GAME_FPS if task.is_game else video_fps(task)
-    unfinished = path.with_suffix(".unfinished.mp4")
     steps = drawn_steps(len(pictures) - 1, task)
     frames: Iterator[np.ndarray] = (pictures.beside(t) for t in steps)
     frames = tracked(frames, len(steps), "pictures", path.name)
     height, width = pictures.beside(0).shape[:2]
-    try:
-        encode(frames, (width, height), fps, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    encode(frames, (width, height), video_fps(task), path)

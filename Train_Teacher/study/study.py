@@ -19,7 +19,7 @@ import torch
 from Common.commands.jobs import Ended, Job, LocalWorkers, run_jobs
 from Common.commands.signals import StopSignals
 from Common.errors import UserError
-from Common.files.bounded_read import read_json
+from Common.files.bounded_read import read_json, read_object
 from Common.files.locks import locked
 from Common.places import ROOT
 from Common.runs import run_folder
@@ -60,6 +60,8 @@ def run_study(flags: StudyFlags) -> int:
     totals = {t.name: parse(t.task.name, t.flags).settings.total_timesteps for t in trainings}
     output = run_folder.locate(flags.output, Path())
     with StopSignals() as signals, locked(output):
+        for training in trainings:
+            _check_total(training, totals[training.name])
         missing = [t for t in trainings if not is_finished(t, totals[t.name])]
         print(f"{len(trainings)} trainings, {len(trainings) - len(missing)} already finished.")
         failed = train_all(missing, flags.jobs, signals)
@@ -86,6 +88,18 @@ def _measure(flags: StudyFlags, trainings: Sequence[Training], totals: dict[str,
     ]
     finished = [FinishedTraining(t.algo, t.domain, t.seed, t.folder) for t in trainings]
     return Study(finished, transfers, n, {t.algo: totals[t.name] for t in trainings})
+
+
+def _check_total(training: Training, total_timesteps: int) -> None:
+    """Raise UserError for a run that was trained for longer: the study would name another total."""
+    value: Any = read_object(training.folder / CONFIG_FILE) or {}
+    for key in ("config", "run", "settings", "total_timesteps"):
+        value = value.get(key) if isinstance(value, dict) else None
+    if isinstance(value, int) and value > total_timesteps:
+        raise UserError(
+            f"{training.folder} holds a training of {value:,} env steps, not {total_timesteps:,}. "
+            "Give its --total_timesteps, or another --output."
+        )
 
 
 def is_finished(training: Training, total_timesteps: int) -> bool:

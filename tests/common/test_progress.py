@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -49,6 +51,14 @@ def test_a_tool_shows_a_bar_on_a_terminal(monkeypatch):
     run_tool(Nothing, "Evaluation.tool", evaluate)
     shown = terminal.getvalue()
     assert "0/3" in shown and "episodes" in shown and "playing" in shown
+
+
+def test_a_signal_ends_a_tool_with_a_message(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tool"])
+    with pytest.raises(SystemExit) as ended:
+        run_tool(Nothing, "Evaluation.tool", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert ended.value.code == 130
+    assert "Stopped by SIGINT." in capsys.readouterr().err
 
 
 def test_a_tool_prints_lines_elsewhere(capsys, monkeypatch):

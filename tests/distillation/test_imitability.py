@@ -97,3 +97,12 @@ def test_a_bundle_with_wrong_figures_is_refused(wrong: object, tmp_path: Path) -
     path.write_text(json.dumps({**data, "imitability": wrong}))
     with pytest.raises(UserError, match="is not a valid teacher: imitability"):
         Teacher.load(bundle)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_teacher(tmp_path / "teacher")
+    monkeypatch.setattr(measure.os, "access", lambda folder, mode: False)
+    with pytest.raises(UserError, match=r"cannot be written\. Copy the teacher"):
+        measure_imitability(ImitabilityFlags(bundle))

@@ -352,6 +352,18 @@ def test_a_film_that_cannot_be_is_refused_at_once(players, tmp_path, change, sai
     assert (tmp_path / "evaluation.json").read_text() == "{}"
 
 
+def test_an_interrupted_video_leaves_the_older_one(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"older")
+
+    def pictures():
+        yield from np.zeros((3, 16, 16, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(pictures(), (16, 16), 20, tmp_path / "a.mp4")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.mp4": b"older"}
+
+
 def test_a_gif_gets_narrower_until_it_fits(tmp_path):
     rng = np.random.default_rng(0)
     pictures = (rng.integers(0, 256, (160, 320, 3), np.uint8) for _ in range(8))

@@ -246,6 +246,12 @@ def test_a_study_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     training = StudyFlags(output, ("reinforce",), 1, (150,)).trainings()[1]
     again = hopper_study.play_tests(training, "target", 3)
     assert again == tested["returns"]
+    # Its figures would be called those of fewer env steps.
+    flags[flags.index("150")] = "100"
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2
+    assert "holds a training of 150 env steps, not 100" in capsys.readouterr().err
 
 
 @pytest.mark.slow

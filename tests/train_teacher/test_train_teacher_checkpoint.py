@@ -28,7 +28,8 @@ SETTINGS = {
 
 
 def progress(steps):
-    return Progress(steps, updates=steps // 2, episodes=3, evaluation={"eval/return": -1 / 3})
+    evaluation = {"eval/return": -1 / 3}
+    return Progress(steps, steps // 2, episodes=3, finished_episodes=5, evaluation=evaluation)
 
 
 def make(algo, seed=1):
@@ -73,7 +74,7 @@ def test_a_restored_agent_is_the_saved_one(algo, tmp_path):
     for before, after in zip(drawn, redrawn, strict=True):
         np.testing.assert_array_equal(before, after)
     assert stored == progress(200)
-    assert (fresh.num_timesteps, fresh._n_updates) == (200, 100)
+    assert (fresh.num_timesteps, fresh._n_updates, fresh._episode_num) == (200, 100, 5)
     for name, tensor in agent.policy.state_dict().items():
         assert torch.equal(tensor, fresh.policy.state_dict()[name]), name
     for ours, theirs in ((fresh_env.obs_rms, env.obs_rms), (fresh_env.ret_rms, env.ret_rms)):

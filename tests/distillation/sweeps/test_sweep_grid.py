@@ -141,6 +141,17 @@ def test_null_is_the_default_of_a_flag(tmp_path):
     }
 
 
+def test_values_of_an_axis_can_be_named(tmp_path):
+    found = grid(
+        tmp_path,
+        "{tasks: Pusher, methods: PPO, axes: {init_from: {one: a/student, two: b/student}}}",
+    )
+    assert [(Path(run.name).name, run.settings["init_from"]) for run in found.runs] == [
+        ("init_fromone_run0", "a/student"),
+        ("init_fromtwo_run0", "b/student"),
+    ]
+
+
 def test_changes_take_the_place_of_keys_flags_and_axes(tmp_path):
     text = """
     tasks: [Pusher, Hopper]
@@ -259,6 +270,8 @@ def test_the_scripts_own_parser_judges_flags(more, told, ready, tmp_path):
     ("more", "told"),
     [
         ("seeds: [0, 0]", "run0 appears twice: list each value once"),
+        ("resources: {gpus: .inf}", "resources: gpus: inf is neither in [0, 1] nor an integer"),
+        ("axes: {init_from: [a/student, b/student]}", "name the values of an axis"),
         ("grids: [{}, {flags: {gamma: 0.9}}]", "give one of the blocks a `name`"),
         ("grids: [{output: x}]", "grids: there is no key 'output'"),
         ("seeds: []", "seeds has no values"),
