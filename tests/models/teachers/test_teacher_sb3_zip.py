@@ -270,17 +270,13 @@ def test_a_file_that_is_no_zip_is_a_clear_error(tmp_path, content):
         read_sb3_zip(tmp_path / "agent.zip", None)
 
 
-def test_the_statistics_in_place_of_the_agent(saved):
-    _, vecnormalize, _ = saved
-    with pytest.raises(UserError, match=r"is a pickle.*Give the zip of the agent.*`vecnormalize`"):
-        read_sb3_zip(vecnormalize, None)
-
-
 def test_missing_files_are_clear_errors(saved, tmp_path):
     with pytest.raises(UserError, match="no SB3 agent"):
         read_sb3_zip(tmp_path / "none.zip", None)
     with pytest.raises(UserError, match=r"none\.pkl"):
         read_sb3_zip(saved[0], tmp_path / "none.pkl")
+    with pytest.raises(UserError, match=r"is a pickle.*Give the zip of the agent.*`vecnormalize`"):
+        read_sb3_zip(saved[1], None)  # the statistics in place of the agent
 
 
 def test_a_truncated_zip_is_a_clear_error(saved):
