@@ -80,11 +80,13 @@ def test_what_is_set(
 
 
 @needs_gnu
-def test_a_training_calls_it_before_torch_is_loaded() -> None:
+@pytest.mark.parametrize("script", ["Distillation/Pusher.py --PPD", "Train_Teacher/Pusher.py"])
+def test_trainings_call_it_before_torch_is_loaded(script: str) -> None:
     """The missing device is found with torch."""
     root = Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, root / "Distillation/Pusher.py", "--PPD", "--device", "cuda:99"],
+        [sys.executable, *script.split(), "--device", "cuda:99"],
+        cwd=root,
         env={**without_choice(), "OMP_DISPLAY_ENV": "VERBOSE"},
         capture_output=True,
         text=True,
