@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 
@@ -49,6 +50,7 @@ def exit_with_message(
         except UserError as error:
             print_error(error)
             sys.exit(EXIT_BAD_INPUT)
-        except Stopped as stop:
+        except KeyboardInterrupt as error:  # Ctrl-C also where no `StopSignals` are in place
+            stop = error if isinstance(error, Stopped) else Stopped(signal.SIGINT)
             print_stop(f"\n{stop} {after_stop}".rstrip())
             sys.exit(stop.exit_code)

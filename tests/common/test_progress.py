@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from Common.commands import progress
+from Common.commands.exits import exit_with_message
 from Common.commands.progress import progress_shown, tracked
 from Enviroment.make import make_state_env
 from Evaluation.evaluate.episodes import do_nothing, run_episodes
@@ -59,6 +60,13 @@ def test_a_signal_ends_a_tool_with_a_message(capsys, monkeypatch):
         run_tool(Nothing, "Evaluation.tool", lambda _: os.kill(os.getpid(), signal.SIGINT))
     assert ended.value.code == 130
     assert "Stopped by SIGINT." in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_commands_without_handlers_too(capsys):
+    with pytest.raises(SystemExit) as ended, exit_with_message("Repeat it."):
+        raise KeyboardInterrupt
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "\nStopped by SIGINT. Repeat it.\n"
 
 
 def test_a_tool_prints_lines_elsewhere(capsys, monkeypatch):
