@@ -257,7 +257,7 @@ def test_a_run_that_was_killed_after_its_stop_only_reports(
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr("Distillation.run.report", _killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(SystemExit):
             stop_at(run, "PPD", rated_teacher)
     lines = (run / "metrics.jsonl").read_text()
     assert stop_at(run, "PPD", rated_teacher, "--resume") == [0, 8]
