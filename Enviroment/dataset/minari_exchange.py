@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Common.files.durable import publishing, writing
 from Enviroment.dataset.collect import check_folder
 from Enviroment.dataset.format import (
     ACTION,
@@ -66,11 +66,8 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
     target = _data_path(minari_id, root)
     if target.exists():
         raise UserError(f"A Minari dataset exists at {target}. Give another name.")
-    unfinished = target.with_name(".data.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
     observation_space, action_space = _spaces(dataset)
-    try:
-        unfinished.mkdir(parents=True)
+    with writing(target, "Free space, or give `root`."), publishing(target) as unfinished:
         storage = _storage().new(
             unfinished,
             observation_space=observation_space,
@@ -85,13 +82,6 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
         }
         storage.update_metadata(metadata)
         storage.update_episodes(_buffers(dataset))
-        unfinished.rename(target)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written: {error}. Free space, or give `root`."
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 
