@@ -27,6 +27,7 @@ from Enviroment.dataset.format import (
     BEHAVIOUR_ACTION,
     DISTRIBUTION,
     FINALS,
+    IMPORT,
     REWARD,
     SEED,
     TERMINATED,
@@ -150,6 +151,7 @@ def import_minari(
 
     Raises:
         UserError: the dataset cannot be read, or does not fit. The message names the episode.
+            `folder` is then as it was.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -206,7 +208,7 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
             return Recipe(**kept)
         except TypeError as error:
             raise UserError(f"{source} has no recipe of this version: {error}") from error
-    return foreign_recipe(source, task, lengths)
+    return foreign_recipe(source, IMPORT, task, lengths)
 
 
 def _episodes(storage: Any, task: Task, indices: range) -> Iterator[dict[str, np.ndarray]]:
