@@ -6,12 +6,15 @@ takes about 10 kB: its settings, its figures and its compressed metrics.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os.path import commonpath
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -60,24 +63,65 @@ def pack_runs(flags: PackFlags) -> None:
 
 def _pack(run: Run, folder: Path, root: Path) -> None:
     folder.mkdir(parents=True)
-    # Where the runs lay is of no use to others: paths begin at the common folder.
-    places = {f"{root}/": ""}
-    written_to = str((run.config.get("run") or {}).get("output"))
-    if Path(written_to).is_absolute():  # elsewhere, if the run was moved since
-        places = {written_to: run.folder.resolve().relative_to(root).as_posix(), **places}
+    places = _places(run, root)
     for name in (CONFIG_FILE, FIGURES_FILE):
         content = read_bounded(run.folder / name, MAX_JSON)
-        for place, of_others in places.items():
-            content = content.replace(_quoted(place), _quoted(of_others))
+        value = json.loads(content)
+        changed = _of_others(value, places)
+        if changed != value:  # else the same bytes
+            content = (json.dumps(changed, indent=2) + "\n").encode()
         write_file(folder / name, content)
     lines = "".join(json.dumps(point) + "\n" for point in run.metrics)
     # Without a time, so that the same run gives the same bytes.
     write_file(folder / PACKED_METRICS_FILE, gzip.compress(lines.encode(), mtime=0))
 
 
-def _quoted(text: str) -> bytes:
-    """Return the text as it stands between the quotes of a JSON file."""
-    return json.dumps(text)[1:-1].encode()
+def _places(run: Run, root: Path) -> dict[str, str]:
+    """Return folders of this machine, and the paths that others get in their place.
+
+    Where the runs lay is of no use to others: paths begin at the common folder, unless that is `/`.
+    """
+    if root == Path(root.anchor):
+        return {}
+    places = {str(root): ""}
+    written_to = str((run.config.get("run") or {}).get("output"))
+    if Path(written_to).is_absolute():  # elsewhere, if the run was moved since
+        moved = str(Path(written_to))  # without a slash at its end
+        places = {moved: run.folder.resolve().relative_to(root).as_posix(), **places}
+    return places
+
+
+def _of_others(value: Any, places: Mapping[str, str], key: str = "") -> Any:
+    """Return JSON with other places in strings that are paths, and in the words of commands."""
+    if isinstance(value, dict):
+        return {name: _of_others(item, places, name) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_of_others(item, places) for item in value]
+    if not isinstance(value, str):
+        return value
+    if key != "command":
+        return _moved(value, places)
+    with contextlib.suppress(ValueError):  # no words of a shell
+        words = shlex.split(value)
+        changed = [_moved_word(word, places) for word in words]
+        return value if changed == words else shlex.join(changed)
+    return value
+
+
+def _moved_word(word: str, places: Mapping[str, str]) -> str:
+    flag, equals, path = word.partition("=")
+    if equals and flag.startswith("-"):
+        return f"{flag}={_moved(path, places)}"
+    return _moved(word, places)
+
+
+def _moved(path: str, places: Mapping[str, str]) -> str:
+    """Return the new path of a place, or of what lies below one; any other text as it is."""
+    for place, new in places.items():
+        if path == place or path.startswith(f"{place}/"):
+            below = path.removeprefix(place).lstrip("/")
+            return "/".join(part for part in (new, below) if part) or "."
+    return path
 
 
 def main() -> None:

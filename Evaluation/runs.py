@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +220,32 @@ def identity(run: Run) -> str:
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob(CONFIG_FILE)):
+    for path in files_below(folder, CONFIG_FILE):
         # Teachers and datasets have a config.json too, but no method.
         if metrics_file(path.parent) is not None and _describes_student(path):
             yield path.parent
+
+
+def files_below(folder: Path, pattern: str) -> list[Path]:
+    """Return the files below a folder whose names match a pattern, sorted.
+
+    Links to folders are followed. A folder with several paths is read by one of them, without
+    links if there is such a path: a link to a folder above it ends there.
+    """
+    found, seen, waiting = list[Path](), set[Path](), deque([folder])
+    while waiting:
+        place = waiting.popleft()
+        real = place.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        with contextlib.suppress(OSError):  # not readable
+            for path in sorted(place.iterdir()):
+                if isdir(path):  # False, unlike that of `Path`, where a link leads nowhere readable
+                    (waiting.append if path.is_symlink() else waiting.appendleft)(path)
+                elif isfile(path) and fnmatchcase(path.name, pattern):
+                    found.append(path)
+    return sorted(found)
 
 
 def _describes_student(path: Path) -> bool:

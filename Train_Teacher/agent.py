@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from sb3_contrib import TQC
-from stable_baselines3 import PPO, SAC, HerReplayBuffer
+from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.torch_layers import CombinedExtractor
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
@@ -29,7 +29,7 @@ from Train_Teacher.settings.config import (
     TeacherConfig,
     TQCTeacherConfig,
 )
-from Train_Teacher.settings.goals import make_goal_env
+from Train_Teacher.settings.goals import GoalReplayBuffer, make_goal_env
 from Train_Teacher.settings.policy_gradient import ReinforceTeacherConfig
 
 CLIP_OBSERVATION = 10.0  # standard deviations
@@ -147,7 +147,7 @@ def _sb3_agent(
     policy = "MlpPolicy"
     if uses_her(config):
         policy = "MultiInputPolicy"
-        shared["replay_buffer_class"] = HerReplayBuffer
+        shared["replay_buffer_class"] = GoalReplayBuffer
         shared["replay_buffer_kwargs"] = {"n_sampled_goal": config.hindsight_goals}
     if isinstance(config, TQCTeacherConfig):
         policy_kwargs["n_quantiles"] = config.n_quantiles

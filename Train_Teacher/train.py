@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from Common.commands.signals import StopSignals
 from Common.device import resolve_device
@@ -33,7 +34,7 @@ from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
 from Train_Teacher.finish import finish
 from Train_Teacher.messages import banner, ending, next_commands
 from Train_Teacher.settings.config import SACTeacherConfig, TeacherRun
-from Train_Teacher.settings.goals import check_goals
+from Train_Teacher.settings.goals import check_goals, put_off_training
 
 _EVALUATION_ENVS = 10
 # in rollouts (PPO), episodes (SAC, TQC), and updates of one episode each (others)
@@ -64,7 +65,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
             check_tensorboard()
         settings = run.settings
         if isinstance(settings, SACTeacherConfig) and settings.hindsight_goals:
-            check_goals(task, settings.num_envs, settings.learning_starts)
+            check_goals(task, settings)
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))
@@ -156,6 +157,8 @@ def _learn(
         agent = make_agent(settings, env, device, seeds.model(run.run_index))
         if found is not None:
             restore(found[0], agent, start)
+            if isinstance(agent, OffPolicyAlgorithm):
+                put_off_training(agent, task, settings.total_timesteps)
         env.seed(_first_seed(run, start))
         agent.set_logger(Logger(None, [tracker]))
         watch = EvaluateAndCheckpoint(

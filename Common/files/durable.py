@@ -7,7 +7,10 @@ that holds the name is synced too.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,16 +81,18 @@ def writing(what: Path | str, advice: str = "") -> Iterator[None]:
 def publishing(folder: Path) -> Iterator[Path]:
     """Make a folder that becomes `folder` at the end of the block, unless the block raises.
 
+    Until then it has a name of its own, so that two commands with one output do not write into one
+    another's. What a killed process left is removed.
+
     Raises:
         FileExistsError: `folder` exists. It is unchanged.
         OSError: the folder cannot be written.
     """
-    unfinished = partial_path(folder)
     if not folder.parent.is_dir():
         folder.parent.mkdir(parents=True)
         sync(folder.parent.parent)
-    remove(unfinished)
-    unfinished.mkdir()
+    _remove_abandoned(folder)
+    unfinished, descriptor = _make_unfinished(folder)
     try:
         yield unfinished
         for path in unfinished.rglob("*"):
@@ -100,6 +105,43 @@ def publishing(folder: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def _make_unfinished(folder: Path) -> tuple[Path, int]:
+    """Make the folder that is written before it is published.
+
+    Returns: its path, and a descriptor that locks it against `_remove_abandoned` until closed.
+    """
+    while True:
+        unfinished = partial_path(folder.with_name(f"{folder.name}.{secrets.token_hex(8)}"))
+        unfinished.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # removed before it was locked: try again
+            descriptor = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)
+            # Where folders cannot be locked, nobody takes it for abandoned either.
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if unfinished.is_dir():
+                return unfinished, descriptor
+            os.close(descriptor)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the unfinished folders of `publishing` that no process writes into any more."""
+    # No other names: `.NAME.partial` may be a download that continues.
+    name = re.compile(rf"\.{re.escape(folder.name)}\.[0-9a-f]{{16}}\.partial")
+    for path in list(folder.parent.iterdir()):
+        if not name.fullmatch(path.name):
+            continue
+        # One that is in use, or that another process is removing, is left to it.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(descriptor)
 
 
 def discard(folder: Path) -> None:

@@ -11,10 +11,11 @@ from Common.runs import run_folder
 from Distillation.flags.resolve import Flags
 from Distillation.phases import DATA
 from Enviroment.dataset.behaviour_noise import default_noise
-from Enviroment.dataset.collect import check_content, collect, is_complete
+from Enviroment.dataset.collect import collect, is_complete
 from Enviroment.dataset.count import parse_count
 from Enviroment.dataset.format import IDENTITY
 from Enviroment.dataset.reader import TeacherDataset, dataset_folder, resolve_dataset
+from Enviroment.dataset.verify import check_content
 from Enviroment.tasks import Task
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher

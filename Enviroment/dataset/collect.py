@@ -43,7 +43,8 @@ from Enviroment.dataset.format import (
     shard_name,
 )
 from Enviroment.dataset.recording import Labeller, label_rows, record
-from Enviroment.dataset.shards import Column, file_sha256, shard_problem, write_shard
+from Enviroment.dataset.shards import RESUME, Column, shard_problem, write_shard
+from Enviroment.dataset.verify import repair_hint
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, STATE
@@ -166,45 +167,6 @@ def repair(
             write_shard(folder / shard_name(index), layout, arrays, sha256=entry.sha256)
 
 
-def verify(folder: Path | str) -> dict[str, str]:
-    """Read every byte, and return the problems by file name; empty if there are none.
-
-    Raises:
-        UserError: the manifest cannot be used.
-    """
-    folder = Path(folder)
-    manifest = Manifest.read(folder)
-    problems: dict[str, str] = {}
-    for index, entry in enumerate(manifest.shards):
-        path = folder / shard_name(index)
-        problem = shard_problem(path, manifest.layout(index))
-        if problem is None and file_sha256(path) != entry.sha256:
-            problem = f"{path} is damaged or edited: its SHA-256 differs from the manifest."
-        if problem is not None:
-            problems[path.name] = problem
-    for path in surplus_shards(folder, manifest):
-        problems[path.name] = f"{path} is not in the manifest: delete it, or move it away."
-    return problems
-
-
-def check_content(folder: Path | str) -> None:
-    """Raise UserError for a dataset that fails `verify`, with the files and the remedy."""
-    folder = Path(folder)
-    problems = verify(folder)
-    if not problems:
-        return
-    manifest = Manifest.read(folder)
-    own = {shard_name(index) for index in range(len(manifest.shards))}
-    hint = [repair_hint(folder, manifest)] if problems.keys() & own else []
-    raise UserError("\n".join([*problems.values(), *hint]))
-
-
-def surplus_shards(folder: Path, manifest: Manifest) -> list[Path]:
-    """Return files that look like shards but are not in the manifest."""
-    own = {shard_name(index) for index in range(len(manifest.shards))}
-    return sorted(path for path in folder.glob(SHARDS) if path.name not in own)
-
-
 def _recipe(
     task: Task, labeller: Labeller, num_data: int, behaviour_noise: float, first_seed: int
 ) -> Recipe:
@@ -287,16 +249,6 @@ def _find_begun(folder: Path, recipe: Recipe, resume: bool) -> Manifest | None:
     return manifest
 
 
-def repair_hint(folder: Path, manifest: Manifest) -> str:
-    """Return advice about a damaged shard."""
-    source = manifest.recipe.teacher.get(IMPORTED_FROM)
-    if source is not None:
-        return (
-            f"Delete {folder}, and import {source} again by `python -m Enviroment.dataset import`."
-        )
-    return f"`python -m Enviroment.dataset repair {folder} --teacher DIR` collects it again."
-
-
 def _check_room(folder: Path, manifest: Manifest) -> None:
     step = sum(column.nbytes for column in manifest.step_columns.values())
     wanted = step * (manifest.recipe.num_data - manifest.steps)
@@ -370,18 +322,26 @@ def _add_shard(
 
 
 def publish_shard(
-    folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray], lengths: np.ndarray
+    folder: Path,
+    manifest: Manifest,
+    arrays: Mapping[str, np.ndarray],
+    lengths: np.ndarray,
+    advice: str = RESUME,
 ) -> Manifest:
     """Write the next shard, then the manifest that lists it.
+
+    Args:
+        advice: what to do if it cannot be written.
 
     Raises:
         UserError: it cannot be written. Earlier shards stay complete.
     """
     index = len(manifest.shards)
     entry = ShardEntry(manifest.episodes, tuple(lengths.tolist()), "")
-    sha256 = write_shard(folder / shard_name(index), manifest.layout(index, entry), arrays)
+    layout = manifest.layout(index, entry)
+    sha256 = write_shard(folder / shard_name(index), layout, arrays, advice=advice)
     manifest = manifest.with_shard(replace(entry, sha256=sha256))
-    manifest.write(folder)
+    manifest.write(folder, advice)
     return manifest
 
 

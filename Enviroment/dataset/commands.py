@@ -15,7 +15,7 @@ from Common.errors import UserError
 from Common.files.durable import writing
 from Common.names import counted
 from Enviroment.custom import named_task, with_package
-from Enviroment.dataset.collect import check_content, repair, verify
+from Enviroment.dataset.collect import repair
 from Enviroment.dataset.format import (
     ACTION,
     FINAL_STATE,
@@ -30,6 +30,7 @@ from Enviroment.dataset.lerobot.importing import exported_task as lerobot_task
 from Enviroment.dataset.lerobot.importing import import_lerobot
 from Enviroment.dataset.minari_exchange import export_minari, exported_task, import_minari
 from Enviroment.dataset.reader import TeacherDataset
+from Enviroment.dataset.verify import check_content, verify
 from Enviroment.observations import FRAME, newest_pictures
 from Enviroment.task import Task
 
@@ -51,7 +52,7 @@ def run_info(options: argparse.Namespace) -> None:
 
 
 def run_verify(options: argparse.Namespace) -> None:
-    """Read every byte."""
+    """Read every byte, and compare with the manifest."""
     check_content(options.dataset)
     print(f"{options.dataset}: every shard matches the manifest.")
 

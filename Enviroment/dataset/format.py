@@ -22,7 +22,7 @@ from Common.files.bounded_read import read_json
 from Common.files.typed_json import typed, typed_fields
 from Enviroment.cameras import describe_cameras
 from Enviroment.custom import CUSTOM_TASK, LOOKS, describe_custom, describe_looks, task_of
-from Enviroment.dataset.shards import Column, ShardLayout, publish
+from Enviroment.dataset.shards import RESUME, Column, ShardLayout, publish
 from Enviroment.observations import FRAME, STATE, frame_channels
 from Enviroment.task import Task
 from Enviroment.tasks import script_of
@@ -47,6 +47,8 @@ FINALS = {FRAME: FINAL_FRAME, STATE: FINAL_STATE}  # for each stored observation
 # In a recipe's `teacher`: hash of everything that decides its labels; missing in older datasets.
 IDENTITY = "identity"
 IMPORTED_FROM = "imported_from"  # in a recipe's `teacher`, if nothing else is known of it
+IMPORTED_BY = "imported_by"  # beside it: the command; missing in older datasets
+IMPORT, IMPORT_LEROBOT = IMPORT_COMMANDS = ("import", "import-lerobot")
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,11 @@ class Manifest:
     def with_shard(self, entry: ShardEntry) -> Manifest:
         return dataclasses.replace(self, shards=(*self.shards, entry))
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, advice: str = RESUME) -> None:
         """Replace the folder's manifest.
+
+        Args:
+            advice: what to do if it cannot be written.
 
         Raises:
             UserError: it cannot be written.
@@ -158,7 +163,8 @@ class Manifest:
                 for index, entry in enumerate(self.shards)
             ],
         }
-        publish(folder / MANIFEST, [(json.dumps(data, allow_nan=False) + "\n").encode()])
+        content = (json.dumps(data, allow_nan=False) + "\n").encode()
+        publish(folder / MANIFEST, [content], advice=advice)
 
     @classmethod
     def read(cls, folder: Path | str) -> Manifest:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +20,14 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
+from Common.files.durable import publishing, writing
 from Enviroment.dataset.collect import check_folder
 from Enviroment.dataset.format import (
     ACTION,
     BEHAVIOUR_ACTION,
     DISTRIBUTION,
     FINALS,
+    IMPORT,
     REWARD,
     SEED,
     TERMINATED,
@@ -66,11 +67,8 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
     target = _data_path(minari_id, root)
     if target.exists():
         raise UserError(f"A Minari dataset exists at {target}. Give another name.")
-    unfinished = target.with_name(".data.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
     observation_space, action_space = _spaces(dataset)
-    try:
-        unfinished.mkdir(parents=True)
+    with writing(target, "Free space, or give `root`."), publishing(target) as unfinished:
         storage = _storage().new(
             unfinished,
             observation_space=observation_space,
@@ -85,13 +83,6 @@ def export_minari(dataset: TeacherDataset, minari_id: str, root: Path | str | No
         }
         storage.update_metadata(metadata)
         storage.update_episodes(_buffers(dataset))
-        unfinished.rename(target)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written: {error}. Free space, or give `root`."
-        ) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return target
 
 
@@ -160,6 +151,7 @@ def import_minari(
 
     Raises:
         UserError: the dataset cannot be read, or does not fit. The message names the episode.
+            `folder` is then as it was.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -219,7 +211,7 @@ def _recipe(kept: Any, source: str, task: Task, lengths: list[int]) -> Recipe:
             return Recipe(**kept)
         except TypeError as error:
             raise UserError(f"{source} has no recipe of this version: {error}") from error
-    return foreign_recipe(source, task, lengths)
+    return foreign_recipe(source, IMPORT, task, lengths)
 
 
 def _episodes(

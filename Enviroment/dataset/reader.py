@@ -17,7 +17,6 @@ from numpy.typing import ArrayLike
 from Common.errors import UserError
 from Common.places import RESULTS
 from Enviroment.custom import with_package
-from Enviroment.dataset.collect import repair_hint, surplus_shards
 from Enviroment.dataset.count import parse_count
 from Enviroment.dataset.format import (
     ACTION,
@@ -31,6 +30,7 @@ from Enviroment.dataset.format import (
     shard_name,
 )
 from Enviroment.dataset.shards import map_shard, shard_problem
+from Enviroment.dataset.verify import repair_hint, surplus_shards, unfinished
 from Enviroment.observations import FRAME, PROPRIO, STATE
 from Enviroment.tasks import Task, script_of
 
@@ -88,11 +88,8 @@ class TeacherDataset:
             described = described_task(folder / MANIFEST, manifest.recipe.task)
             task = with_package(described, env_id, wrapper)
         check_task(folder, manifest, task)
-        if not manifest.complete:
-            raise UserError(
-                f"{folder} holds {manifest.steps} of {manifest.recipe.num_data} steps: its "
-                "collection was stopped. Run the same command with `resume`."
-            )
+        if missing := unfinished(folder, manifest):
+            raise UserError(missing)
         for index in range(len(manifest.shards)):
             problem = shard_problem(folder / shard_name(index), manifest.layout(index))
             if problem is not None:

@@ -30,6 +30,10 @@ _DTYPES = {
     "uint8": "U8",
     "bool": "BOOL",
 }
+RESUME = (
+    "The shards before it are complete: free space or fix the cause, and run the same command with "
+    "`resume`."
+)
 _ALIGNMENT = 8  # bytes; the header is padded to it, and wider items come first
 
 
@@ -92,13 +96,18 @@ class ShardLayout:
 
 
 def write_shard(
-    path: Path, layout: ShardLayout, arrays: Mapping[str, np.ndarray], sha256: str | None = None
+    path: Path,
+    layout: ShardLayout,
+    arrays: Mapping[str, np.ndarray],
+    sha256: str | None = None,
+    advice: str = RESUME,
 ) -> str:
     """Write a shard atomically: by one rename, after its bytes are on the disk.
 
     Args:
         arrays: the arrays of the layout.
         sha256: expected SHA-256 of the file; if it differs, write nothing.
+        advice: what to do if the file cannot be written.
 
     Returns: the SHA-256 of the file.
 
@@ -117,19 +126,20 @@ def write_shard(
         ):
             raise ValueError(f"{name} is {array.dtype} {array.shape}, not {layout.arrays[name]}.")
         chunks.append(array.reshape(-1).view(np.uint8).data)
-    return publish(path, chunks, sha256)
+    return publish(path, chunks, sha256, advice)
 
 
-def publish(path: Path, chunks: Iterable[bytes | memoryview], sha256: str | None = None) -> str:
+def publish(
+    path: Path,
+    chunks: Iterable[bytes | memoryview],
+    sha256: str | None = None,
+    advice: str = RESUME,
+) -> str:
     """Write a file atomically, even if the process or the machine is stopped.
 
-    Returns and raises: as `write_shard`.
+    Args, returns and raises: as `write_shard`.
     """
     digest = hashlib.sha256()
-    advice = (
-        "The shards before it are complete: free space or fix the cause, and run the same command "
-        "with `resume`."
-    )
     with writing(path, advice), replacing(path) as file:
         for chunk in chunks:
             file.write(chunk)

@@ -49,6 +49,7 @@ def write_report(flags: ReportFlags) -> None:
     with writing(f"--output {flags.output}"), publishing(output) as folder:
         text = render_page(flags.title, command, found, folder)
         (folder / PAGE).write_text(text, encoding="utf-8")
+        _check_free(flags.output)  # still: rendering takes a while
         remove(output)  # the existing report, now that the new one is complete
     for problem in dict.fromkeys(found.problems):
         print_note(problem)

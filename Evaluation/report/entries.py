@@ -12,7 +12,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_object
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDENT, VIDEOS
-from Evaluation.runs import STUDENT_FILE, Run, identity, read_run
+from Evaluation.runs import STUDENT_FILE, Run, files_below, identity, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
 GALLERY = "gallery/gallery.json"  # in the folder of diagnostics
@@ -142,8 +142,8 @@ def _named(folders: Sequence[Path], name: str) -> Iterator[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"{folder} is not a folder. Give run folders, or folders of them.")
-        for path in sorted(folder.rglob(name)):
-            if path.is_file() and path.resolve() not in seen:
+        for path in files_below(folder, name):
+            if path.resolve() not in seen:
                 seen.add(path.resolve())
                 yield path
 

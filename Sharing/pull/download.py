@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from Common.errors import UserError
 from Common.files.durable import partial_path, remove, sync, writing
 from Common.hub import hub_library, reaching_hub
-from Enviroment.dataset.collect import check_content
 from Enviroment.dataset.format import MANIFEST, Manifest, shard_name
+from Enviroment.dataset.verify import check_content
 from Evaluation.evaluate.subject import open_subject
 from Models.teacher.policy import Teacher
 from Sharing.contents import Contents, Kind, kind_in

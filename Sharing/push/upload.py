@@ -14,10 +14,10 @@ from Common.errors import UserError
 from Common.files.durable import publishing, writing
 from Common.hub import hub_library, reaching_hub
 from Common.runs.run_folder import FIGURES_FILE, STUDENT, TEACHER, VIDEOS
-from Enviroment.dataset.collect import check_content
 from Enviroment.dataset.commands import write_contact_sheet
 from Enviroment.dataset.format import MANIFEST, Manifest, shard_name
 from Enviroment.dataset.reader import TeacherDataset
+from Enviroment.dataset.verify import check_content
 from Evaluation.evaluate.subject import open_subject
 from Models.bundle import bundle_folder, read_bundle
 from Models.teacher.policy import Teacher

@@ -77,6 +77,7 @@ def import_lerobot(
 
     Raises:
         UserError: the dataset cannot be read, or does not fit. The message names the episode.
+            `folder` is then as it was.
     """
     folder = Path(folder)
     check_folder(folder)
@@ -134,13 +135,13 @@ def _check_sizes(source: LeRobotFolder, task: Task, state: str | None) -> None:
 def _recipe(source: LeRobotFolder, task: Task, is_ours: bool) -> ours.Recipe:
     kept, name = source.info.recipe, str(source.folder)
     if kept is None or not is_ours:
-        return foreign_recipe(name, task, source.lengths)
+        return foreign_recipe(name, ours.IMPORT_LEROBOT, task, source.lengths)
     try:
         recipe = typed(ours.Recipe, kept, "recipe")
     except (ValueError, UserError) as error:
         raise UserError(f"{name} has no recipe of this version: {error}.") from error
     exact = all(feature.dtype != "video" for feature in source.info.features.values())
-    return recipe if exact else with_origin(recipe, name)
+    return recipe if exact else with_origin(recipe, name, ours.IMPORT_LEROBOT)
 
 
 class _Plan:

@@ -24,6 +24,7 @@ from Enviroment.dataset.format import (
 )
 from Enviroment.dataset.reader import TeacherDataset, resolve_dataset
 from Enviroment.dataset.shards import Column
+from Enviroment.dataset.verify import verify
 from Enviroment.tasks import Camera, get_task
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher, save_teacher
@@ -203,7 +204,7 @@ def test_a_surplus_shard(copy):
     shutil.copy(copy / shard_name(0), copy / "shard_00009.safetensors")
     with pytest.raises(UserError, match=r"shard_00009.*not in the manifest"):
         TeacherDataset.open(copy, TASK)
-    assert list(collection.verify(copy)) == ["shard_00009.safetensors"]
+    assert list(verify(copy)) == ["shard_00009.safetensors"]
 
 
 def test_datasets_by_count_or_path(monkeypatch, folder, tmp_path):

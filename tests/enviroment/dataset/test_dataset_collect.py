@@ -13,10 +13,11 @@ from Common.errors import UserError
 from Common.files.locks import LOCK_FILE, locked
 from Enviroment import seeds
 from Enviroment.dataset import collect as collection
-from Enviroment.dataset.collect import repair, verify
+from Enviroment.dataset.collect import repair
 from Enviroment.dataset.format import Manifest, shard_name
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.recording import LABEL_ROWS, ask
+from Enviroment.dataset.verify import verify
 from Enviroment.make import make_env
 from tests.support.tiny_dataset import (
     LONGEST,

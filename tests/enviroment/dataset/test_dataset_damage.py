@@ -21,6 +21,7 @@ from Enviroment.dataset import __main__ as dataset_tools
 from Enviroment.dataset import collect as collection
 from Enviroment.dataset import reader as reader
 from Enviroment.dataset.format import IMPORTED_FROM, MANIFEST, Manifest, shard_name
+from Enviroment.dataset.verify import verify
 from Enviroment.tasks import get_task
 from Models.teacher.corruption import corrupt
 from Models.teacher.labels import TeacherLabeller
@@ -301,7 +302,7 @@ def test_a_disk_that_is_full_after_one_shard(
     assert "Traceback" not in child.stderr
     # The first shard is complete, and nothing unfinished lies beside it.
     assert sorted(content(folder)) == [MANIFEST, shard_name(0)]
-    assert not collection.verify(folder)
+    assert not verify(folder)
     monkeypatch.setattr(collection, "_SHARD_BYTES", ONE_EPISODE)
     main("Pusher", [*flags, "--resume"])
     assert content(folder) == content(whole)

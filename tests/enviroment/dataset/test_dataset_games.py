@@ -21,12 +21,13 @@ from Distillation.command import main_suite
 from Enviroment import seeds
 from Enviroment.dataset import collect as collection
 from Enviroment.dataset.behaviour_noise import RandomActions
-from Enviroment.dataset.collect import collect, repair, verify
+from Enviroment.dataset.collect import collect, repair
 from Enviroment.dataset.commands import statistics, write_contact_sheet
 from Enviroment.dataset.format import Manifest, shard_name
 from Enviroment.dataset.minari_exchange import export_minari, import_minari
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.dataset.recording import FRAME_LABEL_ROWS
+from Enviroment.dataset.verify import verify
 from Enviroment.make import make_env, make_state_env
 from Enviroment.suites import envpool_games
 from Enviroment.suites.procgen_libraries import load_qt

@@ -298,6 +298,36 @@ def test_another_folder_is_not_written_over_and_an_older_report_is(tmp_path):
     assert sorted(path.name for path in output.iterdir()) == ["index.html"]
 
 
+def test_two_reports_at_once_leave_a_whole_one(tmp_path, monkeypatch):
+    write_runs(tmp_path / "r", "PPD", (0.9,))
+    write(tmp_path / "r", title="old")
+    render, beside = report_module.render_page, ["beside"]
+
+    def render_beside_another(title, *more):
+        if beside:
+            write(tmp_path / "r", title=beside.pop())
+        return render(title, *more)
+
+    monkeypatch.setattr(report_module, "render_page", render_beside_another)
+    assert "<title>last</title>" in write(tmp_path / "r", title="last")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "report"]
+
+
+def test_what_is_put_into_the_folder_meanwhile_is_kept(tmp_path, monkeypatch):
+    write_runs(tmp_path / "r", "PPD", (0.9,))
+    notes = tmp_path / "report" / "notes.txt"
+
+    def render_beside_a_user(*_):
+        notes.parent.mkdir()
+        notes.write_text("mine")
+        return "page"
+
+    monkeypatch.setattr(report_module, "render_page", render_beside_a_user)
+    with pytest.raises(UserError, match="something other than a report"):
+        write(tmp_path / "r")
+    assert notes.read_text() == "mine"
+
+
 # -- escaping --------------------------------------------------------------------------------------
 
 

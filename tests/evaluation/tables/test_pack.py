@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shlex
 
 import pytest
 
@@ -65,6 +66,55 @@ def test_a_moved_run_keeps_no_path_of_its_machine(tmp_path):
     packed = json.loads((tmp_path / "kept" / "a" / "config.json").read_text())
     assert packed["config"]["run"] == {"output": "a"}
     assert packed["command"] == "python Distillation/Pusher.py --PPD --output a"
+
+
+def test_only_paths_at_or_below_the_common_folder_are_shortened(tmp_path):
+    root = tmp_path / "my runs"
+    runs = [write_run(root / name, FIGURES, run_index=i) for i, name in enumerate("ab")]
+    described = json.loads((runs[0] / "config.json").read_text())
+    elsewhere = f"/mnt{root}/teachers/ppo"
+    described["config"]["teaching"]["teacher"] = elsewhere
+    described["config"]["run"] = {"output": f"{runs[0]}"}
+    described["config"]["notes"] = [f"{root}_2/x", f"{root}", f"{runs[0]}_teacher", f"see {root}/x"]
+    words = ["python", "X.py", "--teacher", elsewhere, f"--output={runs[0]}", f"{root}/c d/"]
+    described["command"] = shlex.join(words)
+    (runs[0] / "config.json").write_text(json.dumps(described))
+    untouched = (runs[1] / "config.json").read_bytes()
+    pack_runs(PackFlags((root,), tmp_path / "kept"))
+    packed = json.loads((tmp_path / "kept" / "a" / "config.json").read_text())
+    assert packed["config"]["teaching"]["teacher"] == elsewhere
+    assert packed["config"]["run"] == {"output": "a"}
+    # `a` is where the run lies, but `a_teacher` is another folder below the common one.
+    assert packed["config"]["notes"] == [f"{root}_2/x", ".", "a_teacher", f"see {root}/x"]
+    assert shlex.split(packed["command"]) == [*words[:4], "--output=a", "c d/"]
+    assert (tmp_path / "kept" / "b" / "config.json").read_bytes() == untouched
+
+
+def test_a_folder_whose_name_begins_with_that_of_a_moved_run_is_kept(tmp_path):
+    runs = [write_run(tmp_path / "new" / name, FIGURES, run_index=i) for i, name in enumerate("ab")]
+    described = json.loads((runs[0] / "config.json").read_text())
+    described["config"]["run"] = {"output": "/old/run/"}
+    described["config"]["teaching"]["teacher"] = "/old/run_teacher"
+    described["command"] = "python X.py '--output /old/run/x' --seen '/old/run/x"  # a quote is open
+    (runs[0] / "config.json").write_text(json.dumps(described))
+    pack_runs(PackFlags((tmp_path / "new",), tmp_path / "kept"))
+    packed = json.loads((tmp_path / "kept" / "a" / "config.json").read_text())
+    assert packed["config"]["teaching"]["teacher"] == "/old/run_teacher"
+    assert packed["config"]["run"] == {"output": "a"}
+    assert packed["command"] == described["command"]
+
+
+def test_runs_with_nothing_but_the_root_in_common_keep_their_paths(tmp_path, monkeypatch):
+    runs = [write_run(tmp_path / name, FIGURES, run_index=i) for i, name in enumerate("ab")]
+    described = json.loads((runs[0] / "config.json").read_text())
+    described["config"]["run"] = {"output": str(runs[0])}
+    described["config"]["teaching"]["teacher"] = "hf://me/teacher"
+    described["command"] = f"python X.py --output {runs[0]} --teacher hf://me/teacher"
+    (runs[0] / "config.json").write_text(json.dumps(described))
+    monkeypatch.setattr("Evaluation.pack.commonpath", lambda _: "/")
+    pack_runs(PackFlags(tuple(runs), tmp_path / "kept"))
+    packed = tmp_path / "kept" / runs[0].relative_to("/") / "config.json"
+    assert json.loads(packed.read_text()) == described
 
 
 def test_unfinished_runs_and_existing_folders_are_refused(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import trim_mean
 
 from Common.errors import UserError
+from Evaluation.report.entries import find_entries
 from Evaluation.runs import find_runs, read_run
 from Evaluation.table import as_csv, as_markdown, rows_of, table
 from tests.support.run_folders import write_run
@@ -65,6 +66,22 @@ def test_a_copy_of_a_run_is_no_further_seed(tmp_path, capsys):
     note = capsys.readouterr().err
     assert note.count("Note:") == 1
     assert f"more/of_a is a copy of {tmp_path / 'a'}" in note and "of_cut is a copy" in note
+
+
+def test_runs_behind_links_count_and_circles_end(tmp_path):
+    elsewhere = write_run(tmp_path / "disk" / "set" / "a", {"skill": 0.5}).parent
+    runs = tmp_path / "runs"
+    write_run(runs / "z", {"skill": 0.5}, run_index=1)
+    (runs / "linked").symlink_to(elsewhere)
+    (runs / "again").symlink_to(elsewhere)  # the same run, once
+    (runs / "another_z").symlink_to(runs / "z")
+    (elsewhere / "up").symlink_to(runs)  # a circle
+    (runs / "itself").symlink_to(runs / "itself")
+    (runs / "nowhere").symlink_to(tmp_path / "gone")
+    found = find_runs([runs])
+    assert [run.folder for run in found] == [runs / "again" / "a", runs / "z"]
+    named = [entry.run.folder for entry in find_entries([runs]).entries]
+    assert named == [runs / "again" / "a", runs / "z"]
 
 
 def test_the_distance_is_the_tasks_own(tmp_path):

@@ -24,9 +24,9 @@ from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.files import CONFIG_FILE, METRICS_FILE, read_metrics
 from Distillation.flags.parse import parse
 from Distillation.resume import find_checkpoint
-from Enviroment.dataset.collect import check_content
 from Enviroment.dataset.minari_exchange import export_minari, import_minari
 from Enviroment.dataset.reader import TeacherDataset
+from Enviroment.dataset.verify import check_content
 from Enviroment.make import make_state_env
 from Enviroment.tasks import get_task
 from Models.bundle import Kind, read_bundle, write_bundle
