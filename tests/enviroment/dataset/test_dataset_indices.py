@@ -38,7 +38,9 @@ class CountingTeacher:
         action = first if self.size == 1 else np.stack([first, 1 - first], 1)
         return {"action": action, "distribution.logits": state[:, :3].astype(np.float32)}
 
-    def check_fits(self, task: str, space: spaces.Space, action_space: spaces.Space) -> None:
+    def check_fits(
+        self, task: str, observation_space: spaces.Space, action_space: spaces.Space
+    ) -> None:
         """Accept every task."""
 
 
