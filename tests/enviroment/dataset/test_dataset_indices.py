@@ -16,6 +16,7 @@ from Enviroment.dataset.lerobot.export import export_lerobot
 from Enviroment.dataset.lerobot.importing import import_lerobot
 from Enviroment.dataset.minari_exchange import export_minari, import_minari
 from Enviroment.dataset.reader import TeacherDataset
+from Enviroment.dataset.recording import Obs
 from Enviroment.task import Task
 from tests.support.environments import own_envs
 from tests.support.tiny_dataset import content
@@ -32,7 +33,7 @@ class CountingTeacher:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __call__(self, observations: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def __call__(self, observations: Obs) -> dict[str, np.ndarray]:
         state = observations["state"]
         first = (np.abs(state[:, 0]) % 2).astype(np.int64)  # (B,)
         action = first if self.size == 1 else np.stack([first, 1 - first], 1)
