@@ -20,7 +20,7 @@ import tyro
 
 from Common.commands.exits import print_line
 from Common.errors import UserError
-from Common.files.bounded_read import MAX_JSON, read_bounded
+from Common.files.bounded_read import MAX_JSON, parse_json, read_bounded
 from Common.files.durable import publishing, write_file
 from Common.names import counted
 from Common.runs.files import CONFIG_FILE, PACKED_METRICS_FILE
@@ -66,7 +66,7 @@ def _pack(run: Run, folder: Path, root: Path) -> None:
     places = _places(run, root)
     for name in (CONFIG_FILE, FIGURES_FILE):
         content = read_bounded(run.folder / name, MAX_JSON)
-        value = json.loads(content)
+        value = parse_json(content)
         changed = _of_others(value, places)
         if changed != value:  # else the same bytes
             content = (json.dumps(changed, indent=2) + "\n").encode()

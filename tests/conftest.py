@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def commands_are_those_of_a_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console command changes how messages name commands, for the whole process."""
     monkeypatch.setattr(program, "_by_console", not IN_CHECKOUT)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Commands in this process set the threads of their flags."""
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
