@@ -217,9 +217,7 @@ class _Block:
                 given = 0
             if given is None:
                 continue
-            pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
-            pairs = [(_canonical(flag, word), _canonical(flag, v)) for word, v in pairs]
-            axes[flag] = [(v, form.format(_plain(word))) for word, v in pairs]
+            axes[flag] = [(v, form.format(_plain(word))) for word, v in _named(flag, given)]
             if not axes[flag]:
                 self._problems.append(f"{key} has no values.")
         return axes
@@ -230,9 +228,7 @@ class _Block:
             if flag in known:
                 self._problems.append(f"axes: {flag} has a key of its own, which is also given.")
             elif self._is_flag(flag, "axes"):
-                named = given if isinstance(given, dict) else {}
-                pairs = named.items() or ((value, value) for value in _values(given))
-                axes[flag] = [(_canonical(flag, v), f"{flag}{_plain(word)}") for word, v in pairs]
+                axes[flag] = [(v, f"{flag}{_plain(word)}") for word, v in _named(flag, given)]
                 if not axes[flag]:
                     self._problems.append(f"axes: {flag} has no values.")
         return axes
@@ -322,9 +318,8 @@ def _settings(given: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
     for name, default in known.items():
         value = settings[name] = resources.get(name, default)
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        number = number and math.isfinite(value)
         # Ray supports fractions of a single CPU or GPU, and only whole ones above that.
-        if not number or not value >= 0 or (value > 1 and value != int(value)):
+        if not number or not 0 <= value < math.inf or (value > 1 and value != int(value)):
             problems.append(f"resources: {name}: {value!r} is neither in [0, 1] nor an integer.")
     return settings
 
@@ -350,6 +345,12 @@ def _values(given: Any) -> list[Any]:
     if given is None:
         return []
     return given if isinstance(given, list) else [given]
+
+
+def _named(flag: str, given: Any) -> list[tuple[Any, Any]]:
+    """Return the values of a flag after what names them in runs: their name, else the value."""
+    pairs = given.items() if isinstance(given, dict) else ((v, v) for v in _values(given))
+    return [(_canonical(flag, word), _canonical(flag, value)) for word, value in pairs]
 
 
 def _plain(value: Any) -> str:

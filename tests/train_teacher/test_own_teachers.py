@@ -118,12 +118,7 @@ def test_her_replays_what_was_stored_before(tmp_path: Path) -> None:
     task = custom_task(GOAL)
     agent = goal_agent(_HER, task)
     agent.learn(50)  # two episodes of 10 steps in each environment, and half of the third
-    progress = Progress(agent.num_timesteps, agent._n_updates, 3, {})
-    save_checkpoint(tmp_path, agent, progress)
-    found = find_newest(tmp_path)
-    assert found is not None
-    other = goal_agent(_HER, task)
-    restore(found[0], other, progress)
+    other = resumed(tmp_path, agent, _HER, task, total=120)
     was, now = agent.replay_buffer, other.replay_buffer
     assert was is not None and now is not None
     for group, array in was.observations.items():  # pyright: ignore[reportAttributeAccessIssue]
