@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from Common.commands.exits import exit_with_message, print_line
 from Common.errors import fields_as_flags
-from Common.openmp import wait_briefly
+from Common.openmp import prepare_openmp
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import default_values, parse
 from Distillation.flags.uses import unused_flags_note
@@ -33,7 +33,7 @@ def main(
         task = get_task(task) if isinstance(task, str) else task
         flags = parse(task, arguments)
         note = unused_flags_note(flags, default_values(task, flags.method.phases))
-    wait_briefly()
+    prepare_openmp()
     # After parsing, because torch, SB3 and W&B take seconds of processor time to import.
     from Distillation.run import run_command
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from stable_baselines3.common.logger import Logger
 from Algorithm import distributed
 from Common.commands.exits import exit_with_message
 from Common.commands.signals import StopSignals
+from Common.cores import default_threads
 from Common.device import resolve_device
 from Common.errors import EXIT_BAD_INPUT, fields_as_flags
 from Common.files.locks import locked
@@ -105,7 +105,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         steps = flags.cloning.round_env_steps // flags.training.num_envs
         for note in environment_notes(task, sees=sees, round_steps=steps if has_rounds else None):
             distributed.print_line(note)
-        torch.set_num_threads(flags.run.threads or len(os.sched_getaffinity(0)))
+        torch.set_num_threads(flags.run.threads or default_threads())
         keep_freed_memory()
         if flags.method.chosen.family == "collection":
             teacher = load_teacher_setup(task, flags, torch.device("cpu")).teacher

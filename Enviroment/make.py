@@ -8,14 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
-import sys
 
 import gymnasium as gym
 import mujoco
 import numpy as np
 from gymnasium import spaces
 
+from Common.cores import available_cores
 from Common.errors import UserError
 from Enviroment.drawing.env_render import rendered
 from Enviroment.drawing.env_view import check_cameras
@@ -263,14 +262,7 @@ def _check_proprio(task: Task, state_dim: int) -> None:
 
 def _worker_count(n_workers: int | None, n_envs: int) -> int:
     if n_workers is None:
-        return min(n_envs, _available_cores())
+        return min(n_envs, available_cores())
     if not 1 <= n_workers <= n_envs:
         raise UserError(f"`n_workers` {n_workers}: give 1 to {n_envs}, the number of environments.")
     return n_workers
-
-
-def _available_cores() -> int:
-    """Return the number of cores that this process may use, often fewer in a container."""
-    if sys.platform.startswith("linux"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

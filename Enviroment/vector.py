@@ -210,10 +210,10 @@ class SeededVecEnv(EpisodeVecEnv):
                 f"{describe_environment(self.task, worst)}: the simulation has diverged "
                 f"{self.divergences[worst]} times, the last time in step "
                 f"{self._lengths[worst] + 1} of the episode with seed "
-                f"{self.running_seed(worst)}. MuJoCo found "
-                "positions, velocities or accelerations that are not finite or too large. Smaller "
-                "actions or a shorter time step of the model may help, or, if such episodes are "
-                "rare, a larger max_divergences."
+                f"{self.running_seed(worst)}: its observation holds NaN or infinity, or MuJoCo "
+                "found positions, velocities or accelerations that are not finite or too large. In "
+                "MuJoCo, smaller actions or a shorter time step of the model may help. If such "
+                "episodes are rare, give `make_env` a larger max_divergences."
             )
 
     def _check_lengths(self) -> None:

@@ -16,6 +16,7 @@ from Common.commands.signals import StopSignals
 from Common.errors import fields_as_flags
 from Common.files.durable import write_file
 from Common.lazy import import_name
+from Common.openmp import prepare_openmp
 from Common.program import as_typed
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def run_tool(flags_type: type[FlagsT], module: str, do: str | Callable[[FlagsT],
     flags = {field.name: field.name for field in fields(flags_type)}
     with exit_with_message(), progress_shown(), fields_as_flags(flags), StopSignals():
         parsed = tyro.cli(flags_type, prog=as_typed(f"python -m {module}"), use_underscores=True)
+        prepare_openmp()
         (import_name(do) if isinstance(do, str) else do)(parsed)
 
 

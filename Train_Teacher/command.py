@@ -14,7 +14,7 @@ import tyro
 
 from Common.commands.exits import exit_with_message
 from Common.errors import UserError, fields_as_flags
-from Common.openmp import wait_briefly
+from Common.openmp import prepare_openmp
 from Common.program import as_typed
 from Enviroment.suites.choice import choose_task
 from Enviroment.task import Suite
@@ -44,7 +44,7 @@ def main(
     with ending, fields_as_flags(_FLAG_NAMES):
         task = get_task(task) if isinstance(task, str) else task
         run = parse(task, arguments)
-        wait_briefly()
+        prepare_openmp()
         # After parsing, because torch, SB3 and W&B take seconds of processor time to import.
         from Train_Teacher.train import train
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import statistics
 import tempfile
 import time
@@ -36,6 +35,7 @@ from Algorithm.cloning.bc import BehaviouralCloning
 from Algorithm.cloning.config import CloningConfig
 from Algorithm.cloning.replay import PrioritisedReplay, ReplayConfig
 from Algorithm.cloning.samples.data import TeacherSamples
+from Common.cores import available_cores
 from Common.device import fastest_precision
 from Common.memory import keep_freed_memory
 from Enviroment.dataset.collect import collect
@@ -70,7 +70,7 @@ class Settings:
     rounds: int = 5
     steps: int = 40  # gradient steps per round and loop
     loader_workers: int = 2
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
 
 
 class _Curve(KVWriter):

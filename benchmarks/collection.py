@@ -21,6 +21,7 @@ from pathlib import Path
 
 import tyro
 
+from Common.cores import available_cores
 from Enviroment.dataset.collect import collect
 from Enviroment.tasks import Task, get_task
 from Models.teacher.labels import TeacherLabeller
@@ -40,7 +41,7 @@ class Settings:
     num_data: int = 20_000  # env steps per round, ours
     rival_steps: int = 100  # env steps per round
     rival_size: int = 480  # width and height in pixels that the rival renders
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
 
 
 class Rival:

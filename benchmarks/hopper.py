@@ -9,7 +9,6 @@ teacher is an SB3 PPO with random weights, which has the same costs as a trained
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import nn
 
 from Algorithm import ProximalPolicyDistillation
+from Common.cores import available_cores
 
 TARGETS = {"recomputing loop": 1.5, "SB3's PPO": 1.0}  # how many times as fast ours is
 OURS = "this project's PPD"
@@ -43,7 +43,7 @@ class Settings:
     n_epochs: int = 4
     student: tuple[int, ...] = (512, 512)  # units of the hidden layers
     teacher: tuple[int, ...] = (256, 256)
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
 
 
 class Contestant:

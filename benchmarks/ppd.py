@@ -9,7 +9,6 @@ rollout, which saves minutes without changing its cost per env step.
 
 from __future__ import annotations
 
-import os
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import tyro
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm.on_policy.ppd import PPD
+from Common.cores import available_cores
 from Common.device import fastest_precision
 from Common.memory import keep_freed_memory
 from Enviroment.make import make_env
@@ -49,7 +49,7 @@ class Settings:
     n_epochs: int = 4
     rounds: int = 3
     rival_steps: int = 16  # env steps of the rival per rollout and environment
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
 
 
 class TimedVecEnv(VecEnvWrapper):

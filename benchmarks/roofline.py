@@ -10,7 +10,6 @@ these convolutions. The peak is that of a product of two large matrices. It uses
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from Common.cores import available_cores
 from Common.device import fastest_precision, precision_on
 from Common.memory import keep_freed_memory
 from Models.networks.encoders import ENCODERS, EncoderSettings
@@ -48,7 +48,7 @@ class Settings:
     frame_size: tuple[int, int] = (64, 64)  # pixels, height and width
     batch_size: int = 128  # samples
     precision: str = fastest_precision(torch.device("cpu"))
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
 
 
 def seconds(run: Callable[[], object]) -> float:

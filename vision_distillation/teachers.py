@@ -11,6 +11,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
 from Common.places import RESULTS
 from Enviroment.task import Task
+from Models.sb3.zip_file import saved_agent
 from Models.teacher.bundle import save_teacher
 from Models.teacher.conversion import convert
 from Models.teacher.flags import Convert
@@ -41,9 +42,9 @@ def teacher_bundle(
     parent = RESULTS / task.name / "Teacher"
     if output is not None:
         parent = Path(output).absolute().parent / "teachers"
-    if isinstance(teacher, str | Path) and Path(teacher).suffix == ".zip":
+    if isinstance(teacher, str | Path) and saved_agent(Path(teacher)).suffix == ".zip":
         statistics = None if vecnormalize is None else Path(vecnormalize)
-        return _of_zip(Path(teacher), task, statistics, parent)
+        return _of_zip(saved_agent(Path(teacher)), task, statistics, parent)
     if vecnormalize is not None:
         raise UserError("`vecnormalize` belongs to a zip file: a model or bundle has its own.")
     if isinstance(teacher, str | Path):

@@ -338,7 +338,8 @@ class RunFlags:
     output: Annotated[Path | None, EVERY] = None
     overwrite: Annotated[bool, STUDENT] = False  # delete an existing run in the folder
     device: Annotated[str, STUDENT] = "auto"  # auto, cpu, cuda or cuda:N
-    # threads of torch and the environments; default: one per core
+    # threads of torch and the environments; default: OMP_NUM_THREADS, or one per core that this
+    # process may use
     threads: Annotated[int | None, EVERY] = None
     # run environments in threads, or in processes if a step is mostly Python code
     workers: Annotated[Literal["thread", "process"], EVERY] = "thread"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 
 from Algorithm.distributed import device_of_rank, share_of, threads_of_rank, world_size
 from Algorithm.method_registry import METHODS
+from Common.cores import available_cores
 from Distillation.flags.resolve import Flags
 
 
@@ -27,7 +27,7 @@ def flags_of_rank(flags: Flags) -> Flags:
     share_of(flags.training.num_envs, "--num_envs")
     if (batch_size := flags.on_policy().batch_size) is not None:
         share_of(batch_size, "--batch_size")
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     run = dataclasses.replace(
         flags.run,
         device=device_of_rank(flags.run.device),

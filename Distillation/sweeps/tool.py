@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from Common.commands.jobs import Job, LocalWorkers, Workers, run_jobs
 from Common.commands.ray_jobs import RayWorkers
 from Common.commands.signals import StopSignals
+from Common.cores import available_cores
 from Common.errors import UserError
 from Common.files.bounded_read import read_bounded
 from Common.files.durable import write_file
@@ -98,7 +98,7 @@ def _report(grid: Grid, board: Board, console: Console) -> None:
 def _workers(grid: Grid, flags: SweepFlags) -> Workers:
     if flags.ray or flags.ray_address is not None:
         return RayWorkers.begin(flags.ray_address, cpus=grid.cpus, gpus=grid.gpus, most=flags.jobs)
-    cores = len(os.sched_getaffinity(0))
+    cores = available_cores()
     return LocalWorkers(flags.jobs or max(1, cores // grid.threads))
 
 

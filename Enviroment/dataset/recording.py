@@ -26,10 +26,12 @@ from Enviroment.dataset.format import (
 from Enviroment.dataset.shards import Column
 from Enviroment.episode_env import EpisodeVecEnv
 from Enviroment.observations import FRAME
+from Enviroment.simulation.making import LONGEST_EPISODE
 
 # Batch sizes of the teacher; other values change datasets. Networks on frames are slow, so their
 # batch is the usual number of environments.
 LABEL_ROWS, FRAME_LABEL_ROWS = 32, 10
+_OPEN_EPISODE = 10_000  # env steps: no episode without a time limit is refused for fewer
 
 Obs = Mapping[str, np.ndarray]  # groups, each `(n, ...)`
 
@@ -131,6 +133,7 @@ def record(
         steps.add(now, playing)  # while the workers step and render
         obs, rewards, dones, infos = env.step_wait()
         age += 1
+        _check_lengths(manifest, int(age[playing].max()))
         timed_out = np.array([info.get("TimeLimit.truncated", False) for info in infos])
         came = {REWARD: rewards, TRUNCATED: timed_out, TERMINATED: dones & ~timed_out}
         steps.add(came, playing)
@@ -150,6 +153,21 @@ def record(
         age[ended] = 0
         noise.begin(ended, first_seed + place[ended])
     return steps.end_to_end() | ends, lengths
+
+
+def _check_lengths(manifest: Manifest, longest: int) -> None:
+    """Raise UserError if an episode that no time limit ends is longer than the dataset asked for.
+
+    Args:
+        longest: env steps of the longest running episode.
+    """
+    recipe = manifest.recipe
+    most = max(recipe.num_data, _OPEN_EPISODE)
+    if recipe.max_steps == LONGEST_EPISODE and longest > most:
+        raise UserError(
+            f"An episode of {recipe.task['env_id']} has not ended after {most:,} env steps, and "
+            "the environment has no time limit. Give `max_episode_steps`."
+        )
 
 
 def _stored(obs: Obs, manifest: Manifest) -> dict[str, np.ndarray]:

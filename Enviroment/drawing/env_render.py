@@ -52,7 +52,8 @@ def rendered(env: gym.Env) -> np.ndarray:
         raise UserError(
             f"env.render() of {env} returned {what!s:.80}, not a picture, uint8 (height, width, 3)."
         )
-    return np.ascontiguousarray(picture[..., :3])  # without an alpha channel
+    # Without an alpha channel; a copy, because some environments draw every picture into one array.
+    return np.array(picture[..., :3], order="C")
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int], grayscale: bool) -> np.ndarray:

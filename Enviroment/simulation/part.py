@@ -227,7 +227,8 @@ class Part:
 
     def _step(self, row: int, env: gym.Env) -> None:
         to, watch = self._exchange, self._watches[row - self._rows.start]
-        state, reward, terminated, truncated, info = env.step(to.actions[row])
+        # A copy, because an environment may keep its last action, and the next one is written here.
+        state, reward, terminated, truncated, info = env.step(to.actions[row].copy())
         if watch.diverged(state):
             self._drop_episode(row, env)
             return
@@ -260,6 +261,11 @@ class Part:
             states, frames: arrays of `Exchange`.
         """
         if self._task.has_state:
+            if np.shape(observation) != states.shape[1:]:  # NumPy would broadcast a single number
+                raise ValueError(
+                    f"the observation has shape {np.shape(observation)}, but the observation space "
+                    f"has {states.shape[1:]}"
+                )
             states[row] = observation
         if not len(frames):
             return

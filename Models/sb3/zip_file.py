@@ -64,6 +64,12 @@ _PLAIN_POLICY_ARGUMENTS = frozenset(
 )
 
 
+def saved_agent(path: Path) -> Path:
+    """Return the file of an agent: `model.save("agent")` of SB3 writes agent.zip."""
+    named = path.with_name(f"{path.name}.zip") if path.name and not path.suffix else path
+    return path if path.exists() or not named.exists() else named
+
+
 def read_sb3_zip(
     path: Path,
     vecnormalize: Path | Normaliser | None,
@@ -256,7 +262,7 @@ def _activation(path: Path, arguments: Mapping[str, Any]) -> str | None:
     if "activation_fn" not in arguments:
         return None
     text = str(arguments["activation_fn"])
-    match = re.fullmatch(r"<class 'torch\.nn\.modules\.activation\.(\w+)'>", text)
+    match = re.fullmatch(r"<class 'torch\.nn\.modules\.\w+\.(\w+)'>", text)
     if match is None:
         raise UserError(f"{path}: activation {text} is not one of torch's.")
     return match[1]

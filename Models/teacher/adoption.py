@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Sequence
 
 import torch
 
 from Enviroment.simulation.making import make_environment
-from Enviroment.state_layout import state_groups
+from Enviroment.state_layout import StateGroup, state_groups
 from Enviroment.task import Task
-from Models.teacher.description import ObservationGroup
+from Models.teacher.description import ObservationGroup, TeacherDescription
 from Models.teacher.flat_state import state_parts
 from Models.teacher.policy import Teacher
 
@@ -25,7 +26,7 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     if not task.custom:
         return teacher
     if task.has_state:
-        teacher = of_flat_state(of_one_state(teacher), task)
+        teacher = of_flat_state(teacher, task)
     d = teacher.description
     if d.task in ("", task.name):
         return teacher
@@ -35,32 +36,11 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)
 
 
-def of_one_state(teacher: Teacher) -> Teacher:
-    """Return the same teacher for one vector instead of a dictionary of vectors.
-
-    The vector holds the groups in the teacher's order, which is that of its environment's space, as
-    made by `Enviroment.simulation.make_simulation`. Any other teacher is returned unchanged.
-    """
-    d = teacher.description
-    groups = d.groups
-    if not groups[0].name or d.features_extractor or not all(map(_is_plain, groups)):
-        return teacher
-    if len({group.normalised for group in groups}) > 1:
-        return teacher  # one clip would apply to all groups
-    tensors = teacher.state_dict()
-    if not groups[0].normalised:
-        zeros = torch.zeros(d.state_dim, dtype=torch.float64, device=teacher.device)
-        tensors["state_normaliser.mean"] = zeros
-        tensors["state_normaliser.var"] = torch.ones_like(zeros)
-        d = dataclasses.replace(d, normaliser_clip=None, normaliser_epsilon=0.0)
-    d = dataclasses.replace(d, observation=())  # a plain vector
-    return Teacher(d, tensors, teacher.min_std).to(teacher.device)
-
-
 def of_flat_state(teacher: Teacher, task: Task) -> Teacher:
     """Return the same teacher for the flattened state of its task's environment.
 
-    A teacher of one vector is returned unchanged.
+    A teacher of one vector is returned unchanged. The groups of a dictionary are read by name, as
+    in SB3: the environment may have them in another order than the one of the teacher's training.
 
     Raises:
         UserError: the environment cannot be made, or lacks a group of the teacher.
@@ -70,9 +50,34 @@ def of_flat_state(teacher: Teacher, task: Task) -> Teacher:
         return teacher
     with contextlib.closing(make_environment(task)) as env:
         layout = state_groups(env.observation_space)
+    if _is_one_vector(d, layout):
+        return _of_one_vector(teacher)
     parts = state_parts(d.groups, layout)
     d = dataclasses.replace(d, state_parts=parts, flat_dim=layout[-1].end)
     return Teacher(d, teacher.state_dict(), teacher.min_std).to(teacher.device)
+
+
+def _is_one_vector(d: TeacherDescription, layout: Sequence[StateGroup]) -> bool:
+    """Return whether the groups one after another are the flattened state, normalised alike."""
+    theirs = [(group.name, group.space.shape) for group in layout]
+    if [(group.name, group.shape) for group in d.groups] != theirs:
+        return False
+    # One clip would apply to all groups.
+    return all(map(_is_plain, d.groups)) and len({group.normalised for group in d.groups}) == 1
+
+
+def _of_one_vector(teacher: Teacher) -> Teacher:
+    """Return the same teacher for one vector instead of a dictionary of vectors."""
+    d = teacher.description
+    groups = d.groups
+    tensors = teacher.state_dict()
+    if not groups[0].normalised:
+        zeros = torch.zeros(d.state_dim, dtype=torch.float64, device=teacher.device)
+        tensors["state_normaliser.mean"] = zeros
+        tensors["state_normaliser.var"] = torch.ones_like(zeros)
+        d = dataclasses.replace(d, normaliser_clip=None, normaliser_epsilon=0.0)
+    d = dataclasses.replace(d, observation=())  # a plain vector
+    return Teacher(d, tensors, teacher.min_std).to(teacher.device)
 
 
 def _is_vector(group: ObservationGroup) -> bool:

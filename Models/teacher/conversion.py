@@ -19,7 +19,7 @@ from Enviroment.env_settings import parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 from Models.sb3.softening import Softening
 from Models.sb3.trust import Trust
-from Models.sb3.zip_file import read_sb3_zip
+from Models.sb3.zip_file import read_sb3_zip, saved_agent
 from Models.teacher import hub
 from Models.teacher.corruption import corrupt
 from Models.teacher.description import TeacherDescription
@@ -42,7 +42,7 @@ def convert(flags: Convert, command: str, task: Task | None = None) -> None:
     task = task or _task(flags)
     if (flags.output / "teacher.json").exists():
         raise UserError(f"{flags.output} holds a teacher already. Choose another `output`.")
-    archive, vecnormalize = Path(flags.archive), flags.vecnormalize
+    archive, vecnormalize = saved_agent(Path(flags.archive)), flags.vecnormalize
     if flags.archive.startswith(hub.PREFIX):
         found = hub.download_agent(flags.archive)
         archive, vecnormalize = found.archive, vecnormalize or found.vecnormalize

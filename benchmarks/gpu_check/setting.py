@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from Algorithm.on_policy.loop import OnPolicyStudent
 from Algorithm.on_policy.ppd import PPD, PPDConfig
 from Algorithm.reward_normaliser import RewardNormaliser
 from benchmarks.gpu_check.outcome import Findings
+from Common.cores import available_cores
 from Enviroment.make import make_env
 from Enviroment.tasks import Task, get_task
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -23,7 +23,7 @@ from Models.teacher.policy import Teacher
 from Models.teacher.shipped import default_teacher
 
 MODES = ("ImpaalaSmall", "ImpaalaMid", "ImpaalaBig")
-N_CORES = len(os.sched_getaffinity(0))
+N_CORES = available_cores()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.time_to_skill.machine import describe_machine
 from benchmarks.time_to_skill.watch import Watched, watch
+from Common.cores import available_cores
 
 _SCRIPT = "Distillation/Pusher.py"
 _DATA = "{data}"  # stands for the folder of a dataset in the flags below
@@ -61,7 +61,7 @@ class Arguments:
     methods: tuple[str, ...] = tuple(METHODS)
     run_indices: tuple[int, ...] = (0,)
     levels: tuple[float, ...] = (0.90, 0.95)  # skills
-    threads: int = len(os.sched_getaffinity(0))
+    threads: int = available_cores()
     output: Path = Path("Results/Pusher/time_to_skill.json")
 
 

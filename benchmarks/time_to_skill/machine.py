@@ -7,6 +7,7 @@ import platform
 
 import torch
 
+from Common.cores import available_cores
 from Common.device import fastest_precision, processor_name
 
 
@@ -20,7 +21,7 @@ def describe_machine(threads: int) -> dict[str, str]:
         "processor": processor_name(),
         "instructions in use": torch.backends.cpu.get_cpu_capability(),
         "precision": fastest_precision(torch.device("cpu")),
-        "threads": f"{threads} of {len(os.sched_getaffinity(0))} cores",
+        "threads": f"{threads} of {available_cores()} cores",
         "load average": f"{os.getloadavg()[0]:.1f}",
         "versions": f"Python {platform.python_version()}, torch {torch.__version__}",
     }

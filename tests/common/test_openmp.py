@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from Common.openmp import SPIN_COUNT, wait_briefly
+from Common import openmp
+from Common.openmp import SPIN_COUNT, prepare_openmp
 
 # OpenMP prints its settings when it is loaded.
 _LOADED = """
 import sys
-from Common.openmp import wait_briefly
+from Common.openmp import prepare_openmp
 
 assert "torch" not in sys.modules
-wait_briefly()
+prepare_openmp()
 import torch
 """
 
@@ -75,7 +76,8 @@ def test_what_is_set(
 ) -> None:
     environment = dict(before)
     monkeypatch.setattr(os, "environ", environment)
-    wait_briefly()
+    monkeypatch.setattr(openmp, "has_quota", lambda: False)
+    prepare_openmp()
     assert environment == before | added
 
 

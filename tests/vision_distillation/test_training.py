@@ -88,7 +88,7 @@ def test_a_zip_file_teaches_in_an_environment_with_wrappers(tmp_path: Path) -> N
     model = PPO("MlpPolicy", TimeAwareObservation(plain), n_steps=16, batch_size=16, device="cpu")
     model.save(tmp_path / "agent.zip")
     own = {"env_id": "Pusher-v5", "wrapper": "gymnasium.wrappers:TimeAwareObservation"}
-    teacher = tmp_path / "agent.zip"
+    teacher = tmp_path / "agent"
     student = distil(**own, teacher=teacher, mode="State", output=tmp_path / "run", **QUICK)
     assert student.act(state=np.zeros(24)).shape == (7,)
 

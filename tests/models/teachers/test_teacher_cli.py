@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, PPO, SAC, TD3
 from stable_baselines3.common.env_util import make_vec_env
@@ -56,6 +57,22 @@ def test_convert_writes_a_bundle_and_inspect_prints_it(saved, capsys):
     printed = capsys.readouterr().out
     for text in ("Pusher", "ppo", "gaussian", "64 -> 64 -> 7 (Tanh)", data["sha256"]):
         assert text in printed
+
+
+def test_an_agent_is_named_as_in_sb3_with_or_without_zip(saved):
+    folder = saved[0]
+    flags = ["--task", "Pusher", "--output", str(folder / "named")]
+    main(["convert", str(folder / "agent"), *flags])
+    convert(folder)
+    own = Teacher.load(folder / "teacher").description.identity
+    assert Teacher.load(folder / "named").description.identity == own
+
+
+def test_activations_that_are_supported_are_listed(tmp_path, capsys):
+    kwargs = {"activation_fn": torch.nn.Identity}
+    PPO("MlpPolicy", "Pendulum-v1", policy_kwargs=kwargs, device="cpu").save(tmp_path / "agent")
+    message = refusal(capsys, lambda: convert(tmp_path, task="Pendulum-v1"))
+    assert "'Identity' is not one of ELU, ReLU" in message
 
 
 def test_an_agent_of_a_games_frames_is_converted(tmp_path):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -98,6 +99,42 @@ def test_statistics_are_those_of_the_normalised_groups() -> None:
     seen = env.normalize_obs(stacked(samples))
     theirs = agent.predict(seen, deterministic=True)[0]
     np.testing.assert_array_equal(teacher.predict(states)[0], theirs)
+
+
+class Reach(gym.Env):
+    """An arm and its goal, which are of the same shape, in the order of the keyword."""
+
+    def __init__(self, order: Sequence[str] = ("arm", "goal")) -> None:
+        box = spaces.Box(-10, 10, (2,), np.float32)
+        self.observation_space = spaces.Dict([(name, box) for name in order])
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> Any:
+        return self.observation_space.sample(), float(action[0]), False, False, {}
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+@pytest.mark.parametrize("order", [("arm", "goal"), ("goal", "arm")])
+def test_groups_are_read_by_name_in_any_order(order: tuple[str, str], normalised: bool) -> None:
+    """SB3 accepts the environment: dictionaries are equal in any order."""
+    gym.register("Reach-v9", entry_point=f"{__name__}:Reach", max_episode_steps=5)
+    env = make_vec_env("Reach-v9", 1, env_kwargs={"order": ("goal", "arm")})
+    env = VecNormalize(env) if normalised else env
+    agent = A2C("MultiInputPolicy", env, n_steps=8, seed=1, device="cpu").learn(64)
+    task = custom_task("Reach-v9", env_kwargs={"order": order})
+    teacher = adopt(Teacher.from_sb3(agent), task)
+    space = gym.make("Reach-v9", order=order).observation_space
+    gym.registry.pop("Reach-v9")
+    samples = batch_of(space, 20)
+    seen = stacked(samples)
+    seen = env.normalize_obs(seen) if isinstance(env, VecNormalize) else seen
+    theirs = agent.predict(seen, deterministic=True)[0]
+    states = flattened(space, samples)
+    np.testing.assert_allclose(teacher.predict(states)[0], theirs, rtol=1e-5, atol=1e-6)
 
 
 def test_a_teacher_of_other_groups_is_refused() -> None:
