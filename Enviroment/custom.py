@@ -267,6 +267,19 @@ def describe_custom(task: Task) -> dict[str, Any]:
     return {CUSTOM_TASK: values}
 
 
+def rules_of(task: Task) -> dict[str, Any]:
+    """Return what makes the episodes of an own environment other than those of its id alone.
+
+    Its arguments, wrappers and time limit, as plain JSON without those that are not set. Returns of
+    the same policy under other rules cannot be compared.
+    """
+    if not task.custom:
+        return {}
+    values = task.plain.as_json()
+    names = ("env_kwargs", "wrappers", "max_episode_steps")
+    return {name: values[name] for name in names if values.get(name)}
+
+
 def describe_looks(task: Task) -> dict[str, Any]:
     """Return the ranges of random looks for configurations, students and datasets, if any.
 

@@ -8,6 +8,7 @@ succeed at any step, which is never lower.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,11 +20,11 @@ _KEYS = (IS_SUCCESS, "success")
 
 
 def read_success(info: Mapping[str, Any]) -> bool | None:
-    """Return what the info of a step says about success; None if it says nothing."""
+    """Return what the info of a step says about success; None if it says nothing, or NaN."""
     for key in _KEYS:
         value = info.get(key)
-        if isinstance(value, bool | int | float | np.bool_ | np.number):
-            return bool(value)
         if isinstance(value, np.ndarray) and value.size == 1:
-            return bool(value.item())
+            value = value.item()
+        if isinstance(value, bool | int | float | np.bool_ | np.number):
+            return None if math.isnan(value) else bool(value)
     return None

@@ -22,6 +22,7 @@ from Common.runs.files import CONFIG_FILE
 from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
 from Enviroment.action_range import has_range
+from Enviroment.custom import rules_of
 from Enviroment.make import make_env
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import (
@@ -77,6 +78,7 @@ def finish(
         best.description,
         command=_whole_command(folder, run, command),
         versions=package_versions(),
+        rules=rules_of(task),
     )
     teacher = Teacher(description, best.tensors)
     results = _measure(task, run, teacher)

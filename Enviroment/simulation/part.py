@@ -6,7 +6,7 @@ This module imports no deep-learning library, so worker processes start quickly.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,7 +232,11 @@ class Part:
         if watch.diverged(state):
             self._drop_episode(row, env)
             return
+        if isinstance(reward, np.ndarray | list | tuple):  # as from vectorised code
+            reward = _only_number(reward)
         to.rewards[row], to.terminated[row], to.truncated[row] = reward, terminated, truncated
+        if not isinstance(info, Mapping):
+            raise TypeError(f"the info of a step is {info!r:.40}, not a dictionary")
         success = read_success(info)
         to.successes[row] = UNKNOWN if success is None else success
         if terminated or truncated:
@@ -288,6 +292,12 @@ class Part:
 def describe_environment(task: Task, row: int) -> str:
     """Return the name of one environment in messages."""
     return f"Environment {row} of task {task.name} ({task.source})"
+
+
+def _only_number(reward: Any) -> Any:
+    if np.size(reward) != 1:
+        raise ValueError(f"the reward has shape {np.shape(reward)}, but it must be a number")
+    return np.asarray(reward).item()
 
 
 def _describe(error: BaseException) -> str:

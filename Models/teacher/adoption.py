@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
+from Enviroment.custom import rules_of
 from Enviroment.simulation.making import make_environment
 from Enviroment.state_layout import StateGroup, state_groups
 from Enviroment.task import Task
@@ -20,20 +23,28 @@ from Models.teacher.policy import Teacher
 def adopt(teacher: Teacher, task: Task) -> Teacher:
     """Return the teacher as one of `task` if that is a user's own task.
 
-    Any teacher with matching spaces is allowed. Its baselines in another task are left out. Tasks
-    of the registry have their own teachers: `check_fits` rejects others.
+    Any teacher with matching spaces is allowed. Its baselines in another task, or in the same one
+    with other arguments, wrappers or time limit, are left out. Tasks of the registry have their own
+    teachers: `check_fits` rejects others.
     """
     if not task.custom:
         return teacher
     if task.has_state:
         teacher = of_flat_state(teacher, task)
-    d = teacher.description
-    if d.task in ("", task.name):
+    d, rules = teacher.description, rules_of(task)
+    if d.task in ("", task.name) and (d.rules == rules or not d.baselines):
         return teacher
-    print(f"This teacher was trained on {d.task}; here it acts in {task.name}.", file=sys.stderr)
-    d = dataclasses.replace(d, task=task.name, baselines={}, successes={}, imitability=None)
+    there, here = _named(d.task or task.name, d.rules), _named(task.name, rules)
+    unused = " Its stored returns are not used." if d.baselines else ""
+    print(f"This teacher was trained on {there}; here it acts in {here}.{unused}", file=sys.stderr)
+    changes = {"task": task.name, "rules": rules}
+    d = dataclasses.replace(d, **changes, baselines={}, successes={}, imitability=None)
     tensors = teacher.state_dict()
     return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)
+
+
+def _named(task: str, rules: Mapping[str, Any]) -> str:
+    return f"{task} with {json.dumps(rules)}" if rules else task
 
 
 def of_flat_state(teacher: Teacher, task: Task) -> Teacher:

@@ -14,7 +14,7 @@ from pathlib import Path
 from Common.errors import UserError
 from Common.files.bounded_read import file_sha256
 from Common.names import counted
-from Enviroment.custom import named_task
+from Enviroment.custom import named_task, rules_of
 from Enviroment.env_settings import parse_env_kwargs, parse_wrappers
 from Enviroment.task import Task
 from Models.sb3.softening import Softening
@@ -52,7 +52,12 @@ def convert(flags: Convert, command: str, task: Task | None = None) -> None:
     )
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     description = TeacherDescription(
-        **network, task=task.name, command=command, versions=versions, baselines={}
+        **network,
+        task=task.name,
+        command=command,
+        versions=versions,
+        baselines={},
+        rules=rules_of(task),
     )
     teacher = Teacher(description, tensors)
     check_task(teacher, task)

@@ -38,7 +38,7 @@ _MAX_CRITICS, _MAX_GROUPS, _MAX_FILTERS, _MAX_CHOICES = 256, 256, 16, 2**16
 _NEUTRAL = frozenset(
     {
         *("task", "algo", "command", "versions", "baselines", "successes"),
-        *("imitability", "state_parts", "flat_dim"),
+        *("imitability", "state_parts", "flat_dim", "rules"),
     }
 )
 _MAX_BOUND = float(np.finfo(np.float32).max)
@@ -201,6 +201,8 @@ class TeacherDescription:
     # Of each group, if the teacher reads the flattened state of its environment (see `adoption`).
     state_parts: tuple[StatePart, ...] = ()
     flat_dim: int = 0  # size of that state
+    # Arguments, wrappers and time limit of its own environment (see `Enviroment.custom.rules_of`).
+    rules: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         activation_class(self.activation)

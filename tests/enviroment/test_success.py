@@ -28,6 +28,8 @@ _OWN = "tests.support.environments.own_envs"
         ({"is_success": False, "success": True}, False),
         ({"is_success": None, "success": True}, True),
         ({"success": "yes"}, None),
+        ({"is_success": float("nan")}, None),
+        ({"is_success": np.array([np.nan])}, None),
     ],
 )
 def test_infos_of_known_environments(info: dict, expected: bool | None) -> None:

@@ -15,11 +15,13 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from Common.errors import UserError, WorkerError
 from Distillation.starting.camera_preview import write_preview
-from Enviroment.custom import custom_task
+from Enviroment.custom import custom_task, rules_of
 from Enviroment.dataset.collect import collect
 from Enviroment.make import make_state_env
 from Enviroment.simulation.workers import WorkerKind
+from Models.teacher.adoption import adopt
 from Models.teacher.labels import TeacherLabeller
+from Models.teacher.policy import Teacher, save_teacher
 from tests.support.tiny_teacher import tiny_teacher
 
 NAME = "Habits-v0"
@@ -45,9 +47,16 @@ class Habits(gym.Env[np.ndarray, np.ndarray]):
         self.last = np.zeros(2, np.float32)
         return self._observation(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        reward = -float(np.abs(action - self.last).sum())
+    def step(self, action: np.ndarray) -> Any:
+        reward: Any = -float(np.abs(action - self.last).sum())
         self.last = action  # not a copy
+        match self.habit:
+            case "reward of one":
+                reward = np.array([[reward]])
+            case "rewards":
+                reward = np.array([reward, reward])
+            case "no info":
+                return self._observation(), reward, False, False, None
         self.place, self.age = self.place + 0.1 * action, self.age + 1
         return self._observation(), reward, False, False, {}
 
@@ -121,6 +130,28 @@ def test_an_observation_of_nan_is_named() -> None:
     env.close()
 
 
+def test_a_reward_in_an_array_is_a_number() -> None:
+    env = make_state_env(custom_task(NAME, env_kwargs={"habit": "reward of one"}), 1, 0)
+    env.reset()
+    assert env.step(np.ones((1, 2), np.float32))[1].tolist() == [-2]
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("habit", "message"),
+    [
+        ("rewards", r"the reward has shape \(2,\), but it must be a number"),
+        ("no info", "the info of a step is None, not a dictionary"),
+    ],
+)
+def test_what_a_step_must_return_is_named(habit: str, message: str) -> None:
+    env = make_state_env(custom_task(NAME, env_kwargs={"habit": habit}), 1, 0)
+    env.reset()
+    with pytest.raises(WorkerError, match=message):
+        play(env, 1)
+    env.close()
+
+
 def test_an_observation_outside_its_space_is_not_spread_over_the_state() -> None:
     env = make_state_env(custom_task(NAME, env_kwargs={"habit": "short"}), 1, 0)
     env.reset()
@@ -147,3 +178,24 @@ def test_a_dataset_of_an_environment_that_never_ends_is_refused(
     task = custom_task("Endless-v7")
     with pytest.raises(UserError, match=r"not ended after 60 env steps.*Give `max_episode_steps`"):
         collect(task, TeacherLabeller(made), tmp_path / "data", 60, n_envs=2)
+
+
+def test_stored_returns_count_in_the_same_episodes_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A time limit of 5 makes other returns than one of 20."""
+    made = tiny_teacher("gaussian", 2, 2, 1.0, NAME, {"teacher": {"evaluation": [-9.0] * 3}})
+    assert adopt(made, custom_task(NAME)).description.baselines == made.description.baselines
+    short = custom_task(NAME, max_episode_steps=5)
+    adopted = adopt(made, short)
+    assert adopted.description.baselines == {}
+    told = capsys.readouterr().err
+    assert (
+        'acts in Habits-v0 with {"max_episode_steps": 5}. Its stored returns are not used' in told
+    )
+    assert adopted.description.identity == made.description.identity
+    own = dataclasses.replace(made.description, rules=rules_of(short))
+    save_teacher(tmp_path / "teacher", made.state_dict(), own, {})
+    kept = adopt(Teacher.load(tmp_path / "teacher"), short).description
+    assert kept.baselines == made.description.baselines
+    assert adopt(Teacher.load(tmp_path / "teacher"), custom_task(NAME)).description.baselines == {}

@@ -61,6 +61,7 @@ READS = {
     ("Enviroment/simulation/processes.py", "read_text"): "of /proc",
     ("Models/networks/fast_linear.py", "read_text"): "of /proc",
     ("Common/device.py", "read_text"): "of /proc",
+    ("Common/cores.py", "read_text"): "of /proc and /sys",
     ("Enviroment/worlds/memory.py", "read_text"): "of /proc",
     ("Evaluation/report/page.py", "read_text"): "of this package's own files",
     ("Evaluation/export/student_file.py", "json.loads"): "of what this process has just written",
