@@ -6,19 +6,17 @@ Its returns are stored in the bundle beside the teacher's, so that skill can be 
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Common.errors import UserError
 from Common.names import counted
 from Enviroment import seeds
 from Enviroment.custom import rules_of
-from Enviroment.task import Task
 from Evaluation.evaluate.episodes import run_episodes
 from Evaluation.evaluate.subject import open_subject
 from Evaluation.runs import read_run
 from Models.teacher.adoption import adopt
+from Models.teacher.bundle import check_rules
 from Models.teacher.policy import Teacher, record_baseline
 from Models.teacher.shipped import default_teacher
 
@@ -45,7 +43,7 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     identity = run.teacher_identity or teacher.identity
     if (teacher.sha256, teacher.identity) != (run.teacher_sha256, identity):
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
-    _check_rules(folder, task)
+    check_rules(folder, "blind", rules_of(task))
     env = subject.make_env(flags.episodes)
     try:
         stats = {
@@ -59,7 +57,7 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
         env.close()
     returns = {name: s.returns.round(4).tolist() for name, s in stats.items()}
     successes = {name: s.successes for name, s in stats.items() if s.successes is not None}
-    record_baseline(folder, "blind", returns, successes)
+    record_baseline(folder, "blind", returns, successes, rules_of(task))
     for name, s in stats.items():
         seeds_played = counted(flags.episodes, f"{name} seed")
         success = "" if s.success is None else f" and success {s.success.mean():.0%}"
@@ -68,14 +66,3 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
             f"{folder}"
         )
     return returns
-
-
-def _check_rules(folder: Path, task: Task) -> None:
-    """Raise UserError if the bundle's returns are of other episodes than those of the run."""
-    theirs, ours = Teacher.load(folder).description.rules, rules_of(task)
-    if theirs != ours:
-        raise UserError(
-            f"The returns in {folder} are of {task.name} with {json.dumps(theirs)}, and the blind "
-            f"run's are with {json.dumps(ours)}. Convert or train the teacher with the arguments "
-            "of the run."
-        )

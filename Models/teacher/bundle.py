@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def record_baseline(
     policy: str,
     returns: Mapping[str, list[float]],
     successes: Mapping[str, list[float]] | None = None,
+    rules: Mapping[str, Any] | None = None,
 ) -> None:
     """Add or replace a policy's returns in a teacher's bundle. Its weights do not change.
 
@@ -52,14 +54,38 @@ def record_baseline(
         policy: for example "blind".
         returns: lists under "validation" and "evaluation", in the order of the seeds.
         successes: likewise, 1.0 for a successful episode; None if the environment does not tell.
+        rules: of the episodes (see `TeacherDescription.rules`); None: those of the bundle.
+
+    Raises:
+        UserError: the bundle holds returns of other policies under other rules.
     """
+    if rules is not None:
+        check_rules(folder, policy, rules)
     folder = bundle_folder(folder, "teacher")
     tensors, data = read_bundle(folder, "teacher")
+    if rules is not None:
+        data["rules"] = dict(rules)
     baselines = {**data["baselines"], policy: dict(returns)}
     data = {**data, "baselines": baselines, "summary": _summary(baselines)}
     known = {p: v for p, v in data.get("successes", {}).items() if p != policy}
     data["successes"] = known | ({policy: dict(successes)} if successes else {})
     write_bundle(folder, "teacher", tensors, data)
+
+
+def check_rules(folder: Path | str, policy: str, rules: Mapping[str, Any]) -> None:
+    """Raise UserError if a bundle holds returns of policies other than `policy` under other rules.
+
+    Args:
+        rules: see `TeacherDescription.rules`.
+    """
+    data = read_bundle(bundle_folder(folder, "teacher"), "teacher")[1]
+    theirs = data.get("rules", {})
+    if set(data["baselines"]) - {policy} and theirs != dict(rules):
+        raise UserError(
+            f"{folder} holds returns in episodes with {json.dumps(theirs)} (arguments, wrappers "
+            f"and time limit), which cannot stand beside those with {json.dumps(dict(rules))}. Use "
+            "a teacher that was trained in such episodes, or convert its agent to another folder."
+        )
 
 
 def record_imitability(folder: Path | str, imitability: Imitability) -> None:

@@ -21,7 +21,7 @@ from Enviroment.make import make_state_env
 from Enviroment.simulation.workers import WorkerKind
 from Models.teacher.adoption import adopt
 from Models.teacher.labels import TeacherLabeller
-from Models.teacher.policy import Teacher, save_teacher
+from Models.teacher.policy import Teacher, record_baseline, save_teacher
 from tests.support.tiny_teacher import tiny_teacher
 
 NAME = "Habits-v0"
@@ -199,3 +199,18 @@ def test_stored_returns_count_in_the_same_episodes_only(
     kept = adopt(Teacher.load(tmp_path / "teacher"), short).description
     assert kept.baselines == made.description.baselines
     assert adopt(Teacher.load(tmp_path / "teacher"), custom_task(NAME)).description.baselines == {}
+
+
+def test_returns_of_other_episodes_do_not_stand_side_by_side(tmp_path: Path) -> None:
+    """A converted agent has no returns: those of its first blind student decide."""
+    made = tiny_teacher("gaussian", 2, 2, 1.0, NAME)
+    save_teacher(tmp_path / "teacher", made.state_dict(), made.description, {})
+    blind = {"evaluation": [-3.0]}
+    record_baseline(tmp_path / "teacher", "blind", blind, rules={"max_episode_steps": 5})
+    short = custom_task(NAME, max_episode_steps=5)
+    kept = adopt(Teacher.load(tmp_path / "teacher"), short).description
+    assert kept.baselines == {"blind": blind}
+    assert adopt(Teacher.load(tmp_path / "teacher"), custom_task(NAME)).description.baselines == {}
+    record_baseline(tmp_path / "teacher", "teacher", blind)
+    with pytest.raises(UserError, match=r'with \{"max_episode_steps": 5\}.*beside those with \{\}'):
+        record_baseline(tmp_path / "teacher", "blind", blind, rules={})
