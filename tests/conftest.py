@@ -85,6 +85,7 @@ def few_timed_actions(monkeypatch: pytest.MonkeyPatch) -> None:
 def bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processor has bfloat16; one that has none computes it all the same, slowly."""
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
 
 
 @pytest.fixture

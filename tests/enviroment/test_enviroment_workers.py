@@ -67,7 +67,7 @@ def test_a_gpu_draws_in_one_thread(
 ) -> None:
     """Its driver has one lock, for which more threads only wait."""
     monkeypatch.setattr(gl, "renderer_name", lambda: renderer)
-    monkeypatch.setattr(make, "_available_cores", lambda: 2)
+    monkeypatch.setattr(make, "available_cores", lambda: 2)
     before = threading.active_count()
     env = make_env(SMALL_REACHER, 3, 0)
     assert threading.active_count() - before == n_threads

@@ -19,7 +19,6 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from Algorithm import PPD, StudentDistill, TeacherDistill
 from Algorithm.augmentation_config import AugmentationConfig
-from Common.device import fastest_precision
 from Common.errors import UserError
 from Enviroment.tasks import Task
 from Models.networks.impala_extractor import ImpalaExtractor
@@ -231,11 +230,7 @@ def test_training_in_bfloat16_gives_about_the_same_teacher() -> None:
     with torch.no_grad():
         expected, features = exact({"frame": images}), coarse({"frame": images})
     assert features.dtype == torch.float32
-    error = (features - expected).norm() / expected.norm()
-    if fastest_precision(torch.device("cpu")) == "bfloat16":
-        assert 0 < error < 0.02
-    else:  # a processor without it trains in float32
-        assert error == 0
+    assert 0 < (features - expected).norm() / expected.norm() < 0.02
 
 
 def test_sb3s_ppo_trains_a_student_of_frames() -> None:
