@@ -159,7 +159,7 @@ def test_a_run_by_torchrun(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("below 0.05 m") == 1
     steps = [point["step"] for point in read_metrics(folder) if "time/env_steps" in point]
-    assert steps == [160]
+    assert steps == [0, 160, 160]  # the first evaluation, the training, the last evaluation
     config = json.loads((folder / "config.json").read_text())["config"]
     assert (config["training"]["num_envs"], config["training"]["batch_size"]) == (4, 4)
     last = max((folder / "checkpoints").glob("step_*"))
@@ -180,7 +180,7 @@ def test_a_rank_that_ends_ends_the_run_and_resume_goes_on_to_the_bit(
     killed = torchrun(*program, "SIGKILL", "40", *short(teacher, folder))
     assert killed.returncode != 0
     assert "exitcode  : -9" in killed.stderr  # torchrun's list, which names the rank
-    assert "[rank 0] Another rank has ended, so this one does too" in killed.stderr
+    assert "[rank 0] Another rank has ended, so this one ends too" in killed.stderr
     failed = torchrun(*program, "error", "90", *short(teacher, folder), "--resume")
     assert failed.returncode != 0
     assert "[rank 1] The simulator of rank 1 is on fire." in failed.stderr
