@@ -42,9 +42,9 @@ def teacher_bundle(
     parent = RESULTS / task.name / "Teacher"
     if output is not None:
         parent = Path(output).absolute().parent / "teachers"
-    if isinstance(teacher, str | Path) and saved_agent(Path(teacher)).suffix == ".zip":
+    if isinstance(teacher, str | Path) and (path := saved_agent(Path(teacher))).suffix == ".zip":
         statistics = None if vecnormalize is None else Path(vecnormalize)
-        return _of_zip(saved_agent(Path(teacher)), task, statistics, parent)
+        return _of_zip(path, task, statistics, parent)
     if vecnormalize is not None:
         raise UserError("`vecnormalize` belongs to a zip file: a model or bundle has its own.")
     if isinstance(teacher, str | Path):

@@ -39,11 +39,12 @@ def measure_blind(flags: BlindFlags) -> dict[str, list[float]]:
     subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     task, act = subject.task, subject.act()
     folder = flags.teacher or default_teacher(task.name)
-    teacher = adopt(Teacher.load(folder), task).description
+    loaded = Teacher.load(folder)
+    stored, teacher = loaded.description, adopt(loaded, task).description
     identity = run.teacher_identity or teacher.identity
     if (teacher.sha256, teacher.identity) != (run.teacher_sha256, identity):
         raise UserError(f"{flags.run} learned from another teacher than the one in {folder}.")
-    check_rules(folder, "blind", rules_of(task))
+    check_rules(folder, stored.baselines, stored.rules, "blind", rules_of(task))
     env = subject.make_env(flags.episodes)
     try:
         stats = {

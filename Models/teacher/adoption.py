@@ -37,8 +37,9 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     there, here = _named(d.task or task.name, d.rules), _named(task.name, rules)
     unused = " Its stored returns are not used." if d.baselines else ""
     print(f"This teacher was trained on {there}; here it acts in {here}.{unused}", file=sys.stderr)
-    changes = {"task": task.name, "rules": rules}
-    d = dataclasses.replace(d, **changes, baselines={}, successes={}, imitability=None)
+    d = dataclasses.replace(
+        d, task=task.name, rules=rules, baselines={}, successes={}, imitability=None
+    )
     tensors = teacher.state_dict()
     return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)
 

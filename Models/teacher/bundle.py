@@ -59,11 +59,10 @@ def record_baseline(
     Raises:
         UserError: the bundle holds returns of other policies under other rules.
     """
-    if rules is not None:
-        check_rules(folder, policy, rules)
     folder = bundle_folder(folder, "teacher")
     tensors, data = read_bundle(folder, "teacher")
     if rules is not None:
+        check_rules(folder, data["baselines"], data.get("rules", {}), policy, rules)
         data["rules"] = dict(rules)
     baselines = {**data["baselines"], policy: dict(returns)}
     data = {**data, "baselines": baselines, "summary": _summary(baselines)}
@@ -72,18 +71,23 @@ def record_baseline(
     write_bundle(folder, "teacher", tensors, data)
 
 
-def check_rules(folder: Path | str, policy: str, rules: Mapping[str, Any]) -> None:
+def check_rules(
+    folder: Path,
+    baselines: Baselines,
+    theirs: Mapping[str, Any],
+    policy: str,
+    rules: Mapping[str, Any],
+) -> None:
     """Raise UserError if a bundle holds returns of policies other than `policy` under other rules.
 
     Args:
-        rules: see `TeacherDescription.rules`.
+        baselines, theirs: the returns of the bundle, and their rules.
+        rules: those of the returns to add (see `TeacherDescription.rules`).
     """
-    data = read_bundle(bundle_folder(folder, "teacher"), "teacher")[1]
-    theirs = data.get("rules", {})
-    if set(data["baselines"]) - {policy} and theirs != dict(rules):
+    if set(baselines) - {policy} and theirs != rules:
         raise UserError(
-            f"{folder} holds returns in episodes with {json.dumps(theirs)} (arguments, wrappers "
-            f"and time limit), which cannot stand beside those with {json.dumps(dict(rules))}. Use "
+            f"{folder} holds returns in episodes with {json.dumps(dict(theirs))} (arguments, "
+            f"wrappers and time limit), which cannot stand beside those with {json.dumps(dict(rules))}. Use "
             "a teacher that was trained in such episodes, or convert its agent to another folder."
         )
 

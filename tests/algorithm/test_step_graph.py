@@ -107,8 +107,8 @@ def test_graphs_of_cloning_take_the_same_steps() -> None:
         states.append(policy.state_dict())
         curves.append([recorder.curve(f"train/{name}") for name in ("loss", "kl", "grad_norm")])
     np.testing.assert_allclose(*curves, rtol=1e-4)
-    # The learning rate of a graph is rounded to float32, and processors sum in other orders. Adam
-    # moves single weights whose gradient is about 0 by more than that, so the norm is compared.
+    # The learning rate of a graph is rounded to float32. Adam moves single weights whose gradient
+    # is about 0 by more than that, on some processors, so the norm is compared.
     captured, plain = (torch.cat([t.flatten() for t in state.values()]) for state in states)
     assert (captured - plain).norm() < 1e-3 * plain.norm()
 
