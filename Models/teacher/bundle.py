@@ -87,8 +87,9 @@ def check_rules(
     if set(baselines) - {policy} and theirs != rules:
         raise UserError(
             f"{folder} holds returns in episodes with {json.dumps(dict(theirs))} (arguments, "
-            f"wrappers and time limit), which cannot stand beside those with {json.dumps(dict(rules))}. Use "
-            "a teacher that was trained in such episodes, or convert its agent to another folder."
+            "wrappers and time limit), which cannot stand beside those with "
+            f"{json.dumps(dict(rules))}. Use a teacher that was trained in such episodes, or "
+            "convert its agent to another folder."
         )
 
 
