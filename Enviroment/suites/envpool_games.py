@@ -223,10 +223,11 @@ def load_envpool(task: Task) -> Any:
     import envpool  # an extra, and slow to load  # pyright: ignore[reportMissingImports]
 
     if task.suite == "procgen":
-        load_qt()
         procgen = importlib.import_module("envpool.procgen")
-        # EnvPool searched for Qt on its own import, and continued without it.
+        # EnvPool searches for the system's Qt on its import, and continues without it. A second Qt
+        # beside that prints warnings with each frame.
         if "ProcgenEnvSpec" not in vars(procgen):
+            load_qt()
             importlib.reload(procgen)
     return envpool
 

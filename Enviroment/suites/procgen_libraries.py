@@ -1,4 +1,4 @@
-"""Load Qt, with which Procgen renders, from the wheel `PyQt5-Qt5` instead of a system package."""
+"""Load Qt, with which Procgen renders, from the wheel `PyQt5-Qt5` where the system has none."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from Enviroment.dataset.recording import FRAME_LABEL_ROWS
 from Enviroment.dataset.verify import verify
 from Enviroment.make import make_env, make_state_env
 from Enviroment.suites import envpool_games
-from Enviroment.suites.procgen_libraries import load_qt
+from Enviroment.suites.envpool_games import load_envpool
 from Enviroment.tasks import Task, get_task
 from Models.student.bundle import load_student
 from Models.student.policy import StudentConfig, StudentPolicy
@@ -107,7 +107,7 @@ def play(task: Task, seed: int, actions: np.ndarray) -> Iterator[tuple[np.ndarra
         options |= {"frame_skip": 1, "stack_num": 1, "noop_max": 30, "episodic_life": True}
         options |= {"use_fire_reset": True, "max_episode_steps": LIMIT}
     else:
-        load_qt()
+        load_envpool(task)
         options |= {"start_level": 0, "num_levels": 200}
     pool = envpool.make_gymnasium(task.env_id, **options)
     frame, _ = pool.reset()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import threading
-from importlib import metadata, util
 
 import cv2
 import imageio.v3
@@ -15,7 +14,7 @@ from Algorithm.env_state import capture_env, restore_env
 from Common.errors import NoStateError, UserError, WorkerError
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
-from Enviroment.suites import envpool_games, procgen_libraries
+from Enviroment.suites import envpool_games
 from Enviroment.suites.envpool_env import EnvPoolVecEnv
 from Enviroment.suites.envpool_tasks import ATARI_TASKS, PROCGEN_TASKS
 from Enviroment.tasks import Task, get_task
@@ -353,25 +352,6 @@ def test_bad_arguments():
         make_env("Pong", 1, TRAIN, max_divergences=-1)
     with pytest.raises(UserError, match="Pong has no state, only frames: make_env"):
         make_state_env("Pong", 1, TRAIN)
-
-
-def test_without_envpool(monkeypatch):
-    find = util.find_spec
-    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "envpool" else find(name))
-    with pytest.raises(UserError, match=r"Pong is played by EnvPool.*pip install '\.\[suites\]'"):
-        make_games("Pong", 1, TRAIN)
-
-
-def test_without_qt(monkeypatch, tmp_path):
-    def missing(name):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", missing)
-    with pytest.raises(UserError, match=r"PyQt5-Qt5.*pip install '\.\[suites\]'"):
-        procgen_libraries.load_qt.__wrapped__()
-    monkeypatch.setattr(procgen_libraries, "_folder", lambda: tmp_path)
-    with pytest.raises(UserError, match=r"libicudata\.so\.56.*cannot be loaded"):
-        procgen_libraries.load_qt.__wrapped__()
 
 
 def test_a_game_that_hangs_is_an_error_and_so_is_what_follows():
