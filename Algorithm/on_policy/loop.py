@@ -36,6 +36,7 @@ from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
 from Algorithm.truncation import truncation_bonus
 from Common.device import upload
 from Common.errors import UserError
+from Enviroment.episode_env import EpisodeVecEnv
 from Models.agreement import ActionAccuracy
 from Models.distributions import Distribution
 from Models.networks.fast_linear import speed_up
@@ -156,6 +157,17 @@ class OnPolicyStudent(OnPolicyUpdate):
         return "rollout/ep_return"
 
     # -- set-up -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def _wrap_env(env: GymEnv, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        """As SB3, but leave this toolkit's frames as they are, whose channels always come first.
+
+        SB3 takes the smallest side for the channels, and would transpose a stack that has more
+        channels than rows or columns of pixels.
+        """
+        if isinstance(env, VecEnv) and isinstance(env.unwrapped, EpisodeVecEnv):
+            return env
+        return OnPolicyUpdate._wrap_env(env, verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
         # Environments of this toolkit define how frames are stacked; other stacks are kept whole.

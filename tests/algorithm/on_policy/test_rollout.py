@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.vec_env import VecNormalize
 from torch.distributions import Normal
 
+from Algorithm.on_policy.ppd import PPD
 from Algorithm.on_policy.rollout import FrameHistory, StudentRolloutBuffer
+from Enviroment.make import make_env
 from Enviroment.tasks import TASKS
 from Models.distributions import DiagGaussian
+from Models.student.policy import StudentPolicy
 
 
 @pytest.mark.parametrize(("grayscale", "n_steps"), [(True, 5), (False, 5), (True, 16)])
@@ -69,6 +74,18 @@ def test_a_rollout_that_ended_early_leaves_its_own_frames() -> None:
     read = history.read(np.array([0]), np.array([0]))[0]
     assert read[:, 0, 0].tolist() == [15, 17, 19, 21]
     assert captured[:, 0, 0, 0, 0].tolist() == [15, 16, 17, 18, 19, 20]
+
+
+@pytest.mark.parametrize("normalises_rewards", [False, True])
+def test_a_stack_may_have_more_channels_than_rows_of_pixels(normalises_rewards: bool) -> None:
+    """SB3 takes the smallest side for the channels, and would transpose such frames."""
+    reacher = TASKS["Reacher"]
+    task = dataclasses.replace(reacher, frame_size=(16, 24), stack=18, frame_interval=1)
+    with contextlib.closing(make_env(task, 2, seed=0, workers="serial")) as env:
+        wrapped = VecNormalize(env, norm_obs=False) if normalises_rewards else env
+        student = PPD(StudentPolicy, wrapped, distill_lambda=0.0, n_steps=2, device="cpu")
+        student.learn(4)
+        assert student.observation_space["frame"].shape == (18, 16, 24)  # pyright: ignore[reportIndexIssue]
 
 
 def _filled(buffer: StudentRolloutBuffer | RolloutBuffer, n_steps: int, n_envs: int) -> None:
