@@ -31,6 +31,8 @@ class ActionAccuracy:
                 torch.as_tensor(bound.reshape(-1).astype(np.float64))
                 for bound in (space.low, space.high)
             )
+            # A dimension with a single action has no scale. Any two of its actions are equal.
+            self._width = (self._high - self._low).where(self._high > self._low, 1.0)
 
     def of_actions(self, ours: Any, theirs: Any) -> np.ndarray:
         """Return the accuracy `(B,)` of actions in the environment's units, `(B, ...)`."""
@@ -51,8 +53,9 @@ class ActionAccuracy:
         """Scale actions of a box `(B, ...)` to `(B, A)` in [-1, 1]."""
         if self._low.device != actions.device or self._low.dtype != actions.dtype:
             self._low, self._high = self._low.to(actions), self._high.to(actions)
+            self._width = self._width.to(actions)
         flat = actions.reshape(len(actions), -1).clamp(self._low, self._high)
-        return 2 * (flat - self._low) / (self._high - self._low) - 1
+        return 2 * (flat - self._low) / self._width - 1
 
     def _agreement(self, ours: Tensor, theirs: Tensor) -> Tensor:
         ours, theirs = (x.reshape(len(x), -1) for x in (ours, theirs))

@@ -40,6 +40,16 @@ def test_a_gaussians_mode_is_measured_as_the_action_that_is_played() -> None:
     assert accuracy.of_actions(played, wanted).tolist() == [-1.125]
 
 
+def test_a_dimension_with_a_single_action_counts_as_equal() -> None:
+    # (-1, 0.5) and (1, 0.5) differ by 1 in one of two dimensions: 1 - 1/2.
+    locked = spaces.Box(np.array([-2, 0.5], np.float32), np.array([2, 0.5], np.float32))
+    accuracy = ActionAccuracy(locked)
+    assert accuracy.is_defined
+    assert accuracy.of_modes(gaussian(-1.0, 7.0), gaussian(1.0, 0.0)).tolist() == [0.5]
+    actions = np.array([[-1.0, 0.5]]), np.array([[1.0, 0.5]])
+    assert accuracy.of_actions(*actions).tolist() == [0.5]
+
+
 def test_squashed_modes_are_in_the_same_units() -> None:
     # tanh(atanh(0.5)) = 0.5 of the range -2..2 is the action 1; against -1 the scaled difference
     # is 1 in one of two dimensions: 1 - 1/2.

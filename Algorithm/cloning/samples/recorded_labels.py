@@ -68,12 +68,12 @@ class RecordedLabels:
         low, high = self.space.low, self.space.high
         if actions.shape[1:] != low.shape:
             raise UserError(f"Recorded actions {actions.shape[1:]} are not {low.shape}.")
-        half = (high - low) / 2
+        # A dimension without bounds, or with a single action, has no scale of its own.
+        width = np.where(np.isfinite(high - low) & (high > low), high - low, 2.0)
         if self.family == GAUSSIAN:
-            std = _LABEL_STD * np.where(np.isfinite(half), half, 1.0)
-            log_std = np.broadcast_to(np.log(std), actions.shape)
+            log_std = np.broadcast_to(np.log(_LABEL_STD * width / 2), actions.shape)
             return self._columns(mean=actions, log_std=log_std)
-        shares = 2 * (actions - low) / (high - low) - 1  # -1 to 1
+        shares = 2 * (actions - low) / width - 1  # -1 to 1
         mean = np.arctanh(shares.clip(-_LIMIT, _LIMIT)).astype(np.float32)
         return self._columns(mean=mean, log_std=np.full_like(mean, np.log(_LABEL_STD)))
 

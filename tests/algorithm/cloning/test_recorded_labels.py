@@ -47,6 +47,17 @@ def test_the_mode_of_a_label_is_the_recorded_action() -> None:
     assert logits.argmax(axis=1).tolist() == [2, 0]
 
 
+@pytest.mark.parametrize("family", [GAUSSIAN, SQUASHED_GAUSSIAN])
+def test_labels_of_a_dimension_with_a_single_action_are_finite(family: str) -> None:
+    """A gripper that is locked, for example; the other dimension is as without it."""
+    locked = spaces.Box(np.array([-2, 0.5], np.float32), np.array([2, 0.5], np.float32))
+    labels = parameters(family, locked, np.array([[1.0, 0.5]], np.float32))
+    alone = spaces.Box(-2.0, 2.0, (1,), np.float32)
+    for name, values in parameters(family, alone, np.array([[1.0]], np.float32)).items():
+        assert np.isfinite(labels[name]).all()
+        assert labels[name][0, 0] == values[0, 0]
+
+
 def test_what_cannot_be_a_label() -> None:
     for family, space in ((GAUSSIAN, spaces.Discrete(3)), (CATEGORICAL, BOX), (BERNOULLI, BOX)):
         with pytest.raises(UserError, match=f"cannot be labels of a {family} student"):
