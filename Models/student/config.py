@@ -14,7 +14,8 @@ from Models.families import FAMILY_NAMES
 from Models.networks.encoders import ENCODERS, FILTERS, EncoderSettings, encoder_kind, is_own
 from Models.networks.limits import check_activation, check_layers
 
-_MAX_POOLING, _MAX_LOG_STD, _MAX_CAMERAS, _MAX_KEYPOINTS = 256, 100.0, 8, 4096
+_MAX_POOLING, _MAX_CAMERAS, _MAX_KEYPOINTS = 256, 8, 4096
+LOG_STD_RANGE = (-5.0, 2.0)  # of a student's actions; beyond it they have no gradient
 MODES = ("State", *ENCODERS)
 RECURRENT = ("none", "gru")
 
@@ -57,8 +58,12 @@ class StudentConfig:
             raise UserError(f"`precision` {self.precision!r} is not auto, float32 or bfloat16.")
         if not 1 <= self.pooling <= _MAX_POOLING:
             raise UserError(f"`pooling` {self.pooling} must be 1 to {_MAX_POOLING}.")
-        if not abs(self.init_log_std) <= _MAX_LOG_STD:
-            raise UserError(f"`init_log_std` {self.init_log_std} is out of range.")
+        low, high = LOG_STD_RANGE
+        if not low <= self.init_log_std <= high:
+            raise UserError(
+                f"`init_log_std` {self.init_log_std:g} must be {low:g} to {high:g}, between which "
+                "log stds are clipped: beyond, they would never be learned."
+            )
         check_activation(self.activation)
         check_activation(self.critic_activation or self.activation)
         self._check_sizes()

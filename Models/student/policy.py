@@ -29,13 +29,11 @@ from Models.networks.encoders import is_own
 from Models.networks.layers import activation_class, mlp
 from Models.networks.per_camera import make_encoder
 from Models.networks.recurrent import GatedMemory, Past
-from Models.student.config import MODES, StudentConfig
+from Models.student.config import LOG_STD_RANGE, MODES, StudentConfig
 from Models.student.normaliser import FrozenNormaliser
 from Models.student.spaces import check_actions, dict_space, narrow, size, vector_sizes
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
-
-_MIN_LOG_STD, _MAX_LOG_STD = -5.0, 2.0
 
 
 class StudentPolicy(ActorCriticPolicy):
@@ -258,7 +256,7 @@ class StudentPolicy(ActorCriticPolicy):
             log_std = log_std + self.config.init_log_std
         else:
             mean, log_std = params, self.log_std.expand_as(params)  # (B, A), (A,) -> (B, A)
-        log_std = log_std.clamp(_MIN_LOG_STD, _MAX_LOG_STD)
+        log_std = log_std.clamp(*LOG_STD_RANGE)
         return (SquashedGaussian if self.squash_output else DiagGaussian)(mean, log_std)
 
     def _values(self, features: Tensor, obs: dict[str, Tensor]) -> Tensor:

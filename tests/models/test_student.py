@@ -16,6 +16,7 @@ from torch.distributions import Categorical as TorchCategorical
 
 from Common.errors import UserError
 from Enviroment.make import make_env
+from Models.distributions import SquashedGaussian
 from Models.networks.encoders import FILTERS
 from Models.networks.impala import ImpalaEncoder
 from Models.student.bundle import load_student, save_student
@@ -327,11 +328,26 @@ def test_actions_that_the_family_has_not(family: str, space: spaces.Space, messa
         ({"family": "beta"}, "cannot be 'beta'"),
         ({"pooling": 0}, "`pooling` 0"),
         ({"precision": "float16"}, "`precision`"),
+        ({"init_log_std": 2.5}, "`init_log_std` 2.5 must be -5 to 2"),
+        ({"init_log_std": -6.0}, "`init_log_std` -6 must be -5 to 2"),
+        ({"init_log_std": float("nan")}, "`init_log_std` nan must be -5 to 2"),
     ],
 )
 def test_bad_configuration(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_student(**config)
+
+
+@pytest.mark.parametrize("init_log_std", [-5.0, 2.0])
+def test_the_widest_and_the_narrowest_start_can_still_be_learned(init_log_std: float) -> None:
+    """Log stds are clipped. Beyond the ends of that range they would have no gradient."""
+    student = make_student(std_by_state=False, init_log_std=init_log_std)
+    dist = student.distribution(tensors(some_obs()))
+    assert isinstance(dist, SquashedGaussian)
+    dist.log_std.sum().backward()
+    gradient = student.log_std.grad
+    assert gradient is not None
+    assert (gradient == 6).all()  # one per sample
 
 
 def test_missing_group_is_named() -> None:
