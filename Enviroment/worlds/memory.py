@@ -37,7 +37,8 @@ def bytes_per_world(
     frame = frame_channels(task) * h * w  # bytes
     if draws:
         each += 2 * 4 * len(shared.cameras) * h * w  # packed colours, and their luma as int32
-        each += (task.history + 2) * frame  # the last frames, and the first of the next episode
+        # The last frames, at least two, and the first of the next episode.
+        each += (max(task.history, 1) + 2) * frame
     if sees:
         each += (_STACKS * task.stack + task.history + rollout) * frame
     return each

@@ -13,7 +13,9 @@ class DeviceFrameStack:
     """The last frames of all worlds. Every `frame_interval`-th of them is observed."""
 
     def __init__(self, task: Task, n_worlds: int, device: torch.device) -> None:
-        shape = (task.history + 1, n_worlds, frame_channels(task), *task.frame_size)
+        self._depth = task.history + 1  # frames that a stack reaches over
+        # At least two, because `repeat_last` needs the frames before the newest ones.
+        shape = (max(self._depth, 2), n_worlds, frame_channels(task), *task.frame_size)
         self._ring = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._newest = 0
         self._ages = range(task.history, -1, -task.frame_interval)
@@ -43,9 +45,9 @@ class DeviceFrameStack:
 
     def aligned(self) -> Tensor:
         """Return all frames, newest last, uint8 (history + 1, n_worlds, channels, H, W)."""
-        return self._ring.roll(-(self._newest + 1), 0)
+        return self._ring.roll(-(self._newest + 1), 0)[-self._depth :]
 
     def restore(self, frames: Tensor) -> None:
         """Restore the frames of `aligned`."""
-        self._ring.copy_(frames)
+        self._ring[-self._depth :] = frames
         self._newest = len(self._ring) - 1

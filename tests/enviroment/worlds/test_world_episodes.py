@@ -1,6 +1,7 @@
 """Episodes of the worlds against those of `make_env`: seeds, time limits, infos, states."""
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,21 @@ def test_a_restored_state_continues_to_the_bit():
             other.reset()
             with pytest.raises(UserError, match="other environments: stagger"):
                 other.restore_state(saved)
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_the_last_frame_of_a_diverged_world_is_the_one_before(stack, device):
+    task = dataclasses.replace(get_task("Reacher"), stack=stack, frame_size=(16, 16))
+    with contextlib.closing(make_worlds(task, N, 7, device)) as worlds:
+        worlds.reset()
+        actions = torch.ones(N, 2)  # turns the arm, so that frames differ
+        for _ in range(8):
+            before, *_ = worlds.step(actions)
+        worlds._simulation.arrays["qvel"][2] = torch.inf
+        *_, infos = worlds.step(actions)
+        assert infos[2]["diverged"]
+        last = infos[2]["terminal_observation"]["frame"]
+        assert torch.equal(last[-1], before["frame"][2, -1])
 
 
 def test_a_diverged_world_looks_as_if_it_had_stood_still(device):
