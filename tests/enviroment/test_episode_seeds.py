@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -35,6 +36,19 @@ def test_seeds_go_round_within_their_range() -> None:
     assert seeds.further(seeds.training(1).stop - 1, 1) == seeds.training(1).start
     assert seeds.further(seeds.EVALUATION.stop - 1, 1) == seeds.EVALUATION.start
     assert seeds.further(7, 5) == 12  # in no range
+
+
+def test_first_seeds_go_round_too() -> None:
+    """As of a round of DAgger that begins with the last seeds of its run."""
+    with contextlib.closing(make_state_env("Reacher", 4, BLOCK.stop - 2)) as env:
+        env.reset()
+        played = [env.running_seed(i) for i in range(4)]
+        assert played == [BLOCK.stop - 2, BLOCK.stop - 1, BLOCK.start, BLOCK.start + 1]
+        env.take_rows(1, 5)
+        env.seed(BLOCK.stop - 2)
+        env.reset()
+        played = [env.running_seed(i) for i in range(4)]
+        assert played == [BLOCK.stop - 1, BLOCK.start, BLOCK.start + 1, BLOCK.start + 2]
 
 
 def test_the_seeds_of_all_runs_are_apart() -> None:
