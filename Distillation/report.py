@@ -70,4 +70,4 @@ def report(
     console = Console()
     console.print(figures_table(figures, task))
     for what, path in written.items():
-        console.print(f"{what:8} {path}", soft_wrap=True, highlight=False)
+        console.print(f"{what:8} {path}", soft_wrap=True, highlight=False, markup=False)

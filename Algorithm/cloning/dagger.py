@@ -111,12 +111,13 @@ class DAgger(SupervisedLearner):
         if dataset is not None:
             training, held_out = split_episodes(dataset, config.held_out, split_seed)
             check_enough(len(training), config)
-        elif dagger.env_steps < config.batch_size:
+        self._steps_a_round = dagger.env_steps // env.num_envs
+        collected = self._steps_a_round * env.num_envs
+        if dataset is None and collected < config.batch_size:
             raise UserError(
-                f"Without a dataset, a round's {dagger.env_steps} env steps must fill a batch of "
+                f"Without a dataset, a round's {collected} env steps must fill a batch of "
                 f"{config.batch_size}."
             )
-        self._steps_a_round = dagger.env_steps // env.num_envs
         n_steps = dagger.rounds * self._steps_a_round
         sees_frames = policy.config.mode != "State"
         data = Aggregate(training, family, n_steps, env.num_envs, task if sees_frames else None)

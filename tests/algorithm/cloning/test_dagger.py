@@ -362,6 +362,9 @@ def test_a_run_that_was_stopped_goes_on_exactly(tmp_path: Path, at: int, alpha: 
 def test_what_does_not_fit() -> None:
     with pytest.raises(UserError, match="20 env steps must fill a batch of 21"):
         dagger(config=dataclasses.replace(CLONING, batch_size=21))
+    # Two environments take 10 steps each.
+    with pytest.raises(UserError, match="20 env steps must fill a batch of 21"):
+        dagger(config=dataclasses.replace(CLONING, batch_size=21), env_steps=21)
     with pytest.raises(UserError, match="fewer than a batch of 181"):
         dagger(FakeData(), dataclasses.replace(CLONING, batch_size=181))
     with pytest.raises(UserError, match="A round of 1 env steps is too short for 2"):
