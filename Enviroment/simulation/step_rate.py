@@ -1,10 +1,14 @@
 """How many env steps a second of a task's own time has."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import contextlib
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 
 from Enviroment.simulation.making import make_simulation
@@ -29,8 +33,8 @@ def steps_per_second(task: Task) -> float:
 
 def _simulated(env: gym.Env) -> int:
     """Measure env steps per second of simulated time, for environments without `render_fps`."""
-    if not hasattr(env.unwrapped, "data"):  # only MuJoCo's environments tell their time
-        return _UNKNOWN
+    if not isinstance(getattr(env.unwrapped, "data", None), mujoco.MjData):
+        return _UNKNOWN  # only MuJoCo's environments tell their time
     env.reset(seed=0)
     before = env.get_wrapper_attr("data").time
     env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))

@@ -18,6 +18,7 @@ from Distillation.starting.camera_preview import write_preview
 from Enviroment.custom import custom_task, rules_of
 from Enviroment.dataset.collect import collect
 from Enviroment.make import make_state_env
+from Enviroment.simulation.step_rate import steps_per_second
 from Enviroment.simulation.workers import WorkerKind
 from Models.teacher.adoption import adopt
 from Models.teacher.labels import TeacherLabeller
@@ -87,6 +88,15 @@ def registered() -> Iterator[None]:
 def play(env: VecEnv, n_steps: int) -> None:
     for _ in range(n_steps):
         env.step(np.zeros((1, 2), np.float32))
+
+
+def test_an_environment_without_a_clock_may_have_data_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The `data` of MuJoCo's environments tells the time; that of others is anything."""
+    monkeypatch.setattr(Habits, "metadata", {"render_modes": ["rgb_array"]})
+    monkeypatch.setattr(Habits, "data", {"points": 2}, raising=False)
+    assert steps_per_second(custom_task(NAME)) == 30  # as if nothing is known
 
 
 def test_the_rewards_of_an_environment_that_keeps_its_action_are_those_of_sb3() -> None:
