@@ -36,7 +36,7 @@ def film_gallery(flags: GalleryFlags) -> dict[str, Any]:
             cannot be written.
     """
     seeds = _checked(flags)
-    subject = open_subject(flags.run, flags.env_id, flags.wrapper)
+    subject = open_subject(flags.run, flags.env_id, flags.wrapper, flags.encoder)
     if not subject.task.has_frames:
         raise UserError(f"{subject.task.name} has no frames and cannot be filmed.")
     with torch_threads(flags.threads or subject.threads):

@@ -24,6 +24,7 @@ class LookFlags:
     output: Path = Path("looks.png")
     env_id: str | None = None  # package:Id-v0 of the source's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
+    encoder: str | None = None  # package:Class of the source's own encoder; imports the package
 
 
 def main() -> None:

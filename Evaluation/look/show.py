@@ -96,7 +96,7 @@ def _task_and_ranges(flags: LookFlags) -> tuple[Task, LookRanges | None]:
         task = described_task(path, Manifest.read(folder).recipe.task)
         looks = task.looks if isinstance(task.looks, LookRanges) else None
         return with_package(task, flags.env_id, flags.wrapper), looks
-    subject = open_subject(folder, flags.env_id, flags.wrapper)
+    subject = open_subject(folder, flags.env_id, flags.wrapper, flags.encoder)
     subject.check_frames()
     trained: Any = subject.description.get("looks")  # was checked on loading
     return subject.task, None if trained is None else LookRanges.from_json(trained)

@@ -24,6 +24,10 @@ from Evaluation.evaluate.__main__ import EvaluateFlags
 from Evaluation.evaluate.measure import measure
 from Evaluation.export.__main__ import ExportFlags
 from Evaluation.export.student_file import export
+from Evaluation.gallery.__main__ import GalleryFlags
+from Evaluation.gallery.film import film_gallery
+from Evaluation.look.__main__ import LookFlags
+from Evaluation.look.show import show_looks
 from Evaluation.saliency.__main__ import SaliencyFlags
 from Evaluation.saliency.show import show_saliency
 from Models.networks.encoders import OWN_ENCODERS
@@ -128,6 +132,11 @@ def test_it_is_evaluated_exported_and_shown(pusher: Callable[..., Path]) -> None
     forget()
     for path in show_saliency(SaliencyFlags(run, encoder=NAME, threads=1)):
         assert path.stat().st_size
+    forget()
+    few = GalleryFlags(run, episodes=2, worst=1, best=1, height=64, threads=1, encoder=NAME)
+    assert film_gallery(few)["played"] == 2
+    forget()
+    assert show_looks(LookFlags(str(run), output=run / "looks.png", encoder=NAME)).stat().st_size
     forget()
     pytest.importorskip("onnx", reason="needs the extra 'export'")
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
