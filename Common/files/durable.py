@@ -24,6 +24,11 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
+def _partial_path_of_its_own(path: Path) -> Path:
+    """Return such a path that no other process uses."""
+    return partial_path(path.with_name(f"{path.name}.{secrets.token_hex(8)}"))
+
+
 def sync(path: Path) -> None:
     """Sync the bytes of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -37,22 +42,76 @@ def sync(path: Path) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file that replaces `path` at the end of the block, unless the block raises.
 
+    Of several processes with one path, each replaces it by a whole file.
+
     Raises:
         OSError: the file cannot be written.
     """
-    unfinished = partial_path(path)
-    try:
-        unfinished.unlink(missing_ok=True)
-        # A new file, so that nothing is written through a link of that name.
-        with unfinished.open("xb") as file:
+    unfinished, file = _open_unfinished(path)
+    with file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        unfinished.replace(path)
-        sync(path.parent)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+            unfinished.replace(path)
+            sync(path.parent)
+        except BaseException:
+            if is_file_at(file.fileno(), unfinished):
+                unfinished.unlink()
+            raise
+
+
+def _open_unfinished(path: Path) -> tuple[Path, BinaryIO]:
+    """Open a new file beside `path`, locked until it is closed. Return its path too.
+
+    It replaces what a killed process left. A file that another process is writing is left to it,
+    and this one has a name of its own.
+    """
+    unfinished = partial_path(path)
+    while True:
+        try:
+            file = unfinished.open("xb")  # new, so that nothing is written through a link
+        except FileExistsError:
+            if not _remove_unlocked(unfinished):
+                unfinished = _partial_path_of_its_own(path)
+            continue
+        with contextlib.suppress(OSError):  # files cannot be locked there
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if is_file_at(file.fileno(), unfinished):
+            return unfinished, file
+        file.close()  # it was removed before it was locked: try again
+
+
+def _remove_unlocked(path: Path) -> bool:
+    """Remove a file or a link, and return True; False if a process is writing the file."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:  # files cannot be locked there
+        pass
+    try:
+        if is_file_at(descriptor, path):
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def is_file_at(descriptor: int, path: Path) -> bool:
+    """Return whether a path is that of an open file."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -115,7 +174,7 @@ def _make_unfinished(folder: Path) -> tuple[Path, int]:
     Returns: its path, and a descriptor that locks it against `_remove_abandoned` until closed.
     """
     while True:
-        unfinished = partial_path(folder.with_name(f"{folder.name}.{secrets.token_hex(8)}"))
+        unfinished = _partial_path_of_its_own(folder)
         unfinished.mkdir()
         with contextlib.suppress(FileNotFoundError):  # removed before it was locked: try again
             descriptor = os.open(unfinished, os.O_RDONLY | os.O_DIRECTORY)

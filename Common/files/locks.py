@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from Common.errors import UserError
-from Common.files.durable import writing
+from Common.files.durable import is_file_at, writing
 
 LOCK_FILE = ".lock"
 _held: dict[Path, int] = {}  # descriptors of the lock files, by the folders this process has locked
@@ -37,7 +37,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         del _held[folder]
-        if _is_file_at(descriptor, path):
+        if is_file_at(descriptor, path):
             path.unlink()
         os.close(descriptor)
         if missing:
@@ -52,7 +52,7 @@ def check_in_place(path: Path) -> None:
         UserError: the folder was moved, deleted or replaced.
     """
     for folder, descriptor in _held.items():
-        if path.is_relative_to(folder) and not _is_file_at(descriptor, folder / LOCK_FILE):
+        if path.is_relative_to(folder) and not is_file_at(descriptor, folder / LOCK_FILE):
             raise UserError(
                 f"{folder} was moved, deleted or replaced while it was being written. Nothing more "
                 "is written. If it was moved, continue with `resume` and its new path as `output`."
@@ -66,7 +66,7 @@ def _open_locked(path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_file_at(descriptor, path):
+            if is_file_at(descriptor, path):
                 os.truncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
                 return descriptor
@@ -81,10 +81,3 @@ def _open_locked(path: Path) -> int:
         except BaseException:
             os.close(descriptor)
             raise
-
-
-def _is_file_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
-        return False

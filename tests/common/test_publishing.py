@@ -1,14 +1,15 @@
-"""Folders that appear whole or not at all, also with several commands at once."""
+"""Files and folders that appear whole or not at all, also with several commands at once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import pytest
 
-from Common.files.durable import publishing
+from Common.files.durable import publishing, replacing
 from tests.support.faults.killed_child import kill_at_write, run_child
 
 KILLED = -signal.SIGKILL
@@ -76,3 +77,44 @@ def test_a_kill_at_every_write_leaves_nothing_or_the_whole(tmp_path: Path) -> No
         k += 1
     assert code == 0
     assert k > 5
+
+
+# -- single files ---------------------------------------------------------------------------------
+
+
+def test_two_writers_of_one_file_publish_each_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    path.write_bytes(b"old")
+    with contextlib.ExitStack() as first:
+        first.enter_context(replacing(path)).write(b"first")
+        with replacing(path) as second:
+            second.write(b"half")
+            second.flush()
+            first.close()
+            assert path.read_bytes() == b"first"
+            second.write(b" and half")
+    assert path.read_bytes() == b"half and half"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_one_that_fails_leaves_the_unfinished_file_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "figures.json"
+    with replacing(path) as first:
+        first.write(b"first")
+        with pytest.raises(TypeError), replacing(path) as second:
+            second.write("text")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_a_killed_writer_left_is_replaced_and_a_link_is_not_followed(tmp_path: Path) -> None:
+    path, outside = tmp_path / "figures.json", tmp_path / "outside"
+    outside.write_bytes(b"theirs")
+    unfinished = tmp_path / ".figures.json.partial"
+    for leave in (lambda: unfinished.write_bytes(b"half"), lambda: unfinished.symlink_to(outside)):
+        leave()
+        with replacing(path) as file:
+            file.write(b"whole")
+        assert path.read_bytes() == b"whole"
+    assert outside.read_bytes() == b"theirs"
+    assert sorted(os.listdir(tmp_path)) == ["figures.json", "outside"]
