@@ -191,32 +191,53 @@ def find_runs(folders: Sequence[Path | str]) -> list[Run]:
     if not found:
         names = ", ".join(map(str, folders))
         raise UserError(f"No student's run found in {names}: there is no {CONFIG_FILE}.")
-    kept: dict[str, Run] = {}
-    copies = []
+    distinct, kept, copies = DistinctRuns(), list[Run](), list[str]()
     for run in (found[path] for path in sorted(found)):
-        first = kept.setdefault(identity(run), run)
-        if first is not run:
+        first = distinct.first_of(run)
+        if first is run:
+            kept.append(run)
+        else:
             copies.append(f"{run.folder} is a copy of {first.folder}")
     if copies:
         print_note(f"Each run counts once: {'; '.join(copies)}.")
-    return list(kept.values())
+    return kept
 
 
-def identity(run: Run) -> str:
-    """Return what copies of a run have in common: its settings, and its student's weights.
+class DistinctRuns:
+    """Finds copies of runs: they have the same settings, teacher and student's weights.
 
-    Without an undamaged student, a run is identified by its metrics and figures. Its place is not
-    part of its settings.
+    If one of two lacks an undamaged student, as packed runs do, their metrics and figures are
+    compared instead. Their places are not part of their settings.
     """
-    content: Any = None
+
+    def __init__(self) -> None:
+        self._known: dict[str, list[tuple[Run, str | None]]] = {}  # with the student's hash
+
+    def first_of(self, run: Run) -> Run:
+        """Return the first run given of which this is a copy; the run itself if there is none."""
+        settings = {name: group for name, group in run.config.items() if name != "run"}
+        sha256 = _student_sha256(run)
+        alike = self._known.setdefault(
+            json.dumps([settings, run.teacher_sha256], sort_keys=True), []
+        )
+        for other, others in alike:
+            has_both = sha256 is not None and others is not None
+            if sha256 == others if has_both else _record(run) == _record(other):
+                return other
+        alike.append((run, sha256))
+        return run
+
+
+def _student_sha256(run: Run) -> str | None:
     with contextlib.suppress(UserError):
-        content = (read_object(run.folder / STUDENT / STUDENT_FILE) or {}).get("sha256")
-    if content is None:
-        content = [run.figures]
-        with contextlib.suppress(UserError):
-            content.append(run.metrics)
-    settings = {name: group for name, group in run.config.items() if name != "run"}
-    return json.dumps([settings, run.teacher_sha256, content], sort_keys=True)
+        return (read_object(run.folder / STUDENT / STUDENT_FILE) or {}).get("sha256")
+    return None
+
+
+def _record(run: Run) -> list[Any]:
+    with contextlib.suppress(UserError):
+        return [run.figures, run.metrics]
+    return [run.figures]
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ from Common.errors import UserError
 from Common.files.bounded_read import read_object
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import CURVES_FILE, DIAGNOSTICS, FIGURES_FILE, STUDENT, VIDEOS
-from Evaluation.runs import STUDENT_FILE, Run, files_below, identity, read_run
+from Evaluation.runs import STUDENT_FILE, DistinctRuns, Run, files_below, read_run
 
 FILM = "side_by_side"  # the kind in a video's description
 GALLERY = "gallery/gallery.json"  # in the folder of diagnostics
@@ -108,7 +108,7 @@ def find_entries(folders: Sequence[Path]) -> Found:
     Raises:
         UserError: a folder does not exist, or there is neither a run nor a student in any.
     """
-    found, by_identity = Found(), dict[str, Entry]()
+    found, distinct = Found(), DistinctRuns()
     paths = [*_named(folders, CONFIG_FILE), *_named(folders, STUDENT_FILE)]
     for path in paths:
         try:
@@ -118,11 +118,11 @@ def find_entries(folders: Sequence[Path]) -> Found:
             continue
         if entry is None:
             continue
-        first = entry if entry.shipped else by_identity.setdefault(identity(entry.run), entry)
-        if first is entry:
+        first = entry.run if entry.shipped else distinct.first_of(entry.run)
+        if first is entry.run:
             found.entries.append(entry)
         else:
-            found.problems.append(f"Omitted: {entry.run.folder} is a copy of {first.run.folder}.")
+            found.problems.append(f"Omitted: {entry.run.folder} is a copy of {first.folder}.")
     for path in _named(folders, "*.json"):
         if path.with_suffix(".mp4").is_file() and (film := _read_film(path)):
             found.films.append(film)

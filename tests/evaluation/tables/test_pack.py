@@ -13,6 +13,7 @@ from Common.runs.files import read_metrics
 from Evaluation.metrics import METRICS
 from Evaluation.pack import PackFlags, pack_runs
 from Evaluation.plots.curves import read_curve
+from Evaluation.report.entries import find_entries
 from Evaluation.runs import find_runs
 from Evaluation.table import table
 from tests.support.run_folders import write_run
@@ -45,6 +46,19 @@ def test_packed_runs_give_the_same_tables_and_curves(tmp_path):
     written = (runs[0] / "metrics.jsonl").read_text().splitlines()
     with gzip.open(kept / "a" / "metrics.jsonl.gz", "rt") as file:
         assert list(map(json.loads, file)) == list(map(json.loads, written))
+
+
+def test_a_packed_run_beside_its_original_is_no_further_seed(tmp_path, capsys):
+    for i in range(2):
+        student = write_run(tmp_path / "runs" / str(i), FIGURES, run_index=i) / "student"
+        student.mkdir()
+        (student / "student.json").write_text(json.dumps({"sha256": str(i)}))
+    pack_runs(PackFlags((tmp_path / "runs",), tmp_path / "packed"))
+    runs = find_runs([tmp_path])
+    assert [run.run_index for run in runs] == [0, 1]
+    assert table(runs)[0]["runs"] == "2"
+    assert capsys.readouterr().err.count(" is a copy of ") == 2
+    assert len(find_entries([tmp_path]).entries) == 2
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):
