@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from Common.names import counted
 from Common.runs.run_folder import CURVES_FILE, DARK
 from Evaluation.report.entries import Entry, Film
 from Evaluation.report.measured import Measurement, measured, words
@@ -40,14 +41,24 @@ def films(found: Sequence[Film], media: Media) -> list[Shown]:
 
 
 def videos(rows: Sequence[ReportRow], media: Media) -> list[Shown]:
-    """Return a video per row, if it has one: that of the run with the median score."""
+    """Return a video per row, if it has one: that of the run with the median score of these."""
     found = []
     for row in rows:
-        entry = _median_run([entry for entry in row.entries if entry.video is not None])
+        filmed = [entry for entry in row.entries if entry.video is not None]
+        entry = _median_run(filmed)
         if entry is not None and entry.video is not None and (source := media.add(entry.video)):
-            several = f", the median of {len(row.entries)} runs" if len(row.entries) > 1 else ""
-            found.append(Shown(str(row.name), entry.name + several, row.id, source))
+            note = entry.name + _among(len(filmed), len(row.entries))
+            found.append(Shown(str(row.name), note, row.id, source))
     return found
+
+
+def _among(n_filmed: int, n_runs: int) -> str:
+    """Return of which runs a video's is the median."""
+    if n_runs == 1:
+        return ""
+    if n_filmed == n_runs:
+        return f", the median of {n_runs} runs"
+    return f", the median of the {counted(n_filmed, 'run')} of {n_runs} with a video"
 
 
 def _median_run(entries: Sequence[Entry]) -> Entry | None:

@@ -207,6 +207,17 @@ def test_tasks_have_tables_of_their_own(tmp_path):
     assert page.index('data-task="Pusher"') < page.index('data-task="Reacher"')
 
 
+def test_a_video_is_the_median_of_the_runs_that_have_one(tmp_path):
+    write_runs(tmp_path / "runs", "PPD", (0.5, 0.7, 0.9))
+    best = tmp_path / "runs" / "Pusher_PPD_ImpaalaSmall_2"
+    write_video(best / "videos" / "student.mp4")
+    assert "run_index 2, the median of the 1 run of 3 with a video" in write(tmp_path / "runs")
+    for i in range(2):
+        folder = tmp_path / "runs" / f"Pusher_PPD_ImpaalaSmall_{i}"
+        shutil.copytree(best / "videos", folder / "videos")
+    assert "run_index 1, the median of 3 runs" in write(tmp_path / "runs")
+
+
 def test_a_copy_of_a_run_counts_once(tmp_path, capsys):
     runs = tmp_path / "r"
     write_runs(runs, "PPD", (0.9,))
