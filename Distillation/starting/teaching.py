@@ -57,15 +57,15 @@ class TeacherSetup:
     ) -> tuple[Baselines, Baselines]:
         """Return the bundle's returns and successes, with those of this run's teacher.
 
-        If the bundle lacks it, it is measured on the first evaluation seeds: as `corrupted_teacher`
-        for a teacher with noise, otherwise as `teacher`.
+        If the bundle lacks it on as many evaluation seeds, it is measured on them: as
+        `corrupted_teacher` for a teacher with noise, otherwise as `teacher`.
         """
         name = "corrupted_teacher" if self.corruption_record else "teacher"
-        if name in self.baselines:
+        if len(self.baselines.get(name, {}).get("evaluation", ())) >= n_episodes:
             return self.baselines, self.bundle.successes
         act = policy_act(self.teacher, deterministic=task.judged_by_mode)
         stats = run_episodes(act, env, task, seeds.EVALUATION.start, n_episodes)
-        successes = dict(self.bundle.successes)
+        successes = {**self.bundle.successes, name: {}}
         if stats.successes is not None:
             successes[name] = {"evaluation": stats.successes}
         return {**self.baselines, name: {"evaluation": stats.returns.tolist()}}, successes

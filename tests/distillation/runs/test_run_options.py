@@ -29,6 +29,7 @@ from tests.support.bundle_edits import change_description
 from tests.support.cloning_data import student
 from tests.support.short_for import short_for
 from tests.support.short_run import SHORT, failure, write_teacher
+from tests.support.tiny_teacher import tiny_teacher
 
 SMALL = dataclasses.replace(TASKS["Pusher"], frame_size=(16, 16))
 CLONING = ("--batch_size", "16", "--optimization_steps", "4")
@@ -253,6 +254,24 @@ def test_a_run_with_an_imperfect_teacher(pusher: Callable[..., Path], teacher: P
     assert read(folder / "student" / "student.json")["corruption"] == noise
     clean = read(pusher("--PPD", "--overwrite") / "evaluation.json")
     assert "corrupted_teacher_return" not in clean
+
+
+def test_a_teacher_that_is_known_on_too_few_seeds_is_measured(tmp_path: Path) -> None:
+    """Procgen's runs end with 200 episodes, and its teachers' bundles have 100."""
+    known = {"validation": [-20.0] * 2, "evaluation": [-20.0]}
+    of_one = {"validation": [0.0] * 2, "evaluation": [0.0]}
+    weak = tiny_teacher(baselines={"teacher": known})
+    description = dataclasses.replace(weak.description, successes={"teacher": of_one})
+    save_teacher(tmp_path / "teacher", weak.state_dict(), description, {})
+    folder = train(tmp_path / "run", tmp_path / "teacher", "--PPD")
+    env = make_env(TASKS["Pusher"], 2, 0, blind=True)
+    stats = run_episodes(policy_act(weak), env, TASKS["Pusher"], seeds.EVALUATION.start, 2)
+    env.close()
+    evaluation = read(folder / "evaluation.json")
+    assert evaluation["episodes"] == 2
+    assert evaluation["teacher_return"] == pytest.approx(stats.returns.mean(), abs=1e-4)
+    assert stats.success is not None
+    assert evaluation["teacher_success"] == stats.success.mean()
 
 
 def test_the_hash_of_an_imperfect_teacher_is_that_of_its_bundle(
