@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib.util
-import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+from Common.commands.redaction import redact
 from Common.differences import differences, plain_json
 from Common.errors import UserError, fields_as_flags
 from Common.files.bounded_read import read_json
 from Common.runs import run_folder
 from Common.runs.files import CONFIG_FILE
 from Distillation.flags.frames import framed
+from Distillation.flags.in_force import comparable, effective_settings
 from Distillation.flags.names import FLAG_NAMES
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
@@ -24,6 +25,7 @@ from Distillation.flags.uses import UnusedFlagsError
 from Distillation.resume import MAY_DIFFER
 from Distillation.starting.cloned_run import read_cloned_run
 from Distillation.starting.initial_student import read_initial_student
+from Distillation.starting.own_encoder import import_encoder, with_backbone
 from Distillation.sweeps.grid import Grid, PlannedRun
 from Enviroment import seeds
 from Enviroment.dataset.reader import resolve_dataset
@@ -93,14 +95,16 @@ class _Checks:
             teacher = self._read_teacher(_teacher(run), run.task.name)
             if flags is not None and not problems:
                 flags = _with_run_values(flags, run)
-                self._check_inputs(run.task, flags, teacher)
+                flags = self._check_inputs(run.task, flags, teacher)
                 self._check_folder(run, flags, folder, teacher)
         except UserError as error:
             problems.append(str(error))
         return problems
 
     @fields_as_flags(FLAG_NAMES)
-    def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> None:
+    def _check_inputs(self, task: Task, flags: Flags, teacher: TeacherDescription) -> Flags:
+        """Return the flags, completed from the files that they name, as a run does."""
+        import_encoder(flags)
         framed(task, flags)
         if task.is_game and importlib.util.find_spec("envpool") is None:
             raise UserError(
@@ -110,7 +114,7 @@ class _Checks:
         if flags.training.init_from is not None:
             initial = read_initial_student(flags.training.init_from)
             initial.check_task(task.name)
-            initial.flags(flags)
+            flags = initial.flags(flags)
         chosen = flags.method.chosen
         if chosen.takes("rounds") and flags.cloning.folder_Dagger is not None:
             cloned = read_cloned_run(flags.cloning.folder_Dagger, task.name)
@@ -119,6 +123,7 @@ class _Checks:
             flags = cloned.flags(flags)
         if chosen.takes("labels") and flags.cloning.dataset != "none":
             self._check_dataset(task, flags.cloning.dataset)
+        return with_backbone(flags)[0]
 
     def _check_folder(
         self, run: PlannedRun, flags: Flags, folder: Path, teacher: TeacherDescription
@@ -132,22 +137,26 @@ class _Checks:
     def _check_same(
         self, run: PlannedRun, flags: Flags, folder: Path, teacher: TeacherDescription
     ) -> None:
-        """Raise UserError if the folder holds a run with other settings."""
+        """Raise UserError if the folder holds a run with other settings.
+
+        They are those in force at that time, not those that its command has by the present
+        defaults.
+        """
         path = folder / CONFIG_FILE
         try:
             written = read_json(path)
-            command = shlex.split(written["command"])
+            was = comparable(written["config"])
             identity = written.get("teacher", {}).get("identity")
             teacher_sha256 = (
                 written["config"]
                 .get("corruption", {})
                 .get("uncorrupted_sha256", written["teacher_sha256"])
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             raise UserError(f"{path} does not describe a run ({error!r}). Delete it.") from error
-        script = script_of(run.task)
-        written_flags = self._parse(run.task, tuple(command[len(script) + 1 :]))
-        differ = differences(_described(written_flags), _described(flags), MAY_DIFFER)
+        now = {"task": run.task.name, "method": run.method, **effective_settings(flags)}
+        now = redact(plain_json(now))
+        differ = differences({name: was[name] for name in now}, now, MAY_DIFFER)
         if teacher_sha256 != teacher.sha256:
             differ.append(f"teacher_sha256: {teacher_sha256} and {teacher.sha256}")
         # The identity of a teacher with noise includes the noise: the run itself compares it.
@@ -186,10 +195,6 @@ def script_of(task: Task) -> tuple[str, ...]:
 
 def _parse(task: Task, arguments: tuple[str, ...]) -> Flags:
     return parser_error_as_user_error(lambda: parse(task, arguments))
-
-
-def _described(flags: Flags) -> dict[str, Any]:
-    return plain_json(dataclasses.asdict(flags))
 
 
 def _read_teacher(folder: Path, task_name: str) -> TeacherDescription:

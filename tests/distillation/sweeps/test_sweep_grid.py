@@ -11,6 +11,7 @@ import yaml
 
 from Common.errors import UserError
 from Common.places import ROOT
+from Distillation.flags.in_force import effective_settings
 from Distillation.flags.parse import parse
 from Distillation.sweeps.checks import GridError, check_grid
 from Distillation.sweeps.command import main
@@ -338,10 +339,11 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(ready, tmp_pa
         (Path(run.settings["teacher"]) / "teacher.json").read_text()
     )["sha256"]  # fmt: skip
 
-    def write(*more: str, teacher: str = sha256) -> None:
-        command = " ".join(("python", "Distillation/Pusher.py", "--PPD", *settings, *more))
-        described = {"config": {}, "command": command, "teacher_sha256": teacher}
-        (folder / "config.json").write_text(json.dumps(described))
+    def write(*more: str, teacher: str = sha256, **changed: object) -> None:
+        flags = parse(get_task("Pusher"), ["--PPD", *settings, *more])
+        config = {"task": "Pusher", "method": "PPD", **effective_settings(flags)}
+        described = {"config": config, "teacher_sha256": teacher} | changed
+        (folder / "config.json").write_text(json.dumps(described, default=str))
 
     write("--device", "cpu", "--threads", "3", "--wandb", "disabled")  # no other run for that
     check_grid(found)
@@ -350,6 +352,12 @@ def test_a_folder_that_holds_another_run_is_not_taken_for_this_one(ready, tmp_pa
         check_grid(found)
     write(teacher="other")
     with pytest.raises(GridError, match="teacher_sha256: other"):
+        check_grid(found)
+    # The same command by a version with another default, which the present one does not have.
+    config = json.loads((folder / "config.json").read_text())["config"]
+    config["training"]["learning_rate"] = 0.005
+    write(config=config, command="python Distillation/Pusher.py --PPD --gamma 0.9")
+    with pytest.raises(GridError, match=r"training.learning_rate was 0.005 and is 0.001\)"):
         check_grid(found)
     (folder / "config.json").write_text("[]")
     with pytest.raises(GridError, match="does not describe a run"):
