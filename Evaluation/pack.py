@@ -21,7 +21,7 @@ import tyro
 from Common.commands.exits import print_line
 from Common.errors import UserError
 from Common.files.bounded_read import MAX_JSON, parse_json, read_bounded
-from Common.files.durable import publishing, write_file
+from Common.files.durable import publishing, write_file, writing
 from Common.names import counted
 from Common.runs.files import CONFIG_FILE, PACKED_METRICS_FILE
 from Common.runs.run_folder import FIGURES_FILE
@@ -41,7 +41,8 @@ def pack_runs(flags: PackFlags) -> None:
     """Write the packed runs.
 
     Raises:
-        UserError: the output exists, there is no run, or a run is not finished.
+        UserError: the output exists or cannot be written, there is no run, or a run is not
+            finished.
     """
     if flags.output.exists():
         raise UserError(f"--output {flags.output} exists. Delete it, or give another folder.")
@@ -54,8 +55,7 @@ def pack_runs(flags: PackFlags) -> None:
         )
     folders = [run.folder.resolve() for run in runs]
     root = Path(commonpath(folders)) if len(runs) > 1 else folders[0].parent
-    flags.output.parent.mkdir(parents=True, exist_ok=True)
-    with publishing(flags.output) as made:
+    with writing(f"--output {flags.output}"), publishing(flags.output) as made:
         for run, folder in zip(runs, folders, strict=True):
             _pack(run, made / folder.relative_to(root), root)
     print_line(f"{counted(len(runs), 'run')} in {flags.output}")

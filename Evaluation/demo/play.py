@@ -12,6 +12,7 @@ from rich.table import Table
 
 from Common.device import torch_threads
 from Common.errors import UserError
+from Common.files.durable import writing
 from Common.places import RESULTS, SHIPPED
 from Enviroment import seeds
 from Enviroment.make import make_env, make_state_env
@@ -41,7 +42,8 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
         By policy: `return` and, if known, `success`, `distance` in metres, and `skill`.
 
     Raises:
-        UserError: there is no student, its teacher is not found, or a flag is out of range.
+        UserError: there is no student, its teacher is not found, a flag is out of range, or
+            the video cannot be written.
     """
     if flags.episodes < 1:
         raise UserError(f"--episodes {flags.episodes} must be at least 1.")
@@ -55,7 +57,8 @@ def show_demo(flags: DemoFlags) -> dict[str, dict[str, float]]:
     output = flags.output
     if output is None:
         output = RESULTS / subject.task.name / "demo" / "demo.mp4"
-        output.parent.mkdir(parents=True, exist_ok=True)
+        with writing(output.parent, "Name a file with --output."):
+            output.parent.mkdir(parents=True, exist_ok=True)
     with torch_threads(1):  # enough for few episodes, and as fast beside other work
         played = _play(subject, reference, flags.episodes)
     span = range(seeds.EVALUATION.start, seeds.EVALUATION.start + flags.episodes)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from Common.errors import UserError
+from Common.files.durable import writing
 from Evaluation.evidence.items import Item, PageTable, page_figures, page_tables, read_page
 
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.(\d+))?(%?)")
@@ -88,11 +89,15 @@ def repeat(root: Path, item: Item, folder: Path) -> str:
 
     Args:
         folder: where figures are drawn.
+
+    Raises:
+        UserError: the folder cannot be made.
     """
     words = shlex.split(item.command)
     if item.figure:
         words[words.index("--output") + 1] = str((folder / Path(item.figure).name).resolve())
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(f"--redraw {folder}"):
+            folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
         [sys.executable, *words[1:]], cwd=root, capture_output=True, text=True, check=False
     )

@@ -57,8 +57,9 @@ def write_report(flags: ReportFlags) -> None:
 
 
 def _check_free(output: Path) -> None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
+    with writing(f"--output {output}"):
+        if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+            return
     if not output.is_dir() or not _is_report(output):
         raise UserError(f"--output {output} holds something other than a report. Name another.")
 

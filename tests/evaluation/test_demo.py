@@ -74,3 +74,12 @@ def test_bad_flags_are_refused(tmp_path: Path) -> None:
         play.show_demo(DemoFlags(episodes=0))
     with pytest.raises(UserError, match="There is no folder"):
         play.show_demo(DemoFlags(student=tmp_path / "missing"))
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Results").touch()
+    monkeypatch.setattr(play, "RESULTS", tmp_path / "Results")
+    with pytest.raises(UserError, match=r"demo cannot be written: .* Name a file with --output"):
+        play.show_demo(DemoFlags(episodes=1))

@@ -61,6 +61,13 @@ def test_a_packed_run_beside_its_original_is_no_further_seed(tmp_path, capsys):
     assert len(find_entries([tmp_path]).entries) == 2
 
 
+def test_an_output_that_cannot_be_written_is_refused(tmp_path):
+    run = write_run(tmp_path / "run", FIGURES)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--output .*file/packed cannot be written: "):
+        pack_runs(PackFlags((run,), tmp_path / "file" / "packed"))
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path):
     run = write_run(tmp_path / "run", FIGURES)
     contents = []
