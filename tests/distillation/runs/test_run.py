@@ -55,6 +55,17 @@ def test_a_run_leaves_what_the_readme_promises(pusher: Callable[..., Path]) -> N
     assert evaluation["first_seed"] == 80_000_000
 
 
+def test_a_folder_may_have_brackets_in_its_name(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are no markup of the table at the end: `[/b]` closes none, and `[a]` opens none."""
+    folder = tmp_path / "x[" / "b] ü[a]"
+    where = ("--teacher", str(teacher), "--output", str(folder), "--wandb", "disabled")
+    main("Pusher", ["--PPD", *where, *SHORT])
+    assert f"student  {folder / 'student'}\n" in capsys.readouterr().out
+    assert (folder / "checkpoints" / "finished").exists()
+
+
 def test_the_shipped_student_repeats_its_evaluation(pusher: Callable[..., Path]) -> None:
     from Enviroment.make import make_env
 
