@@ -27,7 +27,7 @@ from Enviroment.drawing.camera_text import (
 )
 from Enviroment.drawing.looks import LookRanges
 from Enviroment.env_settings import FRAMES, parse_wrappers
-from Enviroment.make import check_renders
+from Enviroment.make import check_renders, check_resets
 from Enviroment.simulation.making import make_environment
 from Enviroment.state_layout import StateGroup, check_state, image_of, named_range, state_groups
 from Enviroment.task import RECORDED, Task
@@ -122,12 +122,16 @@ def _renders(task: Task, env: gym.Env) -> bool:
     """Return whether `env.render()` gives pictures, as the environment's metadata promise.
 
     Warn if they promise pictures, and there are none.
+
+    Raises:
+        UserError: a reset fails without pictures too, so that no student can learn.
     """
     if "rgb_array" not in ((env.metadata or {}).get("render_modes") or ()):
         return False
     try:
         check_renders(task)
     except UserError as error:
+        check_resets(task, env)
         warnings.warn(f"{error}\nThere are no frames.", RuntimeWarning, stacklevel=4)
         return False
     return True

@@ -235,6 +235,17 @@ def check_renders(task: Task) -> None:
         _check_renders(task, env)
 
 
+def check_resets(task: Task, env: gym.Env) -> None:
+    """Raise UserError if the environment's own reset fails."""
+    try:
+        env.reset(seed=0)
+    except Exception as error:  # the environment's own code may raise anything
+        raise UserError(
+            f"Task {task.name}: env.reset() of {task.source} fails, so nothing can act in it. Its "
+            f"error:\n  {type(error).__name__}: {error}"
+        ) from error
+
+
 def _check_renders(task: Task, env: gym.Env) -> None:
     call = "reset"
     try:

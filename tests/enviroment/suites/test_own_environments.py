@@ -131,6 +131,21 @@ def test_the_source_of_frames_is_chosen() -> None:
     assert line("seen").frames == "env"  # pictures within a dictionary
 
 
+def test_a_reset_that_always_fails_is_no_question_of_frames() -> None:
+    """Advice to learn from the state would end in the same error."""
+
+    class Unready(Line):
+        def reset(self, **_: Any) -> Any:
+            raise RuntimeError("no model file")
+
+    gym.register("Unready-v0", lambda **_: Unready())
+    try:
+        with pytest.raises(UserError, match=r"reset\(\) of Unready-v0 fails(?s:.*)no model file$"):
+            custom_task("Unready-v0")
+    finally:
+        del gym.registry["Unready-v0"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
