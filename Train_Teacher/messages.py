@@ -74,7 +74,8 @@ def blind_advice(task: Task, teacher: Path, command: Sequence[str]) -> str:
     measure = ("python", "-m", "Evaluation.blind", "RUN", "--teacher", bundle, *environment)
     return (
         "Skill also needs the return of a blind student, which is trained once per task:\n"
-        f"  {typed_command(student)}\n  {typed_command(measure)}"
+        f"  {typed_command(student)}\n  {typed_command(measure)}\n"
+        "If students sense joints, give --proprio to this student and to all others, the same."
     )
 
 

@@ -74,7 +74,9 @@ def test_a_model_of_mujoco_needs_a_camera_as_typed_or_to_be_chosen() -> None:
     for typed, shown in (((), "CAMERA"), (("--camera", "torso"), "torso")):
         task = custom_task("Walker2d-v5", typed[1] if typed else None)
         command = ("python", "Train_Teacher/Custom.py", "--env_id", "Walker2d-v5", *typed)
-        assert f" --camera {shown} " in blind_advice(task, Path("T"), command)
+        said = blind_advice(task, Path("T"), command)
+        assert f" --camera {shown} " in said
+        assert said.endswith("give --proprio to this student and to all others, the same.")
 
 
 VALUES = {
