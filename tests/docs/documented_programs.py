@@ -180,8 +180,8 @@ dataset = {
         after="assert student.num_timesteps == 20, student.num_timesteps",
     ),
     Program(
-        "total_timesteps=350_000",
-        shorter={"n_envs=18": "n_envs=2", "350_000": "128"},
+        "total_timesteps=34_560",
+        shorter={"n_envs=18": "n_envs=2", "34_560": "128"},
         after=_LEARNED,
     ),
     Program(
