@@ -53,6 +53,11 @@ def live_agent(model: BaseAlgorithm) -> Agent:
     Raises:
         UserError: the policy has parts that are not SB3's, or no adapter. The message names them.
     """
+    if not isinstance(model, BaseAlgorithm):
+        raise UserError(
+            f"{model!r:.80} is no model of Stable-Baselines3. Load a zip file by the class of its "
+            "agent, such as PPO.load, or convert it: python -m Models.teacher convert."
+        )
     policy: Any = model.policy
     source = f"the {type(model).__name__} model"
     kind = _policy_kind(policy, source)

@@ -6,7 +6,8 @@ students do, in the order of `Enviroment.state_layout`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -17,6 +18,26 @@ from Models.teacher.description import ObservationGroup, StatePart, TeacherDescr
 from Models.teacher.parts import StateNormaliser
 
 _WHITE = 255.0
+
+
+def check_groups(observation: Mapping[str, Tensor], d: TeacherDescription) -> None:
+    """Raise UserError unless an observation has the groups of a teacher, before flattening."""
+    for group in d.groups:
+        given = observation.get(group.name)
+        if given is None or math.prod(given.shape[1:]) != math.prod(group.shape):
+            raise other_groups({name: part.shape for name, part in observation.items()}, d)
+
+
+def other_groups(shapes: Mapping[str, Sequence[int]], d: TeacherDescription) -> UserError:
+    """Return the error of an observation that is not the teacher's."""
+    got = ", ".join(f"{name or 'observation'} {tuple(shape)}" for name, shape in shapes.items())
+    advice = ""
+    if any(group.name or len(group.shape) != 1 or group.choices for group in d.groups):
+        advice = (
+            " Environments of this toolkit give the flattened `state`: adopt(teacher, task) of "
+            "Models.teacher returns the teacher for it."
+        )
+    return UserError(f"The teacher observes {d.observation_space}, but got {got}.{advice}")
 
 
 def split_state(

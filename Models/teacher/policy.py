@@ -41,7 +41,7 @@ from Models.teacher.description import (
     ObservationGroup,
     TeacherDescription,
 )
-from Models.teacher.flat_state import flat_statistics, split_state
+from Models.teacher.flat_state import check_groups, flat_statistics, other_groups, split_state
 from Models.teacher.parts import (
     Encoder,
     OwnEncoder,
@@ -270,8 +270,9 @@ class Teacher(nn.Module):
             observation = split_state(state, groups, parts)
         elif isinstance(observation, Tensor):
             observation = {groups[0].name: observation}
-        elif not groups[0].name:
+        elif not groups[0].name and self.observation_groups[0] in observation:
             observation = {"": observation[self.observation_groups[0]]}
+        check_groups(observation, self.description)
         return prepare(observation, groups, self.state_normaliser)
 
     def _output(self, prepared: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -333,10 +334,12 @@ class Teacher(nn.Module):
             arrays = {STATE: np.asarray(observation[STATE] if is_mapping else observation)}
             is_single = arrays[STATE].ndim == 1
         else:
-            names = zip(d.groups, self.observation_groups, strict=True)
+            own = self.observation_groups
+            if isinstance(observation, Mapping) and not {*own} <= {*observation}:
+                raise other_groups({g: np.shape(part) for g, part in observation.items()}, d)
+            names = zip(d.groups, own, strict=True)
             arrays = {name: _array(observation, group, name) for group, name in names}
-            first = self.observation_groups[0]
-            is_single = arrays[first].ndim == len(d.groups[0].shape)
+            is_single = arrays[own[0]].ndim == len(d.groups[0].shape)
         batch = {
             name: torch.as_tensor(array[None] if is_single else array, device=self.device)
             for name, array in arrays.items()

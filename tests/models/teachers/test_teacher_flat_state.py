@@ -150,3 +150,26 @@ def test_a_teacher_of_pictures_reads_the_frames_of_an_environment_of_pictures() 
     agent = A2C("CnnPolicy", env, n_steps=4, seed=1, device="cpu").learn(8)
     teacher = adopt(Teacher.from_sb3(agent), custom_task("Line-v0", env_kwargs=kwargs))
     assert teacher.observation_groups == ("frame",)
+
+
+@pytest.mark.parametrize("call", ["predict", "distribution", "value"])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_teacher_names_an_observation_that_is_not_its_own(call: str, grouped: bool) -> None:
+    env = gym.make("Line-v0", observations="groups")
+    teacher = Teacher.from_sb3(PPO("MultiInputPolicy", env, device="cpu"))
+    state: Any = np.zeros((2, 5), np.float32)
+    state = state if call == "predict" else torch.as_tensor(state)
+    with pytest.raises(UserError, match=r"observes Dict\(.*got .*adopt\(teacher, task\)"):
+        getattr(teacher, call)({"state": state} if grouped else state)
+    vector = Teacher.load("Results/Pusher/teachers/ppo")
+    with pytest.raises(
+        UserError, match=r"observes Box\(.*\(23,\), float32\), but got .*\.$"
+    ) as said:
+        getattr(vector, call)({"frame": state} if grouped else state)
+    assert "adopt" not in str(said.value)
+
+
+def test_only_a_model_is_copied() -> None:
+    model: Any = "agent.zip"
+    with pytest.raises(UserError, match=r"'agent.zip' is no model .* such as PPO\.load"):
+        Teacher.from_sb3(model)
