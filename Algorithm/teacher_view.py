@@ -7,6 +7,8 @@ VecNormalize around the student's environment may differ, and change while the s
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize, VecTransposeImage
@@ -14,6 +16,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvWrapper
 
 from Algorithm.on_policy.rollout import Obs
 from Common.errors import UserError
+from Models.teacher.adoption import adopt
 from Models.teacher.policy import Teacher
 
 
@@ -54,6 +57,30 @@ def raw_observations(env: VecEnv, teacher: Teacher | None) -> Obs | None:
     while isinstance(outer, VecTransposeImage):
         obs, outer = outer.transpose_observations(obs), outer.venv
     return {g: obs[g] for g in teacher.observation_groups} if isinstance(obs, dict) else obs
+
+
+def teacher_in(given: Any, env: VecEnv | None) -> Teacher:
+    """Return what a user gave as `teacher` as a teacher of this environment.
+
+    Args:
+        given: a teacher, or a live SB3 model, which is copied.
+        env: if its task is a user's own, the teacher is adopted (`Models.teacher.adoption`).
+
+    Raises:
+        UserError: it is neither, or lacks something of the environment; or see `live_teacher`.
+    """
+    if isinstance(given, str | Path):
+        raise UserError(f"`teacher` is the path {given}. Load it: Teacher.load({str(given)!r}).")
+    if isinstance(given, BaseAlgorithm):
+        given = live_teacher(given, env)
+    if not isinstance(given, Teacher):
+        raise UserError(
+            f"`teacher` is a {type(given).__name__}, not a Teacher or a model of Stable-Baselines3."
+            " Others have no action distribution to learn from: record their actions, and clone "
+            "the recording (`vision_distillation.clone`)."
+        )
+    task = getattr(env, "task", None)
+    return given if task is None else adopt(given, task)
 
 
 def live_teacher(model: BaseAlgorithm, env: VecEnv | None) -> Teacher:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
@@ -31,7 +32,7 @@ from Algorithm.cloning.samples.aggregate import Aggregate
 from Algorithm.cloning.samples.data import CloningData, split_episodes
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.finite import check_teacher
-from Algorithm.teacher_view import normaliser_of
+from Algorithm.teacher_view import normaliser_of, teacher_in
 from Common.device import upload
 from Common.errors import UserError
 from Common.runs.generators import restore_generators
@@ -65,7 +66,7 @@ class DAgger(SupervisedLearner):
     Args:
         policy: the student.
         env: the environments in which it acts; observations must include the teacher's groups.
-        teacher: labels every visited state.
+        teacher: labels every visited state: a `Teacher`, or a live SB3 model, which is copied.
         dataset: round 0 clones it; None for no round 0.
         config: the settings of learning; its gradient steps are those of round 0.
         dagger: the settings of the rounds.
@@ -88,7 +89,7 @@ class DAgger(SupervisedLearner):
         self,
         policy: StudentPolicy,
         env: VecEnv,
-        teacher: Teacher,
+        teacher: Teacher | BaseAlgorithm,
         dataset: CloningData | None = None,
         config: CloningConfig | None = None,
         dagger: DaggerConfig | None = None,
@@ -103,6 +104,7 @@ class DAgger(SupervisedLearner):
         config, dagger = config or CloningConfig(), dagger or DaggerConfig()
         split_seed = seed if split_seed is None else split_seed
         task = getattr(env, "task", None)
+        teacher = teacher_in(teacher, env)
         family = teacher.description.family
         _check_env(env, teacher, dagger)
         if dataset is not None and dataset.family != family:

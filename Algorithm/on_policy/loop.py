@@ -32,7 +32,7 @@ from Algorithm.on_policy.sb3_arguments import (
 )
 from Algorithm.on_policy.update import OnPolicyUpdate
 from Algorithm.sequences import check_sequences
-from Algorithm.teacher_view import live_teacher, normaliser_of, raw_observations
+from Algorithm.teacher_view import normaliser_of, raw_observations, teacher_in
 from Algorithm.truncation import truncation_bonus
 from Common.device import upload
 from Common.errors import UserError
@@ -47,8 +47,8 @@ from Models.sb3.policies import (
     within_bounds,
     within_bounds_on_device,
 )
-from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy, computed_on
+from Models.student.spaces import default_config
 from Models.teacher.policy import Teacher
 
 
@@ -62,7 +62,8 @@ class OnPolicyStudent(OnPolicyUpdate):
 
     Args:
         policy: `StudentPolicy`, or one of SB3's actor-critic policies.
-        teacher: labels every state; None if the subclass does not need one.
+        teacher: labels every state: a `Teacher`, or a live SB3 model, which is copied and frozen;
+            None if the subclass does not need one, or `set_teacher` follows.
         config: the settings; None: the method's defaults.
         augmentation: augmentation of observations in updates; acting is without.
         settings: single settings by name, which override `config`. An unknown name is a TypeError.
@@ -86,7 +87,7 @@ class OnPolicyStudent(OnPolicyUpdate):
         self,
         policy: str | type[ActorCriticPolicy],
         env: GymEnv | str,
-        teacher: Teacher | None = None,
+        teacher: Teacher | BaseAlgorithm | None = None,
         config: OnPolicyConfig | None = None,
         *,
         augmentation: AugmentationConfig | None = None,
@@ -101,7 +102,8 @@ class OnPolicyStudent(OnPolicyUpdate):
     ) -> None:
         check_policy(policy, self.policy_aliases, policy_kwargs)
         config = dataclasses.replace(config or self.config_class(), **settings)
-        self.teacher = teacher
+        # `_setup_model` makes it a teacher of the environment, also after SB3's `load`.
+        self.teacher: Teacher | None = teacher  # pyright: ignore[reportAttributeAccessIssue]
         self.augmentation = augmentation or AugmentationConfig()
         super().__init__(
             policy,
@@ -173,9 +175,13 @@ class OnPolicyStudent(OnPolicyUpdate):
         # Environments of this toolkit define how frames are stacked; other stacks are kept whole.
         task = getattr(self.env, "task", None)
         self.rollout_buffer_kwargs = {"task": task}
+        if self.teacher is not None:
+            self.teacher = teacher_in(self.teacher, self.env)
         if issubclass(self.policy_class, StudentPolicy):
-            family = self.teacher.description.family if self.teacher else StudentConfig.family
-            config = self.policy_kwargs.get("config") or StudentConfig(family=family)
+            family = self.teacher.description.family if self.teacher else None
+            config = self.policy_kwargs.get("config") or default_config(
+                self.observation_space, self.action_space, family
+            )
             self.policy_kwargs = {**self.policy_kwargs, "config": computed_on(config, self.device)}
             if config.is_recurrent:
                 length = check_sequences(self.sequence_length, self.n_steps, self.batch_size)
@@ -195,6 +201,7 @@ class OnPolicyStudent(OnPolicyUpdate):
 
     def _take_teacher(self, teacher: Teacher) -> None:
         """Set a teacher. Raise UserError if it does not fit the environment or the student."""
+        teacher = teacher_in(teacher, self.env)
         task = getattr(self.env, "task", None)
         name = teacher.description.task if task is None else task.name
         teacher.check_fits(name, self.observation_space, self.action_space)
@@ -208,8 +215,7 @@ class OnPolicyStudent(OnPolicyUpdate):
         Raises:
             UserError: the teacher does not fit the environment or the student.
         """
-        is_live = isinstance(teacher_model, BaseAlgorithm)
-        self._take_teacher(live_teacher(teacher_model, self.env) if is_live else teacher_model)
+        self._take_teacher(teacher_in(teacher_model, self.env))
 
     # -- the loop ---------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from Models.networks.per_camera import make_encoder
 from Models.networks.recurrent import GatedMemory, Past
 from Models.student.config import LOG_STD_RANGE, MODES, StudentConfig
 from Models.student.normaliser import FrozenNormaliser
-from Models.student.spaces import check_actions, dict_space, narrow, size, vector_sizes
+from Models.student.spaces import dict_space, narrow, settled_config, size, vector_sizes
 
 __all__ = ["MODES", "StudentConfig", "StudentPolicy"]
 
@@ -51,7 +51,7 @@ class StudentPolicy(ActorCriticPolicy):
         observation_space: at least the groups that `config` needs.
         action_space: `Box` for the Gaussians, `Discrete`, `MultiDiscrete` or `MultiBinary` for
             categorical, multi_categorical or bernoulli.
-        config: the network.
+        config: the network; None: that of frames, and of joints if there are any.
         group_mean, group_std: fixed statistics of the vector groups (`proprio`, `state`);
             0 and 1 for missing groups.
 
@@ -71,10 +71,9 @@ class StudentPolicy(ActorCriticPolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        self.config = config or StudentConfig()
+        self.config = settled_config(config, observation_space, action_space)
         if use_sde:
             raise UserError("The student samples from its own distribution: leave out use_sde.")
-        check_actions(action_space, self.config.family)
         self.group_mean, self.group_std = group_mean or {}, group_std or {}
         full = dict_space(observation_space)
         self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium import spaces
 
 from Common.errors import UserError
-from Enviroment.observations import FRAME
+from Enviroment.observations import FRAME, PROPRIO, STATE
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -14,6 +14,7 @@ from Models.distributions import (
     MultiCategorical,
     SquashedGaussian,
 )
+from Models.student.config import StudentConfig
 
 _SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
     DiagGaussian.family: spaces.Box,
@@ -21,6 +22,14 @@ _SPACE_OF_FAMILY: dict[str, type[spaces.Space]] = {
     Categorical.family: spaces.Discrete,
     MultiCategorical.family: spaces.MultiDiscrete,
     Bernoulli.family: spaces.MultiBinary,
+}
+
+_WITHOUT = {  # what to do where a group is missing
+    FRAME: 'For a student of the state, give it `config` StudentConfig(mode="State").',
+    PROPRIO: (
+        "For a student of frames alone, give it `config` StudentConfig(proprio_features=0); or "
+        "name the joints in the task."
+    ),
 }
 
 
@@ -31,12 +40,57 @@ def dict_space(space: spaces.Space) -> spaces.Dict:
     return space
 
 
+def default_config(
+    observations: spaces.Space, actions: spaces.Space, family: str | None = None
+) -> StudentConfig:
+    """Return the default network for an environment.
+
+    It observes frames, and joints if there are any; without frames it observes the state.
+
+    Args:
+        family: that of the teacher; None: the first one that fits the actions.
+    """
+    groups = observations.spaces if isinstance(observations, spaces.Dict) else {}
+    fitting = [name for name, kind in _SPACE_OF_FAMILY.items() if isinstance(actions, kind)]
+    sees = FRAME in groups or STATE not in groups
+    return StudentConfig(
+        mode=StudentConfig.mode if sees else "State",
+        family=family or (*fitting, StudentConfig.family)[0],
+        proprio_features=StudentConfig.proprio_features if PROPRIO in groups else 0,
+    )
+
+
+def settled_config(
+    config: StudentConfig | None, observations: spaces.Space, actions: spaces.Space
+) -> StudentConfig:
+    """Return the given or the default network. Raise UserError if it cannot act in the space."""
+    config = config or default_config(observations, actions)
+    check_actions(actions, config.family)
+    return config
+
+
 def narrow(space: spaces.Dict, groups: tuple[str, ...]) -> spaces.Dict:
     """Return only these groups. Raise UserError if one is missing."""
     missing = [group for group in groups if group not in space.spaces]
     if missing:
-        raise UserError(f"The environment has no observation group {', '.join(missing)}.")
+        advice = "" if missing[0] not in _WITHOUT else f" {_WITHOUT[missing[0]]}"
+        raise UserError(
+            f"The environment has no observation group {', '.join(missing)}, only "
+            f"{', '.join(space.spaces)}.{advice}"
+        )
+    _check_frames(space, groups)
     return spaces.Dict({group: space[group] for group in groups})
+
+
+def _check_frames(space: spaces.Dict, groups: tuple[str, ...]) -> None:
+    """Raise UserError if frames are not bytes: encoders divide by 255, and rollouts keep bytes."""
+    if FRAME in groups and space[FRAME].dtype != np.uint8:
+        vectors = [group for group in space.spaces if group != FRAME]
+        raise UserError(
+            f"Frames are {space[FRAME].dtype}, but a student needs those of cameras, uint8 from 0 "
+            f"to 255. If a VecNormalize changes them, give it norm_obs_keys={vectors}, or "
+            "norm_obs=False."
+        )
 
 
 def check_actions(space: spaces.Space, family: str) -> None:
