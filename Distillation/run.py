@@ -254,6 +254,7 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
         "teacher": {
             "sha256": teacher_setup.bundle.sha256,
             "min_std": setting.teacher.min_std,
+            "mean_margin": setting.teacher.mean_margin,
             "identity": teacher_setup.bundle.identity,
         },
         **setting.provenance,

@@ -27,6 +27,18 @@ SECONDS = "time/seconds"
 STUDENT_FILE = "student.json"  # of a student's bundle
 OTHER_FRAMES = "frames of another episode"  # the variant that decides whether sight is used
 
+# What runs of versions that lack these flags did. Such runs are of one experiment with newer ones.
+OF_OLDER_RUNS: Mapping[str, Any] = {
+    "rgb": False,
+    "depth": False,
+    "camera_encoders": "shared",
+    "keypoints": 0,
+    "randomise_looks": False,
+    "recurrent": "none",
+    "simulator": "gymnasium",
+    "teacher_critic": False,
+    "clip_teacher_mean": False,
+}
 # Types of the values that are read; older versions lack some of them, or wrote null.
 _DESCRIBED: dict[str, Any] = {
     **dict.fromkeys(("teacher_sha256", "command", "git_sha"), str),

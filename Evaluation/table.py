@@ -16,7 +16,7 @@ import tyro
 from Algorithm.method_registry import method_title
 from Common.errors import UserError
 from Evaluation.metrics import Metric, by_columns
-from Evaluation.runs import Run, find_runs
+from Evaluation.runs import OF_OLDER_RUNS, Run, find_runs
 from Evaluation.stats.estimates import estimate, iqm
 from Evaluation.tool import run_tool
 
@@ -27,17 +27,6 @@ _SEED_FLAGS = {"run_index"}
 _NOT_THE_EXPERIMENT = {"run", "task", "method", "corruption"}
 _METHODS_OWN = ("training", "cloning")  # groups of flags that depend on the method
 _OTHER_RUNS = {"folder_Dagger", "init_from"}  # flags that refer to another run
-# What runs of versions that lack these flags did. Such runs are of one experiment with newer ones.
-_OF_OLDER_RUNS: Mapping[str, Any] = {
-    "rgb": False,
-    "depth": False,
-    "camera_encoders": "shared",
-    "keypoints": 0,
-    "randomise_looks": False,
-    "recurrent": "none",
-    "simulator": "gymnasium",
-    "teacher_critic": False,
-}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # A cell of `_cell`: a number, possibly with an interval and a count of runs, or a dash.
 _NUMBER = r"[+-]?\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?"
@@ -113,7 +102,7 @@ def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[
 def _experiment(run: Run) -> dict[str, Any]:
     without_noise = run.config.get("corruption", {}).get("uncorrupted_sha256")
     sha256 = without_noise or run.teacher_sha256 or "none"
-    flags: dict[str, Any] = {**_OF_OLDER_RUNS, "teacher_sha256": sha256[:8]}
+    flags: dict[str, Any] = {**OF_OLDER_RUNS, "teacher_sha256": sha256[:8]}
     for group, values in run.config.items():
         if group not in _NOT_THE_EXPERIMENT and isinstance(values, Mapping):
             flags |= {n: v for n, v in values.items() if n not in _SEED_FLAGS and n != "mode"}

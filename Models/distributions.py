@@ -104,6 +104,11 @@ class DiagGaussian(Distribution):
     def entropy(self) -> Tensor:
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).sum(-1)
 
+    def within(self, low: Tensor, high: Tensor, margin: float) -> Self:
+        """Return it with means at most `margin` standard deviations out of the bounds, `(A,)`."""
+        reach = margin * self.log_std.exp()  # (B, A)
+        return type(self)(self.mean.clamp(low - reach, high + reach), self.log_std)
+
     def _kl(self, other: Self) -> Tensor:
         """Return sum_i [ln(s2/s1) + (s1^2 + (m1 - m2)^2) / (2 s2^2) - 1/2]."""
         variance_ratio = (2 * (self.log_std - other.log_std)).exp()

@@ -328,6 +328,8 @@ class TeacherFlags:
     corrupt_teacher: Annotated[float, TEACHER] = 0.0
     # lower bound of the teacher's std, which limits the KL
     min_teacher_std: Annotated[float, TEACHER] = 0.2
+    # keep the teacher's mean within one std of the action's bounds: beyond, actions are clipped
+    clip_teacher_mean: Annotated[bool, TEACHER] = True
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from Distillation.flags.groups import MethodFlags
 from Distillation.flags.resolve import Flags, UncheckedFlags
 from Distillation.flags.uses import NETWORK_FLAGS, why_unused
+from Evaluation.runs import OF_OLDER_RUNS
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _GROUPS = {
     field.name: type(getattr(UncheckedFlags(), field.name))
@@ -51,16 +55,22 @@ def comparable(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's configuration in a normalised form for comparisons.
 
     Args:
-        config: configuration of a `config.json`, of this version or of 0.1, which stored all flags
-            as given.
+        config: configuration of a `config.json`, of this version or of an older one; 0.1 stored all
+            flags as given.
 
     Raises:
         KeyError, TypeError, UserError: the configuration does not match the flags of this version.
     """
-    groups = {name: kind(**config[name]) for name, kind in _GROUPS.items()}
+    groups = {name: kind(**_of_older(kind, config[name])) for name, kind in _GROUPS.items()}
     phases = config.get(PHASES, [config["method"]])
     flags = UncheckedFlags(method=MethodFlags(**dict.fromkeys(phases, True)), **groups)
     return {**config, **effective_settings(flags)}
+
+
+def _of_older(group: type[DataclassInstance], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group of a configuration, with what runs did that lack flags of this version."""
+    names = {field.name for field in dataclasses.fields(group)}
+    return {**{name: OF_OLDER_RUNS[name] for name in OF_OLDER_RUNS.keys() & names}, **config}
 
 
 def _resolved(flags: Flags) -> dict[str, Any]:

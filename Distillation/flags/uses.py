@@ -30,7 +30,9 @@ NETWORK_FLAGS = (
 _NOTES = {
     "overwrite": " (a dataset is never deleted: delete its folder, or continue with --resume)",
     "init_from": " (DAgger continues a BC run with --folder_Dagger RUN)",
-    **dict.fromkeys(("corrupt_teacher", "min_teacher_std"), " (PPO has no teacher)"),
+    **dict.fromkeys(
+        ("corrupt_teacher", "min_teacher_std", "clip_teacher_mean"), " (PPO has no teacher)"
+    ),
 }
 
 

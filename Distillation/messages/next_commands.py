@@ -19,7 +19,7 @@ from Enviroment.tasks import get_task
 _EPISODES = 100  # of the evaluation, as in published results
 _AFTER_CLONING = ("BC_phase", "Dagger_phase")  # a run of the first is continued by the second
 # Flags that a following run takes over, because they decide which teacher, machine or seeds it has.
-_TEACHER = ("teacher", "corrupt_teacher", "min_teacher_std")
+_TEACHER = ("teacher", "corrupt_teacher", "min_teacher_std", "clip_teacher_mean")
 _MACHINE = ("run_index", "device", "threads", "workers", "wandb", "tensorboard", "video")
 _STUDENT = (
     *("mode", "frame_size", "blind", "camera", "rgb", "depth", "depth_range"),

@@ -104,6 +104,13 @@ def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
             f"The dataset {dataset.folder} was labelled with --min_teacher_std {floor}, not "
             f"{teacher.min_std}. Give that one, or collect another dataset."
         )
+    if floor is not None and asked.get("mean_margin") != teacher.mean_margin:
+        without = asked.get("mean_margin") is None
+        raise UserError(
+            f"The dataset {dataset.folder} was labelled {'without' if without else 'with'} "
+            f"--clip_teacher_mean. {'Add' if without else 'Leave out'} --no_clip_teacher_mean, or "
+            "collect another dataset."
+        )
 
 
 def _collect(

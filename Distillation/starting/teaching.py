@@ -15,6 +15,7 @@ from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import policy_act, run_episodes
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
+from Models.teacher.limits import MEAN_MARGIN
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
 from Models.teacher.shipped import default_teacher
 
@@ -78,7 +79,9 @@ def load_teacher_setup(task: Task, flags: Flags, device: torch.device) -> Teache
         UserError: there is no such bundle, it is damaged, or its teacher already has noise.
     """
     folder = flags.teaching.teacher or default_teacher(task.name)
-    teacher = adopt(Teacher.load(folder, device, min_std=flags.teaching.min_teacher_std), task)
+    margin = MEAN_MARGIN if flags.teaching.clip_teacher_mean else None
+    limits = flags.teaching.min_teacher_std, margin
+    teacher = adopt(Teacher.load(folder, device, *limits), task)
     bundle, sigma = teacher.description, flags.teaching.corrupt_teacher
     if sigma:
         teacher = corrupt(teacher, sigma, seeds.model(flags.training.run_index))

@@ -99,7 +99,9 @@ def _load_labeller(folder: Path, manifest: Manifest, task: Task) -> Labeller:
 
     asked = manifest.recipe.teacher
     try:
-        teacher = adopt(Teacher.load(folder, min_std=float(asked["min_std"])), task)
+        margin = asked.get("mean_margin")
+        limits = float(asked["min_std"]), None if margin is None else float(margin)
+        teacher = adopt(Teacher.load(folder, "cpu", *limits), task)
         sigma = float(asked.get("corruption_sigma", 0.0))
         # A bundle of the corrupted teacher itself needs no more noise.
         if sigma and not teacher.description.corruption_sigma:

@@ -36,6 +36,7 @@ from Models.student.normaliser import FrozenNormaliser
 from Models.student.policy import StudentPolicy
 from Models.teacher.adoption import adopt
 from Models.teacher.corruption import corrupt
+from Models.teacher.limits import MEAN_MARGIN
 from Models.teacher.policy import Baselines, Teacher, TeacherDescription
 from Models.teacher.shipped import default_teacher, shipped_teachers
 
@@ -218,7 +219,7 @@ def find_teacher(subject: Subject, given: Path | None) -> ReferenceTeacher | Non
     """
     try:
         folder = given or _own_teacher(subject)
-        teacher = adopt(Teacher.load(folder, min_std=_min_std(subject)), subject.task)
+        teacher = adopt(Teacher.load(folder, "cpu", *_limits(subject)), subject.task)
     except UserError as error:
         if given is not None:
             raise
@@ -253,10 +254,13 @@ def _teacher_flags(subject: Subject) -> Mapping[str, Any]:
     return {} if subject.run is None else subject.run.config.get("teaching", {})
 
 
-def _min_std(subject: Subject) -> float:
-    """Return the minimum of the teacher's deviation in training, which the KL depends on."""
-    described = subject.description.get("teacher", {}).get("min_std")
-    return float(described or _teacher_flags(subject).get("min_teacher_std") or _MIN_STD)
+def _limits(subject: Subject) -> tuple[float, float | None]:
+    """Return `min_std` and `mean_margin` of the teacher in training, which the KL depends on."""
+    described, flags = subject.description.get("teacher", {}), _teacher_flags(subject)
+    min_std = float(described.get("min_std") or flags.get("min_teacher_std") or _MIN_STD)
+    # Missing in older bundles and runs, whose teachers were not clipped.
+    margin = MEAN_MARGIN if flags.get("clip_teacher_mean") else None
+    return min_std, described.get("mean_margin", margin)
 
 
 def _noise(subject: Subject) -> Mapping[str, Any]:

@@ -47,6 +47,7 @@ _MOST = {"frame_interval": 1024, "threads": 4096}  # valid from 1 to this
 class _TeacherNote:
     sha256: str
     min_std: float | None = None
+    mean_margin: float | None = None
     identity: str | None = None  # see `TeacherDescription.identity`
 
 

@@ -40,8 +40,7 @@ def adopt(teacher: Teacher, task: Task) -> Teacher:
     d = dataclasses.replace(
         d, task=task.name, rules=rules, baselines={}, successes={}, imitability=None
     )
-    tensors = teacher.state_dict()
-    return Teacher(d, tensors, teacher.min_std, teacher.extractors).to(teacher.device)
+    return teacher.described_as(d)
 
 
 def _named(task: str, rules: Mapping[str, Any]) -> str:
@@ -66,7 +65,7 @@ def of_flat_state(teacher: Teacher, task: Task) -> Teacher:
         return _of_one_vector(teacher)
     parts = state_parts(d.groups, layout)
     d = dataclasses.replace(d, state_parts=parts, flat_dim=layout[-1].end)
-    return Teacher(d, teacher.state_dict(), teacher.min_std).to(teacher.device)
+    return teacher.described_as(d)
 
 
 def _is_one_vector(d: TeacherDescription, layout: Sequence[StateGroup]) -> bool:
@@ -89,7 +88,7 @@ def _of_one_vector(teacher: Teacher) -> Teacher:
         tensors["state_normaliser.var"] = torch.ones_like(zeros)
         d = dataclasses.replace(d, normaliser_clip=None, normaliser_epsilon=0.0)
     d = dataclasses.replace(d, observation=())  # a plain vector
-    return Teacher(d, tensors, teacher.min_std).to(teacher.device)
+    return teacher.described_as(d, tensors)
 
 
 def _is_vector(group: ObservationGroup) -> bool:

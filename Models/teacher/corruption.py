@@ -47,4 +47,4 @@ def corrupt(teacher: Teacher, sigma: float, seed: int) -> Teacher:
         successes=successes,
         imitability=None,
     )
-    return Teacher(description, tensors, teacher.min_std, teacher.extractors)
+    return teacher.described_as(description, tensors)

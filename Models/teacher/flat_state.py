@@ -1,4 +1,4 @@
-"""Read the groups of a teacher's observation from the flattened state of its environment.
+"""Read the groups of a teacher's observation, also from the flattened state of its environment.
 
 Teachers of dictionaries, images and discrete observations act on the same vector `state` as
 students do, in the order of `Enviroment.state_layout`.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from stable_baselines3.common.preprocessing import maybe_transpose
 from torch import Tensor
 
 from Common.errors import UserError
+from Enviroment.observations import STATE
 from Enviroment.state_layout import StateGroup
 from Models.teacher.description import ObservationGroup, StatePart, TeacherDescription
 from Models.teacher.parts import StateNormaliser
@@ -118,3 +121,31 @@ def _ordered(values: Tensor, group: ObservationGroup, part: StatePart) -> Tensor
         return values
     channels, height, width = group.shape
     return values.reshape(channels, height, width).permute(1, 2, 0).flatten()
+
+
+def arrays_of(
+    observation: np.ndarray | Mapping[str, np.ndarray], d: TeacherDescription, names: Sequence[str]
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Return an observation's groups as arrays, and whether it is a single one, not a batch.
+
+    Images are channels first, as in SB3's own `predict`.
+
+    Args:
+        names: of the groups of the teacher, in its order.
+
+    Raises:
+        UserError: the observation lacks a group of the teacher.
+    """
+    given = observation if isinstance(observation, Mapping) else None
+    if d.state_parts:
+        state = np.asarray(observation if given is None else given[STATE])
+        return {STATE: state}, state.ndim == 1
+    if given is not None and not {*names} <= {*given}:
+        raise other_groups({name: np.shape(part) for name, part in given.items()}, d)
+    arrays = {
+        name: maybe_transpose(
+            np.asarray(observation if given is None else given[name]), group.space
+        )
+        for group, name in zip(d.groups, names, strict=True)
+    }
+    return arrays, arrays[names[0]].ndim == len(d.groups[0].shape)

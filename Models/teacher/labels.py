@@ -32,7 +32,7 @@ class TeacherLabeller:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Identity of the teacher, and all settings that decide its labels."""
-        description = self._teacher.description
+        description, margin = self._teacher.description, self._teacher.mean_margin
         corruption = {
             "corruption_sigma": description.corruption_sigma,
             "corruption_seed": description.corruption_seed,
@@ -44,7 +44,8 @@ class TeacherLabeller:
             "min_std": self._teacher.min_std,
             "action_std": description.action_std,
             "temperature": description.temperature,
-            # Only if there is corruption: datasets of other teachers lack these keys.
+            # Only if they apply: older datasets, and those of other teachers, lack these keys.
+            **({} if margin is None else {"mean_margin": margin}),
             **(corruption if description.corruption_sigma else {}),
         }
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.preprocessing import maybe_transpose
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor, nn
 
@@ -41,7 +40,8 @@ from Models.teacher.description import (
     ObservationGroup,
     TeacherDescription,
 )
-from Models.teacher.flat_state import check_groups, flat_statistics, other_groups, split_state
+from Models.teacher.flat_state import arrays_of, check_groups, flat_statistics, split_state
+from Models.teacher.limits import MEAN_MARGIN, MIN_STD
 from Models.teacher.parts import (
     Encoder,
     OwnEncoder,
@@ -61,7 +61,6 @@ __all__ = [
     "save_teacher",
 ]
 
-MIN_STD = 0.05  # in action units before the tanh
 _LOG_STD_RANGE = (-20.0, 2.0)  # of SB3's squashed Gaussians
 _SDE_EPSILON = 1e-6  # added to gSDE's variance, as in SB3
 
@@ -78,6 +77,8 @@ class Teacher(nn.Module):
         tensors: the weights, named as in this module's `state_dict`.
         min_std: floor of the standard deviations, in action units before the tanh. SAC's reach
             exp(-20), and the forward KL to such a teacher would collapse the student.
+        mean_margin: standard deviations by which a Gaussian's mean may exceed the action's bounds;
+            None: any. Means far out of them are clipped in the environment, but dominate the KL.
         extractors: features extractors of an agent if they are not SB3's; copied.
 
     Raises:
@@ -92,6 +93,7 @@ class Teacher(nn.Module):
         description: TeacherDescription,
         tensors: Mapping[str, Tensor],
         min_std: float = MIN_STD,
+        mean_margin: float | None = MEAN_MARGIN,
         extractors: OwnExtractors | None = None,
     ) -> None:
         super().__init__()
@@ -102,7 +104,9 @@ class Teacher(nn.Module):
                 f"this teacher has a features extractor {description.features_extractor}, whose "
                 "code is missing. Make it from its live model: Teacher.from_sb3(model)."
             )
-        self.description, self.min_std = description, min_std
+        if mean_margin is not None and not 0.0 <= mean_margin < math.inf:
+            raise UserError(f"mean_margin {mean_margin} must be at least 0, or None.")
+        self.description, self.min_std, self.mean_margin = description, min_std, mean_margin
         own = copy.deepcopy(extractors)
         # The meta device draws nothing from torch's generator, and allocates nothing for a wrong
         # size in a description.
@@ -146,7 +150,11 @@ class Teacher(nn.Module):
 
     @classmethod
     def load(
-        cls, folder: Path | str, device: torch.device | str = "cpu", min_std: float = MIN_STD
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        min_std: float = MIN_STD,
+        mean_margin: float | None = MEAN_MARGIN,
     ) -> Self:
         """Load the teacher of a bundle, or of a run folder with a bundle in `teacher/`.
 
@@ -157,7 +165,7 @@ class Teacher(nn.Module):
         tensors, data = read_bundle(folder, "teacher", device)
         description = TeacherDescription.from_json(data, folder / "teacher.json")
         try:
-            return cls(description, tensors, min_std)
+            return cls(description, tensors, min_std, mean_margin)
         except UserError as error:
             raise UserError(f"{folder}: {error}") from error
 
@@ -168,6 +176,7 @@ class Teacher(nn.Module):
         vecnormalize: VecNormalize | None = None,
         task: str = "",
         min_std: float = MIN_STD,
+        mean_margin: float | None = MEAN_MARGIN,
         softening: Softening | None = None,
     ) -> Self:
         """Return a frozen copy of a live SB3 model: training the model further does not change it.
@@ -188,7 +197,20 @@ class Teacher(nn.Module):
         tensors, network = adapt(agent, normaliser, softening or Softening())
         provenance = {"command": "", "versions": {}, "baselines": {}}
         description = TeacherDescription(**network, **provenance, task=task)
-        return cls(description, tensors, min_std, own_extractors(agent)).to(model.device)
+        extractors = own_extractors(agent)
+        return cls(description, tensors, min_std, mean_margin, extractors).to(model.device)
+
+    def described_as(
+        self, description: TeacherDescription, tensors: Mapping[str, Tensor] | None = None
+    ) -> Teacher:
+        """Return a teacher with these limits and another description, on the same device.
+
+        Args:
+            tensors: other weights; None for those of this teacher.
+        """
+        weights = self.state_dict() if tensors is None else tensors
+        limits = self.min_std, self.mean_margin
+        return Teacher(description, weights, *limits, self.extractors).to(self.device)
 
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, even if an algorithm switches its modules to training."""
@@ -231,7 +253,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def distribution(self, observation: Tensor | Mapping[str, Tensor]) -> Distribution:
-        """Return the action distribution, in raw form, with the floor on its standard deviations.
+        """Return the action distribution, in raw form, within `min_std` and `mean_margin`.
 
         TD3, DDPG: a Gaussian of fixed standard deviation around the action. DQN, QRDQN:
         softmax(Q / temperature). ARS: either, depending on its actions. gSDE: the Gaussian of one
@@ -295,8 +317,12 @@ class Teacher(nn.Module):
             std = d.action_std * (self.action_high - self.action_low) / 2
             return DiagGaussian(mean, std.log().clamp(min=floor).expand_as(mean))
         log_std = self._log_std(features).clamp(min=floor).expand_as(output)
-        squashed = d.family == SquashedGaussian.family
-        return (SquashedGaussian if squashed else DiagGaussian)(output, log_std)
+        if d.family == SquashedGaussian.family:
+            return SquashedGaussian(output, log_std)
+        gaussian = DiagGaussian(output, log_std)
+        if self.mean_margin is None:
+            return gaussian
+        return gaussian.within(self.action_low, self.action_high, self.mean_margin)
 
     def _log_std(self, features: Tensor) -> Tensor:
         """Return log standard deviations, `(B, action_dim)` or `(action_dim,)`, without floor."""
@@ -328,18 +354,7 @@ class Teacher(nn.Module):
         Args:
             observation: raw observations, a batch or a single one; or a dictionary of groups.
         """
-        d = self.description
-        if d.state_parts:
-            is_mapping = isinstance(observation, Mapping)
-            arrays = {STATE: np.asarray(observation[STATE] if is_mapping else observation)}
-            is_single = arrays[STATE].ndim == 1
-        else:
-            own = self.observation_groups
-            if isinstance(observation, Mapping) and not {*own} <= {*observation}:
-                raise other_groups({g: np.shape(part) for g, part in observation.items()}, d)
-            names = zip(d.groups, own, strict=True)
-            arrays = {name: _array(observation, group, name) for group, name in names}
-            is_single = arrays[own[0]].ndim == len(d.groups[0].shape)
+        arrays, is_single = arrays_of(observation, self.description, self.observation_groups)
         batch = {
             name: torch.as_tensor(array[None] if is_single else array, device=self.device)
             for name, array in arrays.items()
@@ -379,11 +394,3 @@ class Teacher(nn.Module):
             UserError: task or spaces differ. The message shows both.
         """
         self.description.check_fits(task, observation_space, action_space)
-
-
-def _array(
-    observation: np.ndarray | Mapping[str, np.ndarray], group: ObservationGroup, name: str
-) -> np.ndarray:
-    """Return one group, with images channels first as in SB3's own `predict`."""
-    whole = observation[name] if isinstance(observation, Mapping) else observation
-    return maybe_transpose(np.asarray(whole), group.space)
