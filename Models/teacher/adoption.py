@@ -50,8 +50,9 @@ def _named(task: str, rules: Mapping[str, Any]) -> str:
 def of_flat_state(teacher: Teacher, task: Task) -> Teacher:
     """Return the same teacher for the flattened state of its task's environment.
 
-    A teacher of one vector is returned unchanged. The groups of a dictionary are read by name, as
-    in SB3: the environment may have them in another order than the one of the teacher's training.
+    A teacher of one vector with statistics is returned unchanged. The groups of a dictionary are
+    read by name, as in SB3: the environment may have them in another order than the one of the
+    teacher's training.
 
     Raises:
         UserError: the environment cannot be made, or lacks a group of the teacher.
@@ -92,7 +93,8 @@ def _of_one_vector(teacher: Teacher) -> Teacher:
 
 
 def _is_vector(group: ObservationGroup) -> bool:
-    return not group.name and _is_plain(group)
+    # Without statistics it is binary (MultiBinary): students ask a vector for its statistics.
+    return not group.name and group.normalised and _is_plain(group)
 
 
 def _is_plain(group: ObservationGroup) -> bool:

@@ -53,6 +53,7 @@ def stacked(samples: list[Any]) -> Any:
         ("groups", "MultiInputPolicy", "switches"),
         ("seen", "MultiInputPolicy", "box"),
         ("table", "MlpPolicy", "discrete"),
+        ("bits", "MlpPolicy", "discrete"),
         ("picture", "CnnPolicy", "discrete"),
     ],
 )

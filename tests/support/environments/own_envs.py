@@ -20,6 +20,7 @@ HEIGHT, WIDTH = 36, 48  # pixels; SB3's CNN needs 36
 
 ACTIONS: dict[str, spaces.Space] = {
     "discrete": spaces.Discrete(3),
+    "from_one": spaces.Discrete(3, start=1),
     "choices": spaces.MultiDiscrete([3, 2]),
     "switches": spaces.MultiBinary(2),
     "box": spaces.Box(-1.0, 1.0, (2,)),
@@ -32,6 +33,7 @@ _PICTURE = spaces.Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
 OBSERVATIONS: dict[str, spaces.Space] = {
     "vector": spaces.Box(-np.inf, np.inf, (3,)),
     "table": spaces.Box(-np.inf, np.inf, (3, 2)),
+    "bits": spaces.MultiBinary(6),
     # Gymnasium sorts a plain dictionary: goal, joints, side.
     "groups": spaces.Dict({"side": spaces.Discrete(2), "joints": _PLACE, "goal": _GOAL}),
     "nested": spaces.Dict({"robot": spaces.Dict({"x": _PLACE, "y": _PLACE}), "goal": _GOAL}),
@@ -87,6 +89,7 @@ class Line(gym.Env):
         parts: dict[str, Any] = {
             "vector": np.r_[place, goal].astype(np.float32),
             "table": np.arange(6, dtype=np.float32).reshape(3, 2) + self.mark,
+            "bits": np.array([self.mark >> bit & 1 for bit in range(6)], np.int8),
             "groups": {"goal": goal, "joints": place, "side": int(self.place > self.mark)},
             "nested": {"goal": goal, "robot": {"x": place, "y": place + 1}},
             "seen": {"eye": self.picture()[:36, :36], "joints": place},
