@@ -194,7 +194,7 @@ def _check_actions(task: Task, space: spaces.Space) -> None:
     if starts.any():
         raise UserError(
             f"Task {task.name}: the actions of {task.source} start at {starts.tolist()}, but "
-            "students count from 0. Shift them by a wrapper (Gymnasium's TransformAction)."
+            "policies count from 0. Shift them by a wrapper (Gymnasium's TransformAction)."
         )
 
 

@@ -66,6 +66,7 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         settings = run.settings
         if isinstance(settings, SACTeacherConfig) and settings.hindsight_goals:
             check_goals(task, settings)
+        make_teacher_env(task, settings, 1, 0).close()  # raises before the folder is created, too
         default = Path(task.name) / "Teacher" / f"{run.algo.upper()}_{run.run_index}"
         folder = run_folder.locate(run.output, default)
         stack.enter_context(locked(folder))

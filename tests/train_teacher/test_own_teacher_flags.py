@@ -123,3 +123,16 @@ def test_bad_settings_are_one_message(
 ) -> None:
     text = refusal(capsys, lambda: main_custom(["--env_id", "Line-v0", *flags, *_SHORT]))
     assert all(word in text for word in words), text
+
+
+@pytest.mark.parametrize(
+    ("actions", "words"), [("unbounded", "have no bounds"), ("from_one", "start at 1")]
+)
+def test_actions_of_no_policy_are_refused_before_the_folder_is_written(
+    actions: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--env_id", "Line-v0", "--env_kwargs", f"actions={actions}", *_SHORT]
+    folder = tmp_path / "teacher"
+    text = refusal(capsys, lambda: main_custom([*flags, "--output", str(folder)]))
+    assert words in text
+    assert not (folder / "config.json").exists()
