@@ -9,6 +9,10 @@ from typing import Any
 
 from Common.errors import UserError
 from Common.files.yaml_file import read_mapping
+from Distillation.flags.names import CUSTOM_FLAGS
+
+# They decide which flags there are, and are read before the file.
+_TASK_FLAGS = ("env", *CUSTOM_FLAGS)
 
 
 def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
@@ -34,6 +38,8 @@ def read_flag_file(path: Path, known: Collection[str]) -> dict[str, Any]:
 
 
 def _with_hint(name: str, flags: Collection[str]) -> str:
+    if name in _TASK_FLAGS:
+        return f"{name} (it defines the task: give --{name} on the command line)"
     positive = name.removeprefix("no_")
     if positive != name and positive in flags:
         return f"{name} (write `{positive}: false`)"

@@ -55,6 +55,8 @@ def test_values_are_of_the_flags_types(file: Path, text: str) -> None:
         ("config: more.yaml", ("--config cannot be nested",)),
         ("gama: 1", ("gama (did you mean gamma?)",)),
         ("3: 1", ("no flag: 3",)),
+        ("proprio: '0:2'", ("proprio (it defines the task: give --proprio on the command line)",)),
+        ("env: Hopper", ("env (it defines the task: give --env on the command line)",)),
     ],
 )
 def test_a_wrong_value_names_file_and_flag(
