@@ -94,6 +94,11 @@ class StudentConfig:
                 "`backbone` is for one `encoder` of your own for all cameras, whose class has a "
                 f"`backbone`, not for mode {self.mode}."
             )
+        if self.backbone_sha256 and self.separate_critic:
+            raise UserError(
+                "separate_critic: the critic's encoder would not get the weights of `backbone`. "
+                "Leave out one of them."
+            )
         if self.backbone_sha256 and not re.fullmatch(r"[0-9a-f]{64}", self.backbone_sha256):
             raise UserError(
                 f"`backbone_sha256` {self.backbone_sha256!r:.80} is not a SHA-256, 64 digits of "

@@ -328,6 +328,15 @@ def test_actions_that_the_family_has_not(family: str, space: spaces.Space, messa
         ({"family": "beta"}, "cannot be 'beta'"),
         ({"pooling": 0}, "`pooling` 0"),
         ({"precision": "float16"}, "`precision`"),
+        (
+            {
+                "mode": "m:Encoder",
+                "backbone_sha256": "a" * 64,
+                "proprio_features": 0,
+                "separate_critic": True,
+            },
+            "would not get the weights of `backbone`",
+        ),
         ({"init_log_std": 2.5}, "`init_log_std` 2.5 must be -5 to 2"),
         ({"init_log_std": -6.0}, "`init_log_std` -6 must be -5 to 2"),
         ({"init_log_std": float("nan")}, "`init_log_std` nan must be -5 to 2"),
