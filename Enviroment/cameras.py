@@ -50,6 +50,13 @@ class Camera:
         """Return a short name for pictures and metadata."""
         return "camera" if self.track is None else f"camera on {self.track}"
 
+    @property
+    def forward(self) -> np.ndarray:
+        """Return its line of sight in the world, a unit vector (3,)."""
+        azimuth, elevation = math.radians(self.azimuth), math.radians(self.elevation)
+        flat = math.cos(elevation)
+        return np.array([flat * math.cos(azimuth), flat * math.sin(azimuth), math.sin(elevation)])
+
 
 @dataclass(frozen=True)
 class ModelCamera:

@@ -236,15 +236,7 @@ def _pose_of(
     if isinstance(camera, ModelCamera):
         index = model.camera(camera.name).id
         return data.cam_xpos[index], -data.cam_xmat[index].reshape(3, 3)[:, 2]
-    azimuth, elevation = math.radians(camera.azimuth), math.radians(camera.elevation)
-    forward = np.array(
-        [
-            math.cos(elevation) * math.cos(azimuth),
-            math.cos(elevation) * math.sin(azimuth),
-            math.sin(elevation),
-        ]
-    )
     lookat = np.array(camera.lookat)
     if camera.track is not None:
         lookat[:2] += data.xpos[find_body(model, camera.track), :2]
-    return lookat - camera.distance * forward, forward
+    return lookat - camera.distance * camera.forward, camera.forward

@@ -121,14 +121,7 @@ def _polish_floors(spec: mujoco.MjSpec, shininess: float) -> None:
 
 def pose(camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return position, right and up of MuJoCo's free camera in the world, each `(3,)`."""
-    azimuth, elevation = math.radians(camera.azimuth), math.radians(camera.elevation)
-    ahead = np.array(
-        [
-            math.cos(elevation) * math.cos(azimuth),
-            math.cos(elevation) * math.sin(azimuth),
-            math.sin(elevation),
-        ]
-    )
+    azimuth, ahead = math.radians(camera.azimuth), camera.forward
     right = np.array([math.sin(azimuth), -math.cos(azimuth), 0.0])
     return np.array(camera.lookat) - camera.distance * ahead, right, np.cross(right, ahead)
 

@@ -39,16 +39,13 @@ def aggregate(parts: Sequence[Stats]) -> Stats:
         return (values * weights).sum(axis=0) / total
 
     mean = mean_of("mean")
-    square = [
-        {"square": part["std"] ** 2 + (part["mean"] - mean) ** 2, "count": part["count"]}
-        for part in parts
-    ]
-    spread = sum(part["square"] * float(part["count"][0]) for part in square) / total
+    squares = [part["std"] ** 2 + (part["mean"] - mean) ** 2 for part in parts]
+    variance = sum(n * square for (n,), square in zip(counts, squares, strict=True)) / total
     return {
         "min": np.min([part["min"] for part in parts], axis=0),
         "max": np.max([part["max"] for part in parts], axis=0),
         "mean": mean,
-        "std": np.sqrt(spread),
+        "std": np.sqrt(variance),
         "count": np.array([int(total)]),
         **{name: mean_of(name) for name in QUANTILES},
     }
