@@ -62,10 +62,9 @@ class ReportRow:
     def shipped(self) -> bool:
         return self.entries[0].shipped
 
-    @property
-    def sight_tests(self) -> int:
-        """The number of runs whose use of sight was tested."""
-        return sum(METRICS[_SIGHT].of(entry.run) is not None for entry in self.entries)
+    def n_with(self, column: Metric) -> int:
+        """Return how many of the measured runs have a figure, such as a time to a skill."""
+        return sum(_of(column, entry.run) is not None for entry in self.measured)
 
     @property
     def taught(self) -> bool:
@@ -87,6 +86,11 @@ class ReportRow:
     def compared(self) -> list[Entry]:
         """The finished runs evaluated on enough episodes to be compared."""
         return [entry for entry in self.finished if not entry.run.is_barely_evaluated]
+
+    @property
+    def measured(self) -> Sequence[Entry]:
+        """The runs of its values: those to be compared; else the finished ones; else all."""
+        return self.compared or self.finished or self.entries
 
     @property
     def teacher_return(self) -> float | None:

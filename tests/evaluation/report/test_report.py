@@ -11,6 +11,7 @@ import pytest
 
 from Common.errors import UserError
 from Enviroment import seeds
+from Evaluation.metrics import METRICS
 from Evaluation.report import __main__ as report_module
 from Evaluation.report.__main__ import ReportFlags, write_report
 from Evaluation.report.entries import find_entries
@@ -23,6 +24,7 @@ from tests.support.report.runs import (
     nasty_run,
     rows_of_folder,
     write,
+    write_curve,
     write_picture,
     write_runs,
     write_video,
@@ -216,6 +218,18 @@ def test_a_video_is_the_median_of_the_runs_that_have_one(tmp_path):
         folder = tmp_path / "runs" / f"Pusher_PPD_ImpaalaSmall_{i}"
         shutil.copytree(best / "videos", folder / "videos")
     assert "run_index 1, the median of 3 runs" in write(tmp_path / "runs")
+
+
+def test_a_time_that_some_runs_did_not_reach_says_how_many_did(tmp_path):
+    """Otherwise the fastest of five runs would be the time of the experiment."""
+    write_runs(tmp_path / "runs", "PPD", (0.9, 0.91, 0.92, None))
+    for i, skills in enumerate(((0.5, 0.96), (0.5, 0.6), (0.92, 0.92), (0.96, 0.96))):
+        write_curve(tmp_path / "runs" / f"Pusher_PPD_ImpaalaSmall_{i}", skills, seconds=60.0)
+    (row,) = rows_of_folder(tmp_path / "runs")
+    assert row.values["to_0.90"].value == row.values["to_0.95"].value - 0.5
+    assert [row.n_with(METRICS[key]) for key in ("skill", "to_0.90", "to_0.95")] == [3, 2, 1]
+    page = write(tmp_path / "runs")
+    assert page.count("2 of 3 runs") == page.count("1 of 3 runs") == 1
 
 
 def test_a_copy_of_a_run_counts_once(tmp_path, capsys):
