@@ -79,7 +79,8 @@ class EpisodeVecEnv(VecEnv):
         """
         first = int(np.random.randint(_RANDOM_SEEDS)) if seed is None else seed
         super().seed(first)
-        self._episode_seeds[:] = first + self._first_row + np.arange(self.num_envs)
+        rows = range(self._first_row, self._first_row + self.num_envs)
+        self._episode_seeds[:] = [seeds.further(first, row) for row in rows]
         return self._episode_seeds.tolist()
 
     def skip_episodes(self, n_episodes: int) -> None:
