@@ -66,6 +66,15 @@ def test_nothing_of_other_methods_and_no_null_is_there() -> None:
     assert "final_lambda" in in_force("--PPD", "--lambda_schedule", "linear")
 
 
+def test_runs_that_lack_a_flag_did_what_their_version_did() -> None:
+    """Today's default of --clip_teacher_mean is not what an older run did."""
+    now = as_json({**effective_settings(parsed("--PPD")), "method": "PPD", "task": "Pusher"})
+    older = {**now, "teaching": {**now["teaching"]}}
+    assert older["teaching"].pop("clip_teacher_mean") is True
+    unclipped = effective_settings(parsed("--PPD", "--no_clip_teacher_mean"))
+    assert comparable(older) == as_json({**unclipped, "method": "PPD", "task": "Pusher"})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -40,6 +40,18 @@ def test_gaussian_kl_by_hand() -> None:
     assert q.kl(p).item() == pytest.approx(2 * 1.3068528, abs=1e-6)
 
 
+def test_means_far_out_of_the_bounds_are_moved_to_their_margin() -> None:
+    """Bounds of -1 and 1; stds of 0.5 and 2: means reach from -1.25 to 1.25 and from -2 to 2."""
+    mean = torch.tensor([[-3.0, 0.25], [1.25, 7.0], [1.0, -2.0]])
+    log_std = torch.tensor([0.5, 2.0]).log().expand(3, 2)
+    low, high = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 1.0])
+    moved = DiagGaussian(mean, log_std).within(low, high, 0.5)
+    torch.testing.assert_close(moved.mean, torch.tensor([[-1.25, 0.25], [1.25, 2.0], [1.0, -2.0]]))
+    assert moved.log_std is log_std
+    unbounded = DiagGaussian(mean, log_std).within(-torch.inf * high, torch.inf * high, 0.5)
+    assert torch.equal(unbounded.mean, mean)
+
+
 @pytest.mark.parametrize("family", [DiagGaussian, SquashedGaussian])
 def test_gaussian_kl_equals_torch(family: type[DiagGaussian]) -> None:
     p, q = _params(0), _params(1)

@@ -96,6 +96,25 @@ def test_gaussian_equals_sb3s_distribution(agents, states):
     torch.testing.assert_close(ours.log_prob(raw), theirs.log_prob(raw), rtol=1e-5, atol=1e-4)
 
 
+def test_means_beyond_the_margin_are_moved_without_another_action(agents, states):
+    """Actions of Pusher end at -2 and 2; the head's weights times 1,000 reach far beyond."""
+    _, _, tensors, description = agents["ppo"]
+    far = {**tensors, "head.weight": 1_000 * tensors["head.weight"]}
+    as_it_is = Teacher(description, far, mean_margin=None)
+    moved = Teacher(description, far, mean_margin=0.5)
+    seen = torch.as_tensor(states)
+    theirs, ours = as_it_is.distribution(seen), moved.distribution(seen)
+    assert (theirs.mode().abs() > 4).any(dim=0).all()
+    expected = theirs.mode().numpy().copy()
+    reach = 0.5 * np.exp(theirs.params()["log_std"].numpy())
+    np.testing.assert_allclose(ours.mode(), np.clip(expected, -2 - reach, 2 + reach), rtol=1e-6)
+    np.testing.assert_array_equal(moved.predict(states)[0], as_it_is.predict(states)[0])
+    copied = moved.described_as(moved.description)
+    assert (copied.min_std, copied.mean_margin) == (moved.min_std, 0.5)
+    with pytest.raises(UserError, match=r"mean_margin -1 must be at least 0, or None"):
+        Teacher(description, tensors, mean_margin=-1)
+
+
 def test_squashed_gaussian_equals_sb3s_distribution(agents, states):
     agent, env, tensors, description = agents["sac"]
     with torch.no_grad():
