@@ -51,7 +51,7 @@ from Distillation.starting.own_encoder import import_encoder, with_backbone
 from Distillation.starting.teacher_data import behaviour_noise, collect_dataset
 from Distillation.starting.teaching import load_teacher_setup
 from Enviroment import seeds
-from Enviroment.custom import describe_custom, describe_looks
+from Enviroment.custom import describe_custom, describe_looks, describe_task
 from Enviroment.tasks import Task
 from Enviroment.worlds.model import check_task
 from Evaluation.evaluate.agreement import can_be_asked
@@ -241,11 +241,7 @@ def _make_evaluation(setting: Setting, folder: Path, method: ReadyMethod) -> Eva
     """Create the callback that evaluates, and saves the student with the best return."""
     task, flags, teacher_setup = setting.task, setting.flags, setting.teacher_setup
     description = {
-        "task": task.name,
-        **describe_custom(task),
-        "frame_interval": task.frame_interval,
-        **({} if flags.student.mode == "State" else {"camera_set": task.camera_set.as_json()}),
-        **describe_looks(task),
+        **describe_task(task, frames=flags.student.mode != "State"),
         "blind": flags.student.blind,
         "method": flags.method.name,
         # Allows `Evaluation.evaluate` to reproduce the results from the bundle alone.

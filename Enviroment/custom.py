@@ -271,6 +271,21 @@ def describe_custom(task: Task) -> dict[str, Any]:
     return {CUSTOM_TASK: values}
 
 
+def describe_task(task: Task, *, frames: bool = True) -> dict[str, Any]:
+    """Return what the bundle of a student has to say of its task, so that tools can open it.
+
+    Args:
+        frames: whether the student observes frames; else how they are drawn is left out.
+    """
+    return {
+        "task": task.name,
+        **describe_custom(task),
+        "frame_interval": task.frame_interval,
+        **({"camera_set": task.camera_set.as_json()} if frames else {}),
+        **describe_looks(task),
+    }
+
+
 def rules_of(task: Task) -> dict[str, Any]:
     """Return what makes the episodes of an own environment other than those of its id alone.
 

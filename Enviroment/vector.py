@@ -290,6 +290,7 @@ class FrameVecEnv(SeededVecEnv):
         self._frame_shape = space[FRAME].shape or ()
         self._proprio = task.proprio_indices
         super().__init__(task, workers, space, action_space, seed, stagger, max_divergences)
+        self.blind = blind
         self._stack = None if blind else FrameStack(task, self.num_envs)
         self._still = StillPictures(task)
 

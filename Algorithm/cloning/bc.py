@@ -56,6 +56,7 @@ class BehaviouralCloning(SupervisedLearner):
         training, held_out = split_episodes(dataset, config.held_out, seed)
         check_enough(len(training), config)
         self.dataset, self.seed = dataset, seed
+        self.task, self.blind = getattr(dataset, "task", None), getattr(dataset, "blind", False)
         super().__init__(
             policy,
             training,

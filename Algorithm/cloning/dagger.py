@@ -128,6 +128,7 @@ class DAgger(SupervisedLearner):
         super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)
         self.env, self.teacher, self.dagger = env, teacher.to(policy.device), dagger
         self.dataset, self.seed = dataset, seed
+        self.task, self.blind = task, getattr(env, "blind", False)
         self.first_seed, self.cloned, self.split_seed = first_seed, cloned, split_seed
         self.phases = self._plan(clones=dataset is not None and not cloned)
         self.round = 0  # the last round whose states are collected

@@ -37,6 +37,8 @@ from Algorithm.cloning.validation import validation_figures
 from Algorithm.meter import Meter
 from Common.device import upload
 from Common.runs.generators import capture_generators
+from Enviroment.custom import describe_task
+from Enviroment.task import Task
 from Models.agreement import ActionAccuracy
 from Models.student.bundle import save_student
 from Models.student.policy import StudentPolicy, load_trained_state, trained_state
@@ -75,6 +77,9 @@ class SupervisedLearner:
     Raises:
         UserError: loss, student, labels and augmentation do not match.
     """
+
+    task: Task | None = None  # of the student, if it is known
+    blind = False  # whether the student's frames are zero
 
     def __init__(
         self,
@@ -347,7 +352,7 @@ class SupervisedLearner:
         """Write the student's bundle, and in `learner` the complete state of the training.
 
         Args:
-            notes: plain JSON for the bundle.
+            notes: plain JSON for the bundle, besides the task if it is known.
 
         Raises:
             UserError: the folder cannot be written. Older files are kept.
@@ -357,5 +362,9 @@ class SupervisedLearner:
         write_learner(folder, {**self.capture(), GENERATORS: capture_generators()})
 
     def _save_student(self, folder: Path, notes: Mapping[str, Any] | None = None) -> None:
-        counters = {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
-        save_student(self.policy, folder, {**counters, **(notes or {})})
+        known: dict[str, Any] = {}
+        if self.task is not None:
+            frames = self.policy.config.mode != "State"
+            known = {**describe_task(self.task, frames=frames), "blind": self.blind}
+        known |= {"gradient_steps": self.gradient_steps, "env_steps": self.env_steps}
+        save_student(self.policy, folder, {**known, **(notes or {})})

@@ -56,7 +56,7 @@ class EnvPoolVecEnv(EpisodeVecEnv):
             np.zeros(n_envs, np.int64),
             seed,
         )
-        self._n_threads, self._blind, self._timeout = n_threads, blind, worker_timeout
+        self._n_threads, self.blind, self._timeout = n_threads, blind, worker_timeout
         self._games: Games | None = None
         self._stack = FrameStack(task, n_envs)
 
@@ -132,7 +132,7 @@ class EnvPoolVecEnv(EpisodeVecEnv):
         return self._grouped(self._stack.stack(index))
 
     def _grouped(self, frames: np.ndarray) -> DictObs:
-        return {FRAME: np.zeros_like(frames) if self._blind else frames}
+        return {FRAME: np.zeros_like(frames) if self.blind else frames}
 
     @property
     def _running(self) -> Games:

@@ -124,6 +124,14 @@ assert obs["frame"].shape == (12, 64, 64) and obs["proprio"].shape == (6,)
 assert obs["state"].shape == (10,) and envs.reset(seed=0)[0]["frame"].shape == (4, 4, 64, 64)
 """,
     ),
+    Program(
+        'save_student(model.policy, "my_student"',
+        before=f"""{_IMPORTS}
+env = make_env("Pusher", 1, 0)
+model = PPD(StudentPolicy, env, teacher=Teacher.load("Results/Pusher/teachers/ppo"))
+""",
+        after="assert student.task.frame_interval == 2 and student.frame_shape == (1, 48, 48)",
+    ),
     Program("student.act(obs", after="assert action.shape == (7,)"),
     Program(
         "evaluate(", shorter={"episodes=20": "episodes=1"}, after="assert figures['episodes'] == 1"

@@ -19,6 +19,7 @@ from Common.errors import UserError
 from Enviroment.dataset.format import ACTION
 from Enviroment.dataset.reader import TeacherDataset
 from Enviroment.observations import FRAME
+from Enviroment.task import Task
 from Models.distributions import FAMILIES, Distribution
 
 
@@ -106,7 +107,12 @@ class TeacherSamples:
                 f"The dataset {dataset.folder} does not name a family of distributions "
                 f"({', '.join(FAMILIES)}), so there is nothing to clone."
             )
-        self._dataset, self._blind = dataset, blind
+        self._dataset, self.blind = dataset, blind
+
+    @property
+    def task(self) -> Task:
+        """The task of the dataset, which a student's bundle names."""
+        return self._dataset.task
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -118,7 +124,7 @@ class TeacherSamples:
             labels = self._recorded.of(self._dataset.read(indices, (ACTION,))[ACTION])
             columns = [name for name in columns if name not in labels]
         arrays = {**self._dataset.read(indices, columns), **labels}
-        if self._blind and FRAME in arrays:
+        if self.blind and FRAME in arrays:
             arrays[FRAME][:] = 0
         return arrays
 
@@ -135,7 +141,7 @@ class TeacherSamples:
         manifest = self._dataset.manifest
         digests = [manifest.recipe.digest(), *(shard.sha256 for shard in manifest.shards)]
         sha256 = hashlib.sha256("".join(digests).encode()).hexdigest()
-        return {"states": len(self), "sha256": sha256, "blind": self._blind}
+        return {"states": len(self), "sha256": sha256, "blind": self.blind}
 
 
 class Subset:
