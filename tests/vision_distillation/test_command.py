@@ -92,7 +92,7 @@ def test_the_wheel_works_from_any_folder(installed: Path, tmp_path: Path) -> Non
     given = ["--episodes", "1", "--threads", "1"]
     assert "teacher" in run([console, "evaluate", student.parents[1], *given], tmp_path)
     site = Path(where.strip()).parent
-    assert (site / "vision_distillation" / "py.typed").is_file()
+    assert all((site / name / "py.typed").is_file() for name in ("vision_distillation", "Models"))
     python = [installed / "python", "-c"]
     (tmp_path / "empty").mkdir()
     own = "from vision_distillation import Student; Student.load('empty')"
