@@ -172,10 +172,7 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
         "env": env,
         # PPO has no labels; it only uses the teacher's normaliser and family of distributions.
         "teacher": setting.teacher if method.has_teacher else None,
-        "policy_kwargs": {
-            **_policy_arguments(setting),
-            "optimizer_kwargs": {"eps": 1e-5, "fused": True},
-        },
+        "policy_kwargs": _policy_arguments(setting),
         "augmentation": flags.augmentation(),
         "seed": seeds.model(training.run_index),
         "device": setting.device,
@@ -319,7 +316,7 @@ def check_encoder(setting: Setting) -> None:
 def _policy_arguments(setting: Setting) -> dict[str, Any]:
     space, joints = setting.eval_env.observation_space, setting.task.proprio_indices
     assert isinstance(space, spaces.Dict)  # `make_student_env` creates no other
-    config = _student_config(setting)
+    config = student_config(setting)
     if setting.flags.training.teacher_critic:
         config = with_critic_of(setting.teacher.description, config)
     arguments: dict[str, Any] = {"config": config}
@@ -330,7 +327,7 @@ def _policy_arguments(setting: Setting) -> dict[str, Any]:
     return arguments
 
 
-def _student_config(setting: Setting) -> StudentConfig:
+def student_config(setting: Setting) -> StudentConfig:
     """Return the network: that of --init_from or of --size, otherwise that of the flags."""
     student, family = setting.flags.student, setting.teacher.description.family
     if setting.initial is not None:

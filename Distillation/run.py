@@ -33,7 +33,14 @@ from Distillation.messages.banner import banner, student_title
 from Distillation.messages.during import make_film, make_progress
 from Distillation.messages.environment_notes import environment_notes
 from Distillation.messages.next_commands import next_commands
-from Distillation.methods import ReadyMethod, Setting, check_encoder, make_method, make_student_env
+from Distillation.methods import (
+    ReadyMethod,
+    Setting,
+    check_encoder,
+    make_method,
+    make_student_env,
+    student_config,
+)
 from Distillation.phases import data_folders, plan
 from Distillation.report import report
 from Distillation.resume import (
@@ -130,6 +137,7 @@ def run(task: Task, flags: Flags, command: Sequence[str]) -> Path:
         teacher_setup.teacher.check_fits(task.name, env.observation_space, env.action_space)
         setting = Setting(task, flags, teacher_setup, device, env, initial, backbone)
         check_encoder(setting)
+        student_config(setting)  # raises if invalid, before a dataset is collected
         if text := plan(flags, behaviour_noise(flags, teacher_setup.teacher)):
             distributed.print_line(text)
         _distil(setting, folder, command, signals)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from Common.device import upload
 from Common.errors import UserError
+from Models.adam import FUSED_ADAM
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -57,10 +58,7 @@ def distribution_and_value(
 
 
 def efficient(policy_class: type[BasePolicy], policy_kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return `policy_kwargs` with fused Adam for SB3's own policies, which use the plain one.
-
-    Fused Adam is 3 times as fast on a CPU; results differ by rounding only.
-    """
+    """Return `policy_kwargs` with fused Adam for SB3's own policies, which use the plain one."""
     is_sb3s = policy_class in (
         ActorCriticPolicy,
         ActorCriticCnnPolicy,
@@ -68,7 +66,7 @@ def efficient(policy_class: type[BasePolicy], policy_kwargs: dict[str, Any]) -> 
     )
     if not is_sb3s or {"optimizer_class", "optimizer_kwargs"} & policy_kwargs.keys():
         return policy_kwargs
-    return {**policy_kwargs, "optimizer_kwargs": {"eps": 1e-5, "fused": True}}  # SB3's epsilon
+    return {**policy_kwargs, "optimizer_kwargs": dict(FUSED_ADAM)}
 
 
 def has_separate_critic(policy: ActorCriticPolicy) -> bool:

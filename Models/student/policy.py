@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from Common.device import fastest_precision, precision_on
 from Common.errors import UserError
 from Enviroment.observations import FRAME, PROPRIO, STATE
+from Models.adam import FUSED_ADAM
 from Models.distributions import (
     Bernoulli,
     Categorical,
@@ -74,6 +75,8 @@ class StudentPolicy(ActorCriticPolicy):
         self.config = settled_config(config, observation_space, action_space)
         if use_sde:
             raise UserError("The student samples from its own distribution: leave out use_sde.")
+        if optimizer_kwargs is None and optimizer_class is torch.optim.Adam:
+            optimizer_kwargs = dict(FUSED_ADAM)
         self.group_mean, self.group_std = group_mean or {}, group_std or {}
         full = dict_space(observation_space)
         self.state_space = full.spaces.get(STATE) if self.config.critic_on_state else None
