@@ -32,7 +32,9 @@ def main(
     with exit_with_message(), fields_as_flags(FLAG_NAMES):
         task = get_task(task) if isinstance(task, str) else task
         flags = parse(task, arguments)
-        note = unused_flags_note(flags, default_values(task, flags.method.phases))
+        note = unused_flags_note(
+            flags, default_values(task, flags.method.phases, flags.student.mode)
+        )
     prepare_openmp()
     # After parsing, because torch, SB3 and W&B take seconds of processor time to import.
     from Distillation.run import run_command

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ def _parsed(task: Task, arguments: Sequence[str]) -> tuple[Flags, set[str]]:
     values = {} if file is None else read_flag_file(file, flag_values(UncheckedFlags()))
     named = typed(arguments)
     of_file = {name for name in METHODS if values.get(name) is True and f"no_{name}" not in named}
-    defaults = base = _defaults(task, of_file | named.intersection(METHODS))
+    methods = of_file | named.intersection(METHODS)
+    defaults = base = _defaults(task, methods, _mode(arguments, values))
     if file is not None:
         try:
             words = tokens(values, flag_values(defaults))
@@ -108,18 +109,35 @@ def parse_for_preview(task: Task, arguments: Sequence[str]) -> Flags:
     return _read(task, arguments, _defaults(task, ()))
 
 
-def default_values(task: Task, methods: Collection[str]) -> dict[str, Any]:
-    """Return the defaults of all flags for a task and a method, or the phases of a run."""
-    return flag_values(_defaults(task, methods))
+def default_values(task: Task, methods: Collection[str], mode: str | None = None) -> dict[str, Any]:
+    """Return the defaults of all flags for a task and a method, or the phases of a run.
+
+    Args:
+        mode: the mode of the student, if it was given.
+    """
+    return flag_values(_defaults(task, methods, mode))
 
 
-def _defaults(task: Task, methods: Collection[str]) -> Flags:
+def _defaults(task: Task, methods: Collection[str], mode: str | None = None) -> Flags:
     """Return the defaults for the given methods (the paper's settings depend on the method)."""
     h, w = task.frame_size
-    mode = StudentFlags.mode if task.has_state else "ImpaalaSmall"
-    student = StudentFlags(mode=mode, frame_size=f"{h}x{w}")
-    groups = {"student": student, **suite_defaults(task, methods)}
+    default = StudentFlags.mode if task.has_state else "ImpaalaSmall"
+    student = StudentFlags(mode=default, frame_size=f"{h}x{w}")
+    groups = {"student": student, **suite_defaults(task, methods, mode)}
     return UncheckedFlags(**groups)
+
+
+def _mode(arguments: Sequence[str], values: Mapping[str, Any]) -> str | None:
+    """Return the mode or the encoder of the command line, or else of the file, unchecked."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in ("encoder", "mode"):
+        first.add_argument(f"--{name}")
+    given = {n: v for n, v in vars(first.parse_known_args(arguments)[0]).items() if v is not None}
+    for source in (given, values):
+        for name in ("encoder", "mode"):
+            if source.get(name) is not None:
+                return str(source[name])
+    return None
 
 
 def _config_file(arguments: Sequence[str]) -> Path | None:

@@ -30,6 +30,7 @@ _SHORT_HORIZON = ("Swimmer", "Hopper")
 # Evaluations during training, which the paper does not specify. Episodes have up to 1,000 env
 # steps: 20 evaluations of 10 ID and 10 OD episodes cost up to a fifth of the 2M training steps.
 _EVAL_EVERY, _EVAL_EPISODES = 100_000, 10  # env steps; episodes
+_EVAL_EVERY_OF_FRAMES = 25_000  # env steps, of which students of frames need fewer
 # Methods that do not query a teacher during rollouts.
 _NOT_LABELLED_LIVE = tuple(
     name for name, m in LEARNERS.items() if not m.has_teacher or not m.labels_live
@@ -40,27 +41,33 @@ _FINAL_EPISODES: dict[Suite, int] = {"procgen": 200}
 _SHORT_RUNS = {("Pusher", "PPD"): (34_560, 6_912)}
 
 
-def suite_defaults(task: Task, methods: Collection[str]) -> dict[str, Any]:
+def suite_defaults(task: Task, methods: Collection[str], mode: str | None) -> dict[str, Any]:
     """Return groups of default flags that differ from the general ones, by their name in `Flags`.
+
+    Those of the paper are for its students. It has none of frames where there is a state.
 
     Args:
         methods: names of the given methods. Datasets and cloning are not part of the paper.
+        mode: the given mode; None: the task's.
     """
     if not task.suite:
         return _short_run(task, methods)
-    groups: dict[str, Any] = {
-        "student": _student(task),
+    groups: dict[str, Any] = {"student": _student(task)}
+    sees_state = task.has_state and mode in (None, "State")
+    if sees_state or task.is_game:
         # The paper's PPO teachers are used unchanged: their std lies far above this bound, which
         # is for SAC teachers, whose std can vanish.
-        "teaching": TeacherFlags(min_teacher_std=0.01),
-    }
+        groups["teaching"] = TeacherFlags(min_teacher_std=0.01, clip_teacher_mean=False)
     if not methods or _any(methods, lambda method: method.family == "on_policy"):
-        groups["training"] = _training(task, methods)
-        groups["run"] = RunFlags(
-            eval_every=_EVAL_EVERY,
-            eval_episodes=_EVAL_EPISODES,
-            final_episodes=_FINAL_EPISODES.get(task.suite, 50),
-        )
+        if sees_state or task.is_game:
+            groups["training"] = _training(task, methods)
+            groups["run"] = RunFlags(
+                eval_every=_EVAL_EVERY,
+                eval_episodes=_EVAL_EPISODES,
+                final_episodes=_FINAL_EPISODES.get(task.suite, 50),
+            )
+        else:
+            groups["run"] = RunFlags(eval_every=_EVAL_EVERY_OF_FRAMES, eval_episodes=5)
     if _any(methods, lambda method: method.family in ("cloning", "collection")):
         groups["cloning"] = CloningFlags(
             num_data=100_000, dataset="100k", rounds=5, round_gradient_steps=1_000

@@ -63,7 +63,8 @@ def _training(task: Task, flags: Flags, run: str, own: Mapping[str, Sequence[str
     # The task of the run has the frames of its flags, so of an own one the default size is unknown.
     plain = task if task.custom else get_task(task.name)
     named = ("frame_size",) if task.custom and flags.student.mode != "State" else ()
-    values, defaults = flag_values(flags), default_values(plain, (method,))
+    values = flag_values(flags)
+    defaults = default_values(plain, (method,), flags.student.mode)
     changed = {
         name: values[name]
         for name in (*kept, *_TEACHER, *_MACHINE)
