@@ -37,7 +37,9 @@ def _rows(document: str) -> Iterator[tuple[list[str], str]]:
 
 
 def _in_force(task: str, method: str) -> dict[str, str]:
-    sees = [] if METHODS[method].family == "collection" else ["--mode", "ImpaalaSmall"]
+    # Defaults of the suites are those of the paper's students, which see the state.
+    of_state = METHODS[method].family == "collection" or get_task(task).suite
+    sees = [] if of_state else ["--mode", "ImpaalaSmall"]
     groups = effective_settings(parse(get_task(task), [f"--{method}", *sees]))
     return {
         name: _plain(value)

@@ -11,7 +11,7 @@ import pytest
 from Distillation.flags.in_force import comparable, effective_settings
 from Distillation.flags.parse import parse
 from Distillation.flags.resolve import Flags
-from Enviroment.tasks import TASKS
+from Enviroment.tasks import TASKS, get_task
 
 CLONING = {"num_data", "dataset", "loss_type", "alpha", "rounds", "behaviour_noise"}
 PPO_ONLY = {"num_epochs", "clip_range", "num_steps", "gamma"}
@@ -64,6 +64,26 @@ def test_nothing_of_other_methods_and_no_null_is_there() -> None:
     assert {"rounds", "round_env_steps", "num_envs"} <= dagger.keys()
     assert not {"final_lambda"} & ppd.keys()  # of a constant lambda
     assert "final_lambda" in in_force("--PPD", "--lambda_schedule", "linear")
+
+
+@pytest.mark.parametrize("words", [("--mode", "ImpaalaSmall"), ("--mode=ImpaalaMid",)])
+@pytest.mark.parametrize("method", ["--PPD", "--Sdistillation", "--PPO"])
+def test_students_of_frames_of_the_suite_have_the_general_defaults(
+    method: str, words: tuple[str, ...]
+) -> None:
+    """The paper has no such students; its settings are those of students of the state."""
+    names = {"learning_rate", "batch_size", "num_steps", "PPD_parameter", "min_teacher_std"}
+    names |= {"detach_ratio", "clip_teacher_mean", "learning_rate_schedule", "num_epochs"}
+
+    def of(task: str, *words: str) -> dict[str, Any]:
+        groups = effective_settings(parse(get_task(task), [method, *words]))
+        return {k: v for group in groups.values() for k, v in group.items() if k in names}
+
+    assert of("Walker2d", *words) == of("Pusher", "--mode", "ImpaalaSmall")
+    assert of("Walker2d") == of("Walker2d", "--mode", "State") != of("Walker2d", *words)
+    assert of("Walker2d", "--size", "same") == of("Walker2d")
+    # A game's student sees frames in the paper too.
+    assert of("Pong", *words) == of("Pong")
 
 
 def test_runs_that_lack_a_flag_did_what_their_version_did() -> None:
