@@ -42,6 +42,7 @@ from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import PROPRIO, STATE
 from Enviroment.tasks import Task
 from Enviroment.worlds.make import make_worlds
+from Models.adam import FUSED_ADAM
 from Models.networks.backbone import Backbone
 from Models.networks.paper import paper_student
 from Models.student.bundle import load_student
@@ -172,7 +173,7 @@ def _make_on_policy(setting: Setting) -> ReadyMethod:
         "env": env,
         # PPO has no labels; it only uses the teacher's normaliser and family of distributions.
         "teacher": setting.teacher if method.has_teacher else None,
-        "policy_kwargs": _policy_arguments(setting),
+        "policy_kwargs": {**_policy_arguments(setting), "optimizer_kwargs": {**FUSED_ADAM}},
         "augmentation": flags.augmentation(),
         "seed": seeds.model(training.run_index),
         "device": setting.device,
