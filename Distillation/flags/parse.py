@@ -131,7 +131,7 @@ def _mode(arguments: Sequence[str], values: Mapping[str, Any]) -> str | None:
     """Return the mode or the encoder of the command line, or else of the file, unchecked."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in ("encoder", "mode"):
-        first.add_argument(f"--{name}")
+        first.add_argument(f"--{name}", nargs="?")  # tyro reports a missing value
     given = {n: v for n, v in vars(first.parse_known_args(arguments)[0]).items() if v is not None}
     for source in (given, values):
         for name in ("encoder", "mode"):

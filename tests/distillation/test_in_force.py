@@ -86,6 +86,13 @@ def test_students_of_frames_of_the_suite_have_the_general_defaults(
     assert of("Pong", *words) == of("Pong")
 
 
+def test_a_mode_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(get_task("Hopper"), ["--PPD", "--mode"])
+    assert exit_.value.code == 2
+    assert "Missing value for argument '--mode'" in capsys.readouterr().err
+
+
 def test_runs_that_lack_a_flag_did_what_their_version_did() -> None:
     """Today's default of --clip_teacher_mean is not what an older run did."""
     now = as_json({**effective_settings(parsed("--PPD")), "method": "PPD", "task": "Pusher"})
