@@ -272,7 +272,7 @@ def describe_custom(task: Task) -> dict[str, Any]:
 
 
 def describe_task(task: Task, *, frames: bool = True) -> dict[str, Any]:
-    """Return what the bundle of a student has to say of its task, so that tools can open it.
+    """Return the description of a task in the bundle of a student, with which tools open it.
 
     Args:
         frames: whether the student observes frames; else how they are drawn is left out.
