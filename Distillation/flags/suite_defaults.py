@@ -53,13 +53,13 @@ def suite_defaults(task: Task, methods: Collection[str], mode: str | None) -> di
     if not task.suite:
         return _short_run(task, methods)
     groups: dict[str, Any] = {"student": _student(task)}
-    sees_state = task.has_state and mode in (None, "State")
-    if sees_state or task.is_game:
-        # The paper's PPO teachers are used unchanged: their std lies far above this bound, which
-        # is for SAC teachers, whose std can vanish.
-        groups["teaching"] = TeacherFlags(min_teacher_std=0.01, clip_teacher_mean=False)
+    # The std of PPO teachers lies far above this bound, which is for SAC, whose std can vanish.
+    # Datasets are of students of both kinds, so the labels of cloning do not depend on the mode.
+    groups["teaching"] = TeacherFlags(min_teacher_std=0.01)
+    of_paper = task.is_game or mode in (None, "State")
     if not methods or _any(methods, lambda method: method.family == "on_policy"):
-        if sees_state or task.is_game:
+        if of_paper:
+            groups["teaching"] = TeacherFlags(min_teacher_std=0.01, clip_teacher_mean=False)
             groups["training"] = _training(task, methods)
             groups["run"] = RunFlags(
                 eval_every=_EVAL_EVERY,
@@ -67,6 +67,7 @@ def suite_defaults(task: Task, methods: Collection[str], mode: str | None) -> di
                 final_episodes=_FINAL_EPISODES.get(task.suite, 50),
             )
         else:
+            groups["teaching"] = TeacherFlags()
             groups["run"] = RunFlags(eval_every=_EVAL_EVERY_OF_FRAMES, eval_episodes=5)
     if _any(methods, lambda method: method.family in ("cloning", "collection")):
         groups["cloning"] = CloningFlags(

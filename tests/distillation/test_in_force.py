@@ -86,6 +86,19 @@ def test_students_of_frames_of_the_suite_have_the_general_defaults(
     assert of("Pong", *words) == of("Pong")
 
 
+def test_a_dataset_of_a_suite_fits_students_of_both_kinds() -> None:
+    """`--C_data` takes no mode; its labels must be those that cloning asks for."""
+
+    def teaching(*words: str) -> Any:
+        return parse(get_task("Hopper"), words).teaching
+
+    collected = teaching("--C_data")
+    assert collected.clip_teacher_mean
+    for mode in ("State", "ImpaalaSmall"):
+        assert teaching("--BC_phase", "--mode", mode) == collected
+        assert teaching("--Dagger_phase", "--mode", mode) == collected
+
+
 def test_a_mode_without_a_value_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         parse(get_task("Hopper"), ["--PPD", "--mode"])
