@@ -17,7 +17,7 @@ from Enviroment.dataset.format import IDENTITY
 from Enviroment.dataset.reader import TeacherDataset, dataset_folder, resolve_dataset
 from Enviroment.dataset.verify import check_content
 from Enviroment.tasks import Task
-from Models.teacher.labels import TeacherLabeller
+from Models.teacher.labels import TeacherLabeller, margin_of
 from Models.teacher.policy import Teacher
 
 
@@ -51,7 +51,7 @@ def find_dataset(task: Task, flags: Flags, teacher: Teacher, run: Path) -> Teach
     folder = _collected(task, flags, teacher, run) or _named(task, flags, teacher)
     dataset = TeacherDataset.open(folder, task)
     check_content(folder)  # a few tenths of a second for 100k steps
-    _check_teacher(dataset, teacher)
+    check_labels(dataset, teacher)
     return dataset
 
 
@@ -85,7 +85,7 @@ def _named(task: Task, flags: Flags, teacher: Teacher) -> Path:
         raise UserError(f"{error} Or add --collect_missing.") from error
 
 
-def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
+def check_labels(dataset: TeacherDataset, teacher: Teacher) -> None:
     """Raise UserError unless the labels of the dataset are those of this teacher."""
     asked = dataset.manifest.recipe.teacher  # empty for imported datasets
     theirs, ours = asked.get("sha256"), teacher.description.sha256
@@ -104,7 +104,7 @@ def _check_teacher(dataset: TeacherDataset, teacher: Teacher) -> None:
             f"The dataset {dataset.folder} was labelled with --min_teacher_std {floor}, not "
             f"{teacher.min_std}. Give that one, or collect another dataset."
         )
-    if floor is not None and asked.get("mean_margin") != teacher.mean_margin:
+    if floor is not None and asked.get("mean_margin") != margin_of(teacher):
         without = asked.get("mean_margin") is None
         raise UserError(
             f"The dataset {dataset.folder} was labelled {'without' if without else 'with'} "

@@ -11,7 +11,13 @@ from gymnasium import spaces
 
 from Common.device import torch_threads
 from Enviroment.dataset.format import ACTION, DISTRIBUTION, IDENTITY, VALUE
+from Models.families import GAUSSIAN
 from Models.teacher.policy import Teacher
+
+
+def margin_of(teacher: Teacher) -> float | None:
+    """Return the `mean_margin` that its labels depend on; None of other families than Gaussians."""
+    return teacher.mean_margin if teacher.description.family == GAUSSIAN else None
 
 
 class TeacherLabeller:
@@ -32,7 +38,7 @@ class TeacherLabeller:
     @property
     def identity(self) -> Mapping[str, Any]:
         """Identity of the teacher, and all settings that decide its labels."""
-        description, margin = self._teacher.description, self._teacher.mean_margin
+        description, margin = self._teacher.description, margin_of(self._teacher)
         corruption = {
             "corruption_sigma": description.corruption_sigma,
             "corruption_seed": description.corruption_seed,

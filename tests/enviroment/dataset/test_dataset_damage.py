@@ -183,8 +183,6 @@ def test_another_task_frame_size_or_floor(
     assert exit_.value.code == 2
     message = failure(capsys, *start, "--min_teacher_std", "0.3")
     assert "labelled with --min_teacher_std 0.2, not 0.3. Give that one" in message
-    message = failure(capsys, *start, "--no_clip_teacher_mean")
-    assert "labelled with --clip_teacher_mean. Leave out --no_clip_teacher_mean, or" in message
     assert not (tmp_path / "run").exists()
     assert content(copy) == left
 
