@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +12,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecNormalize
 
 from Common.errors import UserError
-from Distillation.starting.teacher_data import check_labels
 from Enviroment.make import make_state_env
 from Models.distributions import SquashedGaussian
 from Models.sb3.zip_file import read_sb3_zip
 from Models.teacher.corruption import corrupt
-from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher, TeacherDescription, record_baseline, save_teacher
 from tests.support.bundle_edits import change_description
 
@@ -98,53 +94,6 @@ def test_gaussian_equals_sb3s_distribution(agents, states):
     raw = torch.randn(256, 7)
     torch.testing.assert_close(ours.mode(), theirs.mode(), rtol=0, atol=1e-6)
     torch.testing.assert_close(ours.log_prob(raw), theirs.log_prob(raw), rtol=1e-5, atol=1e-4)
-
-
-def test_means_beyond_the_margin_are_moved_without_another_action(agents, states):
-    """Actions of Pusher end at -2 and 2; the head's weights times 1,000 reach far beyond."""
-    _, _, tensors, description = agents["ppo"]
-    far = {**tensors, "head.weight": 1_000 * tensors["head.weight"]}
-    as_it_is = Teacher(description, far, mean_margin=None)
-    moved = Teacher(description, far, mean_margin=0.5)
-    seen = torch.as_tensor(states)
-    theirs, ours = as_it_is.distribution(seen), moved.distribution(seen)
-    assert (theirs.mode().abs() > 4).any(dim=0).all()
-    expected = theirs.mode().numpy().copy()
-    reach = 0.5 * np.exp(theirs.params()["log_std"].numpy())
-    np.testing.assert_allclose(ours.mode(), np.clip(expected, -2 - reach, 2 + reach), rtol=1e-6)
-    np.testing.assert_array_equal(moved.predict(states)[0], as_it_is.predict(states)[0])
-    copied = moved.described_as(moved.description)
-    assert (copied.min_std, copied.mean_margin) == (moved.min_std, 0.5)
-    with pytest.raises(UserError, match=r"mean_margin -1 must be at least 0, or None"):
-        Teacher(description, tensors, mean_margin=-1)
-
-
-def test_labels_name_the_margin_only_if_they_depend_on_it(agents):
-    """So that older datasets of other teachers, which have none, are still theirs."""
-    for algo, has_margin in (("ppo", True), ("sac", False)):
-        _, _, tensors, description = agents[algo]
-        identity = TeacherLabeller(Teacher(description, tensors)).identity
-        assert ("mean_margin" in identity) == has_margin
-    _, _, tensors, description = agents["ppo"]
-    unmoved = TeacherLabeller(Teacher(description, tensors, mean_margin=None))
-    assert "mean_margin" not in unmoved.identity
-
-
-@pytest.mark.parametrize(
-    ("labelled", "asked", "message"),
-    [
-        (None, 1.0, "labelled without --clip_teacher_mean. Add --no_clip_teacher_mean, or"),
-        (1.0, None, "labelled with --clip_teacher_mean. Leave out --no_clip_teacher_mean, or"),
-    ],
-)
-def test_a_dataset_labelled_with_another_margin_is_refused(agents, labelled, asked, message):
-    _, _, tensors, description = agents["ppo"]
-    was, now = (Teacher(description, tensors, mean_margin=margin) for margin in (labelled, asked))
-    recipe = SimpleNamespace(teacher=TeacherLabeller(was).identity)
-    dataset: Any = SimpleNamespace(folder="data", manifest=SimpleNamespace(recipe=recipe))
-    check_labels(dataset, was)
-    with pytest.raises(UserError, match=message):
-        check_labels(dataset, now)
 
 
 def test_squashed_gaussian_equals_sb3s_distribution(agents, states):

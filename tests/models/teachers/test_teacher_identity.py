@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from Common.errors import UserError
-from Distillation.starting.teacher_data import _check_teacher
+from Distillation.starting.teacher_data import check_labels
 from Enviroment.dataset.collect import repair
 from Enviroment.dataset.format import same_teacher
 from Enviroment.dataset.reader import TeacherDataset
@@ -121,9 +121,9 @@ def test_a_dataset_knows_its_teacher_again(tmp_path: Path) -> None:
     asked = {**dict(TeacherLabeller(mine).identity)}
     dataset.manifest.recipe.teacher.clear()
     dataset.manifest.recipe.teacher.update(asked)
-    _check_teacher(dataset, mine)
+    check_labels(dataset, mine)
     with pytest.raises(UserError, match="of the same weights in another network"):
-        _check_teacher(dataset, other)
+        check_labels(dataset, other)
 
 
 def test_a_dataset_of_an_earlier_version_is_repaired_and_gone_on_with(tmp_path: Path) -> None:
