@@ -20,6 +20,7 @@ from Common.device import fastest_precision
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME
 from Enviroment.task import Task
+from Models.adam import FUSED_ADAM
 from Models.networks.impala_extractor import ImpalaExtractor
 from Models.networks.layers import activation_class
 from Train_Teacher.settings.config import (
@@ -122,8 +123,8 @@ def _sb3_agent(
         "optimizer_kwargs": {"fused": True},
     }
     if isinstance(config, PPOTeacherConfig):
-        # SB3's default for PPO, which is dropped if any optimizer_kwargs are passed.
-        policy_kwargs["optimizer_kwargs"]["eps"] = 1e-5
+        # With SB3's epsilon for PPO, which is dropped if any optimizer_kwargs are passed.
+        policy_kwargs["optimizer_kwargs"] = {**FUSED_ADAM}
         if _sees_frames(env):
             policy_kwargs |= _cnn(config, device)
         return PPO(

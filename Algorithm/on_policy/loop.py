@@ -200,8 +200,7 @@ class OnPolicyStudent(OnPolicyUpdate):
             self._take_teacher(self.teacher)
 
     def _take_teacher(self, teacher: Teacher) -> None:
-        """Set a teacher. Raise UserError if it does not fit the environment or the student."""
-        teacher = teacher_in(teacher, self.env)
+        """Set a teacher of this environment (`teacher_in`). Raise UserError if it does not fit."""
         task = getattr(self.env, "task", None)
         name = teacher.description.task if task is None else task.name
         teacher.check_fits(name, self.observation_space, self.action_space)
