@@ -1,4 +1,4 @@
-"""How many env steps a second of a task's own time has."""
+"""How many env steps per second of its own time a task has."""
 
 # MuJoCo's compiled modules come without type stubs.
 # pyright: reportAttributeAccessIssue=false
@@ -15,11 +15,11 @@ from Enviroment.simulation.making import make_simulation
 from Enviroment.tasks import Task
 
 _GAMES = {"atari": 60, "procgen": 15}  # at human speed
-_UNKNOWN = 30  # if neither environment nor simulation tells
+_UNKNOWN = 30  # if neither the environment nor its simulation has a clock
 
 
 def steps_per_second(task: Task) -> float:
-    """Return the env steps per second, as the environment or its simulation tells.
+    """Return the env steps per second by `render_fps` or, without it, by the simulation's clock.
 
     Raises:
         UserError: the environment cannot be made.
@@ -31,12 +31,15 @@ def steps_per_second(task: Task) -> float:
         return fps if isinstance(fps, int | float) and fps > 0 else _simulated(env)
 
 
-def _simulated(env: gym.Env) -> int:
+def _simulated(env: gym.Env) -> float:
     """Measure env steps per second of simulated time, for environments without `render_fps`."""
     if not isinstance(getattr(env.unwrapped, "data", None), mujoco.MjData):
-        return _UNKNOWN  # only MuJoCo's environments tell their time
+        return _UNKNOWN  # only MuJoCo's environments have a clock that is known here
     env.reset(seed=0)
     before = env.get_wrapper_attr("data").time
     env.step(np.zeros(env.action_space.shape or (), env.action_space.dtype))
     seconds = env.get_wrapper_attr("data").time - before
-    return round(1 / seconds) if seconds > 0 else _UNKNOWN
+    if seconds <= 0:
+        return _UNKNOWN
+    rate = 1 / seconds
+    return round(rate) if rate >= 1 else rate  # steps may last for seconds

@@ -127,9 +127,15 @@ def _rate(task: Task, fps: int | None) -> int:
             raise UserError(f"`fps` {fps} must be from 1 to 9999 env steps per second.")
         return fps
     try:
-        return round(steps_per_second(task))
+        rate = round(steps_per_second(task))
     except UserError as error:
         raise UserError(f"{error} Or give `fps`, its env steps per second.") from error
+    if rate < 1:
+        raise UserError(
+            f"A step of {task.name} takes seconds, but LeRobot's `fps` is a whole number. Give "
+            "`fps`, the pictures per second at which to show it."
+        )
+    return rate
 
 
 def _features(dataset: TeacherDataset, video: bool) -> dict[str, Feature]:

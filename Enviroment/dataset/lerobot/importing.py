@@ -100,13 +100,13 @@ def _check_rate(source: LeRobotFolder, task: Task, fps: int | None) -> None:
             raise UserError(f"`fps` {fps} is not the {theirs:g} of {source.folder}.")
         return
     try:
-        wanted = round(steps_per_second(task))
+        wanted = steps_per_second(task)
     except UserError as error:
         raise UserError(f"{error} Or give `fps` {theirs:g} to import it as it is.") from error
-    if wanted != theirs:
+    if theirs not in (wanted, round(wanted)):
         raise UserError(
-            f"{source.folder} has {theirs:g} frames a second, but {task.name} has {wanted} steps: "
-            "a student would see motion at another speed. Resample it, or give `fps` "
+            f"{source.folder} has {theirs:g} frames per second, but {task.name} has {wanted:g} "
+            "steps: a student would see motion at another speed. Resample it, or give `fps` "
             f"{theirs:g} to import it as it is."
         )
 

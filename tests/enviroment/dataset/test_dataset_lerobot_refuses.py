@@ -82,7 +82,7 @@ def test_an_older_version(copy, version: str) -> None:
 
 def test_another_rate(copy) -> None:
     folder = copy()
-    said = "has 20 frames a second, but Reacher has 50 steps: .*another speed.*`fps` 20"
+    said = "has 20 frames per second, but Reacher has 50 steps: .*another speed.*`fps` 20"
     refused(folder, said, fps=None)
     refused(folder, "`fps` 50 is not the 20", fps=50)
     words = ["import-lerobot", str(folder), "--task", "Reacher", "--output", str(folder) + "_out"]
@@ -188,3 +188,13 @@ def test_an_export_that_cannot_be(tmp_path: Path) -> None:
         export_lerobot(dataset, tmp_path)
     assert not (tmp_path / "out").exists()
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_steps_of_seconds_have_no_rate_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = TeacherDataset.open(collect_tiny(tmp_path / "ours"))
+    monkeypatch.setattr("Enviroment.dataset.lerobot.export.steps_per_second", lambda task: 0.4)
+    with pytest.raises(UserError, match=r"A step of .* takes seconds, but .* Give `fps`"):
+        export_lerobot(dataset, tmp_path / "theirs")
+    assert not (tmp_path / "theirs").exists()

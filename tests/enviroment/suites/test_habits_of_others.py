@@ -1,5 +1,8 @@
 """Environments as others write them: what they keep, reuse and forget."""
 
+# MuJoCo's compiled modules come without type stubs.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import mujoco
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -20,6 +24,7 @@ from Enviroment.dataset.collect import collect
 from Enviroment.make import make_state_env
 from Enviroment.simulation.step_rate import steps_per_second
 from Enviroment.simulation.workers import WorkerKind
+from Evaluation.video import video_fps
 from Models.teacher.adoption import adopt
 from Models.teacher.labels import TeacherLabeller
 from Models.teacher.policy import Teacher, record_baseline, save_teacher
@@ -97,6 +102,28 @@ def test_an_environment_without_a_clock_may_have_data_of_its_own(
     monkeypatch.setattr(Habits, "metadata", {"render_modes": ["rgb_array"]})
     monkeypatch.setattr(Habits, "data", {"points": 2}, raising=False)
     assert steps_per_second(custom_task(NAME)) == 30  # as if nothing is known
+
+
+@pytest.mark.parametrize(("seconds", "rate"), [(2.5, 0.4), (0.015, 67), (0.05, 20)])
+def test_the_rate_of_steps_of_a_simulation(
+    seconds: float, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Timed(Habits):
+        metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+        def __init__(self, **made: Any) -> None:
+            super().__init__(**made)
+            self.data = mujoco.MjData(mujoco.MjModel.from_xml_string("<mujoco/>"))
+
+        def step(self, action: np.ndarray) -> Any:
+            self.data.time += seconds
+            return super().step(action)
+
+    monkeypatch.setitem(
+        gym.registry, NAME, dataclasses.replace(gym.registry[NAME], entry_point=Timed)
+    )
+    assert steps_per_second(custom_task(NAME)) == pytest.approx(rate)
+    assert video_fps(custom_task(NAME)) == pytest.approx(min(rate, 33.5))
 
 
 def test_the_rewards_of_an_environment_that_keeps_its_action_are_those_of_sb3() -> None:
