@@ -33,6 +33,7 @@ from Evaluation.evaluate.episodes import (
     random_policy,
     run_episodes,
 )
+from Evaluation.evaluate.figures import note_alike
 from Evaluation.plots.run_curves import (
     BLACK,
     BLUE,
@@ -82,6 +83,7 @@ def finish(
     )
     teacher = Teacher(description, best.tensors)
     results = _measure(task, run, teacher)
+    note_alike(results["teacher"]["evaluation"], "the teacher")
     baselines = {
         policy: {name: stats.returns.tolist() for name, stats in by_seeds.items()}
         for policy, by_seeds in results.items()

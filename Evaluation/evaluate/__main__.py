@@ -20,7 +20,7 @@ class EvaluateFlags(TeacherFlags):
     """
 
     output: Path | None = None  # JSON; default: a run's evaluation.json
-    stochastic: bool = False  # sample actions (always the case for games)
+    stochastic: bool = False  # sample the actions of student and teacher (always in Procgen)
     blind: bool = False  # zero the frames, for a blind student with an old bundle
     export: Format | None = None  # also write the deployed student into its bundle
 

@@ -62,6 +62,16 @@ class EpisodeStats:
         """1.0 for each successful episode and 0.0 for the others, as teachers' bundles store it."""
         return None if self.success is None else self.success.astype(float).tolist()
 
+    @property
+    def are_alike(self) -> bool:
+        """Whether two or more episodes all have the same length and the same return, not 0.
+
+        Zero is excluded because it is usual where rewards are sparse.
+        """
+        first = self.returns[0], self.lengths[0]
+        same = (self.returns == first[0]).all() and (self.lengths == first[1]).all()
+        return bool(len(self.returns) > 1 and same and first[0] != 0)
+
     def summary(self, prefix: str = "") -> dict[str, float]:
         """Return means over the episodes, and the 95% interval of the return.
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from stable_baselines3.common.vec_env import VecEnv
 
 from Common.names import counted
+from Common.program import as_typed
 from Enviroment import seeds
 from Enviroment.tasks import Task
 from Evaluation.evaluate.episodes import (
@@ -22,6 +23,7 @@ from Evaluation.evaluate.episodes import (
     skill_interval,
 )
 from Evaluation.metrics import ENDS, ID, METRICS, TEACHER_STATES, Metric
+from Evaluation.tool import print_note
 
 Baselines = Mapping[str, Mapping[str, list[float]]]  # as stored in a teacher's bundle
 _BASELINES = ("teacher", "corrupted_teacher", "blind", "nothing", "random")
@@ -35,14 +37,19 @@ def evaluate_student(
     n_episodes: int,
     *,
     successes: Baselines | None = None,
+    replayed: Mapping[str, EpisodeStats] | None = None,
     first_seed: int = seeds.EVALUATION.start,
     measures: Mapping[str, Measure] | None = None,
 ) -> dict[str, float]:
     """Evaluate whole episodes on the evaluation seeds, never used for training or selection.
 
+    Print a note if the episodes are alike (`note_alike`).
+
     Args:
         baselines: returns of the teacher and others, as in a teacher's bundle.
         successes: their successes, likewise.
+        replayed: policies that have played the same seeds as this student does, such as with
+            sampled actions; they replace those of `baselines`.
         first_seed: seed of the first episode.
         measures: further measures per step; their means are returned by name.
 
@@ -56,12 +63,33 @@ def evaluate_student(
         Baselines over fewer seeds are omitted.
     """
     stats = run_episodes(act, env, task, first_seed, n_episodes, measures)
+    note_alike(stats, "the student", "python -m Evaluation.evaluate RUN --stochastic")
     episodes = range(first_seed, first_seed + n_episodes)
-    figures = _figures(stats, baselines_on(baselines, episodes))
+    replayed = replayed or {}
+    again = {name: played.returns for name, played in replayed.items()}
+    figures = _figures(stats, baselines_on(baselines, episodes) | again)
     if stats.success is not None:
         known = baselines_on(successes or {}, episodes)
+        known |= {n: p.success for n, p in replayed.items() if p.success is not None}
         figures |= {f"{name}_success": float(values.mean()) for name, values in known.items()}
     return figures | {name: float(values.mean()) for name, values in stats.measures.items()}
+
+
+def note_alike(stats: EpisodeStats, whose: str, with_samples: str = "") -> None:
+    """Print a note if all episodes have the same return and length, as one game played n times.
+
+    Args:
+        whose: the policy.
+        with_samples: command that evaluates it with sampled actions.
+    """
+    if not stats.are_alike:
+        return
+    remedy = f" This samples actions: {as_typed(with_samples)}" if with_samples else ""
+    print_note(
+        f"All {len(stats.returns)} episodes of {whose} have a return of {stats.returns[0]:g} and "
+        f"{stats.lengths[0]:,} env steps. If they are the same episode (a deterministic game, or "
+        f"an environment that begins alike for every seed), their interval has no meaning.{remedy}"
+    )
 
 
 def baselines_on(baselines: Baselines, episodes: range) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from gymnasium import spaces
 from rich.console import Console
 from stable_baselines3.common.vec_env import VecEnv
@@ -160,22 +161,29 @@ def _on_seeds(
     episodes: range,
     stochastic: bool,
 ) -> Figures:
-    student, act = subject.student, subject.act(stochastic=stochastic)
+    student = subject.student
     span = {"task": subject.task, "n_episodes": len(episodes), "first_seed": episodes.start}
     if reference is None:
-        return evaluate_student(act, env, baselines={}, **span)
-    teacher, by_mode = policy_act(reference.teacher), subject.task.judged_by_mode
-    measures = agreement_measures(reference.teacher, student, env, other=teacher)
-    known = {"baselines": reference.baselines, "successes": reference.successes}
-    figures = evaluate_student(act, env, measures=measures, **known, **span)
-    measures = agreement_measures(reference.teacher, student, env, other=policy_act(student))
-    teacher_act = policy_act(reference.teacher, deterministic=by_mode)
-    stats = run_episodes(teacher_act, env, measures=measures, **span)
+        return evaluate_student(subject.act(stochastic=stochastic), env, baselines={}, **span)
+    teacher, compared = reference.teacher, policy_act(reference.teacher)
+    torch.manual_seed(seeds.model(0))  # for sampled actions
+    by_mode = subject.task.judged_by_mode and not stochastic
+    measures = agreement_measures(teacher, student, env, other=policy_act(student))
+    stats = run_episodes(policy_act(teacher, by_mode), env, measures=measures, **span)
     name = "corrupted_teacher" if reference.is_corrupted else "teacher"
     of_teacher = {f"{name}_return": float(stats.returns.mean())}
     if stats.success is not None:
         of_teacher[f"{name}_success"] = float(stats.success.mean())
     means = {measure: float(values.mean()) for measure, values in stats.measures.items()}
+    figures = evaluate_student(
+        subject.act(stochastic=stochastic),
+        env,
+        measures=agreement_measures(teacher, student, env, other=compared),
+        baselines=reference.baselines,
+        successes=reference.successes,
+        replayed={name: stats} if stochastic else {},
+        **span,
+    )
     return of_teacher | figures | _prefixed(TEACHER_STATES, means)
 
 

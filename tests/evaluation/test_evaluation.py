@@ -250,6 +250,32 @@ def test_a_students_figures_by_hand():
     assert (figures["first_seed"], figures["episodes"]) == (80_000_000, 4)
 
 
+class OneEpisode(FakeVecEnv):
+    """Begins alike for every seed, like a deterministic game."""
+
+    def step_wait(self):
+        outcome = super().step_wait()
+        self.episode[:] = 0
+        return outcome
+
+
+@pytest.mark.parametrize(
+    ("env", "action", "noted"),
+    [
+        (OneEpisode, 1.0, True),
+        (FakeVecEnv, 1.0, False),
+        (OneEpisode, 0.0, False),
+    ],
+)
+def test_a_note_on_episodes_that_are_one(env, action, noted, capsys):
+    """Returns of 0 are no sign of it: they are usual where rewards are sparse."""
+    figures = evaluate_student(constant(action), env(1, grouped=False), TASK, {}, 3)
+    note = " ".join(capsys.readouterr().err.split())
+    assert ("All 3 episodes of the student have a return of 3 and 3 env steps" in note) == noted
+    assert ("--stochastic" in note) == noted
+    assert figures["return_std"] == 0 or not noted
+
+
 @pytest.mark.parametrize("blind", [8.0, 9.0])
 def test_a_teacher_no_better_than_blind_leaves_skill_out(blind):
     baselines = {"teacher": {"evaluation": [8.0] * 4}, "blind": {"evaluation": [blind] * 4}}

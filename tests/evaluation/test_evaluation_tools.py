@@ -16,6 +16,7 @@ from Common.errors import UserError
 from Distillation.command import main
 from Enviroment import seeds
 from Enviroment.make import make_env
+from Enviroment.tasks import TASKS
 from Evaluation.evaluate import latency
 from Evaluation.evaluate import measure as evaluate_tool
 from Evaluation.evaluate.__main__ import EvaluateFlags
@@ -204,6 +205,17 @@ def test_sampled_actions_are_others_and_the_same_each_time(alone: Path):
     assert one["id_return"] == other["id_return"]
     assert one["stochastic"] is True
     assert "stochastic" not in best
+
+
+def test_a_sampled_student_is_compared_with_its_sampled_teacher(run: Path, rated_teacher: Path):
+    figures = evaluate(EvaluateFlags(run, episodes=2, stochastic=True))
+    assert figures["teacher_return"] != written(run)["teacher_return"]
+    env = open_subject(run).make_env(2)
+    torch.manual_seed(seeds.model(0))
+    sampling = policy_act(Teacher.load(rated_teacher), deterministic=False)
+    played = run_episodes(sampling, env, TASKS["Pusher"], seeds.EVALUATION.start, 2)
+    env.close()
+    assert figures["teacher_return"] == pytest.approx(played.returns.mean())
 
 
 def test_the_seeds_that_are_asked_for_are_played(alone: Path, capsys):
