@@ -34,7 +34,7 @@ ENV_GROUPS := $(patsubst install/environments/%.txt,%,$(wildcard install/environ
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-pusher: $(VENV)/.gl ## teach a pixel student Pusher, a few minutes on 2 cores
+pusher: $(VENV)/.gl ## train a student of Pusher from pixels, a few minutes on 2 cores
 	$(RUN) Distillation/Pusher.py --PPD --mode ImpaalaSmall $(ARGS)
 
 demo: $(VENV)/.gl ## play a shipped student beside its teacher, without training
@@ -56,7 +56,7 @@ test-envs: $(VENV)/.gl $(ENV_GROUPS:%=$(ENVS)/%/.installed) ## try the environme
 	done; [ -z "$$failed" ]
 	$(RUN) -m benchmarks.environments --table
 
-test-lerobot: $(VENV)/.dev $(LEROBOT)/.installed ## LeRobot's own reader on exported datasets, 6 GB
+test-lerobot: $(VENV)/.dev $(LEROBOT)/.installed ## exported datasets in LeRobot's own reader, 6 GB
 	LEROBOT_PYTHON=$(LEROBOT)/bin/python $(RUN) -m pytest \
 		tests/enviroment/dataset/test_lerobot_reader.py $(ARGS)
 
@@ -68,7 +68,7 @@ check: $(VENV)/.dev ## lint, format and types, without changing anything
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright
 
-format: $(VENV)/.dev ## mend what lint and format can mend
+format: $(VENV)/.dev ## fix lint, sort imports, format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
@@ -80,7 +80,7 @@ bench: $(VENV)/.gl ## the benchmarks, each a ratio in one run
 bench-skill: $(VENV)/.gl ## seconds and steps to a skill of 0.90 and 0.95, about 15 minutes
 	$(RUN) -m benchmarks.time_to_skill $(ARGS)
 
-bench-peers: $(PEERS)/.installed $(VENV)/.gl ## what others reach on the same frames, about 30 minutes
+bench-peers: $(PEERS)/.installed $(VENV)/.gl ## other libraries on the same frames, about 30 minutes
 	$(PEERS)/bin/python -m benchmarks.peers $(ARGS)
 
 results: $(VENV)/.gl ## every table and figure of the results: its command, its data, a check

@@ -34,7 +34,7 @@ class PackFlags:
     """Copy the settings, figures and compressed metrics of runs, to keep them as evidence."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or folders of them
-    output: Path  # new folder; a run lies there as it lies below the folder common to all
+    output: Path  # new folder, in which runs keep their places below the folder common to all
 
 
 def pack_runs(flags: PackFlags) -> None:

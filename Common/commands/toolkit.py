@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with exit_with_message():
         if name in ("-h", "--help"):
             print(f"{NAME} COMMAND [flags]\n{NAME} --version\n\n{_listed()}\n")
-            print(f"The flags: {NAME} COMMAND --help")
+            print(f"List the flags of a command: {NAME} COMMAND --help")
             return
         if name == "--version":
             print(f"{NAME} {version(NAME)}")

@@ -173,7 +173,7 @@ class StudentFlags:
     encoder: Annotated[str | None, STUDENT] = None
     # safetensors file with the frozen weights of the encoder's `backbone`
     backbone: Annotated[str | None, STUDENT] = None
-    # SHA-256 of that file, checked; default: recorded
+    # SHA-256 that the file of --backbone must have; default: any, it is recorded
     backbone_sha256: Annotated[str | None, STUDENT] = None
     # use the paper's network for the task's suite instead of --mode
     size: Annotated[Size, STUDENT] = ""
@@ -191,12 +191,12 @@ class StudentFlags:
     stack: Annotated[int | None, STUDENT] = None
     # env steps between the frames of an observation; default: the task's (2)
     frame_interval: Annotated[int | None, STUDENT] = None
-    # of several cameras: one encoder that reads all their channels together, or one encoder each
+    # with several cameras: shared: one encoder for the channels of all; separate: one encoder each
     camera_encoders: Annotated[CameraEncoders, STUDENT] = "shared"
     # draw each training episode with random light, colours, textures and camera pose, from its
     # seed; evaluations show the environment as it is
     randomise_looks: Annotated[bool, EVERY] = False
-    # other ranges of random looks than the defaults, such as light=0.8,camera_turn=5
+    # ranges of random looks that differ from the defaults, such as light=0.8,camera_turn=5
     look_ranges: Annotated[str | None, EVERY] = None
     pooling: Annotated[int, STUDENT] = 3  # side of the CNN's output grid after average pooling
     # keypoints of a spatial soft-argmax on the CNN's output, instead of average pooling, such as
@@ -256,7 +256,7 @@ class TrainingFlags:
     # further validation seeds confirm it; schedules stay those of the full budget
     until_skill: Annotated[float | None, STUDENT] = None
     num_envs: Annotated[int, ENVIRONMENTS] = 18  # number of parallel environments
-    # of the training environments: gymnasium, or warp (mujoco-warp: all of them on --device)
+    # simulator of the training environments; warp: mujoco-warp, which steps all of them on --device
     simulator: Annotated[Simulator, ENVIRONMENTS] = "gymnasium"
     # env steps per rollout and environment; default: 64 (PPD, PPO), 5 (others)
     num_steps: Annotated[int | None, ROLLOUTS] = None
@@ -275,14 +275,15 @@ class TrainingFlags:
     lambda_schedule: Annotated[LambdaKind, LAMBDA] = "constant"  # schedule of lambda
     # lambda at the end of training (linear) or at skill 1 (skill)
     final_lambda: Annotated[float, LAMBDA] = 0.5
-    # whether to detach the KL's importance weight; the paper does not
+    # detach the KL's importance weight; --no_detach_ratio: keep its gradient, as in the paper
     detach_ratio: Annotated[bool, LAMBDA] = PPDConfig.detach_ratio
     gamma: Annotated[float, ROLLOUTS] = PPDConfig.gamma  # discount factor
     gae_lambda: Annotated[float, ROLLOUTS] = PPDConfig.gae_lambda  # lambda of GAE
     clip_range: Annotated[float, EPOCHS] = 0.2  # clipping range of the probability ratio
     ent_coef: Annotated[float, ROLLOUTS] = PPDConfig.ent_coef  # weight of the entropy bonus
     critic_warmup: Annotated[int, ROLLOUTS] = 0  # env steps that train only the critic
-    # begin the critic, which has to observe the state, as the teacher's; rewards keep its scale
+    # initialise the critic, which has to observe the state, as the teacher's; rewards are divided
+    # by the scale of the teacher's training
     teacher_critic: Annotated[bool, LAMBDA] = False
     # recurrent students: env steps through which gradients flow
     sequence_length: Annotated[int, STUDENT] = SEQUENCE_LENGTH
@@ -298,8 +299,8 @@ class CloningFlags:
     """Datasets, behavioural cloning and DAgger. Gradient steps are --optimization_steps."""
 
     num_data: Annotated[int, COLLECTION] = 20_000  # number of env steps to collect
-    # std of noise on actions, in half action ranges, default 0.2 (0 without bounds); discrete
-    # actions: share of random ones, default 0.1
+    # std of the noise on executed actions, in half action ranges; default: 0.2, 0 without bounds;
+    # discrete actions: share of random ones; default: 0.1
     behaviour_noise: Annotated[float | None, NOISE] = None
     # 5k, 20k, 100k, any number of env steps, or a folder; DAgger: also none
     dataset: Annotated[str, LABELS] = "20k"
@@ -328,7 +329,8 @@ class TeacherFlags:
     corrupt_teacher: Annotated[float, TEACHER] = 0.0
     # lower bound of the teacher's std, which limits the KL
     min_teacher_std: Annotated[float, TEACHER] = 0.2
-    # keep the teacher's mean within one std of the action's bounds: beyond, actions are clipped
+    # limit the teacher's mean to one std beyond the action's bounds, where actions are clipped;
+    # --no_clip_teacher_mean: keep the mean as it is
     clip_teacher_mean: Annotated[bool, TEACHER] = True
 
 
@@ -361,7 +363,8 @@ class RunFlags:
     eval_episodes: Annotated[int, STUDENT] = 20
     # episodes of the final evaluation, on evaluation seeds
     final_episodes: Annotated[int, STUDENT] = 50
-    # whether to record a video of an evaluation episode at the end and, for W&B, per evaluation
+    # record a video of an evaluation episode at the end and, for W&B, per evaluation; --no_video:
+    # record none
     video: Annotated[bool, STUDENT] = True
     # YAML or JSON file of flags; the command line takes precedence
     config: Annotated[Path | None, EVERY] = None

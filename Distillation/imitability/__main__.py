@@ -13,7 +13,7 @@ from Evaluation.tool import run_tool
 
 @dataclass(frozen=True)
 class ImitabilityFlags:
-    """Clone a teacher on a small, fixed budget, and write into its bundle how good that gets."""
+    """Clone a teacher on a small, fixed budget, and write the student's figures into its bundle."""
 
     teacher: Annotated[Path, tyro.conf.Positional]  # bundle, or run that trained it
 

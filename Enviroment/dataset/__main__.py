@@ -49,17 +49,17 @@ def _parser() -> argparse.ArgumentParser:
     fix.set_defaults(run="run_repair", load_labeller=_load_labeller)
 
     for command in (info, check, fix):
-        command.add_argument("dataset", type=Path, help="its folder")
+        command.add_argument("dataset", type=Path, help="folder of the dataset")
 
     out = commands.add_parser("export", help="write a lossless Minari dataset")
-    out.add_argument("dataset", type=Path, help="its folder")
+    out.add_argument("dataset", type=Path, help="folder of the dataset")
     out.add_argument("minari_id", help="name of the new dataset, such as Pusher/teacher-v0")
     out.add_argument("--root", type=Path, help="Minari's folder; default: Minari's own")
     out.set_defaults(run="run_export")
     lerobot = commands.add_parser("export-lerobot", help="write a LeRobotDataset v3.0")
-    lerobot.add_argument("dataset", type=Path, help="its folder")
+    lerobot.add_argument("dataset", type=Path, help="folder of the dataset")
     lerobot.add_argument("folder", type=Path, help="folder of the new dataset")
-    lerobot.add_argument("--video", action="store_true", help="videos instead of PNG; not exact")
+    lerobot.add_argument("--video", action="store_true", help="write videos instead of PNG; lossy")
     lerobot.add_argument("--fps", type=int, help="env steps per second; default: the task's")
     lerobot.add_argument("--instruction", help="the task in words; default: its name")
     lerobot.set_defaults(run="run_export_lerobot")
@@ -77,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     into.set_defaults(run="run_import")
 
     back = commands.add_parser("import-lerobot", help="read a LeRobotDataset v3.0")
-    back.add_argument("source", type=Path, help="its folder")
-    back.add_argument("--camera", help="name of its camera, if it has several")
-    back.add_argument("--fps", type=int, help="its rate, to import it at another than the task's")
+    back.add_argument("source", type=Path, help="folder of the LeRobotDataset")
+    back.add_argument("--camera", help="name of the camera, if there are several")
+    back.add_argument(
+        "--fps", type=int, help="its frames per second, if they differ from the task's"
+    )
     back.set_defaults(run="run_import_lerobot")
     for command in (into, back):
         command.add_argument("--task", help="name, or Gymnasium id; default: that of the export")

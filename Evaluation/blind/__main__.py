@@ -20,7 +20,7 @@ class BlindFlags:
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     encoder: str | None = None  # package:Class of the student's own encoder; imports the package
-    episodes: int = 100  # on validation seeds, and as many on evaluation seeds
+    episodes: int = 100  # episodes on validation seeds, and as many on evaluation seeds
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ class DemoFlags:
 
     student: Path | None = None  # run folder, or a student's bundle; default: a shipped one
     teacher: Path | None = None  # bundle, or run with one; default: its own, or the task's
-    episodes: int = 50  # per policy, on evaluation seeds
+    episodes: int = 50  # episodes per policy, on evaluation seeds
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     encoder: str | None = None  # package:Class of the student's own encoder; imports the package

@@ -14,13 +14,13 @@ from Evaluation.tool import run_tool
 class EvaluateFlags(TeacherFlags):
     """Evaluate a student: return, skill, agreement with its teacher, time per action, size.
 
-    Uses seeds that were used neither for training nor for selection and, for comparison, the first
-    seeds of training. Replaces a run's evaluation.json only by the same evaluation with at least as
-    many episodes and figures.
+    The episodes have seeds that were used neither for training nor for selection and, for
+    comparison, the first seeds of training. A run's evaluation.json is replaced only by the same
+    evaluation with at least as many episodes and figures.
     """
 
     output: Path | None = None  # JSON; default: a run's evaluation.json
-    stochastic: bool = False  # sample the actions of student and teacher (always in Procgen)
+    stochastic: bool = False  # sample the actions of student and teacher (Procgen: always)
     blind: bool = False  # zero the frames, for a blind student with an old bundle
     export: Format | None = None  # also write the deployed student into its bundle
 

@@ -17,11 +17,12 @@ class SubjectFlags:
     """Select a student and the episodes."""
 
     run: Annotated[Path, tyro.conf.Positional]  # a run folder, or a student's bundle
-    episodes: int | None = None  # default: 100, or all of FIRST:STOP
+    episodes: int | None = None  # number of episodes; default: 100, or all of FIRST:STOP
     seeds: str = "evaluation"  # evaluation, validation, or FIRST:STOP
     allow_training_seeds: bool = False  # allow FIRST:STOP to hold training seeds
     output: Path | None = None  # path of the result
-    threads: int | None = None  # of torch; default: as in training. Affects the last digits
+    # threads of torch, which affect the last digits; default: as in training
+    threads: int | None = None
     env_id: str | None = None  # package:Id-v0 of the student's task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     encoder: str | None = None  # package:Class of the student's own encoder; imports the package

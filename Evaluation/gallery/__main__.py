@@ -13,10 +13,10 @@ from Evaluation.tool import run_tool
 class GalleryFlags(SubjectFlags):
     """Play episodes, and film those with the lowest and the highest return, for the report."""
 
-    episodes: int | None = None  # default: 20, or all of FIRST:STOP
+    episodes: int | None = None  # number of episodes; default: 20, or all of FIRST:STOP
     worst: int = 3  # episodes with the lowest return to film
     best: int = 3  # episodes with the highest return to film
-    height: int = 320  # pixels of the videos
+    height: int = 320  # height of the videos in pixels
     output: Path | None = None  # folder; default: RUN/diagnostics/gallery
 
 

@@ -13,12 +13,12 @@ class ProbeFlags:
     """Predict the rest of the state from proprioception by ridge regression; warn if it succeeds.
 
     With --task, random actions are played. With --dataset, only the first step of each episode is
-    used: later, the arm's position reveals the object's, which the teacher knows.
+    used: in later steps, the teacher's arm is at the object, so its position reveals the object's.
     """
 
     task: str | None = None  # name of the task; default: that of --dataset
     dataset: Path | None = None  # folder of a teacher's dataset, instead of random actions
-    episodes: int = 100  # of random actions
+    episodes: int = 100  # episodes of random actions
     output: Path | None = None  # JSON
 
 

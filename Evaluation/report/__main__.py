@@ -25,7 +25,7 @@ _MARK = 'name="generator" content="Evaluation.report"'
 
 @dataclass(frozen=True)
 class ReportFlags:
-    """Make a page of runs: comparisons, tables, curves, videos, diagnostics and settings.
+    """Write the report page of runs: comparisons, tables, curves, videos, diagnostics, settings.
 
     The page needs no network and no server: open `index.html`.
     """

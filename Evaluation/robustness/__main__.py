@@ -13,7 +13,7 @@ from Evaluation.tool import run_tool
 class RobustnessFlags(TeacherFlags):
     """Measure robustness to brightness, camera shift, looks, dropped frames and sensor noise."""
 
-    episodes: int | None = None  # default: 20, or all of FIRST:STOP
+    episodes: int | None = None  # number of episodes; default: 20, or all of FIRST:STOP
     output: Path | None = None  # folder; default: RUN/diagnostics
 
 

@@ -13,7 +13,7 @@ from Evaluation.tool import run_tool
 class SaliencyFlags(SubjectFlags):
     """Show which pixels a student's actions depend on, as a video and a picture."""
 
-    episodes: int | None = None  # only the first is played
+    episodes: int | None = None  # only 1 is allowed: the first of --seeds
     output: Path | None = None  # folder; default: RUN/diagnostics
 
 

@@ -20,13 +20,13 @@ class SideBySideFlags:
     teacher: Path | None = None  # bundle, or run with one; default: the teacher of the first run
     no_teacher: bool = False  # show only students
     names: tuple[str, ...] = ()  # one per run; default: method and size
-    seed: int = seeds.EVALUATION.start  # of the episode
+    seed: int = seeds.EVALUATION.start  # seed of the episode
     env_id: str | None = None  # package:Id-v0 of the students' task; imports the package
     wrapper: str | None = None  # package:Class of its wrappers; imports the packages
     encoder: str | None = None  # package:Class of the student's own encoder; imports the package
-    height: int = 360  # pixels of each picture
+    height: int = 360  # height of each picture in pixels
     output: Path = Path("side_by_side.mp4")
-    gif: Path | None = None  # the same as a GIF of at most 2 MB
+    gif: Path | None = None  # also write the video as a GIF of at most 2 MB
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from Evaluation.tool import run_tool
 
 @dataclass(frozen=True)
 class SightFlags(TeacherFlags):
-    """Test whether sight is used: repeat episodes with frames zeroed, frozen or swapped."""
+    """Test whether a student uses its frames: play with frames zeroed, frozen or swapped."""
 
-    episodes: int | None = None  # default: 20, or all of FIRST:STOP
+    episodes: int | None = None  # number of episodes; default: 20, or all of FIRST:STOP
     output: Path | None = None  # JSON; default: RUN/diagnostics/sight.json
 
 

@@ -15,24 +15,25 @@ class Convert:
     """Convert an SB3 zip to a teacher's bundle, without running code from the zip."""
 
     archive: tyro.conf.Positional[str]
-    """SB3's file, or hf://OWNER/REPOSITORY[@REVISION] on the Hugging Face hub."""
+    """SB3's zip file, or hf://OWNER/REPOSITORY[@REVISION] on the Hugging Face Hub"""
     task: str
-    """The task that it was trained on, or the Gymnasium id of its environment, which need not be
-    installed."""
+    """task that the agent was trained on, or the Gymnasium id of its environment, which need not be
+    installed"""
     output: Path
-    """Folder of the bundle; it must not hold one already."""
+    """folder of the bundle; it must not hold one already"""
     env_kwargs: tuple[str, ...] = ()
-    """Arguments of an own environment, NAME=VALUE, as for its students."""
+    """arguments of an own environment, NAME=VALUE, as for its students"""
     wrapper: str = ""
-    """package:Class of wrappers of an own environment, as for its students."""
+    """package:Class of wrappers of an own environment, as for its students"""
     vecnormalize: Path | None = None
-    """File of VecNormalize.save, if the agent was trained on normalised observations."""
+    """file of VecNormalize.save, if the agent was trained on normalised observations"""
     trust: tuple[str, ...] = ()
-    """SHA-256 of files that may be unpickled, which runs the code in them."""
+    """SHA-256 of files that may be unpickled, which runs the code in them"""
     action_std: float = Softening.action_std
-    """TD3, DDPG, ARS: standard deviation around the action, in half widths of its bounds."""
+    """TD3, DDPG, ARS: standard deviation around the action, in half widths of its bounds"""
     temperature: float = Softening.temperature
-    """DQN, QRDQN, ARS: the policy is softmax(Q / temperature); ARS has scores instead of Q."""
+    """DQN, QRDQN, ARS: the policy is softmax(Q / temperature); ARS has scores instead of Q"""
     corrupt_teacher: float = 0.0
-    """Standard deviation of noise on every parameter; 0.05 for the paper's imperfect teachers."""
+    """standard deviation of noise on every parameter; 0.05 for the paper's imperfect teachers"""
     corrupt_seed: int = 0
+    """seed of that noise"""

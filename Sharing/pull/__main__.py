@@ -18,7 +18,7 @@ class PullFlags:
     Nothing in it is run: a repository with files that could hold code is refused.
     """
 
-    # on the Hub; datasets/OWNER/NAME for a dataset
+    # repository on the Hub; datasets/OWNER/NAME for a dataset
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
     output: Path | None = None  # a new folder; default: NAME
     revision: str | None = None  # branch, tag or hash of a commit; default: the newest

@@ -20,10 +20,10 @@ class PushFlags:
     """
 
     path: Annotated[Path, tyro.conf.Positional]  # a run folder, a bundle, or a dataset
-    # on the Hub; created if it is missing
+    # repository on the Hub; created if it is missing
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="OWNER/NAME")]
-    license: str = "mit"  # on the card, by its name on the Hub, such as apache-2.0
-    private: bool = False  # a new repository is private
+    license: str = "mit"  # licence on the card, by its name on the Hub, such as apache-2.0
+    private: bool = False  # make a new repository private
     message: str = ""  # title of the commit
     output: Path | None = None  # write the folder that would be uploaded, and upload nothing
 

@@ -41,11 +41,11 @@ class PPOTeacherConfig:
     ent_coef: float = 0.0  # weight of the entropy bonus
     learning_rate: float = 6e-4  # initial learning rate; decays linearly
     final_learning_rate: float = 2e-5  # final learning rate
-    # Units of the hidden layers of actor and critic; on frames, of those after the CNN.
+    # units of the hidden layers of actor and critic; on frames, of those after the CNN
     net_arch: tuple[int, ...] = (256, 256)
     activation: str = "ELU"  # activation function: a class of torch.nn
-    # CNN on frames. impala: the paper's, one each for actor and critic; nature: SB3's, shared by
-    # both and several times as fast.
+    # CNN on frames; impala: the paper's, one each for actor and critic; nature: SB3's, shared by
+    # both and several times as fast
     cnn: Literal["impala", "nature"] = "impala"
     norm_reward: bool = True  # divide rewards by the running std of the discounted return
 
@@ -74,7 +74,7 @@ class SACTeacherConfig:
 
     On the CPU, gradient steps dominate the time (9 ms against 0.1 ms), due to many small
     operations. With a low initial entropy coefficient and normalised rewards, Pusher's teacher did
-    not learn to push the object; with SAC's default, learned from 1, it did.
+    not learn to push the object. With SAC's default, which is learned from 1 on, it did.
     """
 
     total_timesteps: int = 2_000_000  # env steps in total
@@ -91,7 +91,7 @@ class SACTeacherConfig:
     net_arch: tuple[int, ...] = (128, 128)  # units of the hidden layers of actor and critics
     activation: str = "ReLU"  # activation function: a class of torch.nn
     norm_reward: bool = False  # divide rewards by the running std of the discounted return
-    # Goals replayed per transition (HER), for goal-conditioned environments; 0: as they happened.
+    # goals replayed per transition (HER), for goal-conditioned environments; 0: no HER
     hindsight_goals: int = 0
 
     def __post_init__(self) -> None:

@@ -42,8 +42,8 @@ class StudyFlags:
     output: Path  # folder of the study
     algos: tuple[StudyAlgo, ...] = ("reinforce", "reinforce_20", "actor_critic", "ppo")
     seeds: int = 3  # trainings per algorithm and domain, 1 to 256
-    # Env steps per training: one number, or one per entry of --algos; default: as without --study,
-    # for PPO the paper's 10 million.
+    # env steps per training: one number, or one per entry of --algos; default: as without --study,
+    # for PPO the paper's 10 million
     total_timesteps: tuple[int, ...] = ()
 
     test_episodes: int = 200  # test episodes per policy and domain
