@@ -27,7 +27,7 @@ from Enviroment.task import Task
 from Enviroment.tasks import get_task
 
 _FIRST_SEEDS = 2**30  # of environments that are reset without a seed
-_FPS = 30  # of environments that do not tell theirs
+_FPS = 30  # of environments without a known rate
 
 
 class Frames(TypedDict, total=False):
@@ -46,7 +46,7 @@ class VisionEnv(gym.Env[DictObs, Any]):
     """One environment of a task.
 
     `reset` without a seed begins the next episode of the last seed. The info of an episode's last
-    step has `is_success`, if the task tells it.
+    step has `is_success`, if the environment reports success.
 
     Args:
         task: a name, or a task of your own.

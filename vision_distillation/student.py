@@ -28,8 +28,8 @@ class Student:
         student.reset()  # an episode begins
         action = student.act(frame, proprio)  # at every step of the environment
 
-    It computes the actions of evaluations: the same bits for as many robots at once, in as many
-    threads of torch.
+    The actions equal those of an evaluation, bit-for-bit if the number of robots equals the number
+    of environments there and torch has the same number of threads.
 
     Args:
         subject: the opened student; `load` opens it.
@@ -75,7 +75,7 @@ class Student:
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """Return what its bundle says: task, method, results of the training."""
+        """Return the description in its bundle: task, method, results of the training."""
         return self.subject.description
 
     @property

@@ -52,7 +52,7 @@ def distil(
     """Train a student and return it: the run of `python Distillation/<task>.py`, bit-for-bit.
 
     Settings are the flags of the command without dashes, with its defaults: `mode`,
-    `total_timesteps`, `output`, `resume` and so on; see docs/distillation.md. `encoder` may be a
+    `total_timesteps`, `output`, `resume` and so on; see docs/quickstart.md. `encoder` may be a
     class. The run folder is that of the command too, and `Student.folder` names it.
 
     Usage::
@@ -67,7 +67,7 @@ def distil(
             shipped with the task. The first two are saved as a bundle, in `teachers` beside
             `output`, or without it in `Results/<task>/Teacher`.
         vecnormalize: file of `VecNormalize.save`, for a zip file of an agent that was trained with
-            one. A live model knows its own.
+            one. A live model has its own.
         verbose: print what the command prints. Progress and warnings are always printed.
         settings: further flags.
 
