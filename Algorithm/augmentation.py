@@ -67,8 +67,8 @@ class Augmenter:
     def __call__(self, obs: TensorObs) -> TensorObs:
         """Return augmented observations, or the same object if augmentation is inactive.
 
-        `frame`, uint8 `(B, stack, H, W)`, is shifted, and in some samples either `frame` or
-        `proprio` `(B, n)` is blanked.
+        `frame`, uint8 `(B, stack, H, W)`, is shifted. In some samples, either `frame` is set to
+        black or `proprio`, `(B, n)`, to its mean.
         """
         if not self.config.is_active:
             return obs
