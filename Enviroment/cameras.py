@@ -151,7 +151,7 @@ class CameraSet:
         if len(self.cameras) > _MAX_CAMERAS:
             raise UserError(f"`camera`: {len(self.cameras)} cameras are more than {_MAX_CAMERAS}.")
         if self.depth is not None and not self.cameras:
-            raise UserError("`depth` needs a `camera` of MuJoCo, which alone measures distances.")
+            raise UserError("`depth` needs a MuJoCo `camera`: other frames have no distances.")
         twice = [c.title for i, c in enumerate(self.cameras) if c in self.cameras[:i]]
         if twice:
             raise UserError(f"`camera`: {twice[0]} is given twice. Name each camera once.")

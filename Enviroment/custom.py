@@ -166,7 +166,10 @@ def with_frames(
     given = {"stack": stack, "interval": frame_interval, "size": frame_size}
     changes |= {name: value for name, value in given.items() if value is not None}
     if depth_range is not None and not depth:
-        raise UserError(f"`depth_range` {depth_range} is of no use without `depth`.")
+        raise UserError(
+            f"`depth_range` {depth_range} has no effect without `depth`. Add it, or leave "
+            "`depth_range` out."
+        )
     if not task.has_state:
         _check_as_observed(task, changes, camera, depth)
     if camera is not None or depth:

@@ -241,7 +241,7 @@ def check_resets(task: Task, env: gym.Env) -> None:
         env.reset(seed=0)
     except Exception as error:  # the environment's own code may raise anything
         raise UserError(
-            f"Task {task.name}: env.reset() of {task.source} fails, so nothing can act in it. Its "
+            f"Task {task.name}: env.reset() of {task.source} fails, so it cannot be used. Its "
             f"error:\n  {type(error).__name__}: {error}"
         ) from error
 

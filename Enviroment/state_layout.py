@@ -48,7 +48,7 @@ def _collect(name: str, space: spaces.Space, groups: list[StateGroup]) -> None:
         return
     if not isinstance(space, _LEAVES):
         part = f"its part {name!r} is" if name else "it is"
-        raise UserError(f"{part} {space}, which is not made of numbers of a fixed count")
+        raise UserError(f"{part} {space}, which has no fixed count of numbers")
     first = groups[-1].end if groups else 0
     groups.append(StateGroup(name, space, first, first + spaces.flatdim(space)))
 

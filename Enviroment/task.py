@@ -122,7 +122,9 @@ class Task:
         try:
             text = json.dumps(self.env_kwargs, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
-            raise UserError(f"`env_kwargs` {self.env_kwargs!r:.80} is no JSON: {error}.") from error
+            raise UserError(
+                f"`env_kwargs` {self.env_kwargs!r:.80} is not JSON: {error}."
+            ) from error
         if len(text) > _LONGEST_KWARGS:
             raise UserError(f"`env_kwargs` has more than {_LONGEST_KWARGS} characters.")
 

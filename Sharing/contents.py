@@ -56,7 +56,7 @@ class Contents:
         """
         if missing := [name for name in self.needed if name not in sizes]:
             raise UserError(
-                f"{where} has no {' and no '.join(missing)}: it is no whole {self.kind}."
+                f"{where} has no {' and no '.join(missing)}: it is not a complete {self.kind}."
             )
         refuse_strangers(where, self.kind, (name for name in sizes if self.limit(name) is None))
         wanted = [name for name in sorted(sizes) if self.limit(name) is not None]

@@ -113,7 +113,10 @@ class Student:
             return
         begun = np.asarray(begins, bool)
         if begun.shape != self._begins.shape:
-            raise UserError(f"`begins` {begun.shape} is for the {len(self._begins)} robots so far.")
+            raise UserError(
+                f"`begins` {begun.shape} must have one value for each of the {len(self._begins)} "
+                "robots of the last `act`."
+            )
         self._begins |= begun
 
     def act(
@@ -183,7 +186,7 @@ class Student:
             if not np.isfinite(rows).all():
                 raise UserError(f"`{group}` is not finite: {values.tolist()!s:.200}.")
         if not len(rows):
-            raise UserError(f"`{group}` {values.shape} is of no robot.")
+            raise UserError(f"`{group}` {values.shape} holds no robot.")
         return rows, is_single
 
     def _checked_frames(self, frames: np.ndarray) -> np.ndarray:
@@ -207,8 +210,8 @@ class Student:
             self._begins = np.ones(len(frames), bool)
         if len(frames) != len(self._begins):
             raise UserError(
-                f"There are frames of {len(frames)} robots, but there were of {len(self._begins)}: "
-                "call `reset` first."
+                f"There are frames of {len(frames)} robots, but the last ones were of "
+                f"{len(self._begins)}: call `reset` first."
             )
         if self.subject.blind:
             frames = np.zeros_like(frames)

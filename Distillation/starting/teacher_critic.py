@@ -22,7 +22,7 @@ from Models.teacher.policy import Teacher, TeacherDescription
 
 
 def check_teacher_critic(flags: Flags, teacher_setup: TeacherSetup) -> None:
-    """Check that the teacher has a critic that a student's can begin as.
+    """Check that a student's critic can be initialised as that of the teacher.
 
     Raises:
         UserError: it has another kind of critic, or the run has another discount.
@@ -31,13 +31,13 @@ def check_teacher_critic(flags: Flags, teacher_setup: TeacherSetup) -> None:
     where = f"--teacher_critic: the teacher {teacher_setup.folder}"
     if d.value_kind != "state" or not _sees_the_normalised_state(d):
         raise UserError(
-            f"{where} ({d.algo.upper()}) has no critic of one value of the normalised state, as "
-            "PPO's on a vector, that a student's critic could begin as. Leave it out, or give "
-            "another --teacher."
+            f"{where} ({d.algo.upper()}) has no critic of one value of the normalised state. A "
+            "student's critic can only be initialised as such a critic, which PPO has on a vector. "
+            "Leave it out, or give another --teacher."
         )
     if d.gamma != gamma:
         raise UserError(
-            f"{where} discounts by {d.gamma}, this run by {gamma}, so its values are not those of "
+            f"{where} has a discount of {d.gamma}, this run {gamma}, so its values do not apply to "
             f"this run. Give --gamma {d.gamma}."
         )
 

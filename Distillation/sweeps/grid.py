@@ -98,7 +98,7 @@ def read_grid(path: Path, changes: Mapping[str, Any], output: Path | None) -> Gr
     content = read_mapping(
         path,
         f"The grid {path}",
-        wrong_form="is no YAML",
+        wrong_form="is not YAML",
         holds="keys and values, such as `tasks: Pusher`",
     )
     if output is not None and "output" in changes:

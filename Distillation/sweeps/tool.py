@@ -128,5 +128,5 @@ def _changes(given: Sequence[str]) -> dict[str, Any]:
         try:
             changes[key] = parse_yaml(value)
         except ValueError as error:
-            raise UserError(f"--set {text}: {value!r} is no YAML: {error}") from error
+            raise UserError(f"--set {text}: {value!r} is not YAML: {error}") from error
     return changes

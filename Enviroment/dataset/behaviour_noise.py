@@ -42,8 +42,8 @@ def make_noise(space: spaces.Space, n_envs: int, scale: float, max_steps: int) -
 def default_noise(space: spaces.Space) -> float:
     """Return a noise for an action space, 0 where noise is undefined.
 
-    Without noise, a dataset lacks the states that a student gets into by its own errors. A game
-    besides is deterministic: there are few different episodes, and a teacher can get stuck.
+    Without noise, a dataset lacks the states that a student reaches by its own errors. Games are
+    also deterministic: there are few different episodes, and a teacher can get stuck.
     """
     if isinstance(space, spaces.Discrete):
         return _DEFAULT_SHARE
@@ -53,16 +53,18 @@ def default_noise(space: spaces.Space) -> float:
 def check_noise(space: spaces.Space, scale: float) -> None:
     """Raise UserError if the noise is undefined for the action space."""
     if scale and not isinstance(space, spaces.Box | spaces.Discrete):
-        raise UserError(f"`behaviour_noise` {scale:g}: actions in {space} have no noise.")
+        raise UserError(
+            f"`behaviour_noise` {scale:g}: there is no noise for actions in {space}. Leave it out."
+        )
     if isinstance(space, spaces.Box) and scale and not has_range(space):
         raise UserError(
-            f"`behaviour_noise` {scale:g} is in half ranges of an action, but the bounds of this "
-            "task's actions are too wide for that. Leave it out, or give narrower bounds."
+            f"`behaviour_noise` {scale:g} is in half ranges of an action, but the actions of this "
+            "task have no bounds, or too wide ones. Leave it out, or give narrower bounds."
         )
     if isinstance(space, spaces.Discrete) and scale > 1:
         raise UserError(
-            f"`behaviour_noise` {scale:g}: in games it is the share of steps whose action is drawn "
-            "at random, 0 to 1."
+            f"`behaviour_noise` {scale:g}: with discrete actions, it is the share of steps whose "
+            "action is drawn at random, 0 to 1."
         )
 
 

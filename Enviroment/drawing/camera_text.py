@@ -84,7 +84,7 @@ def _following(text: str, name: str, model: mujoco.MjModel) -> Camera:
     if name and name in body_names(model):
         return parse_camera(name, model)
     if not name:
-        raise UserError(f"`camera` {text!r}: a name is not valid, because it is empty.")
+        raise UserError(f"`camera` {text!r}: a name is empty. Give names, separated by commas.")
     near = nearest(name, [*camera_names(model), *body_names(model)])
     raise UserError(
         f"`camera` {text!r}: the model has no camera {name!r}, and no such body that a camera "

@@ -185,7 +185,7 @@ def _unknown_argument(task: Task, name: str, error: TypeError) -> UserError:
             f"{task.env_id} takes no render_mode, so env.render() cannot give its frames.{listed}"
         )
     return UserError(
-        f"{task.env_id} does not know one of `env_kwargs` {', '.join(task.env_kwargs)}.{listed} "
+        f"{task.env_id} does not take one of `env_kwargs` {', '.join(task.env_kwargs)}.{listed} "
         f"Its error:\n  {text}"
     )
 

@@ -167,7 +167,7 @@ def _check_simulated(info: Mapping[str, Any], seed: int) -> None:
     if info.get("diverged", False):
         raise UserError(
             f"The simulation diverged in the evaluation episode of seed {seed}, so its return "
-            "is invalid. Actions or the task's physics are too violent for its time step."
+            "is invalid. Actions or velocities are too large for the time step of the task."
         )
 
 

@@ -47,5 +47,7 @@ def make_encoder(mode: str, shape: tuple[int, ...], settings: EncoderSettings) -
         return make(shape, settings)
     stack, rest = divmod(shape[0], sum(cameras))
     if rest or not stack:
-        raise UserError(f"frames of {shape[0]} channels are not of cameras with {cameras}.")
+        raise UserError(
+            f"frames have {shape[0]} channels, no multiple of those of the cameras, {cameras}."
+        )
     return PerCamera([make((stack * c, *shape[1:]), settings) for c in cameras], cameras)

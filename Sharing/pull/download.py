@@ -145,8 +145,8 @@ def _fetch(
             size = (folder / name).stat().st_size
             if size != found.sizes[name]:
                 raise UserError(
-                    f"{repository.shown}: {name} has {size} bytes, not {found.sizes[name]} as the "
-                    "Hub says. Repeat the command."
+                    f"{repository.shown}: {name} has {size} bytes, not {found.sizes[name]} as "
+                    "listed by the Hub. Repeat the command."
                 )
 
 

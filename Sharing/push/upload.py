@@ -104,7 +104,7 @@ def run_push(flags: PushFlags) -> None:
         output=flags.output,
     )
     if flags.output is not None:
-        print(f"Written to {where}: what would be uploaded. Nothing was.")
+        print(f"The files of the upload are written to {where}. Nothing was uploaded.")
         return
     print(f"Pushed: {where}")
 

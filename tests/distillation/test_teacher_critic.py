@@ -100,7 +100,7 @@ def test_a_trained_student_begins_with_the_critic_of_its_teacher(
 
 def test_another_discount_is_refused(teacher: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = failure(capsys, *FLAGS, "--teacher", str(teacher))
-    assert "discounts by 0.99, this run by 0.999" in said
+    assert "has a discount of 0.99, this run 0.999" in said
     assert "Give --gamma 0.99" in said
 
 

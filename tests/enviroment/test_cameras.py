@@ -227,7 +227,7 @@ def test_frames_that_a_task_cannot_have_are_refused() -> None:
     blind = dataclasses.replace(TASKS["Pusher"], camera=None)
     with pytest.raises(UserError, match="Give `camera`"):
         with_frames(blind, depth=True)
-    with pytest.raises(UserError, match="of no use without `depth`"):
+    with pytest.raises(UserError, match="no effect without `depth`"):
         with_frames(TASKS["Pusher"], depth_range="1:2")
     with pytest.raises(UserError, match="`stack` 65"):
         with_frames(TASKS["Pusher"], stack=65)

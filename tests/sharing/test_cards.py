@@ -176,5 +176,5 @@ def test_the_command_writes_the_folder_offline(tmp_path: Path, monkeypatch) -> N
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
         main(["push", str(TEACHER), "me/x", "--output", str(tmp_path / "out")])
-    assert "what would be uploaded. Nothing was." in said.getvalue()
+    assert "Nothing was uploaded." in said.getvalue()
     assert (tmp_path / "out" / "README.md").is_file()

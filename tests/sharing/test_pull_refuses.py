@@ -72,7 +72,9 @@ def test_files_that_are_missing_or_too_large(hub: StandIn, tmp_path: Path) -> No
     files = teacher_files()
     del files["teacher.safetensors"]
     hub.add("someone/half", files)
-    refused(hub, tmp_path, "someone/half", "has no teacher.safetensors: it is no whole teacher")
+    refused(
+        hub, tmp_path, "someone/half", "has no teacher.safetensors: it is not a complete teacher"
+    )
     hub.add("someone/empty", {"README.md": b"x"})
     refused(hub, tmp_path, "someone/empty", r"none of student.json, teacher.json, but README.md")
     hub.add("someone/two", {**teacher_files(), "student.json": b"{}"})

@@ -124,7 +124,7 @@ FRAME, JOINTS = np.zeros((1, 16, 16), np.uint8), np.zeros(len(TASK.proprio_indic
         ({"frame": FRAME, "proprio": JOINTS * np.nan}, "not finite"),
         ({"frame": FRAME[None].repeat(2, 0), "proprio": JOINTS[None]}, "numbers of robots"),
         ({"frame": FRAME[None].repeat(2, 0), "proprio": JOINTS[None].repeat(2, 0)}, "`reset`"),
-        ({"frame": FRAME[None][:0], "proprio": JOINTS[None][:0]}, "of no robot"),
+        ({"frame": FRAME[None][:0], "proprio": JOINTS[None][:0]}, "holds no robot"),
     ],
 )
 def test_wrong_observations_are_refused(tmp_path: Path, given: dict, message: str) -> None:
@@ -137,7 +137,7 @@ def test_wrong_observations_are_refused(tmp_path: Path, given: dict, message: st
 def test_wrong_resets_and_folders_are_refused(tmp_path: Path) -> None:
     student = Student.load(write_student(tmp_path / "bundle"))
     student.act(FRAME, JOINTS)
-    with pytest.raises(UserError, match="for the 1 robots"):
+    with pytest.raises(UserError, match="each of the 1 robots"):
         student.reset([True, False])
     with pytest.raises(UserError, match="no folder"):
         Student.load(tmp_path / "missing")

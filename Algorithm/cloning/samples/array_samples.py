@@ -221,8 +221,8 @@ def _bounds(
     highs = np.broadcast_to(most + margin if high is None else high, most.shape)
     if not (lows < highs).all() or (least < lows).any() or (most > highs).any():
         raise UserError(
-            f"Recorded actions are {least.tolist()} to {most.tolist()}: `low` {lows.tolist()} must "
-            f"not be above, `high` {highs.tolist()} not below them, and they must differ."
+            f"`low` {lows.tolist()} and `high` {highs.tolist()} must differ, and contain the "
+            f"recorded actions, {least.tolist()} to {most.tolist()}."
         )
     return spaces.Box(lows.astype(np.float32), highs.astype(np.float32), dtype=np.float32)
 
@@ -243,4 +243,4 @@ def _check_lengths(**arrays: np.ndarray | None) -> None:
     lengths = {name: len(array) for name, array in arrays.items() if array is not None}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         listed = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
-        raise UserError(f"A recording has as many of each per step, and not none: {listed}.")
+        raise UserError(f"All arrays need the same number of steps, at least 1: {listed}.")

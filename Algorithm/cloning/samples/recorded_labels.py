@@ -61,13 +61,18 @@ class RecordedLabels:
                     "record them again, as integers."
                 )
             if actions.min() < 0 or actions.max() >= n:
-                raise UserError(f"Recorded actions are {actions.min()} to {actions.max()}, of {n}.")
+                raise UserError(
+                    f"Recorded actions are {actions.min()} to {actions.max()}, but those of the "
+                    f"task are 0 to {n - 1}."
+                )
             logits = _LABEL_LOGIT * np.eye(n, dtype=np.float32)[actions]  # (B, n)
             return self._columns(logits=logits)
         assert isinstance(self.space, spaces.Box)
         low, high = self.space.low, self.space.high
         if actions.shape[1:] != low.shape:
-            raise UserError(f"Recorded actions {actions.shape[1:]} are not {low.shape}.")
+            raise UserError(
+                f"Recorded actions have the shape {actions.shape[1:]}, not {low.shape} of the task."
+            )
         # A dimension without bounds, or with a single action, has no scale of its own.
         width = np.where(np.isfinite(high - low) & (high > low), high - low, 2.0)
         if self.family == GAUSSIAN:

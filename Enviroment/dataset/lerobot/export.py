@@ -165,7 +165,7 @@ def _features(dataset: TeacherDataset, video: bool) -> dict[str, Feature]:
 def _vector(name: str, column: Any) -> Feature:
     if len(column.shape) > 1 or any(part in name for part in _RESERVED):
         raise UserError(
-            f"The column {name} of shape {column.shape} has no place in a dataset of LeRobot."
+            f"The column {name} of shape {column.shape} cannot be stored in a LeRobot dataset."
         )
     return Feature(column.dtype, column.shape or (1,))
 

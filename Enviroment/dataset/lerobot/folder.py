@@ -180,8 +180,8 @@ class LeRobotFolder:
         if (late > _LATE).any():
             at = int(np.argmax(late > _LATE))
             raise ValueError(
-                f"step {at} is not at {at / self.info.fps:g} s, as the {self.info.fps} frames a "
-                f"second of {layout.INFO} have it"
+                f"step {at} is not at {at / self.info.fps:g} s, which the {self.info.fps} frames "
+                f"per second of {layout.INFO} require"
             )
 
     def _damaged(self, where: str, error: Exception) -> UserError:

@@ -106,8 +106,8 @@ def _check_rate(source: LeRobotFolder, task: Task, fps: int | None) -> None:
     if theirs not in (wanted, round(wanted)):
         raise UserError(
             f"{source.folder} has {theirs:g} frames per second, but {task.name} has {wanted:g} "
-            "steps: a student would see motion at another speed. Resample it, or give `fps` "
-            f"{theirs:g} to import it as it is."
+            "steps per second: a student would see motion at another speed. Resample the dataset, or "
+            f"give `fps` {theirs:g} to import it as it is."
         )
 
 
@@ -127,8 +127,8 @@ def _check_sizes(source: LeRobotFolder, task: Task, state: str | None) -> None:
         if theirs != shape:
             raise UserError(
                 f"{source.folder}: {name} has the shape {theirs}, but that of {task.name} is "
-                f"{shape}. Its task is another (`task`); `ArraySamples.from_lerobot` clones "
-                "recordings without an environment."
+                f"{shape}. Give the task of the dataset (`task`); `ArraySamples.from_lerobot` "
+                "clones recordings without an environment."
             )
 
 
@@ -262,7 +262,7 @@ def _as_frame(picture: np.ndarray, *, size: tuple[int, int], grayscale: bool) ->
 def _ends(data: Mapping[str, np.ndarray], length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return whether each step was cut off, and whether it ended the episode, bool `(T,)`.
 
-    Recordings of robots do not tell: then the episode was cut off at its end.
+    Recordings of robots do not hold this: then the episode was cut off at its end.
     """
     none = np.zeros(length, bool)
     truncated = np.asarray(data.get(layout.TRUNCATED, none), bool).copy()

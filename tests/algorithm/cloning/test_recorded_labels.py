@@ -62,11 +62,11 @@ def test_what_cannot_be_a_label() -> None:
     for family, space in ((GAUSSIAN, spaces.Discrete(3)), (CATEGORICAL, BOX), (BERNOULLI, BOX)):
         with pytest.raises(UserError, match=f"cannot be labels of a {family} student"):
             RecordedLabels(family, space)
-    with pytest.raises(UserError, match="Recorded actions are 0 to 5, of 3"):
+    with pytest.raises(UserError, match=r"Recorded actions are 0 to 5, .* 0 to 2"):
         parameters(CATEGORICAL, spaces.Discrete(3), np.array([0, 5]))
     with pytest.raises(UserError, match=r"Recorded actions are float32, not indices of Discrete"):
         parameters(CATEGORICAL, spaces.Discrete(3), np.zeros(2, np.float32))
-    with pytest.raises(UserError, match=r"Recorded actions \(3,\) are not \(2,\)"):
+    with pytest.raises(UserError, match=r"shape \(3,\), not \(2,\)"):
         parameters(GAUSSIAN, BOX, np.zeros((1, 3), np.float32))
 
 

@@ -114,7 +114,7 @@ def test_the_look_of_rendered_frames(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--env_kwargs", "scael=2"), "does not know one of --env_kwargs scael"),
+        (("--env_kwargs", "scael=2"), "does not take one of --env_kwargs scael"),
         (("--env_kwargs", "scale"), "--env_kwargs 'scale' is not NAME=VALUE"),
         (("--wrapper", "tests.support.environments.own_envs:Talk", "--PPD"), "are Text"),
         (("--wrapper", "Half"), "--wrapper 'Half' is not package:Class"),

@@ -314,7 +314,7 @@ def test_blocks_cannot_be_changed(ready, tmp_path):
     ("text", "told"),
     [
         ("- a\n- b", "must hold keys and values"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
         ("grids: 3", "`grids` is a list of mappings"),
     ],
 )
@@ -374,7 +374,7 @@ def test_the_command_tells_a_bad_grid_and_exits_with_2(tmp_path, capsys):
         (("--jobs", "0"), "--jobs 0 must be at least 1"),
         (("--ray", "--ray_address", "a:1"), "give only one"),
         (("--set", "gamma"), "give KEY=VALUE"),
-        (("--set", "gamma=["), "is no YAML"),
+        (("--set", "gamma=["), "is not YAML"),
     ],
 )
 def test_bad_flags_of_the_command(flags, told, ready, tmp_path, capsys):

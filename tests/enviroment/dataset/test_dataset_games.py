@@ -244,7 +244,9 @@ def test_random_actions_are_drawn_from_the_episodes_seed() -> None:
 
 
 def test_more_noise_than_there_can_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--behaviour_noise 1.5: in games it is the share"):
+    with pytest.raises(
+        UserError, match=r"--behaviour_noise 1.5: with discrete actions, it is the share"
+    ):
         collect_game(get_task("Miner"), tmp_path / "a", behaviour_noise=1.5)
     assert not (tmp_path / "a").exists()
 

@@ -82,7 +82,9 @@ def test_an_older_version(copy, version: str) -> None:
 
 def test_another_rate(copy) -> None:
     folder = copy()
-    said = "has 20 frames per second, but Reacher has 50 steps: .*another speed.*`fps` 20"
+    said = (
+        "has 20 frames per second, but Reacher has 50 steps per second: .*another speed.*`fps` 20"
+    )
     refused(folder, said, fps=None)
     refused(folder, "`fps` 50 is not the 20", fps=50)
     words = ["import-lerobot", str(folder), "--task", "Reacher", "--output", str(folder) + "_out"]
@@ -92,7 +94,7 @@ def test_another_rate(copy) -> None:
 
 
 def test_times_that_are_not_those_of_the_rate(copy) -> None:
-    refused(copy(fps=10), r"episode 0: step 1 is not at 0\.1 s, as the 10 frames", fps=10)
+    refused(copy(fps=10), r"episode 0: step 1 is not at 0\.1 s, which the 10 frames", fps=10)
 
 
 def test_no_state(copy) -> None:

@@ -297,7 +297,7 @@ def test_descriptions_of_earlier_versions_still_match() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"env_kwargs": {"scael": 1}}, r"does not know one of `env_kwargs` scael.*It takes.*scale"),
+        ({"env_kwargs": {"scael": 1}}, r"does not take one of `env_kwargs` scael.*It takes.*scale"),
         ({"env_kwargs": {"render_mode": "human"}}, "'render_mode' cannot be set"),
         ({"env_kwargs": {"max_episode_steps": 3}}, "flag of its own"),
         ({"max_episode_steps": 0}, "`max_episode_steps` 0 must be at least 1"),
