@@ -1,4 +1,4 @@
-"""Act in several environments, and remember their episodes for a recurrent student."""
+"""Act in several environments, with the hidden states of a recurrent student."""
 
 from __future__ import annotations
 

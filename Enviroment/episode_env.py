@@ -34,7 +34,7 @@ class EpisodeVecEnv(VecEnv):
 
     At the end of an episode `infos[i]` holds `terminal_observation`, `TimeLimit.truncated` (only
     the time limit ended the episode) and `episode`, as reported by SB3's `Monitor`; also
-    `is_success`, if the environment says so (see `success`). Other infos are empty.
+    `is_success`, if the environment reports it (see `success`). Other infos are empty.
 
     `divergences`, int64 (n_envs,), counts diverged simulations; games have none.
     `episodes_begun`, int64 (n_envs,), counts episodes, including the running ones.
@@ -173,7 +173,7 @@ class EpisodeVecEnv(VecEnv):
         return info
 
     def _success(self, index: int) -> bool | None:
-        """Return whether a finished episode succeeded; None if its environment does not tell."""
+        """Return whether a finished episode succeeded; None if it is not reported."""
         return None
 
     def _move_seeds(self, n_episodes: int) -> None:

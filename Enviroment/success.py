@@ -1,6 +1,6 @@
 """Whether an episode succeeded, as its environment reports it in the info of a step.
 
-An episode succeeds if the info of its *final* step says so, as in SB3's `EvalCallback` and the
+An episode succeeds if the info of its *final* step reports it, as in SB3's `EvalCallback` and the
 papers of the Fetch tasks: the goal must be held, not only passed. Environments that end on success,
 such as gym-aloha and gym-pusht, need no other rule. Meta-World publishes the share of episodes that
 succeed at any step, which is never lower.
@@ -20,7 +20,7 @@ _KEYS = (IS_SUCCESS, "success")
 
 
 def read_success(info: Mapping[str, Any]) -> bool | None:
-    """Return what the info of a step says about success; None if it says nothing, or NaN."""
+    """Return the success in the info of a step; None if it is missing, or NaN."""
     for key in _KEYS:
         value = info.get(key)
         if isinstance(value, np.ndarray) and value.size == 1:

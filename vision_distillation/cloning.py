@@ -50,7 +50,7 @@ def clone(
         mode: encoder of the frames: ImpaalaSmall, ImpaalaMid or ImpaalaBig.
         pooling: side of the encoder's grid; larger grids keep places better.
         encoder: an encoder of your own instead: a class, or `package:Class`, which is imported.
-        recurrent: `gru` for a student that remembers the episode.
+        recurrent: `gru` for a student with a memory of the episode.
         config: settings of learning, `CloningConfig(gradient_steps=...)`; minibatches of a
             recurrent student consist of sequences of `sequence_length` steps.
         augmentation: `AugmentationConfig(random_shift=...)`, in pixels; none by default.

@@ -100,7 +100,7 @@ class Student:
         return to_frame(picture, self.task.frame_size, grayscale=self.task.grayscale)
 
     def reset(self, begins: ArrayLike | None = None) -> None:
-        """Forget the frames and the memory of all robots, because an episode begins.
+        """Reset the frames and the hidden states of all robots, because an episode begins.
 
         Args:
             begins: `(N,)` bool, the robots whose episode begins; default: all.

@@ -34,12 +34,12 @@ class EpisodeStreams:
     streams.
 
     Args:
-        data: the samples, which may grow; `add` says by how much.
+        data: the samples, which may grow; `add` counts the new ones.
         length: env steps per stream and batch.
         seed: seed of the order of episodes.
 
     Raises:
-        UserError: `config` asks for priorities, or the data do not tell their episodes.
+        UserError: `config` sets priorities, or the episodes of the samples are unknown.
     """
 
     prioritised = False

@@ -89,7 +89,7 @@ class Watcher(Protocol):
 
         Args:
             again: whether the job will be retried.
-            stopped: whether it was asked to end.
+            stopped: whether its end was requested.
         """
         ...
 
@@ -107,7 +107,7 @@ def run_jobs(
     Args:
         retries: maximum number of further attempts after a failed one. Up to three attempts per
             job whose machine failed do not count.
-        stops: once it returns True, no job is started, and running ones are asked to end.
+        stops: once it returns True, no job is started, and running ones are stopped.
     """
     waiting, running, asked = deque(jobs), 0, False
     failures: Counter[str] = Counter()

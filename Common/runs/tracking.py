@@ -75,7 +75,7 @@ class RunTracker(KVWriter):
 
     W&B numbers its rows. Each row is a line or a video, in the order of the record, with the
     numbers of env steps and gradient steps, so that both can be the x axis of every metric. A
-    resumed run therefore knows which rows W&B has: it sends the missing ones, and none twice.
+    resumed run therefore sends the rows that W&B does not have, and none twice.
 
     Args:
         run_dir: the run folder; made if missing. Lines are appended to an existing

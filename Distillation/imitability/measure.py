@@ -1,7 +1,7 @@
 """`python -m Distillation.imitability TEACHER`: write its imitability into a teacher's bundle.
 
 Teachers of equal returns differ in how well a student can copy them from what it sees. The same
-small run of `--C_data --BC_phase` for each of them tells.
+small run of `--C_data --BC_phase` for each of them measures it.
 """
 
 from __future__ import annotations

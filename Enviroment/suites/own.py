@@ -45,11 +45,11 @@ def parse_own(
 ) -> tuple[argparse.Namespace | None, list[str]]:
     """Return the flags of `parser`, and the remaining arguments.
 
-    Print the help of `parser` first if it is asked for. Without `--env_id` nothing more can be
-    said, and None is returned instead of the flags.
+    Print the help of `parser` first if it is requested. Without `--env_id` there is no more help,
+    and None is returned instead of the flags.
 
     Args:
-        wants_help: whether help is asked for; default: whether `-h` or `--help` is given.
+        wants_help: whether help is requested; default: whether `-h` or `--help` is given.
 
     Raises:
         UserError: a flag has no value, or `--env_id` is missing.

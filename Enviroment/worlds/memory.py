@@ -79,7 +79,7 @@ def check_memory(
     """Check that the device has the memory for so many worlds.
 
     Raises:
-        UserError: it has not. The message says how many would fit.
+        UserError: it has not. The message has the number that would fit.
     """
     each = bytes_per_world(task, shared, draws=draws, sees=sees, rollout=rollout)
     free = int(_SPARE * free_bytes(device))

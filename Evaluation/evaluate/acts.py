@@ -1,7 +1,7 @@
-"""Policies as functions of observations, and those that remember the episode.
+"""Policies as functions of observations, without and with a hidden state.
 
-A policy with memory is an `Act` with a method `reset(begins)`, `begins` being `(n_envs,)` bool: it
-forgets in these environments, because an episode begins there. So is a `Measure` of such a policy.
+A recurrent policy is an `Act` with a method `reset(begins)`, `begins` being `(n_envs,)` bool, which
+resets the hidden state where an episode begins. A `Measure` of such a policy has this method too.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def begin_episodes(act: Act | Measure, begins: np.ndarray) -> None:
 
 
 class PolicyAct:
-    """The `Act` of a policy, which keeps the state of a recurrent one between steps.
+    """The `Act` of a policy, which keeps the hidden state of a recurrent one between steps.
 
-    The state of an environment is forgotten where an episode begins, see `begin_episodes`.
+    The hidden state of an environment is reset where an episode begins, see `begin_episodes`.
     """
 
     def __init__(self, policy: Predictor, deterministic: bool) -> None:
@@ -58,7 +58,7 @@ class PolicyAct:
         return actions
 
     def reset(self, begins: np.ndarray) -> None:
-        """Forget in the environments where an episode begins, bool `(n_envs,)`."""
+        """Reset the hidden state where an episode begins, bool `(n_envs,)`."""
         if begins.all():  # also of another number of environments
             self.state, self._begins = None, None
         elif begins.any():

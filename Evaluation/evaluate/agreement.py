@@ -20,8 +20,8 @@ from Models.teacher.policy import Teacher
 def kl_to_teacher(teacher: Teacher, student: StudentPolicy) -> Measure:
     """Return a measure of KL(teacher || student) in nats, summed over action dimensions.
 
-    Teacher and student must have the same distribution family. A recurrent student remembers each
-    episode from its beginning, whoever acts.
+    Teacher and student must have the same distribution family. The hidden state of a recurrent
+    student covers each episode from its beginning, whichever policy acts.
     """
     if is_recurrent(student):
         return _RecurrentKl(teacher, student)
@@ -47,7 +47,7 @@ class _RecurrentKl:
         return kl
 
     def reset(self, begins: np.ndarray) -> None:
-        """Forget where episodes begin, see `episodes.begin_episodes`."""
+        """Reset the hidden state where episodes begin, see `acts.begin_episodes`."""
         if begins.all():
             self._actor, self._begins = Actor(self._student, len(begins)), begins
         else:

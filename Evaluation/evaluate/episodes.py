@@ -3,7 +3,8 @@
 A student, a teacher or a baseline is an `Act`, a function of a batch of observations. A quantity
 computed per step, such as agreement with a teacher, is a `Measure`.
 
-Policies with memory forget where an episode begins, see `Evaluation.evaluate.acts`.
+The hidden states of recurrent policies are reset where an episode begins, see
+`Evaluation.evaluate.acts`.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class _Recording:
         return self._act(obs)
 
     def reset(self, begins: np.ndarray) -> None:
-        """Forget where episodes begin, see `begin_episodes`."""
+        """Reset the hidden state where episodes begin, see `begin_episodes`."""
         self._act.reset(begins)
 
 

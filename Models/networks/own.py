@@ -111,7 +111,7 @@ def make_own(shape: tuple[int, ...], settings: EncoderSettings, name: str) -> En
 
 
 def register_encoder(cls: _ClassT, name: str | None = None) -> _ClassT:
-    """Make a class known as an encoder, by `module:Class`. Usable as a decorator.
+    """Register a class as an encoder, by `module:Class`. Usable as a decorator.
 
     Usage::
 
@@ -159,9 +159,9 @@ def given_encoder(encoder: str | type[nn.Module]) -> str:
 
 
 def admit_encoder(encoder: str | type[nn.Module], described: object) -> None:
-    """Make the encoder of a bundle known: the user vouches for the class.
+    """Register the encoder of a bundle, because the user names a class that is trusted.
 
-    The package may have another name than at the training, the class may not.
+    The package may have another name than in training, but the class must have the same name.
 
     Args:
         encoder: as in `given_encoder`.

@@ -19,7 +19,7 @@ from Models.networks.layers import orthogonal
 
 @dataclass(frozen=True)
 class Past:
-    """What a recurrent network remembers before a batch, and where it has to forget.
+    """The hidden states before a batch, and where episodes begin, so that they are reset.
 
     A batch consists of S sequences of T env steps, time-major: its sample t * S + s is step t of
     sequence s. A batch of single steps has T = 1.

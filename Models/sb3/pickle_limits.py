@@ -1,6 +1,6 @@
 """Check the opcodes of a pickle against limits before it is unpickled.
 
-The unpickler has no limits of its own: a pickle may ask for a memo of any length, objects nested
+The unpickler has no limits of its own: a pickle may need a memo of any length, objects nested
 deeper than the C stack, which ends the process, or millions of steps.
 """
 

@@ -93,7 +93,7 @@ def _of_one_vector(teacher: Teacher) -> Teacher:
 
 
 def _is_vector(group: ObservationGroup) -> bool:
-    # Without statistics it is binary (MultiBinary): students ask a vector for its statistics.
+    # Without statistics it is binary (MultiBinary): students read the statistics of vectors only.
     return not group.name and group.normalised and _is_plain(group)
 
 

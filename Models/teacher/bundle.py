@@ -53,7 +53,7 @@ def record_baseline(
     Args:
         policy: for example "blind".
         returns: lists under "validation" and "evaluation", in the order of the seeds.
-        successes: likewise, 1.0 for a successful episode; None if the environment does not tell.
+        successes: likewise, 1.0 for a successful episode; None if it is not reported.
         rules: of the episodes (see `TeacherDescription.rules`); None: those of the bundle.
 
     Raises:

@@ -126,7 +126,7 @@ class StatePart:
 
 @dataclass(frozen=True)
 class Imitability:
-    """How good a student gets by a small, fixed budget of behavioural cloning."""
+    """The figures of a student that was cloned with a small, fixed budget."""
 
     student: str  # mode of its network
     env_steps: int  # of the teacher, cloned
@@ -137,7 +137,7 @@ class Imitability:
     mean_return: float
     skill: float | None = None  # None: the bundle has no return of a blind student
     ratio: float | None = None  # to the teacher's return; None: one of them is not above 0
-    success: float | None = None  # share of the episodes; None: the environment does not tell
+    success: float | None = None  # share of the episodes; None: not reported
 
     def __str__(self) -> str:
         figures = [f"return {self.mean_return:.2f}"]
@@ -195,7 +195,7 @@ class TeacherDescription:
     mean_clip: float | None = None  # SAC, TQC with gSDE: bound of the mean before the tanh
     clips_action: bool = False  # ARS: the action is clipped to the bounds instead of a tanh
     features_extractor: str = ""  # a user's own class, which a bundle cannot hold
-    # As `baselines`, 1.0 where the episode succeeded; empty if the environment does not tell.
+    # As `baselines`, 1.0 where the episode succeeded; empty if success is not reported.
     successes: Baselines = field(default_factory=dict)
     imitability: Imitability | None = None  # None: not measured
     # Of each group, if the teacher reads the flattened state of its environment (see `adoption`).

@@ -22,7 +22,7 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 
 @dataclass(frozen=True)
 class CardRequest:
-    """What a card says besides the facts of the student, teacher or dataset."""
+    """The content of a card, besides the facts of the student, teacher or dataset."""
 
     repository: Repository
     licence: str  # a name that the Hub knows, such as mit

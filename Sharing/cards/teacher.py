@@ -43,6 +43,7 @@ def teacher_card(teacher: Teacher, notes: Mapping[str, Any], request: CardReques
             "sees": f"{description.state_dim} numbers of the simulator's state"
             if not description.observation
             else f"{description.observation_space}",
+            "sees_frames": any(group.is_image for group in description.observation),
             "actions": str(description.action_space),
             "results": _table(teacher),
             "imitability": str(description.imitability or ""),
@@ -64,7 +65,7 @@ def _tags(env_id: str, task: Task | None, algo: str) -> list[str]:
 
 
 def _first_seed(notes: Mapping[str, Any]) -> int | None:
-    """Return the first seed of the returns; None if the bundle does not tell."""
+    """Return the first seed of the returns; None if the bundle does not hold it."""
     try:
         return typed(dict[str, tuple[int, ...]], notes["seeds"], "seeds")[_JUDGED][0]
     except (KeyError, IndexError, ValueError):

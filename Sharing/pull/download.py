@@ -176,7 +176,7 @@ def _check_shards(repository: Repository, found: Found, folder: Path) -> None:
 
 
 def _verify(kind: Kind, folder: Path) -> None:
-    """Raise UserError unless the files are what they say: hashes, shapes and values."""
+    """Raise UserError unless the files match their descriptions: hashes, shapes and values."""
     if kind == "student":
         open_subject(folder)
     elif kind == "teacher":

@@ -43,9 +43,9 @@ def goal_groups(task: Task) -> list[StateGroup] | None:
 
 
 def check_goals(task: Task, settings: SACTeacherConfig) -> None:
-    """Raise UserError if HER is impossible in a task, as far as its time limit tells.
+    """Raise UserError if HER is impossible in a task, judged by its time limit.
 
-    Without a time limit, episodes may be too long nevertheless: see `GoalReplayBuffer`.
+    Without a time limit, episodes may still be too long: see `GoalReplayBuffer`.
     """
     if goal_groups(task) is None:
         raise UserError(
@@ -70,7 +70,7 @@ def check_goals(task: Task, settings: SACTeacherConfig) -> None:
 
 
 class GoalReplayBuffer(HerReplayBuffer):
-    """SB3's buffer, which tells what to do if it holds no complete episode."""
+    """SB3's buffer, with an error that names the remedy if it holds no complete episode."""
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:
         """Return a minibatch.

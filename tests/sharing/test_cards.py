@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.envs import FakeImageEnv
 
 import vision_distillation
 from Common.commands.toolkit import main
 from Common.errors import UserError
 from Common.places import SHIPPED
 from Common.program import COMMANDS
+from Models.teacher.bundle import save_teacher
+from Models.teacher.policy import Teacher
 from tests.support.refusal import refusal
 from tests.support.tiny_dataset import collect_tiny, content
 from vision_distillation import push
@@ -120,8 +124,19 @@ def test_the_teachers_results(teacher: Path) -> None:
     assert result.metric_value == f"{np.mean(returns):.2f} +/- {np.std(returns):.2f}"
     assert result.metric_args["episodes"] == len(returns) == 100
     cloned = json.loads((TEACHER / "teacher.json").read_text())["imitability"]
-    assert f"gives: return {cloned['mean_return']:.2f}, skill {cloned['skill']:.3f}" in card.text
+    assert f"budget: return {cloned['mean_return']:.2f}, skill {cloned['skill']:.3f}" in card.text
+    assert "It has none: it observes the simulator's state" in card.text
     assert "python Train_Teacher/Pusher.py --algo ppo --eval_every 256000" in card.text
+
+
+def test_a_teacher_of_frames_needs_them(tmp_path: Path) -> None:
+    small = {"net_arch": [], "features_extractor_kwargs": {"features_dim": 8}}
+    agent = PPO("CnnPolicy", FakeImageEnv(), n_steps=8, batch_size=8, policy_kwargs=small, seed=0)
+    teacher = Teacher.from_sb3(agent)
+    save_teacher(tmp_path / "teacher", teacher.state_dict(), teacher.description, {})
+    card = card_of(Path(push(tmp_path / "teacher", "me/frames", output=tmp_path / "out")))
+    assert "Yes: it observes frames" in card.text
+    assert "the simulator's state" not in card.text
 
 
 def test_a_datasets_card(tmp_path: Path) -> None:
@@ -144,9 +159,9 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     folder = Path(push(bare, "me/bare", output=tmp_path / "out"))
     card = card_of(folder)
     assert card.data.eval_results is None
-    assert "No evaluation was beside this student" in card.text
+    assert "shared without an evaluation" in card.text
     assert "`vision-distillation sight bare` measures it" in card.text
-    assert "The command was not beside this student" in card.text
+    assert "shared without its command" in card.text
     assert "<video" not in card.text
 
 

@@ -60,7 +60,7 @@ class CloningData(Samples, Protocol):
 
 @runtime_checkable
 class InEpisodes(Protocol):
-    """Samples that tell their episodes, as recurrent students need them."""
+    """Samples with the number of their episode, as recurrent students need them."""
 
     def episode_numbers(self) -> np.ndarray:
         """Return the episode of each sample, `(N,)` int.
@@ -71,7 +71,7 @@ class InEpisodes(Protocol):
 
 
 def in_episodes(data: object) -> InEpisodes:
-    """Return the data. Raise UserError if they do not tell their episodes."""
+    """Return the data. Raise UserError if the episodes of the samples are unknown."""
     if not isinstance(data, InEpisodes):
         raise UserError(
             f"A recurrent student needs data in episodes, but {type(data).__name__} has no "
@@ -163,7 +163,7 @@ class Subset:
         return self._data.read(self._rows[indices], columns)
 
     def episode_numbers(self) -> np.ndarray:
-        """Return the episode of each sample, `(N,)`, if the data tell it."""
+        """Return the episode of each sample, `(N,)`, if the data have it."""
         return in_episodes(self._data).episode_numbers()[self._rows]
 
 

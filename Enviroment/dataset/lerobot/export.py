@@ -90,7 +90,7 @@ def export_lerobot(
     Args:
         folder: a new folder.
         video: store pictures as videos, which are smaller and not exact, instead of PNG.
-        fps: env steps per second; default: as the task's environment tells.
+        fps: env steps per second; default: that of the task's environment.
         instruction: the task in words, for policies that read language; default: the task's name.
 
     Returns: `folder`.

@@ -106,8 +106,8 @@ def _check_rate(source: LeRobotFolder, task: Task, fps: int | None) -> None:
     if theirs not in (wanted, round(wanted)):
         raise UserError(
             f"{source.folder} has {theirs:g} frames per second, but {task.name} has {wanted:g} "
-            "steps per second: a student would see motion at another speed. Resample the dataset, or "
-            f"give `fps` {theirs:g} to import it as it is."
+            "steps per second: a student would see motion at another speed. Resample the dataset, "
+            f"or give `fps` {theirs:g} to import it as it is."
         )
 
 
