@@ -32,7 +32,7 @@ class RolloutSequences:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the last rollout."""
+        """Clear the last rollout."""
         self._kept: list[Tensor] = []  # one (n_envs, units) per sequence of an environment
         self._hidden: Tensor | None = None
         self._starts: Tensor | None = None
@@ -55,7 +55,7 @@ class RolloutSequences:
         return (sequences * self.length + self._steps).flatten()
 
     def past(self, sequences: Tensor) -> Past:
-        """Return what the student remembered before these sequences `(S,)`."""
+        """Return the `Past` of these sequences `(S,)`: the hidden states before them."""
         assert self._hidden is not None and self._starts is not None
         starts = self._starts[self.samples(sequences)].view(self.length, -1)
         return Past(self._hidden[sequences], starts)
