@@ -57,21 +57,14 @@ class EpisodeStats:
     near: np.ndarray | None = None  # bool, distance below twice `success_below`
     distance_name: str = "distance"
     measures: Mapping[str, np.ndarray] = field(default_factory=dict)  # mean over each episode
+    # Whether two or more episodes have the same return and, except in games, the same first
+    # observation: they are one episode many times. Games wait for their player in various ways.
+    are_alike: bool = False
 
     @property
     def successes(self) -> list[float] | None:
         """1.0 for each successful episode and 0.0 for the others, as teachers' bundles store it."""
         return None if self.success is None else self.success.astype(float).tolist()
-
-    @property
-    def are_alike(self) -> bool:
-        """Whether two or more episodes all have the same length and the same return, not 0.
-
-        Zero is excluded because it is usual where rewards are sparse.
-        """
-        first = self.returns[0], self.lengths[0]
-        same = (self.returns == first[0]).all() and (self.lengths == first[1]).all()
-        return bool(len(self.returns) > 1 and same and first[0] != 0)
 
     def summary(self, prefix: str = "") -> dict[str, float]:
         """Return means over the episodes, and the 95% interval of the return.
@@ -136,6 +129,7 @@ def run_episodes(
     episode = np.arange(env.num_envs)  # index of each worker's current episode
     env.seed(first_seed)
     obs: Any = env.reset()
+    beginnings = {_digest(obs, i) for i in np.flatnonzero(episode < n_episodes)}
     policies = (act, *measures.values())
     for policy in policies:
         begin_episodes(policy, np.ones(env.num_envs, bool))
@@ -158,10 +152,20 @@ def run_episodes(
                 elif (success := read_success(infos[i])) is not None:
                     reported[int(episode[i])] = success
             episode[dones] += env.num_envs
+            beginnings |= {_digest(obs, i) for i in np.flatnonzero(dones & (episode < n_episodes))}
             for policy in policies:
                 begin_episodes(policy, dones)
             progress.advance(int((dones & playing).sum()))
-    return _stats(task, first_seed, returns, lengths, distances, reported, sums)
+    same = len(beginnings) == 1 or (task.is_game and task.judged_by_mode)
+    alike = n_episodes > 1 and same and bool((returns == returns[0]).all())
+    stats = _stats(task, first_seed, returns, lengths, distances, reported, sums)
+    return dataclasses.replace(stats, are_alike=alike)
+
+
+def _digest(obs: Obs, i: int) -> int:
+    """Return a hash of the observation of worker `i`."""
+    groups = obs.values() if isinstance(obs, dict) else (obs,)
+    return hash(tuple(group[i].tobytes() for group in groups))
 
 
 def _check_simulated(info: Mapping[str, Any], seed: int) -> None:

@@ -76,7 +76,7 @@ def evaluate_student(
 
 
 def note_alike(stats: EpisodeStats, whose: str, with_samples: str = "") -> None:
-    """Print a note if all episodes have the same return and length, as one game played n times.
+    """Print a note if the episodes are one episode many times, as in a deterministic game.
 
     Args:
         whose: the policy.
@@ -86,9 +86,9 @@ def note_alike(stats: EpisodeStats, whose: str, with_samples: str = "") -> None:
         return
     remedy = f" This samples actions: {as_typed(with_samples)}" if with_samples else ""
     print_note(
-        f"All {len(stats.returns)} episodes of {whose} have a return of {stats.returns[0]:g} and "
-        f"{stats.lengths[0]:,} env steps. If they are the same episode (a deterministic game, or "
-        f"an environment that begins alike for every seed), their interval has no meaning.{remedy}"
+        f"All {len(stats.returns)} episodes of {whose} have the return {stats.returns[0]:g}. "
+        "Without randomness in environment and actions, they are the same episode, and their "
+        f"interval has no meaning.{remedy}"
     )
 
 

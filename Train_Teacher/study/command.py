@@ -24,7 +24,7 @@ from Train_Teacher.study.config import StudentsFlags, StudyFlags
 _SCRIPT = "Train_Teacher/Hopper.py"
 FlagsT = TypeVar("FlagsT")
 
-_HELP = f"""python {_SCRIPT} --algo ppo|sac|tqc|reinforce|actor_critic --domain source|target [--udr]
+_HELP = f"""python {_SCRIPT} --algo ALGO --domain source|target [--udr]
     train one policy; add --help for the flags of the algorithm
 python {_SCRIPT} --study --help
     train and test all policies of the domain study, and draw figures 1 to 3
