@@ -162,7 +162,7 @@ def run_episodes(
     return dataclasses.replace(stats, are_alike=alike)
 
 
-def _digest(obs: Obs, i: int) -> int:
+def _digest(obs: Obs, i: np.intp) -> int:
     """Return a hash of the observation of worker `i`."""
     groups = obs.values() if isinstance(obs, dict) else (obs,)
     return hash(tuple(group[i].tobytes() for group in groups))

@@ -267,7 +267,7 @@ class OneReturn(FakeVecEnv):
         return obs, np.where(dones, 1, 0).astype(np.float32), dones, infos
 
 
-GAME = dataclasses.replace(TASK, suite="atari", proprio=(), distance=None)
+GAME = dataclasses.replace(TASK, suite="atari", simulator="envpool", proprio=(), distance=None)
 
 
 @pytest.mark.parametrize(
