@@ -25,7 +25,7 @@ _SCRIPT = "Train_Teacher/Hopper.py"
 FlagsT = TypeVar("FlagsT")
 
 _HELP = f"""python {_SCRIPT} --algo ALGO --domain source|target [--udr]
-    train one policy; add --help for the flags of the algorithm
+    train one policy by ppo, sac, tqc, reinforce or actor_critic; add --help for its flags
 python {_SCRIPT} --study --help
     train and test all policies of the domain study, and draw figures 1 to 3
 python {_SCRIPT} --students --help
