@@ -79,7 +79,8 @@ class Setting:
     def give_weights(self, policy: StudentPolicy) -> None:
         """Copy the weights of initial student, teacher's critic and backbone into a student."""
         if self.initial is not None:
-            self.initial.give_weights(policy)
+            learns_rewards = self.flags.method.chosen.learns_rewards
+            self.initial.give_weights(policy, learns_rewards=learns_rewards)
         if self.flags.training.teacher_critic:
             give_critic(self.teacher, policy)
         if self.backbone is not None:

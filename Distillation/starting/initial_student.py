@@ -115,17 +115,21 @@ class InitialStudent:
                 f"{of_run}. {hint}"
             )
 
-    def give_weights(self, policy: StudentPolicy) -> None:
+    def give_weights(self, policy: StudentPolicy, *, learns_rewards: bool = True) -> None:
         """Copy the weights into a policy.
 
-        The critic is not copied if its observations differ, if it estimates values of a
-        distillation, or if the bundle has none.
+        The critic is not copied if its observations differ, if it or the new run is that of a
+        distillation, whose rewards have another scale, or if the bundle has none.
+
+        Args:
+            learns_rewards: whether the critic of the new run learns normalised rewards, as PPO's.
 
         Raises:
             UserError: the networks differ.
         """
         weights = self.policy.state_dict()
-        if not (_have_same_critic(policy.config, self.policy.config) and self.has_critic):
+        fits = _have_same_critic(policy.config, self.policy.config)
+        if not (fits and self.has_critic and learns_rewards):
             kept = {name: w for name, w in weights.items() if not name.startswith("critic")}
             weights = {**policy.state_dict(), **kept}
         try:
