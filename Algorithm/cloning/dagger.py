@@ -122,7 +122,10 @@ class DAgger(SupervisedLearner):
             )
         n_steps = dagger.rounds * self._steps_a_round
         sees_frames = policy.config.mode != "State"
-        data = Aggregate(training, family, n_steps, env.num_envs, task if sees_frames else None)
+        data = Aggregate(
+            *(training, family, n_steps, env.num_envs, task if sees_frames else None),
+            keeps_stacks=sees_frames and task is None,
+        )
         capacity = len(data) + n_steps * env.num_envs
         replay = replay or ReplayConfig()
         super().__init__(policy, data, held_out, capacity, config, replay, seed, augmentation)

@@ -17,7 +17,7 @@ from Models.distributions import Distribution
 
 
 class Aggregate:
-    """Labelled states in memory, which only grow, with each frame stored once.
+    """Labelled states in memory, which only grow, with each frame of a task stored once.
 
     Indices 0 to `len(base) - 1` are those of the base. Then follow steps of all environments.
 
@@ -25,15 +25,24 @@ class Aggregate:
         base: initial samples; None for none.
         n_steps: maximum number of added env steps per environment.
         task: defines the stacking of frames; None: frames are not stored.
+        keeps_stacks: store whole stacks instead, of an environment that does not tell its task.
     """
 
     def __init__(
-        self, base: Samples | None, family: str, n_steps: int, n_envs: int, task: Task | None
+        self,
+        base: Samples | None,
+        family: str,
+        n_steps: int,
+        n_envs: int,
+        task: Task | None,
+        *,
+        keeps_stacks: bool = False,
     ) -> None:
         self.family = family
         self._base, self._n_base = base, 0 if base is None else len(base)
         self._n_steps, self._n_envs, self._task = n_steps, n_envs, task
         self._columns: dict[str, np.ndarray] = {}  # (n_steps, n_envs, ...)
+        self._left_out = () if keeps_stacks else (FRAME,)  # of the columns
         self._starts = np.zeros((n_steps, n_envs), bool)
         self._frames: FrameHistory | None = None
         if task is not None:
@@ -54,7 +63,7 @@ class Aggregate:
         """
         if self._added == self._n_steps:
             raise ValueError(f"The aggregate is full: it holds {self._n_steps} steps.")
-        columns = {group: array for group, array in obs.items() if group != FRAME}
+        columns = {group: array for group, array in obs.items() if group not in self._left_out}
         params, names = labels.params(), distribution_columns(self.family)
         columns |= {names[name]: value.cpu().numpy() for name, value in params.items()}
         for name, array in columns.items():
@@ -125,9 +134,8 @@ class Aggregate:
 
     def _read_added(self, rows: np.ndarray, columns: Collection[str]) -> dict[str, np.ndarray]:
         steps, envs = np.divmod(rows, self._n_envs)
-        kept = [name for name in columns if name != FRAME]
+        kept = [name for name in columns if name not in self._left_out]
         arrays = {name: self._columns[name][steps, envs] for name in kept}
-        if FRAME in columns:
-            assert self._frames is not None
+        if FRAME in columns and self._frames is not None:
             arrays[FRAME] = self._frames.read(steps, envs).numpy()
         return arrays
