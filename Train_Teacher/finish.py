@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,10 +16,13 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 
 from Common.commands.redaction import command_line
+from Common.errors import UserError
 from Common.files.bounded_read import read_json
+from Common.files.durable import write_file
 from Common.names import counted
 from Common.program import as_typed
 from Common.runs.files import CONFIG_FILE
+from Common.runs.run_folder import CHECKPOINTS, TEACHER
 from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
 from Enviroment.action_range import has_range
@@ -55,6 +59,7 @@ from Train_Teacher.settings.config import TeacherRun
 
 _ENVS = 10
 _SEEDS = {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}
+_FINISHED = "finished"  # file in the folder of checkpoints, written after everything else
 
 Results = dict[str, dict[str, EpisodeStats]]  # policy -> seeds' name -> episodes
 
@@ -95,7 +100,7 @@ def finish(
     successes = {policy: by_seeds for policy, by_seeds in successes.items() if by_seeds}
     description = replace(description, baselines=baselines, successes=successes)
     notes = _bundle_notes(task, run, best.steps, results)
-    save_teacher(folder / "teacher", best.tensors, description, notes)
+    save_teacher(folder / TEACHER, best.tensors, description, notes)
 
     logger = Logger(None, [tracker])
     for name, stats in results["teacher"].items():
@@ -110,7 +115,35 @@ def finish(
     _print_summary(task, best.steps, results)
     print(f"Teacher: {folder / 'teacher'}" + (f"\nCurves:  {curves}" if curves else ""))
     if task.custom:
-        print(as_typed(blind_advice(task, folder / "teacher", command)))
+        print(as_typed(blind_advice(task, folder / TEACHER, command)))
+
+
+def is_finished(folder: Path, run: TeacherRun, steps: int) -> bool:
+    """Return whether `finish` has nothing to do: the bundle is whole and says what it would say.
+
+    A run that was trained longer, or whose baselines are to be of other episodes, has not.
+
+    Args:
+        steps: env steps of the newest checkpoint.
+    """
+    try:
+        Teacher.load(folder / TEACHER)
+        return read_json(folder / CHECKPOINTS / _FINISHED) == _finished(run, steps)
+    except (UserError, OSError, ValueError):
+        return False
+
+
+def mark_finished(folder: Path, run: TeacherRun, steps: int) -> None:
+    """Mark the run in a folder as finished, after `finish`; see `is_finished`.
+
+    Raises:
+        UserError: the marker cannot be written.
+    """
+    write_file(folder / CHECKPOINTS / _FINISHED, json.dumps(_finished(run, steps)).encode())
+
+
+def _finished(run: TeacherRun, steps: int) -> dict[str, int]:
+    return {"env_steps": steps, "baseline_episodes": run.baseline_episodes}
 
 
 def _measure(task: Task, run: TeacherRun, teacher: Teacher) -> Results:

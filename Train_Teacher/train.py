@@ -31,7 +31,7 @@ from Enviroment.tasks import Task
 from Train_Teacher.agent import make_agent, make_teacher_env, normalise
 from Train_Teacher.callbacks import EvaluateAndCheckpoint, TeacherProgressBar
 from Train_Teacher.checkpoint import Progress, find_best, find_newest, restore
-from Train_Teacher.finish import finish
+from Train_Teacher.finish import finish, is_finished, mark_finished
 from Train_Teacher.messages import banner, ending, next_commands
 from Train_Teacher.settings.config import SACTeacherConfig, TeacherRun
 from Train_Teacher.settings.goals import check_goals, put_off_training
@@ -78,6 +78,13 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
 
         checkpoints = folder / CHECKPOINTS
         found = find_newest(checkpoints) if run.resume else None
+        is_trained = found is not None and found[1].steps >= run.settings.total_timesteps
+        if found is not None and is_trained and is_finished(folder, run, found[1].steps):
+            print(
+                f"The training in {folder} is finished: there is nothing to do. A larger "
+                "--total_timesteps continues it."
+            )
+            return folder
         if found is None:
             if run.resume:
                 print(f"{folder} has no checkpoint: it starts from the beginning.", file=sys.stderr)
@@ -86,14 +93,16 @@ def train(task: Task, run: TeacherRun, command: list[str]) -> Path:
         tracker = _make_tracker(task, run, folder, config, found)
         stack.callback(tracker.close)
         print(banner(task, run, folder, device, tracker), flush=True)
-        if found is None or found[1].steps < run.settings.total_timesteps:
-            _learn(task, run, checkpoints, device, found, tracker, signals)
+        if found is None or not is_trained:
+            steps = _learn(task, run, checkpoints, device, found, tracker, signals)
         else:  # the run may have been killed before pruning
+            steps = found[1].steps
             CheckpointStore(checkpoints).prune(found[0].step)
         best = find_best(checkpoints)
         if best is None:
             raise UserError(f"{folder} has no undamaged best checkpoint. Train again.")
         finish(task, run, folder, best, command, tracker)
+        mark_finished(folder, run, steps)
         print("\nnext:", *next_commands(task, run, folder, command), sep="\n  ", flush=True)
     return folder
 
@@ -148,8 +157,11 @@ def _learn(
     found: tuple[Checkpoint, Progress] | None,
     tracker: RunTracker,
     signals: StopSignals,
-) -> None:
-    """Train from the checkpoint `found`, or from scratch, up to the run's total."""
+) -> int:
+    """Train from the checkpoint `found`, or from scratch, up to the run's total.
+
+    Returns: the env steps of the last checkpoint.
+    """
     settings = run.settings
     start = _FRESH if found is None else found[1]
     env = normalise(make_teacher_env(task, settings, settings.num_envs, 0), settings)
@@ -157,6 +169,7 @@ def _learn(
     try:
         agent = make_agent(settings, env, device, seeds.model(run.run_index))
         if found is not None:
+            print(f"Resuming from {found[0].path}.", flush=True)
             restore(found[0], agent, start)
             if isinstance(agent, OffPolicyAlgorithm):
                 put_off_training(agent, task, settings.total_timesteps)
@@ -174,6 +187,7 @@ def _learn(
                 log_interval=_LOG_EVERY[run.algo],
                 reset_num_timesteps=False,
             )
+        return agent.num_timesteps
     finally:
         env.close()
         eval_env.close()

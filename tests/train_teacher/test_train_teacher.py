@@ -105,7 +105,7 @@ def test_metrics_and_curves_are_there(finished):
 def test_the_two_newest_checkpoints_and_the_best_are_kept(finished):
     _, folder, _, _ = finished
     names = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    assert names == ["best", "step_000000000200", "step_000000000400"]  # and no unfinished ones
+    assert names == ["best", "finished", "step_000000000200", "step_000000000400"]
     assert len(list((folder / "checkpoints" / "best").iterdir())) == 1
 
 
@@ -119,11 +119,36 @@ def test_resume_of_a_run_that_is_complete_writes_the_same_teacher(finished):
     assert Teacher.load(folder / "teacher").description.command == command
 
 
-def test_resume_goes_on_from_the_newest_checkpoint(finished, tmp_path):
+def test_a_finished_run_is_not_measured_again(finished, capsys):
+    _, folder, arguments, _ = finished
+    before = {path: path.stat() for path in sorted(folder.rglob("*"))}
+    main("Pusher", [*arguments, "--resume"])
+    said = capsys.readouterr().out
+    assert said.startswith(f"The training in {folder} is finished: there is nothing to do.")
+    assert "--total_timesteps" in said
+    after = {path: path.stat() for path in sorted(folder.rglob("*"))}
+    assert before.keys() == after.keys()
+    assert all(
+        before[path].st_mtime_ns == after[path].st_mtime_ns for path in before if path.is_file()
+    )
+
+
+def test_other_baseline_episodes_are_measured(finished):
+    _, folder, arguments, _ = finished
+    for episodes in (2, 3):
+        main("Pusher", [*arguments, "--resume", "--baseline_episodes", str(episodes)])
+        returns = Teacher.load(folder / "teacher").description.baselines["teacher"]
+        assert len(returns["evaluation"]) == episodes
+
+
+def test_resume_goes_on_from_the_newest_checkpoint(finished, tmp_path, capsys):
     algo, _, _, _ = finished
     folder = tmp_path / "run"
     main("Pusher", flags(algo, 400, folder))
+    assert "Resuming" not in capsys.readouterr().out
     main("Pusher", flags(algo, 800, folder, "--resume"))
+    newest = folder / "checkpoints" / "step_000000000400"
+    assert f"Resuming from {newest}.\n" in capsys.readouterr().out
     points = read_metrics(folder)
     assert [p["step"] for p in points if "eval/return" in p] == [0, 200, 400, 600, 800]
     rates = [p["train/learning_rate"] for p in points if "train/learning_rate" in p]

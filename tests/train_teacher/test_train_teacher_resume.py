@@ -33,7 +33,7 @@ def check_whole(algo: str, folder: Path) -> None:
     assert "final/evaluation_return" in points[-1]
     Teacher.load(folder / "teacher")
     left = [path.name for path in (folder / "checkpoints").iterdir()]
-    assert all(name.startswith(("step_", "best")) for name in left)
+    assert all(name.startswith(("step_", "best", "finished")) for name in left)
 
 
 def stop_at(patch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
