@@ -37,6 +37,14 @@ _REMEDY: dict[Kind, str] = {
         "DIR/student."
     ),
 }
+_REMEDY_OF_FILE: dict[Kind, str] = {  # for an agent's file in place of a bundle
+    "teacher": _REMEDY["teacher"],
+    "student": (
+        "A zip file of SB3 does not say which task and frames its student is of: load it by its "
+        "class, such as `PPD.load(FILE, env)`, and write the bundle by `save_student(model.policy, "
+        "FOLDER, describe_task(env.task))` (docs/python.md). " + _REMEDY["student"]
+    ),
+}
 
 
 def bundle_folder(folder: Path | str, kind: Kind) -> Path:
@@ -166,7 +174,8 @@ def _read(path: Path, kind: Kind, limit: int) -> bytes:
         return read_bounded(path, limit)
     except NotADirectoryError:  # such as the zip file of an agent
         raise UserError(
-            f"{path.parent} is a file, but a {kind} is a folder with {path.name}. {_REMEDY[kind]}"
+            f"{path.parent} is a file, but a {kind} is a folder with {path.name}. "
+            f"{_REMEDY_OF_FILE[kind]}"
         ) from None
     except FileNotFoundError:
         raise UserError(f"There is no {kind} at {path}. {_REMEDY[kind]}") from None

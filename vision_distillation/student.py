@@ -34,9 +34,19 @@ class Student:
     Args:
         subject: the opened student; `load` opens it.
         device: where it computes; see `load`.
+
+    Raises:
+        UserError: `subject` is something else, such as a model.
     """
 
     def __init__(self, subject: Subject, device: str = "cpu") -> None:
+        if not isinstance(subject, Subject):
+            raise UserError(
+                f"`Student` of a {type(subject).__name__}: it opens folders, by "
+                "`Student.load(FOLDER)`. Of a model in memory, write one by "
+                "`save_student(model.policy, FOLDER, describe_task(env.task))` (docs/python.md); "
+                "`model.predict(obs)` acts on stacked observations."
+            )
         self.subject, self.task = subject, subject.task
         target = resolve_device(device)
         self.policy: StudentPolicy = subject.student.to(target)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any, Self
 
+import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 
 from Algorithm.acting import Actor
 from Algorithm.env_state import capture_env, restore_env
 from Algorithm.on_policy.rollout import StudentRolloutBuffer
+from Common.errors import UserError
 from Models.student.policy import load_trained_state, trained_state
 
 _COUNTERS = (
@@ -47,6 +51,32 @@ class ResumableOnPolicy(OnPolicyAlgorithm):
     def work_done(self) -> int:
         """Env steps, by which checkpoints are numbered."""
         return self.num_timesteps
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path | BufferedIOBase,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a model from the zip file that `save` wrote. For the arguments see SB3.
+
+        Raises:
+            UserError: the path is a folder, such as a run's or a bundle.
+        """
+        if isinstance(path, str | Path) and Path(path).is_dir():
+            raise UserError(
+                f"{path} is a folder, but `{cls.__name__}.load` reads the zip file of `save`. The "
+                "student of a run or a bundle acts by `Student.load(FOLDER)` of "
+                "vision_distillation, and `distil(..., init_from=FOLDER)` trains it further."
+            )
+        return super().load(
+            path, env, device, custom_objects, print_system_info, force_reset, **kwargs
+        )
 
     def _excluded_save_params(self) -> list[str]:
         rebuilt = ["teacher", "_actor", "_critic_parameters", "_augmenter", "_guard", "_accuracy"]

@@ -20,7 +20,7 @@ from Common.places import shipped
 from Common.runs.files import CONFIG_FILE
 from Common.runs.run_folder import DIAGNOSTICS, STUDENT
 from Enviroment import seeds
-from Enviroment.custom import task_of, with_package
+from Enviroment.custom import CUSTOM_TASK, task_of, with_package
 from Enviroment.drawing.looks import EpisodeLooks
 from Enviroment.make import make_env, make_state_env
 from Enviroment.observations import FRAME, PROPRIO, STATE
@@ -188,6 +188,10 @@ def open_subject(
         UserError: there is no student, it is damaged, or its task is unknown.
     """
     folder = shipped(folder)
+    if not folder.exists() and (file := folder.with_name(f"{folder.name}.zip")).is_file():
+        folder = file  # SB3's `save("agent")` writes agent.zip
+    if folder.is_file():
+        read_bundle(folder, "student")  # raises, with what to do with a file of SB3
     if not folder.is_dir():
         raise UserError(f"There is no folder {folder}. Give a run folder or a student's bundle.")
     run = read_run(folder) if (folder / CONFIG_FILE).is_file() else None
@@ -199,6 +203,13 @@ def open_subject(
         )
     student = load_student(bundle, encoder=encoder)
     description = read_bundle(bundle, "student")[1]
+    if "task" not in description and CUSTOM_TASK not in description:
+        raise UserError(
+            f"{bundle} does not say which task its student is of, nor which frames it sees. Save a "
+            "student of a loop of your own with its task: `save_student(model.policy, FOLDER, "
+            "describe_task(task))`, or `model.save(FOLDER, describe_task(task))` of cloning and "
+            "DAgger (docs/python.md)."
+        )
     task = with_package(task_of(description), env_id, wrapper)
     frame = student.all_groups().spaces.get(FRAME)
     if frame is not None and frame.shape is not None:

@@ -14,12 +14,14 @@ from Algorithm.cloning.config import CloningConfig, DaggerConfig
 from Algorithm.cloning.dagger import DAgger
 from Algorithm.cloning.samples.array_samples import ArraySamples
 from Algorithm.cloning.samples.data import TeacherSamples
+from Algorithm.on_policy.ppd import PPD
+from Common.errors import UserError
 from Enviroment.custom import custom_task, describe_task
 from Enviroment.dataset import TeacherDataset
 from Enviroment.dataset.collect import collect
 from Enviroment.make import make_env
 from Enviroment.tasks import TASKS, Task
-from Models.student.bundle import save_student
+from Models.student.bundle import load_student, save_student
 from Models.student.config import StudentConfig
 from Models.student.policy import StudentPolicy
 from Models.teacher.labels import TeacherLabeller
@@ -54,6 +56,12 @@ def test_the_description_of_a_task_holds_its_frames(tmp_path: Path, base: Task) 
     student = Student.load(tmp_path)
     assert student.task.camera_set == task.camera_set
     assert_acts_alike(student, policy, task)
+
+
+def test_a_bundle_without_its_task_says_how_to_save_it(tmp_path: Path) -> None:
+    save_student(policy_of(make_env("Reacher", 1, 0), mode="State"), tmp_path, {})
+    with pytest.raises(UserError, match=r"does not say which task.*describe_task\(task\)"):
+        Student.load(tmp_path)
 
 
 def test_a_student_of_the_state_has_no_frames_to_describe(tmp_path: Path) -> None:
@@ -103,3 +111,23 @@ def test_saved_cloning_is_a_student_of_its_dataset(tmp_path: Path, blind: bool) 
     model.save(tmp_path / "clone")
     student = Student.load(tmp_path / "clone")
     assert student.task.frame_size == (16, 24) and student.subject.blind == blind
+
+
+def test_where_sb3_and_bundles_are_confused_the_error_says_what_to_do(tmp_path: Path) -> None:
+    model = PPD("MlpPolicy", "CartPole-v1", distill_lambda=0.0, n_steps=8, batch_size=8)
+    file, folder = tmp_path / "agent.zip", tmp_path / "bundle"
+    model.save(file)
+    folder.mkdir()
+    for load in (Student.load, load_student):
+        with pytest.raises(
+            UserError, match=r"agent.zip is a file.*PPD\.load\(FILE.*save_student\("
+        ):
+            load(file)
+    with pytest.raises(UserError, match=r"agent.zip is a file"):
+        Student.load(tmp_path / "agent")
+    wrong: Any = model
+    with pytest.raises(UserError, match=r"`Student` of a PPD.*Student\.load\(.*save_student\("):
+        Student(wrong)
+    with pytest.raises(UserError, match=r"bundle is a folder.*Student\.load\(FOLDER\).*init_from"):
+        PPD.load(folder)
+    assert PPD.load(file).num_timesteps == 0
