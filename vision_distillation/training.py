@@ -132,6 +132,8 @@ def _check_names(settings: Mapping[str, Any], known: set[str]) -> None:
     for name in settings:
         if name in METHODS:
             raise UserError(f"{name} is no setting but a method: give --{name}.")
+        if (positive := name.removeprefix("no_")) in known - {name}:
+            raise UserError(f"There is no setting `{name}`: give `{positive}=False`.")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             listing = "`python Distillation/Pusher.py --help-all` lists them."

@@ -97,6 +97,7 @@ def test_a_zip_file_teaches_in_an_environment_with_wrappers(tmp_path: Path) -> N
     ("given", "message"),
     [
         ({"total_timestep": 3}, "no setting `total_timestep`. Did you mean `total_timesteps`"),
+        ({"no_video": True}, "`no_video`: give `video=False`."),
         ({"no_such_thing_at_all": 3}, "--help-all` lists them"),
         ({"method": "PPDD"}, "Use PPD"),
         ({"method": "C_data"}, "trains no student"),
