@@ -1,4 +1,4 @@
-"""Notes on an environment before a run: source and speed of frames, length of episodes."""
+"""Notes on an environment before a run: source and speed of frames, seeds, length of episodes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import time
 
 import gymnasium as gym
+import numpy as np
 
 from Enviroment.drawing.env_render import rendered
 from Enviroment.simulation.making import limit_of, make_simulation
@@ -37,12 +38,28 @@ def environment_notes(task: Task, *, sees: bool, round_steps: int | None = None)
             return notes
         if sees and task.frames == "env":
             notes.append(_on_frames(task, env))
+        if not _is_seeded(env):
+            notes.append(
+                f"Note: two resets of {task.source} with the same seed differ, so its episodes "
+                "cannot be repeated: figures on the same seeds are of other episodes each time, "
+                "and a run that resumes, or a repaired dataset, is not the same bit-for-bit. Its "
+                "`reset` should call `super().reset(seed=seed)` and draw from `self.np_random`."
+            )
         if limit is None:
             notes.append(
                 f"Note: {task.source} has no time limit of Gymnasium, so it must end its episodes "
                 "itself. If it does not, give --max_episode_steps."
             )
     return notes
+
+
+def _is_seeded(env: gym.Env) -> bool:
+    """Return whether resets with the same seed give the same observation, up to rounding."""
+    try:
+        first, again = (np.asarray(env.reset(seed=0)[0], float) for _ in range(2))
+        return np.allclose(first, again, equal_nan=True)
+    except Exception:  # the run itself stops with an error that names the environment
+        return True
 
 
 def _on_frames(task: Task, env: gym.Env) -> str:

@@ -7,9 +7,11 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from Common.places import ROOT
 from Common.runs.files import read_metrics
@@ -324,3 +326,33 @@ def test_rounds_shorter_than_episodes_are_noted() -> None:
     own = custom_task("InvertedPendulum-v5")
     (note,) = environment_notes(own, sees=False, round_steps=200)
     assert "raise --round_env_steps, up to 1000 times --num_envs" in note
+
+
+class Forgetful(gym.Env):
+    """Draws its first observation from `np_random`, which `seeded` says whether a reset seeds."""
+
+    action_space = gym.spaces.Discrete(2)
+    observation_space = gym.spaces.Dict({"place": gym.spaces.Box(-9, 9, (3,))})
+
+    def __init__(self, seeded: bool = False, fails: bool = False) -> None:
+        self.seeded, self.fails = seeded, fails
+
+    def reset(self, *, seed=None, options=None):
+        if self.fails:
+            raise OSError("no simulator")
+        super().reset(seed=seed if self.seeded else None)
+        return {"place": self.np_random.normal(size=3).astype(np.float32)}, {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, True, False, {}
+
+
+def test_an_environment_that_ignores_seeds_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = EnvSpec("Forgetful-v0", Forgetful, max_episode_steps=5)
+    monkeypatch.setitem(gym.registry, "Forgetful-v0", spec)
+    (note,) = environment_notes(custom_task("Forgetful-v0"), sees=False)
+    assert "two resets of Forgetful-v0 with the same seed differ" in note
+    assert "super().reset(seed=seed)" in note
+    for settings in ({"seeded": True}, {"fails": True}):  # the run itself reports what fails
+        own = custom_task("Forgetful-v0", env_kwargs=settings)
+        assert environment_notes(own, sees=False) == []
