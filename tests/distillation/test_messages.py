@@ -348,7 +348,7 @@ class Forgetful(gym.Env):
 
 
 def test_an_environment_that_ignores_seeds_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = EnvSpec("Forgetful-v0", Forgetful, max_episode_steps=5)
+    spec = EnvSpec("Forgetful-v0", lambda **made: Forgetful(**made), max_episode_steps=5)
     monkeypatch.setitem(gym.registry, "Forgetful-v0", spec)
     (note,) = environment_notes(custom_task("Forgetful-v0"), sees=False)
     assert "two resets of Forgetful-v0 with the same seed differ" in note
