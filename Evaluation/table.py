@@ -73,13 +73,18 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     differing = _differing(runs, flags)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run, f in zip(runs, flags, strict=True):
-        key = (run.task, run.method, run.mode, *(str(f.get(name)) for name in differing))
+        key = (run.task, run.method, run.mode, *(_named(f.get(name)) for name in differing))
         groups.setdefault(key, []).append(run)
     titles = ("task", "method", "mode", *differing)
     return [
         Row(dict(zip(titles, key, strict=True)), tuple(group))
         for key, group in sorted(groups.items())
     ]
+
+
+def _named(value: Any) -> str:
+    """Return a flag's value in a table; a dash if it is not set, or not a flag of the run."""
+    return "-" if value is None else str(value)
 
 
 def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -18,7 +18,7 @@ class SideBySideFlags:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, or students' bundles
     teacher: Path | None = None  # bundle, or run with one; default: the teacher of the first run
-    no_teacher: bool = False  # show only students
+    no_teacher: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False  # show only students
     names: tuple[str, ...] = ()  # one per run; default: method and size
     seed: int = seeds.EVALUATION.start  # seed of the episode
     env_id: str | None = None  # package:Id-v0 of the students' task; imports the package

@@ -177,7 +177,7 @@ def test_how_methods_learn_is_compared_within_a_method_and_who_teaches_across(tm
     write_run(tmp_path / "b", figures(0.7), training={"learning_rate": 3e-3, "clip_range": 0.2})
     write_run(tmp_path / "c", figures(0.5), method="BC_phase", training={"batch_size": 128})
     cells = table(find_runs([tmp_path]))
-    assert [line["learning_rate"] for line in cells] == ["None", "0.001", "0.003"]
+    assert [line["learning_rate"] for line in cells] == ["-", "0.001", "0.003"]
     assert not {"clip_range", "batch_size", "teacher_sha256"} & cells[0].keys()
     write_run(tmp_path / "d", figures(0.5), method="PPO", teacher="b")
     assert "teacher_sha256" in table(find_runs([tmp_path]))[0]
