@@ -8,11 +8,11 @@ from pathlib import PurePath
 from typing import Any
 
 from Algorithm.method_registry import method_title
-from Evaluation.table import Row
+from Evaluation.table import NOT_GIVEN, Row
 
 _SIZE_PREFIX = "Impaala"
 _TITLES = 3  # of a row: task, method, mode
-_OFF_VALUES = ("None", "False", "")  # values of flags that were not given
+_OFF_VALUES = (NOT_GIVEN, "False", "")  # values of flags that were not given
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ _FIGURE = re.compile(
 )
 
 
+NOT_GIVEN = "-"  # in place of a flag's value
 Statistic = Literal["mean", "iqm"]
 
 
@@ -84,7 +85,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 def _named(value: Any) -> str:
     """Return a flag's value in a table; a dash if it is not set, or not a flag of the run."""
-    return "-" if value is None else str(value)
+    return NOT_GIVEN if value is None else str(value)
 
 
 def _differing(runs: Sequence[Run], flags: Sequence[Mapping[str, Any]]) -> list[str]:
