@@ -40,7 +40,7 @@ _REMEDY: dict[Kind, str] = {
 _REMEDY_OF_FILE: dict[Kind, str] = {  # for an agent's file in place of a bundle
     "teacher": _REMEDY["teacher"],
     "student": (
-        "A zip file of SB3 does not say which task and frames its student is of: load it by its "
+        "A zip file of SB3 holds no task of its student, which defines its frames: load it by its "
         "class, such as `PPD.load(FILE, env)`, and write the bundle by `save_student(model.policy, "
         "FOLDER, describe_task(env.task))` (docs/python.md). " + _REMEDY["student"]
     ),

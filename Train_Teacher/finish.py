@@ -119,9 +119,9 @@ def finish(
 
 
 def is_finished(folder: Path, run: TeacherRun, steps: int) -> bool:
-    """Return whether `finish` has nothing to do: the bundle is whole and says what it would say.
+    """Return whether `finish` has nothing to do: it has written this bundle, which is undamaged.
 
-    A run that was trained longer, or whose baselines are to be of other episodes, has not.
+    It has something to do for a run that was trained longer, or with other baseline episodes.
 
     Args:
         steps: env steps of the newest checkpoint.

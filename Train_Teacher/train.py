@@ -160,7 +160,8 @@ def _learn(
 ) -> int:
     """Train from the checkpoint `found`, or from scratch, up to the run's total.
 
-    Returns: the env steps of the last checkpoint.
+    Returns:
+        The env steps of the last checkpoint.
     """
     settings = run.settings
     start = _FRESH if found is None else found[1]

@@ -205,8 +205,8 @@ def open_subject(
     description = read_bundle(bundle, "student")[1]
     if "task" not in description and CUSTOM_TASK not in description:
         raise UserError(
-            f"{bundle} does not say which task its student is of, nor which frames it sees. Save a "
-            "student of a loop of your own with its task: `save_student(model.policy, FOLDER, "
+            f"{bundle} holds no task of its student, which defines its frames. Save a student of a "
+            "loop of your own with its task: `save_student(model.policy, FOLDER, "
             "describe_task(task))`, or `model.save(FOLDER, describe_task(task))` of cloning and "
             "DAgger (docs/python.md)."
         )

@@ -60,7 +60,7 @@ def test_the_description_of_a_task_holds_its_frames(tmp_path: Path, base: Task) 
 
 def test_a_bundle_without_its_task_says_how_to_save_it(tmp_path: Path) -> None:
     save_student(policy_of(make_env("Reacher", 1, 0), mode="State"), tmp_path, {})
-    with pytest.raises(UserError, match=r"does not say which task.*describe_task\(task\)"):
+    with pytest.raises(UserError, match=r"holds no task.*describe_task\(task\)"):
         Student.load(tmp_path)
 
 

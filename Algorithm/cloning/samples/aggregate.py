@@ -25,7 +25,7 @@ class Aggregate:
         base: initial samples; None for none.
         n_steps: maximum number of added env steps per environment.
         task: defines the stacking of frames; None: frames are not stored.
-        keeps_stacks: store whole stacks instead, of an environment that does not tell its task.
+        keeps_stacks: store whole stacks instead, for environments without a task.
     """
 
     def __init__(
