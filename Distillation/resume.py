@@ -21,7 +21,7 @@ from Common.runs.checkpoint import Checkpoint, CheckpointStore
 from Common.runs.files import CONFIG_FILE
 from Common.runs.generators import capture_generators, restore_generators
 from Common.runs.packing import pack
-from Common.runs.run_folder import CHECKPOINTS, check_same_settings
+from Common.runs.run_folder import CHECKPOINTS, FINISHED, check_same_settings
 from Common.runs.tracking import RunTracker, package_versions
 from Distillation.flags.in_force import comparable
 from Distillation.methods import ReadyMethod
@@ -36,7 +36,6 @@ MAY_DIFFER = (
 )
 _STATE, _RECORD, _MACHINE = "state", "record", "machine"
 _SAME_ON_ALL_RANKS = ("policy", "optimizer")  # parts of a method's state
-_FINISHED = "finished"  # marker in the folder of checkpoints, written after the report
 
 
 class Checkpointer:
@@ -217,7 +216,7 @@ def describe_machine(method: ReadyMethod) -> dict[str, Any]:
 
 def is_finished(folder: Path) -> bool:
     """Return whether the run in a folder is finished."""
-    return (folder / CHECKPOINTS / _FINISHED).is_file()
+    return (folder / CHECKPOINTS / FINISHED).is_file()
 
 
 def mark_finished(folder: Path) -> None:
@@ -226,4 +225,4 @@ def mark_finished(folder: Path) -> None:
     Raises:
         UserError: the marker cannot be written.
     """
-    write_file(folder / CHECKPOINTS / _FINISHED, b"")
+    write_file(folder / CHECKPOINTS / FINISHED, b"")

@@ -22,7 +22,7 @@ from Common.files.durable import write_file
 from Common.names import counted
 from Common.program import as_typed
 from Common.runs.files import CONFIG_FILE
-from Common.runs.run_folder import CHECKPOINTS, TEACHER
+from Common.runs.run_folder import CHECKPOINTS, FINISHED, TEACHER
 from Common.runs.tracking import RunTracker, package_versions
 from Enviroment import seeds
 from Enviroment.action_range import has_range
@@ -59,7 +59,6 @@ from Train_Teacher.settings.config import TeacherRun
 
 _ENVS = 10
 _SEEDS = {"validation": seeds.VALIDATION, "evaluation": seeds.EVALUATION}
-_FINISHED = "finished"  # file in the folder of checkpoints, written after everything else
 
 Results = dict[str, dict[str, EpisodeStats]]  # policy -> seeds' name -> episodes
 
@@ -128,7 +127,7 @@ def is_finished(folder: Path, run: TeacherRun, steps: int) -> bool:
     """
     try:
         Teacher.load(folder / TEACHER)
-        return read_json(folder / CHECKPOINTS / _FINISHED) == _finished(run, steps)
+        return read_json(folder / CHECKPOINTS / FINISHED) == _finished(run, steps)
     except (UserError, OSError, ValueError):
         return False
 
@@ -139,7 +138,7 @@ def mark_finished(folder: Path, run: TeacherRun, steps: int) -> None:
     Raises:
         UserError: the marker cannot be written.
     """
-    write_file(folder / CHECKPOINTS / _FINISHED, json.dumps(_finished(run, steps)).encode())
+    write_file(folder / CHECKPOINTS / FINISHED, json.dumps(_finished(run, steps)).encode())
 
 
 def _finished(run: TeacherRun, steps: int) -> dict[str, int]:

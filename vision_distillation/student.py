@@ -43,7 +43,7 @@ class Student:
         if not isinstance(subject, Subject):
             raise UserError(
                 f"`Student` of a {type(subject).__name__}: it opens folders, by "
-                "`Student.load(FOLDER)`. Of a model in memory, write one by "
+                "`Student.load(FOLDER)`. Write a folder of a model in memory by "
                 "`save_student(model.policy, FOLDER, describe_task(env.task))` (docs/python.md); "
                 "`model.predict(obs)` acts on stacked observations."
             )

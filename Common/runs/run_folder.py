@@ -22,6 +22,7 @@ from Common.runs.files import CONFIG_FILE, CONFIG_KEYS, METRICS_FILE
 from Common.runs.tensorboard_files import TENSORBOARD
 
 CHECKPOINTS, STUDENT, TEACHER, VIDEOS = "checkpoints", "student", "teacher", "videos"
+FINISHED = "finished"  # marker in the folder of checkpoints, written after everything else
 DIAGNOSTICS, CURVES_FILE = "diagnostics", "curves.png"
 DARK = "_dark"  # ends the name of a picture for dark screens
 FIGURES_FILE = "evaluation.json"  # of the best student, on evaluation seeds

@@ -16,7 +16,7 @@ from Models.teacher.policy import Teacher
 
 
 def margin_of(teacher: Teacher) -> float | None:
-    """Return the `mean_margin` that its labels depend on; None of other families than Gaussians."""
+    """Return the `mean_margin` of the labels; None if they are not Gaussian."""
     return teacher.mean_margin if teacher.description.family == GAUSSIAN else None
 
 
